@@ -1,0 +1,188 @@
+package v1alpha1
+
+// Condition types. Every type that an object owns is always present in its status; Unknown with
+// reason NotYetObserved until it was read for the first time.
+const (
+	// ConditionReady is True when everything is as declared.
+	ConditionReady = "Ready"
+
+	// ConditionClusterReachable is True while the hub reaches the region's API server.
+	ConditionClusterReachable = "ClusterReachable"
+	// ConditionServing is True while the agreed view says that the region serves.
+	ConditionServing = "Serving"
+	// ConditionLeaseHeld is True while the region's gate is open and its agent beats.
+	ConditionLeaseHeld = "LeaseHeld"
+
+	// ConditionCoreAvailable is True while every core flow can be served for every key.
+	ConditionCoreAvailable = "CoreAvailable"
+	// ConditionDegraded is True (which is bad) while some flow is degraded; the message names them.
+	ConditionDegraded = "Degraded"
+	// ConditionWorkloadsAvailable is True while every region's workload is available.
+	ConditionWorkloadsAvailable = "WorkloadsAvailable"
+	// ConditionTopicsReady is True while every topic is as declared in every region.
+	ConditionTopicsReady = "TopicsReady"
+	// ConditionReplicationHealthy is True while every link is within its objective.
+	ConditionReplicationHealthy = "ReplicationHealthy"
+	// ConditionRoutingReady is True while every region's gateways act on the current epoch.
+	ConditionRoutingReady = "RoutingReady"
+	// ConditionRegionsHealthy is True while every region of the service serves.
+	ConditionRegionsHealthy = "RegionsHealthy"
+	// ConditionDesignSound is the verdict of design lint.
+	ConditionDesignSound = "DesignSound"
+	// ConditionSpecInSync is True while the copies in the regions agree (peer mode).
+	ConditionSpecInSync = "SpecInSync"
+	// ConditionFieldsActedOn is False while the declaration has fields that this version does not
+	// act on; the message names them.
+	ConditionFieldsActedOn = "FieldsActedOn"
+
+	// ConditionWorkloadAvailable is True while the region's workload is available.
+	ConditionWorkloadAvailable = "WorkloadAvailable"
+	// ConditionGatewayReady is True while the region's gateways are available.
+	ConditionGatewayReady = "GatewayReady"
+	// ConditionLinksHealthy is True while the region's incoming links are within their objectives.
+	ConditionLinksHealthy = "LinksHealthy"
+	// ConditionRouted is True while the region's gateways act on the current epoch.
+	ConditionRouted = "Routed"
+
+	// ConditionConfigured is True when a link is set up.
+	ConditionConfigured = "Configured"
+	// ConditionStreaming is True while a link carries data.
+	ConditionStreaming = "Streaming"
+	// ConditionCaughtUp is True while a link's lag is within its objective.
+	ConditionCaughtUp = "CaughtUp"
+
+	// ConditionResolved is True when an incident is closed.
+	ConditionResolved = "Resolved"
+	// ConditionComplete is True when an operation has ended.
+	ConditionComplete = "Complete"
+)
+
+// Reasons of conditions and events. They never change meaning.
+const (
+	// ReasonNotYetObserved: nothing was read yet.
+	ReasonNotYetObserved = "NotYetObserved"
+	// ReasonAsDeclared: everything is as declared.
+	ReasonAsDeclared = "AsDeclared"
+	// ReasonProgressing: on its way; no action needed.
+	ReasonProgressing = "Progressing"
+	// ReasonDeleting: the object is being deleted.
+	ReasonDeleting = "Deleting"
+	// ReasonNotSupportedYet: declared fields that this version does not act on.
+	ReasonNotSupportedYet = "NotSupportedYet"
+	// ReasonNotChecked: this version does not check it.
+	ReasonNotChecked = "NotChecked"
+	// ReasonSingleCopy: there is one copy only, so it agrees with itself (hub mode).
+	ReasonSingleCopy = "SingleCopy"
+
+	// ReasonConnected: the cluster answers.
+	ReasonConnected = "Connected"
+	// ReasonSecretNotFound: the kubeconfig Secret does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonKubeconfigInvalid: the kubeconfig is missing, malformed or of a refused kind.
+	ReasonKubeconfigInvalid = "KubeconfigInvalid"
+	// ReasonClusterUnreachable: the API server does not answer.
+	ReasonClusterUnreachable = "ClusterUnreachable"
+	// ReasonUnauthorized: the API server refuses the credentials.
+	ReasonUnauthorized = "Unauthorized"
+	// ReasonCRDsMissing: the cluster lacks the resources of multiactive.dev.
+	ReasonCRDsMissing = "CRDsMissing"
+	// ReasonNoCluster: the region has no cluster (a witness).
+	ReasonNoCluster = "NoCluster"
+
+	// ReasonRegionServing: the view says Serving.
+	ReasonRegionServing = "RegionServing"
+	// ReasonRegionSuspect: the view says Serving, with evidence against it.
+	ReasonRegionSuspect = "RegionSuspect"
+	// ReasonRegionLost: the view says Lost.
+	ReasonRegionLost = "RegionLost"
+	// ReasonRegionReturning: the view says Returning.
+	ReasonRegionReturning = "RegionReturning"
+	// ReasonRegionDrained: the view says Drained.
+	ReasonRegionDrained = "RegionDrained"
+	// ReasonRegionUnknown: no such Region, or it is not in the view.
+	ReasonRegionUnknown = "RegionUnknown"
+	// ReasonNamespaceNotAllowed: a Region does not allow the service's namespace.
+	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
+	// ReasonAgentBeating: the region's agent beats.
+	ReasonAgentBeating = "AgentBeating"
+	// ReasonAgentSilent: the region's agent does not beat.
+	ReasonAgentSilent = "AgentSilent"
+	// ReasonAgentNeverSeen: the region's agent has never beaten.
+	ReasonAgentNeverSeen = "AgentNeverSeen"
+	// ReasonStoreUnreachable: the coordination store does not answer.
+	ReasonStoreUnreachable = "StoreUnreachable"
+
+	// ReasonAllFlowsAvailable: every flow is served as declared.
+	ReasonAllFlowsAvailable = "AllFlowsAvailable"
+	// ReasonHomeRegionLost: the home of some keys is lost.
+	ReasonHomeRegionLost = "HomeRegionLost"
+	// ReasonNoServingRegion: no region serves.
+	ReasonNoServingRegion = "NoServingRegion"
+
+	// ReasonRolloutStopped: a region did not become available in time.
+	ReasonRolloutStopped = "RolloutStopped"
+	// ReasonRolloutFrozen: an incident is open.
+	ReasonRolloutFrozen = "RolloutFrozen"
+	// ReasonNamespaceMissing: the region's cluster lacks the service's namespace.
+	ReasonNamespaceMissing = "NamespaceMissing"
+	// ReasonForbidden: the named service account may not write the object.
+	ReasonForbidden = "Forbidden"
+	// ReasonNotOurs: an object of this name exists and was not made by the operator.
+	ReasonNotOurs = "NotOurs"
+	// ReasonInvalidObject: the API server refuses the object.
+	ReasonInvalidObject = "InvalidObject"
+	// ReasonNotFound: a referenced object does not exist.
+	ReasonNotFound = "NotFound"
+	// ReasonImagePull: an image cannot be pulled.
+	ReasonImagePull = "ImagePullFailed"
+	// ReasonCrashLoop: a container crashes again and again.
+	ReasonCrashLoop = "CrashLoop"
+	// ReasonReplicasUnavailable: fewer replicas are ready than wanted.
+	ReasonReplicasUnavailable = "ReplicasUnavailable"
+
+	// ReasonNoTopics: the service declares none.
+	ReasonNoTopics = "NoTopics"
+	// ReasonNoKafka: a topic is declared and the Region has no kafka.
+	ReasonNoKafka = "NoKafka"
+	// ReasonBrokersUnreachable: no broker answers.
+	ReasonBrokersUnreachable = "BrokersUnreachable"
+	// ReasonKafkaUnauthorized: Kafka refuses the credentials.
+	ReasonKafkaUnauthorized = "KafkaUnauthorized"
+	// ReasonTopicConflict: another service has claimed the topic.
+	ReasonTopicConflict = "TopicConflict"
+	// ReasonTopicNotOurs: the topic exists and adoption is Create.
+	ReasonTopicNotOurs = "TopicNotOurs"
+	// ReasonTopicNameRefused: the name begins with a region's name and a dot.
+	ReasonTopicNameRefused = "TopicNameRefused"
+	// ReasonPartitionsLowered: partitions can only be raised.
+	ReasonPartitionsLowered = "PartitionsLowered"
+	// ReasonReplicationFactorLowered: fewer brokers than the wanted factor.
+	ReasonReplicationFactorLowered = "ReplicationFactorLowered"
+	// ReasonTopicDrifted: the topic differs from the declaration and is not changed.
+	ReasonTopicDrifted = "TopicDrifted"
+	// ReasonTopicRepaired: a drift was repaired.
+	ReasonTopicRepaired = "TopicRepaired"
+
+	// ReasonNoLinks: nothing is replicated.
+	ReasonNoLinks = "NoLinks"
+	// ReasonStreaming: canaries arrive.
+	ReasonStreaming = "Streaming"
+	// ReasonLagging: canaries arrive later than the objective.
+	ReasonLagging = "Lagging"
+	// ReasonSourceLost: the source region is lost.
+	ReasonSourceLost = "SourceLost"
+	// ReasonLagUnknown: no canary has arrived.
+	ReasonLagUnknown = "LagUnknown"
+
+	// ReasonGatewaysBehind: some gateway has not acted on the current epoch.
+	ReasonGatewaysBehind = "GatewaysBehind"
+	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.
+	ReasonOwnershipChangePending = "OwnershipChangePending"
+	// ReasonRegionUnreachable: a region cannot be reached by the hub.
+	ReasonRegionUnreachable = "RegionUnreachable"
+
+	// ReasonIncidentOpen: the outage goes on.
+	ReasonIncidentOpen = "IncidentOpen"
+	// ReasonIncidentClosed: the region serves again.
+	ReasonIncidentClosed = "IncidentClosed"
+)

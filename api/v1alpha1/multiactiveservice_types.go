@@ -1,0 +1,548 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// MultiActiveServiceSpec declares a service that lives in several regions at once.
+// +kubebuilder:validation:XValidation:rule="self.regions.exists(r, r.weight > 0)",message="regions: at least one weight must be above 0, or no region can own a key"
+// +kubebuilder:validation:XValidation:rule="!has(self.flows) || !has(self.partition) || self.flows.all(f, !has(f.key) || self.partition.keys.exists(k, k.name == f.key))",message="flows: key must name one of partition.keys"
+// +kubebuilder:validation:XValidation:rule="!has(self.flows) || has(self.partition) || self.flows.all(f, !has(f.key))",message="flows: key needs partition.keys"
+// +kubebuilder:validation:XValidation:rule="!has(self.unmatched) || !has(self.unmatched.key) || (has(self.partition) && self.partition.keys.exists(k, k.name == self.unmatched.key))",message="unmatched.key must name one of partition.keys"
+type MultiActiveServiceSpec struct {
+	// regions that the service runs in, by the names of Region objects.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Regions []ServiceRegion `json:"regions,omitempty"`
+
+	// partition says how a request's user key is found. Needed by flows that are served in a
+	// home region.
+	// +optional
+	Partition *Partition `json:"partition,omitempty"`
+
+	// workload is what runs in every region.
+	// +required
+	Workload Workload `json:"workload,omitzero"`
+
+	// rollout says how a change of the workload spreads over the regions.
+	// +optional
+	Rollout *Rollout `json:"rollout,omitempty"`
+
+	// gateway sizes the regional gateways.
+	// +optional
+	Gateway *Gateway `json:"gateway,omitempty"`
+
+	// dataClasses name the service's data, each with one sync policy.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	DataClasses []DataClass `json:"dataClasses,omitempty"`
+
+	// flows are the operations that users see, most important first by tier.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Flows []Flow `json:"flows,omitempty"`
+
+	// unmatched says what happens with requests that no flow matches.
+	// +optional
+	// +kubebuilder:default={}
+	Unmatched *Unmatched `json:"unmatched,omitempty"`
+
+	// announcements are what users are told while flows are degraded.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Announcements []Announcement `json:"announcements,omitempty"`
+
+	// failover says who decides, and when ownership returns.
+	// +optional
+	// +kubebuilder:default={}
+	Failover *Failover `json:"failover,omitempty"`
+
+	// dns asks for DNSEndpoint objects for ExternalDNS.
+	// +optional
+	DNS *DNS `json:"dns,omitempty"`
+}
+
+// ServiceRegion is one region of a service.
+type ServiceRegion struct {
+	// name of a Region object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Name string `json:"name,omitempty"`
+	// weight is the region's share of the users' home, relative to the others. A region of
+	// weight 0 serves any-region flows and never owns a key.
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Weight *int32 `json:"weight,omitempty"`
+	// endpoint is this service's gateway there, as users and the other gateways reach it:
+	// http or https, host and port, without a path.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != '' && url(self).getEscapedPath() in ['', '/']",message="must be an http or https URL with a host and without a path"
+	Endpoint string `json:"endpoint,omitempty"`
+	// overrides change the workload in this region.
+	// +optional
+	Overrides *WorkloadOverrides `json:"overrides,omitempty"`
+}
+
+// WorkloadOverrides change a Managed workload in one region.
+type WorkloadOverrides struct {
+	// replicas instead of workload.replicas.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// image instead of the first container's.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image,omitempty"`
+	// env is merged by name into the env of every container.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Env []EnvVar `json:"env,omitempty"`
+}
+
+// EnvVar is an environment variable with a plain value.
+type EnvVar struct {
+	// name of the variable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name,omitempty"`
+	// value of the variable; $(NAME) refers to earlier ones as in a container's env.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Value string `json:"value,omitempty"`
+}
+
+// Partition says how a request's user key is found.
+type Partition struct {
+	// keys by name. A key's name is used in flows and data classes.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Keys []PartitionKey `json:"keys,omitempty"`
+}
+
+// PartitionKey is a named user key, such as phone.
+type PartitionKey struct {
+	// name of the key, a DNS label.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+	// from lists the sources of the key. Every source that is present in a request must give the
+	// same key, otherwise the request is refused with 400.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	From []KeySource `json:"from,omitempty"`
+	// normalize is applied in order before the key is hashed.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	Normalize []Normalizer `json:"normalize,omitempty"`
+}
+
+// Normalizer changes a key before it is hashed, so that one user has one home.
+// +kubebuilder:validation:Enum=Trim;Lowercase;DigitsOnly
+type Normalizer string
+
+// The normalizers.
+const (
+	// NormalizeTrim removes white space at both ends.
+	NormalizeTrim Normalizer = "Trim"
+	// NormalizeLowercase maps to lower case (Unicode).
+	NormalizeLowercase Normalizer = "Lowercase"
+	// NormalizeDigitsOnly keeps the ASCII digits alone, for phone numbers.
+	NormalizeDigitsOnly Normalizer = "DigitsOnly"
+)
+
+// KeySourceType says where a key is read from.
+// +kubebuilder:validation:Enum=Header;Cookie;Query;Path;JSONBody;JWTClaim;Session
+type KeySourceType string
+
+// The sources.
+const (
+	KeySourceHeader   KeySourceType = "Header"
+	KeySourceCookie   KeySourceType = "Cookie"
+	KeySourceQuery    KeySourceType = "Query"
+	KeySourcePath     KeySourceType = "Path"
+	KeySourceJSONBody KeySourceType = "JSONBody"
+	KeySourceJWTClaim KeySourceType = "JWTClaim"
+	// KeySourceSession is the slot stamped into the session token at login.
+	KeySourceSession KeySourceType = "Session"
+)
+
+// KeySource is a union of the places to read a key from.
+// +kubebuilder:validation:XValidation:rule="self.type == 'Header' ? has(self.header) : !has(self.header)",message="header is required when type is Header, and forbidden otherwise"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Cookie' ? has(self.cookie) : !has(self.cookie)",message="cookie is required when type is Cookie, and forbidden otherwise"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Query' ? has(self.query) : !has(self.query)",message="query is required when type is Query, and forbidden otherwise"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Path' ? has(self.path) : !has(self.path)",message="path is required when type is Path, and forbidden otherwise"
+// +kubebuilder:validation:XValidation:rule="self.type == 'JSONBody' ? has(self.jsonBody) : !has(self.jsonBody)",message="jsonBody is required when type is JSONBody, and forbidden otherwise"
+// +kubebuilder:validation:XValidation:rule="self.type == 'JWTClaim' ? has(self.jwtClaim) : !has(self.jwtClaim)",message="jwtClaim is required when type is JWTClaim, and forbidden otherwise"
+type KeySource struct {
+	// type is Header, Cookie, Query, Path, JSONBody, JWTClaim or Session.
+	// +required
+	Type KeySourceType `json:"type,omitempty"`
+	// header names a request header.
+	// +optional
+	Header *NamedSource `json:"header,omitempty"`
+	// cookie names a cookie.
+	// +optional
+	Cookie *NamedSource `json:"cookie,omitempty"`
+	// query names a query parameter.
+	// +optional
+	Query *NamedSource `json:"query,omitempty"`
+	// path names a variable of the flow's path, such as id in /v1/users/{id}.
+	// +optional
+	Path *NamedSource `json:"path,omitempty"`
+	// jsonBody points into a JSON request body.
+	// +optional
+	JSONBody *JSONBodySource `json:"jsonBody,omitempty"`
+	// jwtClaim names a claim of a JSON Web Token. The token is not verified: routing only.
+	// +optional
+	JWTClaim *JWTClaimSource `json:"jwtClaim,omitempty"`
+}
+
+// NamedSource names a header, cookie, query parameter or path variable.
+type NamedSource struct {
+	// name, as in the request.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
+	Name string `json:"name,omitempty"`
+}
+
+// JSONBodySource points into a JSON request body.
+type JSONBodySource struct {
+	// pointer is a JSON pointer (RFC 6901), such as /phone.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^(/([^/~]|~[01])*)+$`
+	Pointer string `json:"pointer,omitempty"`
+}
+
+// JWTClaimSource names a claim.
+type JWTClaimSource struct {
+	// name of the claim.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Name string `json:"name,omitempty"`
+	// header that carries the token. Default: Authorization, with the scheme Bearer.
+	// +optional
+	// +kubebuilder:default=Authorization
+	// +kubebuilder:validation:MaxLength=128
+	Header string `json:"header,omitempty"`
+}
+
+// WorkloadType says who deploys the application.
+// +kubebuilder:validation:Enum=Managed;DeploymentRef;ServiceRef
+type WorkloadType string
+
+const (
+	// WorkloadManaged is deployed by the operator from the template.
+	WorkloadManaged WorkloadType = "Managed"
+	// WorkloadDeploymentRef is an existing Deployment that the operator only watches and routes to.
+	WorkloadDeploymentRef WorkloadType = "DeploymentRef"
+	// WorkloadServiceRef is an existing Service that the operator only routes to.
+	WorkloadServiceRef WorkloadType = "ServiceRef"
+)
+
+// Workload is a union of the ways an application is deployed.
+// +kubebuilder:validation:XValidation:rule="self.type != 'Managed' || (has(self.template) && has(self.port) && has(self.serviceAccountName))",message="a Managed workload needs template, port and serviceAccountName"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Managed' || (!has(self.template) && !has(self.replicas) && !has(self.serviceAccountName))",message="template, replicas and serviceAccountName are for a Managed workload only"
+// +kubebuilder:validation:XValidation:rule="self.type == 'DeploymentRef' ? has(self.deploymentRef) && has(self.port) : !has(self.deploymentRef)",message="deploymentRef and port are required when type is DeploymentRef; deploymentRef is forbidden otherwise"
+// +kubebuilder:validation:XValidation:rule="self.type == 'ServiceRef' ? has(self.serviceRef) : !has(self.serviceRef)",message="serviceRef is required when type is ServiceRef, and forbidden otherwise"
+// +kubebuilder:validation:XValidation:rule="!has(self.additional) || has(self.serviceAccountName) || self.type != 'Managed'",message="additional workloads need serviceAccountName"
+type Workload struct {
+	// type is Managed, DeploymentRef or ServiceRef.
+	// +required
+	Type WorkloadType `json:"type,omitempty"`
+	// serviceAccountName is the account of the service's namespace that the workload's objects are
+	// written as: what RBAC denies it, the operator does not do for it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// replicas in each region. Default: 1. Not written when absent and something else scales.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// port that the application listens on (plain HTTP).
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port *int32 `json:"port,omitempty"`
+	// template of the pods, as in a Deployment.
+	// +optional
+	Template *corev1.PodTemplateSpec `json:"template,omitempty"`
+	// deploymentRef names an existing Deployment in the service's namespace.
+	// +optional
+	DeploymentRef *LocalObjectReference `json:"deploymentRef,omitempty"`
+	// serviceRef names an existing Service in the service's namespace.
+	// +optional
+	ServiceRef *ServiceReference `json:"serviceRef,omitempty"`
+	// additional workloads run beside the application and are not behind the gateway: consumers,
+	// schedulers.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Additional []AdditionalWorkload `json:"additional,omitempty"`
+}
+
+// LocalObjectReference names an object in the service's namespace.
+type LocalObjectReference struct {
+	// name of the object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// ServiceReference names a Service and one of its ports.
+type ServiceReference struct {
+	// name of the Service.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// port of the Service. Default: its only port.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port *int32 `json:"port,omitempty"`
+}
+
+// Activation says where an additional workload runs.
+// +kubebuilder:validation:Enum=EveryRegion;OwnerOnly
+type Activation string
+
+const (
+	// ActivationEveryRegion runs in every region.
+	ActivationEveryRegion Activation = "EveryRegion"
+	// ActivationOwnerOnly runs in one region: the first Serving one in declared order with a
+	// weight above 0, while that region holds its lease.
+	ActivationOwnerOnly Activation = "OwnerOnly"
+)
+
+// AdditionalWorkload runs beside the application.
+type AdditionalWorkload struct {
+	// name, appended to the service's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=30
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+	// activation is EveryRegion or OwnerOnly.
+	// +optional
+	// +kubebuilder:default=EveryRegion
+	Activation Activation `json:"activation,omitempty"`
+	// replicas where it runs.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// template of the pods.
+	// +required
+	Template *corev1.PodTemplateSpec `json:"template,omitempty"`
+}
+
+// RolloutStrategy says in which order regions change.
+// +kubebuilder:validation:Enum=RegionByRegion;AllAtOnce
+type RolloutStrategy string
+
+const (
+	// RolloutRegionByRegion changes one region after the other in declared order and stops at the
+	// first that does not become available.
+	RolloutRegionByRegion RolloutStrategy = "RegionByRegion"
+	// RolloutAllAtOnce changes all regions at the same time.
+	RolloutAllAtOnce RolloutStrategy = "AllAtOnce"
+)
+
+// Rollout says how a change spreads.
+type Rollout struct {
+	// strategy is RegionByRegion or AllAtOnce.
+	// +optional
+	// +kubebuilder:default=RegionByRegion
+	Strategy RolloutStrategy `json:"strategy,omitempty"`
+	// pause between two regions, after the first became available. Default: 0s.
+	// +optional
+	Pause *metav1.Duration `json:"pause,omitempty"`
+	// progressDeadline is how long a region may take to become available before the rollout
+	// stops. Default: 10m.
+	// +optional
+	ProgressDeadline *metav1.Duration `json:"progressDeadline,omitempty"`
+}
+
+// Gateway sizes the regional gateways.
+type Gateway struct {
+	// replicas in each region.
+	// +optional
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// resources of each gateway's container.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+}
+
+// UnmatchedPolicy says where requests that no flow matches are served.
+// +kubebuilder:validation:Enum=AnyRegion;HomeRegion;Reject
+type UnmatchedPolicy string
+
+// The policies.
+const (
+	UnmatchedAnyRegion  UnmatchedPolicy = "AnyRegion"
+	UnmatchedHomeRegion UnmatchedPolicy = "HomeRegion"
+	UnmatchedReject     UnmatchedPolicy = "Reject"
+)
+
+// Unmatched says what happens with requests that no flow matches.
+// +kubebuilder:validation:XValidation:rule="(self.safeMethods != 'HomeRegion' && self.otherMethods != 'HomeRegion') || has(self.key)",message="HomeRegion needs key"
+type Unmatched struct {
+	// safeMethods are GET, HEAD, OPTIONS and TRACE.
+	// +optional
+	// +kubebuilder:default=AnyRegion
+	SafeMethods UnmatchedPolicy `json:"safeMethods,omitempty"`
+	// otherMethods are all others: a forgotten POST must not write everywhere.
+	// +optional
+	// +kubebuilder:default=Reject
+	OtherMethods UnmatchedPolicy `json:"otherMethods,omitempty"`
+	// key finds the home for HomeRegion.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Key string `json:"key,omitempty"`
+}
+
+// Announcement is what users of some flows are told while these are degraded.
+type Announcement struct {
+	// flows by name; "*" means all.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Flows []string `json:"flows,omitempty"`
+	// text by language; the first is used for callers whose languages are not there.
+	// +required
+	// +listType=map
+	// +listMapKey=language
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Text []LocalizedText `json:"text,omitempty"`
+}
+
+// LocalizedText is a text in one language.
+type LocalizedText struct {
+	// language is a BCP 47 tag, such as en or zh-CN.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=35
+	// +kubebuilder:validation:Pattern=`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$`
+	Language string `json:"language,omitempty"`
+	// value of the text.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Value string `json:"value,omitempty"`
+}
+
+// Failover says who decides and when ownership returns.
+type Failover struct {
+	// mode: Automatic, or Manual: wait for an approving Operation.
+	// +optional
+	// +kubebuilder:default=Automatic
+	// +kubebuilder:validation:Enum=Automatic;Manual
+	Mode string `json:"mode,omitempty"`
+	// handback: Manual, or Automatic once caught up.
+	// +optional
+	// +kubebuilder:default=Manual
+	// +kubebuilder:validation:Enum=Automatic;Manual
+	Handback string `json:"handback,omitempty"`
+	// survivors: Keep their size, or Scale them up for the lost region's load.
+	// +optional
+	// +kubebuilder:default=Keep
+	// +kubebuilder:validation:Enum=Keep;Scale
+	Survivors string `json:"survivors,omitempty"`
+}
+
+// DNS asks for DNSEndpoint objects.
+type DNS struct {
+	// host that users resolve.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Host string `json:"host,omitempty"`
+	// ttl of the records. Default: 30s.
+	// +optional
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+}
+
+// MultiActiveService is a service that lives in several regions at once and survives the loss of
+// one. The smallest has regions, and a Service to route to; flows and data classes are added one
+// at a time.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=mas,categories=multiactive
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Core",type=string,JSONPath=`.status.conditions[?(@.type=="CoreAvailable")].status`
+// +kubebuilder:printcolumn:name="Degraded",type=string,JSONPath=`.status.summary.degraded`
+// +kubebuilder:printcolumn:name="Regions",type=string,JSONPath=`.status.summary.regions`
+// +kubebuilder:printcolumn:name="Lag",type=string,JSONPath=`.status.summary.lag`
+// +kubebuilder:printcolumn:name="Epoch",type=integer,JSONPath=`.status.summary.epoch`
+// +kubebuilder:printcolumn:name="Incident",type=string,priority=1,JSONPath=`.status.lastIncident.name`
+// +kubebuilder:printcolumn:name="Degraded-Flows",type=string,priority=1,JSONPath=`.status.summary.degradedFlows`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 40 characters that begins with a letter: objects in the regions are named after it"
+type MultiActiveService struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is what the service owner declares.
+	// +required
+	Spec MultiActiveServiceSpec `json:"spec,omitzero"`
+	// status is what is observed.
+	// +optional
+	Status MultiActiveServiceStatus `json:"status,omitzero"`
+}
+
+// MultiActiveServiceList is a list of MultiActiveServices.
+// +kubebuilder:object:root=true
+type MultiActiveServiceList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// items of the list.
+	Items []MultiActiveService `json:"items"`
+}

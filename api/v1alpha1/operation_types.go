@@ -1,0 +1,146 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// OperationType is what a person orders.
+// +kubebuilder:validation:Enum=Drain;Undrain;Handback;ApproveFailover;DeclareLost;Abandon;Announce;Drill
+type OperationType string
+
+// The orders.
+const (
+	OperationDrain           OperationType = "Drain"
+	OperationUndrain         OperationType = "Undrain"
+	OperationHandback        OperationType = "Handback"
+	OperationApproveFailover OperationType = "ApproveFailover"
+	OperationDeclareLost     OperationType = "DeclareLost"
+	OperationAbandon         OperationType = "Abandon"
+	OperationAnnounce        OperationType = "Announce"
+	OperationDrill           OperationType = "Drill"
+)
+
+// OperationSpec is an order. It cannot be changed: order another.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="an Operation is immutable: create another one"
+// +kubebuilder:validation:XValidation:rule="self.type in ['Abandon', 'Announce'] || has(self.region)",message="region is required for this type"
+// +kubebuilder:validation:XValidation:rule="!(self.type in ['Abandon', 'Announce']) || has(self.service)",message="service is required for Abandon and Announce"
+type OperationSpec struct {
+	// type of the order.
+	// +required
+	Type OperationType `json:"type,omitempty"`
+	// region that the order is about.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Region string `json:"region,omitempty"`
+	// service that the order is limited to.
+	// +optional
+	Service *ServiceKey `json:"service,omitempty"`
+	// expectedEpoch refuses the order when the view has moved on.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ExpectedEpoch *int64 `json:"expectedEpoch,omitempty"`
+	// timeout after which the order is given up. Default: 10m.
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	// reason, for the record.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason,omitempty"`
+}
+
+// ServiceKey names a MultiActiveService.
+type ServiceKey struct {
+	// namespace of the service.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	// name of the service.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	Name string `json:"name,omitempty"`
+}
+
+// OperationState is how far an order is.
+// +kubebuilder:validation:Enum=Pending;Running;Succeeded;Failed;Refused
+type OperationState string
+
+// The states.
+const (
+	OperationPending   OperationState = "Pending"
+	OperationRunning   OperationState = "Running"
+	OperationSucceeded OperationState = "Succeeded"
+	OperationFailed    OperationState = "Failed"
+	OperationRefused   OperationState = "Refused"
+)
+
+// OperationStatus is the result of an order.
+type OperationStatus struct {
+	// state of the order.
+	// +optional
+	State OperationState `json:"state,omitempty"`
+	// conditions: Complete.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// steps with their times.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Steps []OperationStep `json:"steps,omitempty"`
+}
+
+// OperationStep is one step of an order.
+type OperationStep struct {
+	// name of the step.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Name string `json:"name,omitempty"`
+	// startedAt is when it began.
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// endedAt is when it ended.
+	// +optional
+	EndedAt *metav1.Time `json:"endedAt,omitempty"`
+	// message tells how it went.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// Operation is what a person orders, with its result: everyone sees who ordered what.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=mop,categories=multiactive
+// +kubebuilder:printcolumn:name="Type",type=string,JSONPath=`.spec.type`
+// +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.spec.region`
+// +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.service.name`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Operation struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is the order.
+	// +required
+	Spec OperationSpec `json:"spec,omitzero"`
+	// status is the result.
+	// +optional
+	Status OperationStatus `json:"status,omitzero"`
+}
+
+// OperationList is a list of Operations.
+// +kubebuilder:object:root=true
+type OperationList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// items of the list.
+	Items []Operation `json:"items"`
+}

@@ -1,0 +1,255 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RegionRole says what a region is for.
+// +kubebuilder:validation:Enum=Active;Witness
+type RegionRole string
+
+const (
+	// RegionRoleActive regions run services.
+	RegionRoleActive RegionRole = "Active"
+	// RegionRoleWitness regions vote and may observe, but run no service.
+	RegionRoleWitness RegionRole = "Witness"
+)
+
+// RegionSpec declares one failure domain: its cluster, its Kafka and how the other regions see
+// whether it is alive.
+// +kubebuilder:validation:XValidation:rule="self.role == 'Witness' || has(self.cluster)",message="cluster is required for an Active region: name the Secret with its kubeconfig"
+type RegionSpec struct {
+	// displayName is shown to people, such as 北京. Default: the region's name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	DisplayName string `json:"displayName,omitempty"`
+
+	// role is Active for regions that run services, Witness for one that only votes.
+	// +optional
+	// +kubebuilder:default=Active
+	Role RegionRole `json:"role,omitempty"`
+
+	// cluster says how the hub reaches the region's Kubernetes API server. Required for Active
+	// regions, also for the one that the hub itself runs in.
+	// +optional
+	Cluster *ClusterAccess `json:"cluster,omitempty"`
+
+	// allowedNamespaces chooses the namespaces whose services may run here. Default: none.
+	// +optional
+	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+
+	// kafka is the region's own Kafka, needed by services that synchronise through topics.
+	// +optional
+	Kafka *RegionKafka `json:"kafka,omitempty"`
+
+	// probes are run by every other region's agent: the region counts as reachable while all answer.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Probes []RegionProbe `json:"probes,omitempty"`
+}
+
+// ClusterAccess says how a cluster is reached.
+type ClusterAccess struct {
+	// kubeconfigSecretRef names a Secret in the operator's own namespace whose key "kubeconfig"
+	// holds a kubeconfig with inline credentials. Exec plugins, auth providers and file paths
+	// are refused.
+	// +required
+	KubeconfigSecretRef SecretReference `json:"kubeconfigSecretRef,omitzero"`
+}
+
+// KafkaManagementType says how topics are managed.
+// +kubebuilder:validation:Enum=Admin;Strimzi
+type KafkaManagementType string
+
+const (
+	// KafkaManagementAdmin speaks the Kafka admin protocol.
+	KafkaManagementAdmin KafkaManagementType = "Admin"
+	// KafkaManagementStrimzi writes Strimzi's objects.
+	KafkaManagementStrimzi KafkaManagementType = "Strimzi"
+)
+
+// RegionKafka is a region's Kafka.
+type RegionKafka struct {
+	// bootstrapServers are host:port addresses as reached from inside the region, and from the
+	// other regions' mirrors.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=261
+	BootstrapServers []string `json:"bootstrapServers,omitempty"`
+
+	// auth holds the credentials. Default: none (plaintext).
+	// +optional
+	Auth *KafkaAuth `json:"auth,omitempty"`
+
+	// management says how topics are created. Default: the admin protocol.
+	// +optional
+	Management *KafkaManagement `json:"management,omitempty"`
+}
+
+// KafkaAuth names the credentials of a Kafka.
+type KafkaAuth struct {
+	// secretRef names a Secret in the operator's namespace of the region's cluster with the keys
+	// mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512), username, password and, for TLS, ca.crt.
+	// +required
+	SecretRef SecretReference `json:"secretRef,omitzero"`
+}
+
+// KafkaManagement is a union of the ways to manage topics.
+// +kubebuilder:validation:XValidation:rule="self.type == 'Strimzi' ? has(self.strimzi) : !has(self.strimzi)",message="strimzi is required when type is Strimzi, and forbidden otherwise"
+type KafkaManagement struct {
+	// type is Admin or Strimzi.
+	// +required
+	Type KafkaManagementType `json:"type,omitempty"`
+	// strimzi names the Kafka object whose topics are managed.
+	// +optional
+	Strimzi *StrimziKafka `json:"strimzi,omitempty"`
+}
+
+// StrimziKafka names a Strimzi Kafka object.
+type StrimziKafka struct {
+	// namespace of the Kafka object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	// cluster is the Kafka object's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Cluster string `json:"cluster,omitempty"`
+}
+
+// RegionProbe is one address that tells whether the region is alive.
+type RegionProbe struct {
+	// name of the probe, a DNS label.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+	// http is asked with GET; an answer below 500 counts. Redirects are not followed.
+	// +required
+	HTTP HTTPProbe `json:"http,omitzero"`
+}
+
+// HTTPProbe is an HTTP address.
+type HTTPProbe struct {
+	// url is http or https with a host and no user information.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",message="must be an http or https URL with a host"
+	URL string `json:"url,omitempty"`
+	// caBundle verifies an https address (PEM). Default: the system's roots.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle []byte `json:"caBundle,omitempty"`
+}
+
+// RegionPhase sums a region up in one word. Programs use the conditions.
+// +kubebuilder:validation:Enum=Unknown;Up;Suspect;Down;Returning;Drained
+type RegionPhase string
+
+// The words.
+const (
+	RegionUnknown   RegionPhase = "Unknown"
+	RegionUp        RegionPhase = "Up"
+	RegionSuspect   RegionPhase = "Suspect"
+	RegionDown      RegionPhase = "Down"
+	RegionReturning RegionPhase = "Returning"
+	RegionDrained   RegionPhase = "Drained"
+)
+
+// RegionStatus is what the hub and the agreed view say of the region.
+type RegionStatus struct {
+	// observedGeneration is the generation that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions: ClusterReachable, Serving, LeaseHeld, Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// state sums the conditions up for people: Unknown, Up, Suspect, Down, Returning or Drained.
+	// +optional
+	State RegionPhase `json:"state,omitempty"`
+	// stateSince is when state last changed.
+	// +optional
+	StateSince *metav1.Time `json:"stateSince,omitempty"`
+	// observersSummary is how many of the other regions' agents reach this one, such as 2/2.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	ObserversSummary string `json:"observersSummary,omitempty"`
+	// lastOutage is the newest incident of this region.
+	// +optional
+	LastOutage *RegionOutage `json:"lastOutage,omitempty"`
+	// coordination tells how the region takes part in the coordination store.
+	// +optional
+	Coordination *RegionCoordination `json:"coordination,omitempty"`
+}
+
+// RegionOutage points at an incident.
+type RegionOutage struct {
+	// incident is the RegionIncident's name.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Incident string `json:"incident,omitempty"`
+	// startedAt is when it was suspected.
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// endedAt is when the region served again; absent while it goes on.
+	// +optional
+	EndedAt *metav1.Time `json:"endedAt,omitempty"`
+}
+
+// RegionCoordination is the region's part in the coordination store.
+type RegionCoordination struct {
+	// agent is Active while the region's agent beats, Silent when it does not, Never before its
+	// first beat.
+	// +optional
+	// +kubebuilder:validation:Enum=Active;Silent;Never
+	Agent string `json:"agent,omitempty"`
+	// epoch of the view that the hub has seen.
+	// +optional
+	Epoch int64 `json:"epoch,omitempty"`
+}
+
+// Region is one failure domain: a city's data centre with its own cluster, Kafka and stores. Its
+// name is the region's identity everywhere and cannot change.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=rg,categories=multiactive
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Serving",type=string,JSONPath=`.status.conditions[?(@.type=="Serving")].status`
+// +kubebuilder:printcolumn:name="Observers",type=string,JSONPath=`.status.observersSummary`
+// +kubebuilder:printcolumn:name="Since",type=date,JSONPath=`.status.stateSince`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 32 characters that begins with a letter: it is the region's alias in topics, hosts and metrics"
+type Region struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is what the platform team declares.
+	// +required
+	Spec RegionSpec `json:"spec,omitzero"`
+	// status is what is observed.
+	// +optional
+	Status RegionStatus `json:"status,omitzero"`
+}
+
+// RegionList is a list of Regions.
+// +kubebuilder:object:root=true
+type RegionList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// items of the list.
+	Items []Region `json:"items"`
+}

@@ -1,0 +1,343 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RegionalServiceSpec is a region's slice of a MultiActiveService: whole, self-contained, and
+// written by the hub only. With it a region goes on when the hub is lost.
+type RegionalServiceSpec struct {
+	// region that this slice is for; a member of another region leaves it alone.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Region string `json:"region,omitempty"`
+	// serviceID identifies the service in the coordination store.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	ServiceID string `json:"serviceID,omitempty"`
+	// stamp orders slices: a member never goes back to a lower one.
+	// +required
+	Stamp SliceStamp `json:"stamp,omitzero"`
+	// workload to run here, overrides applied.
+	// +required
+	Workload WorkloadSlice `json:"workload,omitzero"`
+	// gateway to run here.
+	// +required
+	Gateway Gateway `json:"gateway,omitzero"`
+	// peers are the service's regions in declared order, this one included.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Peers []Peer `json:"peers,omitempty"`
+	// ownership specs by hash: the one in force, and its successor while a change runs.
+	// +required
+	// +listType=map
+	// +listMapKey=hash
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	Ownership []OwnershipSlice `json:"ownership,omitempty"`
+	// behaviours of the flows that do not concern ownership.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Behaviours []FlowBehaviour `json:"behaviours,omitempty"`
+	// unmatched says what happens with requests that no flow matches.
+	// +optional
+	Unmatched *Unmatched `json:"unmatched,omitempty"`
+	// announcements of the service.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Announcements []Announcement `json:"announcements,omitempty"`
+	// kafka of this region; absent when the Region has none.
+	// +optional
+	Kafka *RegionKafka `json:"kafka,omitempty"`
+	// topics to keep in this region's Kafka, and to mirror from the peers.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Topics []TopicSlice `json:"topics,omitempty"`
+}
+
+// SliceStamp orders slices.
+type SliceStamp struct {
+	// ballot grows with every hub that takes over.
+	// +optional
+	Ballot int64 `json:"ballot,omitempty"`
+	// generation of the MultiActiveService.
+	// +required
+	Generation int64 `json:"generation,omitempty"`
+}
+
+// WorkloadSlice is what runs in this region.
+type WorkloadSlice struct {
+	// type is Managed, DeploymentRef or ServiceRef.
+	// +required
+	Type WorkloadType `json:"type,omitempty"`
+	// hash of the workload as declared, before overrides: rollouts compare it.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Hash string `json:"hash,omitempty"`
+	// serviceAccountName that objects are written as.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// replicas here.
+	// +optional
+	Replicas *int32 `json:"replicas,omitempty"`
+	// port of the application.
+	// +optional
+	Port *int32 `json:"port,omitempty"`
+	// template of the pods, overrides applied.
+	// +optional
+	Template *corev1.PodTemplateSpec `json:"template,omitempty"`
+	// deploymentRef names an existing Deployment.
+	// +optional
+	DeploymentRef *LocalObjectReference `json:"deploymentRef,omitempty"`
+	// serviceRef names an existing Service.
+	// +optional
+	ServiceRef *ServiceReference `json:"serviceRef,omitempty"`
+	// additional workloads.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Additional []AdditionalWorkload `json:"additional,omitempty"`
+}
+
+// Peer is one region of the service.
+type Peer struct {
+	// name of the region.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Name string `json:"name,omitempty"`
+	// displayName for people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	DisplayName string `json:"displayName,omitempty"`
+	// endpoint of the service's gateway there.
+	// +required
+	// +kubebuilder:validation:MaxLength=512
+	Endpoint string `json:"endpoint,omitempty"`
+	// kafka of that region, as mirrors reach it.
+	// +optional
+	Kafka *RegionKafka `json:"kafka,omitempty"`
+}
+
+// OwnershipSlice is everything that maps a request to an owner, named by its hash.
+type OwnershipSlice struct {
+	// hash of the rest.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Hash string `json:"hash,omitempty"`
+	// regions and weights, in declared order.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Regions []RegionWeight `json:"regions,omitempty"`
+	// keys as declared.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Keys []PartitionKey `json:"keys,omitempty"`
+	// flows as far as they concern ownership.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Flows []FlowRouting `json:"flows,omitempty"`
+}
+
+// RegionWeight is a region's share.
+type RegionWeight struct {
+	// name of the region.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Name string `json:"name,omitempty"`
+	// weight of the region.
+	// +required
+	Weight int32 `json:"weight"`
+}
+
+// FlowRouting is the part of a flow that concerns ownership.
+type FlowRouting struct {
+	// name of the flow.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// key that finds the home; empty for flows without one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Key string `json:"key,omitempty"`
+	// match lists the requests of the flow.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Match []RequestMatch `json:"match,omitempty"`
+	// servedBy: AnyRegion or HomeRegion.
+	// +required
+	ServedBy ServedBy `json:"servedBy,omitempty"`
+	// pinned ranks the regions that may be the home, instead of the key's order.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=32
+	Pinned []string `json:"pinned,omitempty"`
+}
+
+// FlowBehaviour is the part of a flow that does not concern ownership.
+type FlowBehaviour struct {
+	// name of the flow.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// tier of the flow.
+	// +required
+	Tier FlowTier `json:"tier,omitempty"`
+	// onHomeLoss as declared.
+	// +optional
+	OnHomeLoss *OnHomeLoss `json:"onHomeLoss,omitempty"`
+	// whenDegraded as declared.
+	// +optional
+	WhenDegraded WhenDegraded `json:"whenDegraded,omitempty"`
+}
+
+// TopicSlice is a topic as it should be in this region's Kafka.
+type TopicSlice struct {
+	// name in Kafka: <namespace>.<topic>.
+	// +required
+	// +kubebuilder:validation:MaxLength=249
+	Name string `json:"name,omitempty"`
+	// dataClass that the topic carries.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	DataClass string `json:"dataClass,omitempty"`
+	// partitions in every region.
+	// +required
+	Partitions int32 `json:"partitions,omitempty"`
+	// replicationFactor wanted.
+	// +required
+	ReplicationFactor int32 `json:"replicationFactor,omitempty"`
+	// retention of records.
+	// +required
+	Retention metav1.Duration `json:"retention,omitzero"`
+	// adoption of a topic that exists.
+	// +required
+	Adoption TopicAdoption `json:"adoption,omitempty"`
+	// orderByKey is Yes for topics whose partition count never changes.
+	// +optional
+	OrderByKey WorkState `json:"orderByKey,omitempty"`
+	// consumerGroups that apply the records.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=249
+	ConsumerGroups []string `json:"consumerGroups,omitempty"`
+	// objective is the normal staleness objective: links lag beyond it are Lagging.
+	// +optional
+	Objective *metav1.Duration `json:"objective,omitempty"`
+}
+
+// RegionalServiceStatus is what the region reports. The hub reads it; the member writes it.
+type RegionalServiceStatus struct {
+	// observedGeneration is the generation that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions: WorkloadAvailable, GatewayReady, TopicsReady, LinksHealthy, Routed, FieldsActedOn,
+	// Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// workload's replicas.
+	// +optional
+	Workload *ReplicaStatus `json:"workload,omitempty"`
+	// gateway's replicas.
+	// +optional
+	Gateway *ReplicaStatus `json:"gateway,omitempty"`
+	// workloadHash that is fully rolled out here.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	WorkloadHash string `json:"workloadHash,omitempty"`
+	// ownershipHash in force, as the region's member sees it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	OwnershipHash string `json:"ownershipHash,omitempty"`
+	// epoch that all ready gateways acknowledged.
+	// +optional
+	Epoch int64 `json:"epoch,omitempty"`
+	// lag by data class, in steps of its objective, the worst of the incoming links.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Lag []DataClassStatus `json:"lag,omitempty"`
+	// links by peer: the newest known lag of each incoming link when its source was lost.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	DataAtRisk []DataAtRisk `json:"dataAtRisk,omitempty"`
+	// features that this member acts on.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	Features []string `json:"features,omitempty"`
+}
+
+// ReplicaStatus counts replicas.
+type ReplicaStatus struct {
+	// desired replicas.
+	// +optional
+	Desired int32 `json:"desired"`
+	// ready replicas.
+	// +optional
+	Ready int32 `json:"ready"`
+}
+
+// RegionalService is a region's slice of a MultiActiveService. The hub writes its spec; the
+// region's member acts on it and writes its status. People read it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rsvc,categories=multiactive
+// +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.spec.region`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.workload.ready`
+// +kubebuilder:printcolumn:name="Gateways",type=integer,JSONPath=`.status.gateway.ready`
+// +kubebuilder:printcolumn:name="Epoch",type=integer,JSONPath=`.status.epoch`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type RegionalService struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is the slice.
+	// +required
+	Spec RegionalServiceSpec `json:"spec,omitzero"`
+	// status is what the region reports.
+	// +optional
+	Status RegionalServiceStatus `json:"status,omitzero"`
+}
+
+// RegionalServiceList is a list of RegionalServices.
+// +kubebuilder:object:root=true
+type RegionalServiceList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// items of the list.
+	Items []RegionalService `json:"items"`
+}

@@ -1,0 +1,239 @@
+// Package ownership holds the pure core of the safety protocol: slots, who owns them, and the
+// records that the coordination store agrees on. It decides; it never reads a clock, a network
+// or a store. The rules are numbered R1 to R14 in docs/concepts/ownership.md.
+package ownership
+
+import "time"
+
+// RegionState is what the agreed view says of a region.
+type RegionState string
+
+const (
+	// RegionServing owns its slots.
+	RegionServing RegionState = "Serving"
+	// RegionLost was judged unreachable and its gate is closed (R4): it holds no lease.
+	RegionLost RegionState = "Lost"
+	// RegionReturning holds a lease again, serves any-region flows and owns nothing yet (R5, R12).
+	RegionReturning RegionState = "Returning"
+	// RegionDrained was emptied on purpose.
+	RegionDrained RegionState = "Drained"
+)
+
+// Phase tells whether a change of owners is under way (R6).
+type Phase string
+
+const (
+	// PhaseOpen means that the configuration is in force as it stands.
+	PhaseOpen Phase = "Open"
+	// PhaseClosing means that slots whose owner differs from the previous Open configuration are
+	// closed everywhere.
+	PhaseClosing Phase = "Closing"
+)
+
+// View is the agreed state of the regions, stored under "view". Only the leader writes it (R1).
+type View struct {
+	// Epoch grows by one with every change of the view; it is the fencing token of home writes.
+	Epoch int64 `json:"epoch"`
+	Phase Phase `json:"phase"`
+	// Regions has an entry for every region that an intent ever named and none removed.
+	Regions map[string]RegionRecord `json:"regions"`
+}
+
+// RegionRecord is one region's part of the view.
+type RegionRecord struct {
+	State RegionState `json:"state"`
+	// Role is Active or Witness, as the intent said.
+	Role string `json:"role"`
+	// Suspect is true while evidence against a Serving region is being collected (R13, R14).
+	Suspect bool `json:"suspect,omitempty"`
+	// Since is the leader's wall clock at the last change of State or Suspect, for people only.
+	Since time.Time `json:"since"`
+	// Incident names the outage that State belongs to; empty while Serving.
+	Incident string `json:"incident,omitempty"`
+	// Flaps counts recent losses: every one doubles the hold-down before the region serves again,
+	// and they are forgotten one by one (R14).
+	Flaps int `json:"flaps,omitempty"`
+	// LostAt is the leader's wall clock at the last loss, from which Flaps decay.
+	LostAt *time.Time `json:"lostAt,omitempty"`
+}
+
+// Incident is the agreed record of one outage, stored under "incident/<name>". Times are the
+// leader's wall clock and for people only; durations were measured on its monotonic clock.
+type Incident struct {
+	Name   string `json:"name"`
+	Region string `json:"region"`
+	// Epoch of the view that declared the region Lost; 0 before.
+	Epoch int64 `json:"epoch,omitempty"`
+	// Timeline has one entry per step reached, in order.
+	Timeline []IncidentStep `json:"timeline"`
+	// Closed is set when the region serves again.
+	Closed bool `json:"closed,omitempty"`
+}
+
+// Steps of an incident's timeline.
+const (
+	StepSuspected = "Suspected"
+	StepConfirmed = "Confirmed"
+	StepGateClose = "GateClosed"
+	StepCommitted = "ViewCommitted"
+	StepRouted    = "FirstSurvivorRouted"
+	StepReturned  = "Returned"
+	StepServing   = "ServingAgain"
+)
+
+// IncidentStep is one measured point of an incident.
+type IncidentStep struct {
+	Step string    `json:"step"`
+	At   time.Time `json:"at"`
+	// SinceSuspected is measured on one leader's monotonic clock; 0 when a later leader wrote the
+	// step, which then has only the wall clock difference to offer (Approximate).
+	SinceSuspected time.Duration `json:"sinceSuspected,omitempty"`
+	Approximate    bool          `json:"approximate,omitempty"`
+}
+
+// ServiceRecord is what the leader committed for one service, stored under "service/<uid>".
+type ServiceRecord struct {
+	UID       string `json:"uid"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// SpecHash names the ownership spec in force (Spec.Hash).
+	SpecHash string `json:"specHash"`
+	// Excluded regions do not own slots of this service whatever the view says.
+	Excluded []string `json:"excluded,omitempty"`
+	// HandedBack lists Returning regions that own this service's slots again.
+	HandedBack []string `json:"handedBack,omitempty"`
+	// PeerKey authenticates hops between this service's gateways. A secret: never log it.
+	PeerKey []byte `json:"peerKey"`
+	// Deleted is set by a deletion: a change to no owner. The record goes when every region has
+	// let go of the service.
+	Deleted bool `json:"deleted,omitempty"`
+}
+
+// Gate admits a region's beats, stored under "gate/<region>" (R3 to R5).
+type Gate struct {
+	Generation int64 `json:"generation"`
+	Open       bool  `json:"open"`
+}
+
+// AgentRecord names the acting incarnation of a region's agent, stored under "agent/<region>" (R1).
+type AgentRecord struct {
+	// Incarnation is random per process start.
+	Incarnation string `json:"incarnation"`
+}
+
+// Ask is a region's request for its closed gate to be opened, stored under "ask/<region>" (R5). It
+// counts while it names the gate's generation and the acting incarnation.
+type Ask struct {
+	// Generation of the closed gate, 0 when there is no gate yet.
+	Generation  int64  `json:"generation"`
+	Incarnation string `json:"incarnation"`
+}
+
+// Beat is a region's sign of life, stored under "beat/<region>" (R3).
+type Beat struct {
+	N           int64  `json:"n"`
+	Incarnation string `json:"incarnation"`
+}
+
+// Evidence is what one region's agent sees of the others, stored under "evidence/<observer>" and
+// written only when it changes (R13).
+type Evidence struct {
+	// Unreachable names the regions that failed every probe for at least downAfter.
+	Unreachable []string `json:"unreachable,omitempty"`
+	// Failing names the regions whose latest probes fail, not yet for downAfter.
+	Failing []string `json:"failing,omitempty"`
+}
+
+// RegionIntent is a hub's proposal for one region, stored under "intent/region/<name>".
+type RegionIntent struct {
+	Name string `json:"name"`
+	// Role is Active or Witness.
+	Role string `json:"role"`
+	// Probes are run by every other region's agent; all must answer for the region to be reachable.
+	Probes []Probe `json:"probes,omitempty"`
+	// Drained asks for the region to be emptied.
+	Drained bool `json:"drained,omitempty"`
+}
+
+// Probe is one address to ask.
+type Probe struct {
+	Name string `json:"name"`
+	// URL is asked with GET: any answer below 500 counts as reachable. An address of the form
+	// tcp://host:port is only connected to.
+	URL string `json:"url"`
+	// CABundle verifies an https URL (PEM); empty: the system's roots.
+	CABundle []byte `json:"caBundle,omitempty"`
+}
+
+// ServiceIntent is a hub's proposal for one service, stored under "intent/service/<uid>".
+type ServiceIntent struct {
+	UID       string `json:"uid"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// SpecHash names the ownership spec that is staged in every region of the service.
+	SpecHash string `json:"specHash"`
+	Deleted  bool   `json:"deleted,omitempty"`
+}
+
+// Configuration is the content of the coordination store at one revision (R2). It is immutable:
+// readers share it.
+type Configuration struct {
+	// ClusterID is the store's identity; another one means another store (R2).
+	ClusterID uint64
+	// Revision is the store's revision that this content belongs to.
+	Revision int64
+	// Decided is the revision at which the view or a service record last changed: what routing
+	// depends on. A reader of these two has nothing to do while it stays.
+	Decided int64
+	// Leader is the identity of the acting leader, empty when there is none.
+	Leader    string
+	View      View
+	Services  map[string]ServiceRecord // by UID
+	Gates     map[string]Gate          // by region
+	Agents    map[string]AgentRecord   // by region
+	Beats     map[string]Beat          // by region
+	Asks      map[string]Ask           // by region
+	Evidence  map[string]Evidence      // by observer
+	Incidents map[string]Incident      // by name
+	// RegionIntents and ServiceIntents are proposals, not decisions.
+	RegionIntents  map[string]RegionIntent  // by name
+	ServiceIntents map[string]ServiceIntent // by UID
+}
+
+// Timings are the protocol's durations. The defaults are DefaultTimings.
+type Timings struct {
+	ProbeInterval, ProbeTimeout time.Duration
+	// DownAfter is how long probes must fail before a region counts as unreachable (R13).
+	DownAfter time.Duration
+	// UpAfter is how long a returning region must be reachable before it serves (R14).
+	UpAfter time.Duration
+	// BeatInterval is the time between beats (R3).
+	BeatInterval time.Duration
+	// RegionLease is how long one beat lets a region accept home writes (R3).
+	RegionLease time.Duration
+	// LeaderSession is the time to live of the leader's election session.
+	LeaderSession time.Duration
+}
+
+// MaxDrift bounds how much two clocks' rates may differ: 1 %.
+const MaxDrift = 0.01
+
+// DefaultTimings suit regions whose round trips stay below 100 ms.
+func DefaultTimings() Timings {
+	return Timings{
+		ProbeInterval: time.Second, ProbeTimeout: time.Second,
+		DownAfter: 3 * time.Second, UpAfter: 10 * time.Second,
+		BeatInterval: time.Second, RegionLease: 6 * time.Second,
+		LeaderSession: 5 * time.Second,
+	}
+}
+
+// FastTimings suit regions whose round trips stay below 30 ms.
+func FastTimings() Timings {
+	return Timings{
+		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 300 * time.Millisecond,
+		DownAfter: time.Second, UpAfter: 3 * time.Second,
+		BeatInterval: 300 * time.Millisecond, RegionLease: 2500 * time.Millisecond,
+		LeaderSession: 2 * time.Second,
+	}
+}

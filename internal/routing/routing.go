@@ -1,0 +1,154 @@
+// Package routing is the contract between a region's agent and the gateways: the routing
+// configuration of one service in one region, as JSON over an HTTP long poll. It is pure data:
+// no client, no clock, no Kubernetes type, so that the gateway stays small.
+package routing
+
+import (
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Path of the long poll at the agent. Query: namespace, name, version (of the configuration that
+// the gateway has), revision (highest store revision it has acted on), gateway (its pod name,
+// for the acknowledgement) and wait (a Go duration; the agent answers at once when it has a
+// newer version, and after at most this long otherwise).
+const Path = "/v1/routing"
+
+// MaxWait bounds one long poll. A gateway asks again at once, so a lease is renewed about as often.
+const MaxWait = time.Second
+
+// Answer is one answer of the long poll.
+type Answer struct {
+	// Version names Config; a gateway sends back the version that it acts on, which is its
+	// acknowledgement.
+	Version string `json:"version"`
+	// Revision of the coordination store that the answer reflects. A gateway refuses an answer
+	// below the highest revision that it has had (R2).
+	Revision int64 `json:"revision"`
+	// LeaseRemaining is how long the region may go on accepting home writes, counted from before
+	// the agent answered; 0 without a lease. The gateway's own lease is its time before asking
+	// plus this (R11).
+	LeaseRemaining time.Duration `json:"leaseRemaining"`
+	// Config is nil when the asked version is still current.
+	Config *Config `json:"config,omitempty"`
+}
+
+// Config is all that a gateway needs to route one service's requests in one region.
+type Config struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+	// Region is where the gateway runs.
+	Region string `json:"region"`
+	// Epoch of the view; passed to applications as a fencing token.
+	Epoch int64 `json:"epoch"`
+	// Closed means that nobody accepts home writes of this service now, with the reason.
+	Closed       bool   `json:"closed,omitempty"`
+	ClosedReason string `json:"closedReason,omitempty"`
+	// Upstream is the base URL of the local application, such as http://10.0.0.7:8080.
+	Upstream string `json:"upstream"`
+	// Regions of the service, in declared order.
+	Regions       []Region       `json:"regions"`
+	Keys          []Key          `json:"keys"`
+	Flows         []Flow         `json:"flows"`
+	Unmatched     Unmatched      `json:"unmatched"`
+	Announcements []Announcement `json:"announcements,omitempty"`
+	// PeerKey authenticates hops between the service's gateways. A secret: never log it.
+	PeerKey []byte `json:"peerKey,omitempty"`
+}
+
+// Region is one region of the service as routing sees it.
+type Region struct {
+	Name string `json:"name"`
+	// DisplayName is for problem documents.
+	DisplayName string `json:"displayName,omitempty"`
+	Weight      int32  `json:"weight"`
+	// Endpoint is the base URL of the service's gateway there.
+	Endpoint string `json:"endpoint"`
+	// State is Serving, Lost, Returning or Drained, as the agreed view says.
+	State ownership.RegionState `json:"state"`
+	// Excluded regions own no slot of this service whatever their state.
+	Excluded bool `json:"excluded,omitempty"`
+	// HandedBack lets a Returning region own this service's slots again.
+	HandedBack bool `json:"handedBack,omitempty"`
+}
+
+// SourceType says where a partition key is read from.
+type SourceType string
+
+// The sources of a partition key.
+const (
+	SourceHeader   SourceType = "Header"
+	SourceCookie   SourceType = "Cookie"
+	SourceQuery    SourceType = "Query"
+	SourcePath     SourceType = "Path"
+	SourceJSONBody SourceType = "JSONBody"
+	SourceJWTClaim SourceType = "JWTClaim"
+)
+
+// Key is a named partition key.
+type Key struct {
+	Name string   `json:"name"`
+	From []Source `json:"from"`
+	// Normalize lists Trim, Lowercase, DigitsOnly in the order in which they are applied.
+	Normalize []string `json:"normalize,omitempty"`
+}
+
+// Source is one place to read a key from. Name is the header's, cookie's, query parameter's,
+// path variable's or claim's name, or the JSON pointer (RFC 6901).
+type Source struct {
+	Type SourceType `json:"type"`
+	Name string     `json:"name"`
+	// Header that carries the token of a JWTClaim; default Authorization (Bearer).
+	Header string `json:"header,omitempty"`
+}
+
+// Flow is one user-visible operation.
+type Flow struct {
+	Name string `json:"name"`
+	// Core flows survive a region; the others may be degraded.
+	Core bool `json:"core"`
+	// Key names the partition key; empty: the flow has none.
+	Key   string  `json:"key,omitempty"`
+	Match []Match `json:"match"`
+	// HomeRegion: served where the slot's owner is. False: any region.
+	HomeRegion bool `json:"homeRegion"`
+	// Pinned ranks regions for flows whose data has a fixed home; it then stands for the key.
+	Pinned []string `json:"pinned,omitempty"`
+	// OnHomeLoss is Reject, ReadOnly, Takeover or Defer. Empty: Reject.
+	OnHomeLoss string `json:"onHomeLoss,omitempty"`
+	// Shed: refused for everyone while Degraded.
+	Shed bool `json:"shed,omitempty"`
+	// Degraded: some of the flow's keys cannot be served as declared now.
+	Degraded bool `json:"degraded,omitempty"`
+}
+
+// Match is one pattern of requests. Method empty: all. Host empty: all. Path is exact
+// (/v1/login), a prefix (ends in /) or has variables (/v1/users/{id}).
+type Match struct {
+	Host   string `json:"host,omitempty"`
+	Method string `json:"method,omitempty"`
+	Path   string `json:"path"`
+}
+
+// Unmatched says what happens with requests that no flow matches: AnyRegion, HomeRegion or Reject.
+type Unmatched struct {
+	SafeMethods  string `json:"safeMethods"`
+	OtherMethods string `json:"otherMethods"`
+	// Key is used for HomeRegion.
+	Key string `json:"key,omitempty"`
+}
+
+// Announcement is what users of the flows are told while these are degraded. Flow "*" means all.
+type Announcement struct {
+	Flows []string `json:"flows"`
+	// Text by language tag (BCP 47), in declared order: the first is the fallback.
+	Text []LocalizedText `json:"text"`
+}
+
+// LocalizedText is a text in one language.
+type LocalizedText struct {
+	Language string `json:"language"`
+	Value    string `json:"value"`
+}
