@@ -1,0 +1,142 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/go-sql-driver/mysql"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// dialect is what differs between the engines.
+type dialect struct {
+	schema    []string
+	isolation sql.IsolationLevel
+	// forUpdate and forShare end a SELECT that locks what it reads. SQLite
+	// needs none: its write transactions exclude each other.
+	forUpdate, forShare string
+	// fenceOpen compares the fence row's time limit with the store's own clock.
+	fenceOpen string
+	duplicate func(error) bool
+	transient func(error) bool
+}
+
+// Codes of MariaDB's and MySQL's errors.
+const (
+	errDuplicateEntry = 1062
+	errLockWait       = 1205
+	errDeadlock       = 1213
+)
+
+func mysqlCode(err error) uint16 {
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return e.Number
+	}
+	return 0
+}
+
+var mariadb = dialect{
+	schema: mariadbSchema,
+	// The ledger reads the sum after it has the payer's lock and must see what
+	// was committed before that.
+	isolation: sql.LevelReadCommitted,
+	forUpdate: " FOR UPDATE",
+	// MariaDB has no FOR SHARE; MySQL accepts the older words too.
+	forShare:  " LOCK IN SHARE MODE",
+	fenceOpen: "valid_until > NOW(6)",
+	duplicate: func(err error) bool { return mysqlCode(err) == errDuplicateEntry },
+	transient: func(err error) bool {
+		code := mysqlCode(err)
+		return code == errDeadlock || code == errLockWait
+	},
+}
+
+func sqliteCode(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code()
+	}
+	return 0
+}
+
+var embedded = dialect{
+	schema:    embeddedSchema,
+	isolation: sql.LevelDefault,
+	fenceOpen: "valid_until > unixepoch('subsec')",
+	duplicate: func(err error) bool {
+		code := sqliteCode(err)
+		return code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+	},
+	transient: func(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY },
+}
+
+// Options are common to all engines.
+type Options struct {
+	// FenceService is the service's name in the table multiactive_fence. With
+	// a name, every home write must carry a fencing token that the table
+	// admits. Default: no fence table.
+	FenceService string
+}
+
+// OpenMariaDB connects to MariaDB or MySQL and makes the tables that are
+// missing. dsn has the driver's form, user:password@tcp(host:port)/database.
+func OpenMariaDB(ctx context.Context, dsn string, o Options) (*Store, error) {
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		// The driver's error may repeat the DSN, which holds the password.
+		return nil, errors.New("DSN is not of the form user:password@tcp(host:port)/database")
+	}
+	if cfg.DBName == "" {
+		return nil, errors.New("DSN names no database: end it with /database")
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, errors.New("DSN is not usable: check its parameters")
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(32)
+	db.SetMaxIdleConns(32)
+	return open(ctx, &Store{write: db, read: db, d: mariadb, o: o})
+}
+
+// OpenEmbedded opens, or makes, the SQLite file user.db in dir. Several
+// processes may share it.
+func OpenEmbedded(ctx context.Context, dir string, o Options) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	q := url.Values{}
+	// FULL: what was answered survives the loss of power.
+	for _, pragma := range []string{"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)"} {
+		q.Add("_pragma", pragma)
+	}
+	q.Set("_txlock", "immediate")
+	dsn := (&url.URL{Scheme: "file", Path: filepath.Join(dir, "user.db"), RawQuery: q.Encode()}).String()
+	write, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	// One writer per process: waiting for a connection is fair and quiet,
+	// waiting for SQLite's lock is neither.
+	write.SetMaxOpenConns(1)
+	read, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", dir, err), write.Close())
+	}
+	read.SetMaxOpenConns(8)
+	return open(ctx, &Store{write: write, read: read, d: embedded, o: o})
+}
+
+func open(ctx context.Context, s *Store) (*Store, error) {
+	for _, stmt := range s.d.schema {
+		if _, err := s.write.ExecContext(ctx, stmt); err != nil {
+			return nil, errors.Join(fmt.Errorf("making the tables: %w", err), s.Close())
+		}
+	}
+	return s, nil
+}
