@@ -1,0 +1,157 @@
+# MultiActive. `make help` lists the targets; CONTRIBUTING.md says when to use which.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := bin
+TOOLS := $(BIN)/tools
+LINT := $(CURDIR)/$(TOOLS)/golangci-lint
+CONTROLLER_GEN := $(TOOLS)/controller-gen
+CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
+HELM := $(TOOLS)/helm
+KUSTOMIZE := $(TOOLS)/kustomize
+
+# Modules with code of the product; the example is a service of its own.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+COMMANDS := $(patsubst cmd/%/,%,$(wildcard cmd/*/))
+# What the image carries.
+IMAGE_COMMANDS := $(filter manager gateway mirror kubectl-multiactive,$(COMMANDS))
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE ?= multiactive.dev/operator:$(VERSION)
+GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+# Time limits, so that nothing hangs. Race-instrumented tests on two cores need the longer ones.
+UNIT_TIMEOUT ?= 5m
+TEST_TIMEOUT ?= 20m
+BENCH_TIMEOUT ?= 20m
+BENCH_TIME ?= 1s
+E2E_TIMEOUT ?= 60m
+# Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
+ARGS ?=
+
+# Tests find the real API server and etcd here.
+export KUBEBUILDER_ASSETS ?= $(CURDIR)/$(BIN)/kubernetes
+
+##@ General
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "; printf "Usage: make <target> [VARIABLE=value]\n"} \
+		/^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Every change
+
+.PHONY: check
+check: fmt-check lint unit ## Fast checks: format, lint, unit tests.
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the code.
+	@$(foreach module,$(MODULES),(cd $(module) && $(LINT) fmt --config $(CURDIR)/.golangci.yml) &&) true
+
+.PHONY: fmt-check
+fmt-check: $(LINT)
+	@$(foreach module,$(MODULES),(cd $(module) && $(LINT) fmt --diff --config $(CURDIR)/.golangci.yml) &&) true || \
+		{ echo 'not formatted: run `make fmt`' >&2; exit 1; }
+
+.PHONY: lint
+lint: $(LINT) ## Run the linters and check the import directions.
+	$(LINT) config verify
+	@$(foreach module,$(MODULES),(cd $(module) && $(LINT) run --config $(CURDIR)/.golangci.yml $(ARGS) ./...) &&) true
+	hack/verify-imports.sh
+
+.PHONY: unit
+unit: ## Unit tests: no process besides the tests' own.
+	go test -timeout $(UNIT_TIMEOUT) $(ARGS) $$(hack/packages.sh unit)
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Write deep copies, CRDs, RBAC and the API reference.
+	CONTROLLER_GEN=$(CONTROLLER_GEN) CRD_REF_DOCS=$(CRD_REF_DOCS) hack/generate.sh
+
+##@ Tests
+
+.PHONY: test
+test: setup-test ## All tests: unit (with -race), API servers, the example's stores, embedded Kafka.
+	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh unit)
+	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh servers)
+	@$(foreach module,$(filter-out .,$(MODULES)),echo 'go -C $(module) test -race ./...' && \
+		CGO_ENABLED=1 go -C $(module) test -race -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
+
+.PHONY: setup-test
+setup-test: kubernetes
+	@hack/ensure.sh packages race stores
+
+.PHONY: verify
+verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Fail when generated files, words, links or modules are out of date.
+	CONTROLLER_GEN=$(CURDIR)/$(CONTROLLER_GEN) CRD_REF_DOCS=$(CURDIR)/$(CRD_REF_DOCS) hack/verify-generated.sh
+	hack/verify-words.sh
+	@$(foreach module,$(MODULES),echo 'go -C $(module) mod tidy -diff' && go -C $(module) mod tidy -diff &&) true
+
+.PHONY: bench
+bench: kubernetes ## Benchmarks (BENCH_TIME=1s).
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCH_TIME) -timeout $(BENCH_TIMEOUT) $(ARGS) ./...
+
+.PHONY: e2e
+e2e: kubernetes ## Whole clusters, Apache Kafka and chaos (test/clusters); root on Linux.
+	@test -d test/clusters || { echo 'e2e: test/clusters does not exist in this version; `make demo` and `make test` cover what runs' >&2; exit 1; }
+	go test -timeout $(E2E_TIMEOUT) $(ARGS) ./test/clusters/...
+
+##@ Build and run
+
+.PHONY: build
+build: ## Build every command into bin/.
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $(BIN)/ $(addprefix ./cmd/,$(COMMANDS))
+
+.PHONY: build-examples
+build-examples: ## Build the example services into bin/.
+	@mkdir -p $(BIN)
+	@$(foreach module,$(filter-out .,$(MODULES)),echo 'building $(module)' && \
+		CGO_ENABLED=0 go -C $(module) build $(GOFLAGS_BUILD) -o $(CURDIR)/$(BIN)/$(notdir $(module)) . &&) true
+
+.PHONY: demo
+demo: build build-examples kubernetes ## A three-region world on this machine (KEEP=1: stay up; DEMO_ARGS=...).
+	$(BIN)/playground $(KEEP:1=--keep) $(DEMO_ARGS)
+
+.PHONY: image
+image: ## Build the container image with Docker (IMAGE=...).
+	@command -v docker >/dev/null || { echo 'image: docker is not installed; `make image-scratch` explains how to build without a base image' >&2; exit 1; }
+	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+
+.PHONY: image-scratch
+image-scratch: build ## The image from binaries built here, without a base image or any download.
+	@command -v docker >/dev/null || { echo 'image-scratch: an image is one layer with $(addprefix $(BIN)/,$(IMAGE_COMMANDS)); build it with docker, podman or buildah: build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .' >&2; exit 1; }
+	docker build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .
+
+##@ Tools
+
+.PHONY: tools
+tools: $(LINT) $(CONTROLLER_GEN) $(CRD_REF_DOCS) kubernetes ## Build the pinned tools and the Kubernetes binaries; nothing is installed.
+
+.PHONY: kubernetes
+kubernetes:
+ifeq ($(origin KUBEBUILDER_ASSETS),file)
+	@env -u KUBEBUILDER_ASSETS hack/ensure.sh kubernetes
+else
+	@hack/ensure.sh kubernetes
+endif
+
+# A tool is built again only when its module changes.
+tool_sources = $(wildcard hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum hack/tools/$(1)/*.go)
+
+$(LINT): $(call tool_sources,lint)
+	@hack/ensure.sh tool lint && touch $@
+
+$(CONTROLLER_GEN) $(CRD_REF_DOCS) &: $(call tool_sources,generate)
+	@hack/ensure.sh tool generate && touch $(CONTROLLER_GEN) $(CRD_REF_DOCS)
+
+$(HELM) $(KUSTOMIZE) &: $(call tool_sources,deploy)
+	@hack/ensure.sh tool deploy && touch $(HELM) $(KUSTOMIZE)
+
+.PHONY: clean
+clean: ## Remove what was built; the cache of built tools stays (hack/ensure.sh --help).
+	rm -rf $(BIN)

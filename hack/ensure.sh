@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Makes sure that what a make target needs is there: pinned tools, the Kubernetes binaries, Debian
+# packages. Safe to run again; what is there already costs nothing.
+#
+#   hack/ensure.sh tool lint|generate|deploy   the pinned tools of hack/tools/<name>, into bin/tools
+#   hack/ensure.sh kubernetes                  etcd, kube-apiserver and kubectl, into bin/kubernetes
+#   hack/ensure.sh packages race|stores...     compilers and databases that tests start
+#
+# Variables: KUBEBUILDER_ASSETS (a directory that holds the Kubernetes binaries: nothing is built),
+# MULTIACTIVE_CACHE (where built tools are kept for other clones), CI=true (whatever is missing and
+# cannot be installed is a failure, not a hint).
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${MULTIACTIVE_CACHE:-${XDG_CACHE_HOME:-${HOME:-$ROOT/bin}/.cache}/multiactive}
+PROGRESS_SECONDS=${PROGRESS_SECONDS:-20}
+
+say() { printf 'ensure: %s\n' "$*" >&2; }
+
+# missing WHAT HOW reports what a person has to install; in CI that is a failure.
+missing() {
+  say "$1 is missing: $2"
+  if [[ ${CI:-} == true ]]; then
+    exit 1
+  fi
+}
+
+# fingerprint MODULE names a build of a tool module: its pinned versions, its sources, the toolchain.
+fingerprint() {
+  {
+    go env GOVERSION GOOS GOARCH
+    cd "$ROOT/hack/tools/$1"
+    find . -type f \( -name '*.go' -o -name go.mod -o -name go.sum \) | LC_ALL=C sort | xargs cat
+    declare -f "build_$1"
+  } | git hash-object --stdin | cut -c1-16
+}
+
+# with_progress WHAT COMMAND... runs a long command, says from time to time that it is alive, and
+# shows its output only when it fails.
+with_progress() {
+  local what=$1 log started pid status=0
+  shift
+  log=$(mktemp)
+  started=$SECONDS
+  "$@" >"$log" 2>&1 &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 1
+    if (((SECONDS - started) % PROGRESS_SECONDS == PROGRESS_SECONDS - 1)); then
+      say "$what: $((SECONDS - started)) s, $(wc -l <"$log") packages downloaded or compiled so far"
+    fi
+  done
+  wait "$pid" || status=$?
+  if ((status != 0)); then
+    tail -n 50 "$log" >&2
+    say "$what failed after $((SECONDS - started)) s"
+  else
+    say "$what: done in $((SECONDS - started)) s"
+  fi
+  rm -f "$log"
+  return "$status"
+}
+
+# go_build MODULE ARGUMENTS... builds without cgo and without anything that differs between clones.
+go_build() {
+  local module=$1
+  shift
+  CGO_ENABLED=0 GOWORK=off go -C "$ROOT/hack/tools/$module" build -v -trimpath -buildvcs=false "$@"
+}
+
+build_lint() { go_build lint -ldflags '-s -w' -o "$1/golangci-lint" .; }
+build_generate() {
+  go_build generate -ldflags '-s -w' -o "$1/" \
+    sigs.k8s.io/controller-tools/cmd/controller-gen github.com/elastic/crd-ref-docs
+}
+build_deploy() {
+  go_build deploy -ldflags '-s -w' -o "$1/helm" helm.sh/helm/v3/cmd/helm &&
+    go_build deploy -ldflags '-s -w' -o "$1/kustomize" sigs.k8s.io/kustomize/kustomize/v5
+}
+build_kubernetes() {
+  local version stamp=k8s.io/component-base/version
+  version=$(go -C "$ROOT/hack/tools/kubernetes" list -m -f '{{.Version}}' k8s.io/kubernetes)
+  # kubectl and the API server tell their version to clients; unset it would read v0.0.0.
+  go_build kubernetes -ldflags '-s -w' -o "$1/etcd" go.etcd.io/etcd/server/v3 &&
+    go_build kubernetes -o "$1/" -ldflags "-s -w -X $stamp.gitVersion=$version \
+    -X $stamp.gitMajor=$(cut -d. -f1 <<<"${version#v}") -X $stamp.gitMinor=$(cut -d. -f2 <<<"$version")" \
+    k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl
+}
+
+# installed STAMP KEY tells whether what the stamp lists was built from KEY and is still there.
+installed() {
+  local stamp=$1 name
+  [[ -f $stamp && $(head -n 1 "$stamp") == "$2" ]] || return 1
+  while read -r name; do
+    [[ -x $(dirname "$stamp")/$name ]] || return 1
+  done < <(tail -n +2 "$stamp")
+}
+
+# module MODULE DIRECTORY puts the binaries of one tool module into a directory, from the cache when
+# another clone has built the same ones.
+module() {
+  local name=$1 target=$2 key cached fresh file
+  key=$(fingerprint "$name")
+  if installed "$target/.$name" "$key"; then
+    return
+  fi
+  cached=$CACHE/$name-$key
+  if [[ ! -d $cached ]]; then
+    mkdir -p "$CACHE"
+    fresh=$(mktemp -d "$CACHE/.$name.XXXXXX")
+    if ! with_progress "building hack/tools/$name" "build_$name" "$fresh"; then
+      rm -rf "$fresh"
+      exit 1
+    fi
+    # A clone beside this one may have built the same: the first one stays.
+    mv -T "$fresh" "$cached" 2>/dev/null || rm -rf "$fresh"
+  fi
+  mkdir -p "$target"
+  for file in "$cached"/*; do
+    # Replaced by name, not overwritten: the old binary may be running.
+    cp "$file" "$target/.$(basename "$file").new"
+    mv -f "$target/.$(basename "$file").new" "$target/$(basename "$file")"
+  done
+  { printf '%s\n' "$key" && (cd "$cached" && ls); } >"$target/.$name"
+  say "$(cd "$cached" && echo *) in ${target#"$ROOT/"}"
+}
+
+kubernetes() {
+  local name
+  if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
+    for name in etcd kube-apiserver kubectl; do
+      if [[ ! -x $KUBEBUILDER_ASSETS/$name ]]; then
+        say "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS has no $name: unset it, and the binaries are built instead"
+        exit 1
+      fi
+    done
+    return
+  fi
+  if [[ ! -d $CACHE/kubernetes-$(fingerprint kubernetes) ]]; then
+    say "the Kubernetes binaries are built from source once per machine: 5 to 10 minutes on two cores"
+  fi
+  module kubernetes "$ROOT/bin/kubernetes"
+}
+
+# install_debian PACKAGES... installs what is missing where that is possible without asking anyone.
+install_debian() {
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    missing "$*" "on Debian or Ubuntu: apt-get install $*"
+    return
+  fi
+  say "installing $*"
+  # Runlevel 1 keeps a database's package from starting it: tests start their own.
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+  if ! { apt-get update && apt-get install -y --no-install-recommends "$@"; } </dev/null >"$ROOT/bin/apt.log" 2>&1; then
+    tail -n 20 "$ROOT/bin/apt.log" >&2
+    missing "$*" "apt-get install failed, see above"
+  fi
+}
+
+# have COMMAND finds servers too, which live outside a plain user's path.
+have() { PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null; }
+
+packages() {
+  local group wanted=()
+  for group in "$@"; do
+    case $group in
+      race) have gcc || wanted+=(gcc libc6-dev) ;;
+      stores)
+        { have mariadbd || have mysqld; } && have mariadb-install-db || wanted+=(mariadb-server)
+        have redis-server || wanted+=(redis-server)
+        ;;
+      *) say "packages: \"$group\" is none of: race, stores" && exit 2 ;;
+    esac
+  done
+  if ((${#wanted[@]} > 0)); then
+    mkdir -p "$ROOT/bin"
+    install_debian "${wanted[@]}"
+  fi
+}
+
+usage() { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
+
+if ! command -v go >/dev/null; then
+  say "go is missing: install the version that go.mod names"
+  exit 1
+fi
+
+case ${1:-} in
+  tool)
+    case ${2:-} in
+      lint | generate | deploy) module "$2" "$ROOT/bin/tools" ;;
+      *) say "tool: \"${2:-}\" is none of: lint, generate, deploy" && exit 2 ;;
+    esac
+    ;;
+  kubernetes) kubernetes ;;
+  packages) shift && packages "$@" ;;
+  -h | --help | help) usage ;;
+  *) usage && exit 2 ;;
+esac

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Lists this module's packages in two parts, so that the fast tests need no other process:
+#
+#   hack/packages.sh unit      packages whose tests run by themselves
+#   hack/packages.sh servers   packages whose tests start API servers or etcd: everything under
+#                              controllers/, test/ and internal/testkit/, and what imports a part
+#                              of internal/testkit that starts processes
+#
+# Benchmarks and whole-cluster tests (test/bench, test/clusters) are in neither: `make bench` and
+# `make e2e` run them.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+module=$(go list -m)
+
+list() {
+  go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}' ./... |
+    awk -v module="$module/" -v wanted="$1" '
+      {
+        path = substr($1, length(module) + 1)
+        if (path ~ /^test\/(bench|clusters)(\/|$)/) next
+        servers = path ~ /^(controllers|test|internal\/testkit)(\/|$)/
+        for (i = 2; i <= NF; i++) {
+          if (index($i, module "internal/testkit") == 1) servers = 1
+        }
+        if (servers == (wanted == "servers")) print $1
+      }'
+}
+
+case ${1:-} in
+  unit | servers) list "$1" ;;
+  *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+esac
