@@ -113,7 +113,7 @@ module() {
       exit 1
     fi
     # A clone beside this one may have built the same: the first one stays.
-    mv -T "$fresh" "$cached" 2>/dev/null || rm -rf "$fresh"
+    if [[ -d $cached ]]; then rm -rf "$fresh"; else mv "$fresh" "$cached"; fi
   fi
   mkdir -p "$target"
   for file in "$cached"/*; do

@@ -12,6 +12,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # keeps their metadata. Files of kinds that no longer exist go.
 rm -f config/crd/bases/*.yaml
 "$CONTROLLER_GEN" crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=config/crd/bases
+# With the pod templates' documentation an object would come close to what etcd accepts.
+go run ./hack/trimcrds config/crd/bases/*.yaml
 
 # Hub and members hold different rights: the hub never touches a workload, a member never a Region.
 for part in hub member; do
@@ -23,11 +25,15 @@ for part in hub member; do
 done
 
 mkdir -p docs/reference
+page=$(mktemp)
+trap 'rm -f "$page"' EXIT
 "$CRD_REF_DOCS" --source-path=api --config=hack/crd-ref-docs.yaml --renderer=markdown \
-  --output-path=docs/reference/api.md --log-level=ERROR
-# The renderer leaves spaces at line ends and several empty lines at the end.
-sed -i 's/[[:space:]]*$//' docs/reference/api.md
-sed -i -e ':a' -e '/^\n*$/{$d;N;ba' -e '}' docs/reference/api.md
+  --output-path="$page" --log-level=ERROR
+# The renderer leaves spaces at line ends and runs of empty lines.
+{
+  echo "<!-- Written by 'make generate' from the comments in api/. Do not edit. -->"
+  awk '{sub(/[[:space:]]+$/, "")} !NF {empty = 1; next} {if (empty && NR > 1) print ""; empty = 0; print}' "$page"
+} >docs/reference/api.md
 
 if [[ -f charts/multiactive/Chart.yaml ]]; then
   mkdir -p charts/multiactive/crds
