@@ -195,6 +195,9 @@ type Configuration struct {
 	Asks      map[string]Ask           // by region
 	Evidence  map[string]Evidence      // by observer
 	Incidents map[string]Incident      // by name
+	// Held says, by region, why the leader leaves a region as it is though something speaks
+	// against it: a reason of package health. Stored under "held".
+	Held map[string]string
 	// RegionIntents and ServiceIntents are proposals, not decisions.
 	RegionIntents  map[string]RegionIntent  // by name
 	ServiceIntents map[string]ServiceIntent // by UID

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"crypto/rand"
+	"maps"
+	"slices"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+const (
+	// peerKeyBytes is the length of a service's peer key.
+	peerKeyBytes = 32
+	// acceptAtOnce bounds the service records written in one pass, so that a thousand new services
+	// do not hold up a decision about a region.
+	acceptAtOnce = 20
+	// keptIncidents is how many closed incidents are kept for each region.
+	keptIncidents = 10
+)
+
+func newPeerKey() []byte {
+	key := make([]byte, peerKeyBytes)
+	_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
+	return key
+}
+
+// acceptedServices returns the service records that follow from the intents: new services with a
+// fresh peer key, deleted ones marked. A record keeps its ownership spec whatever the intent says
+// now: to change owners takes two phases (R6).
+func acceptedServices(c ownership.Configuration, peerKey func() []byte) []ownership.ServiceRecord {
+	var out []ownership.ServiceRecord
+	for _, uid := range slices.Sorted(maps.Keys(c.ServiceIntents)) {
+		intent := c.ServiceIntents[uid]
+		record, known := c.Services[uid]
+		switch {
+		case !known && !intent.Deleted:
+			out = append(out, ownership.ServiceRecord{
+				UID: uid, Namespace: intent.Namespace, Name: intent.Name,
+				SpecHash: intent.SpecHash, PeerKey: peerKey(),
+			})
+		case known && intent.Deleted && !record.Deleted:
+			record.Deleted = true
+			out = append(out, record)
+		}
+		if len(out) == acceptAtOnce {
+			break
+		}
+	}
+	return out
+}
+
+// finishedServices returns the deleted services whose intent the hub has withdrawn, which it does
+// when every region has let go of the service.
+func finishedServices(c ownership.Configuration) []string {
+	var out []string
+	for _, uid := range slices.Sorted(maps.Keys(c.Services)) {
+		if _, wanted := c.ServiceIntents[uid]; c.Services[uid].Deleted && !wanted && len(out) < acceptAtOnce {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
+// surplusIncidents returns the closed incidents beyond the newest keptIncidents of each region.
+func surplusIncidents(c ownership.Configuration) []string {
+	closed := map[string][]ownership.Incident{}
+	for _, i := range c.Incidents {
+		if i.Closed && len(i.Timeline) > 0 {
+			closed[i.Region] = append(closed[i.Region], i)
+		}
+	}
+	var out []string
+	for _, incidents := range closed {
+		slices.SortFunc(incidents, func(a, b ownership.Incident) int {
+			return b.Timeline[0].At.Compare(a.Timeline[0].At)
+		})
+		for _, i := range incidents[min(keptIncidents, len(incidents)):] {
+			out = append(out, i.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,165 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// ErrReplaced is returned by Run when a newer incarnation of this region's agent has registered.
+// The process should end: two agents of one region would take turns.
+var ErrReplaced = errors.New("another agent of this region has registered")
+
+// Config is what an Agent needs. All fields but Log are required.
+type Config struct {
+	// Region is the name of the region that the agent runs in.
+	Region string
+	// Store is the coordination store.
+	Store *coordination.Store
+	// Clock is SystemClock outside of tests.
+	Clock Clock
+	// Timings must be the same in all regions.
+	Timings ownership.Timings
+	// Prober asks the other regions; NewProber outside of tests.
+	Prober Prober
+	// Log defaults to silence.
+	Log logr.Logger
+}
+
+// Agent is one region's agent. Its methods are safe for concurrent use.
+type Agent struct {
+	config    Config
+	publisher *Publisher
+	acks      *ackBook
+
+	mu sync.Mutex
+	// registration is set once the agent is registered.
+	registration *coordination.Registration
+	conf         ownership.Configuration
+	have         bool
+	leaseUntil   time.Duration
+	lastAnswer  time.Duration
+	answered    bool
+	refused     error
+	leading     bool
+	// committed is the revision of this agent's last beat but one: a watch that has not shown it
+	// by now has stalled.
+	committed, previous int64
+	subscribers         map[chan struct{}]struct{}
+	restartWatch        context.CancelFunc
+	observer            *health.Observer
+	evidenceChanged     chan struct{}
+}
+
+// New returns an Agent that does nothing until Run.
+func New(c Config) (*Agent, error) {
+	switch {
+	case c.Region == "":
+		return nil, errors.New("creating the agent: no region; say which region it runs in")
+	case c.Store == nil || c.Clock == nil || c.Prober == nil:
+		return nil, errors.New("creating the agent: store, clock and prober are required")
+	}
+	if err := CheckTimings(c.Timings); err != nil {
+		return nil, fmt.Errorf("creating the agent: %w", err)
+	}
+	a := &Agent{
+		config: c, acks: newAckBook(c.Clock), subscribers: map[chan struct{}]struct{}{},
+		observer: health.NewObserver(c.Timings.DownAfter), evidenceChanged: make(chan struct{}, 1),
+	}
+	a.publisher = newPublisher(a.Snapshot)
+	return a, nil
+}
+
+// electionAtMost is how long etcd may take to elect a leader of its own, as a part of
+// LeaderSession, which an operator sets to outlast it.
+func electionAtMost(t ownership.Timings) time.Duration { return t.LeaderSession * 2 / 5 }
+
+// CheckTimings refuses timings with which a healthy region would lose its lease, or a healthy
+// leader its session.
+func CheckTimings(t ownership.Timings) error {
+	for name, d := range map[string]time.Duration{
+		"probeInterval": t.ProbeInterval, "probeTimeout": t.ProbeTimeout, "downAfter": t.DownAfter,
+		"upAfter": t.UpAfter, "beatInterval": t.BeatInterval, "regionLease": t.RegionLease,
+		"leaderSession": t.LeaderSession,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("timings: %s is %s; it must be positive", name, d)
+		}
+	}
+	if need := electionAtMost(t) + 2*t.BeatInterval; t.RegionLease <= need {
+		return fmt.Errorf("timings: regionLease %s does not outlast an election of the store and two beats (%s); raise it",
+			t.RegionLease, need)
+	}
+	return nil
+}
+
+// Run runs the agent until ctx ends or another incarnation replaces it (ErrReplaced). It survives
+// everything else.
+func (a *Agent) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, part := range []func(context.Context) error{a.watch, a.beat, a.probe, a.report, a.campaign, a.publish} {
+		g.Go(func() error { return part(ctx) })
+	}
+	err := g.Wait()
+	a.mu.Lock()
+	a.leaseUntil = 0
+	a.mu.Unlock()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Identity names this incarnation, in elections too: "<region>/<incarnation>". It is empty until
+// the agent is registered.
+func (a *Agent) Identity() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.registration == nil {
+		return ""
+	}
+	return a.config.Region + "/" + a.registration.Incarnation()
+}
+
+// Region returns the region that the agent runs in.
+func (a *Agent) Region() string { return a.config.Region }
+
+// Publisher returns where controllers publish the routing of services.
+func (a *Agent) Publisher() *Publisher { return a.publisher }
+
+// IsLeader reports whether this agent leads, as far as it knows. Only guarded writes make sure.
+func (a *Agent) IsLeader() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.leading
+}
+
+// wait waits for d on the agent's clock.
+func (a *Agent) wait(ctx context.Context, d time.Duration) error {
+	timer := a.config.Clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// newIncarnation returns a name that no agent has had.
+func newIncarnation() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// beat registers this incarnation and then beats (R3), or asks for the gate to be opened (R5).
+func (a *Agent) beat(ctx context.Context) error {
+	r, err := a.register(ctx)
+	if err != nil {
+		return err
+	}
+	n := r.LastBeat()
+	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval)
+	defer ticker.Stop()
+	for {
+		if c, have := a.Snapshot(); have {
+			n++
+			err := a.beatOnce(ctx, r, c, n)
+			a.storeAnswered(err)
+			if err := a.afterWrite(err); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ticker.C():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// register registers until it succeeds. Every attempt is an incarnation of its own: one that timed
+// out may still come to pass.
+func (a *Agent) register(ctx context.Context) (*coordination.Registration, error) {
+	for {
+		r, err := a.config.Store.RegisterAgent(ctx, a.config.Region, newIncarnation())
+		a.storeAnswered(err)
+		if err == nil {
+			a.mu.Lock()
+			a.registration = r
+			a.mu.Unlock()
+			return r, nil
+		}
+		a.config.Log.Info("Could not register; trying again.", "error", err.Error())
+		if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (a *Agent) beatOnce(ctx context.Context, r *coordination.Registration, c ownership.Configuration, n int64) error {
+	region := a.config.Region
+	gate := c.Gates[region]
+	if !gate.Open {
+		want := ownership.Ask{Generation: gate.Generation, Incarnation: r.Incarnation()}
+		if have, asked := c.Asks[region]; asked && have == want {
+			return nil
+		}
+		_, err := r.Ask(ctx, c)
+		return err
+	}
+	// One call that hangs must leave time for others within the lease.
+	ctx, cancel := context.WithTimeout(ctx, a.config.Timings.RegionLease/4)
+	defer cancel()
+	t0 := a.config.Clock.Boottime()
+	revision, err := r.Beat(ctx, c, n)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	// The gate may have been closed since; then the lease of this beat has run out already.
+	if a.conf.Gates[region] == gate && a.refused == nil {
+		a.leaseUntil = max(a.leaseUntil, t0+a.config.Timings.RegionLease)
+	}
+	a.mu.Unlock()
+	a.noteCommitted(revision)
+	return nil
+}
+
+// afterWrite logs what went wrong. It returns an error only if the agent must end.
+func (a *Agent) afterWrite(err error) error {
+	var refused *coordination.GuardError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return nil
+	case errors.As(err, &refused) && refused.Has(coordination.GuardAgent):
+		return fmt.Errorf("region %s: %w", a.config.Region, ErrReplaced)
+	case errors.Is(err, coordination.ErrGuard):
+		a.config.Log.Info("A write to the coordination store was refused; reading again.", "error", err.Error())
+		a.readAgain()
+		return nil
+	default:
+		a.config.Log.Info("A write to the coordination store failed; deciding again.", "error", err.Error())
+		return nil
+	}
+}

@@ -1,0 +1,191 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// campaign stands for election whenever nobody leads, and leads while elected.
+func (a *Agent) campaign(ctx context.Context) error {
+	for {
+		identity := a.Identity()
+		if identity == "" {
+			if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
+				return err
+			}
+			continue
+		}
+		term, err := a.config.Store.Campaign(ctx, identity, a.config.Timings.LeaderSession)
+		if ctx.Err() != nil {
+			if term != nil {
+				term.Resign()
+			}
+			return ctx.Err()
+		}
+		if err == nil {
+			a.config.Log.Info("This agent leads.", "identity", identity)
+			err = a.lead(ctx, term)
+			term.Resign()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.config.Log.Info("This agent does not lead; standing for election again.", "reason", errorText(err))
+		if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
+			return err
+		}
+	}
+}
+
+var errTermOver = errors.New("the term is over")
+
+// lead decides on every configuration, and between them because time passes, until the term ends.
+func (a *Agent) lead(ctx context.Context, term *coordination.Term) error {
+	a.setLeading(true)
+	defer a.setLeading(false)
+	news, cancel := a.Subscribe()
+	defer cancel()
+	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval / 2)
+	defer ticker.Stop()
+	l := &leader{agent: a, term: term, watch: health.NewWatch(a.config.Timings)}
+	for {
+		select {
+		case <-news:
+		case <-ticker.C():
+		case <-term.Done():
+			return errTermOver
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := l.pass(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *Agent) setLeading(leading bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leading = leading
+}
+
+// leader is one term's memory.
+type leader struct {
+	agent *Agent
+	term  *coordination.Term
+	watch *health.Watch
+	// written is the revision of the latest write: older configurations are not decided on.
+	written int64
+}
+
+// pass decides once and carries it out. It returns an error only when the term is over: whatever
+// else fails is decided again on the next configuration.
+func (l *leader) pass(ctx context.Context) error {
+	c, have := l.agent.Snapshot()
+	if !have || c.Revision < l.written || !l.agent.upToDate() {
+		return nil
+	}
+	now, at := l.agent.config.Clock.Boottime(), l.agent.config.Clock.Now()
+	l.watch.Routed(l.agent.acks.Epoch())
+	l.watch.Update(now, c)
+	d := health.Decide(now, c, l.watch)
+	for _, step := range l.steps(now, at, c, d) {
+		revision, err := step.write(ctx)
+		if err != nil {
+			return l.failed(step.what, err)
+		}
+		l.written = max(l.written, revision)
+	}
+	return nil
+}
+
+func (l *leader) failed(what string, err error) error {
+	var refused *coordination.GuardError
+	switch {
+	case errors.As(err, &refused) && refused.Has(coordination.GuardLeader):
+		return err
+	case errors.Is(err, coordination.ErrGuard):
+		// Somebody else has written what this decision depended on. Its configuration is on the
+		// way, or the watch has stalled, which the beats find out.
+		l.agent.config.Log.V(1).Info("A decision was overtaken; deciding again.", "step", what, "error", err.Error())
+	default:
+		l.agent.config.Log.Info("A decision could not be written; deciding again.", "step", what, "error", err.Error())
+	}
+	return nil
+}
+
+// step is one write of a pass.
+type step struct {
+	what  string
+	write func(context.Context) (int64, error)
+}
+
+// steps turns a decision into writes, the urgent ones first. All start from the same
+// configuration and touch different keys.
+func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuration, d health.Decision) []step {
+	var steps []step
+	add := func(what string, write func(context.Context) (int64, error)) {
+		steps = append(steps, step{what, write})
+	}
+	for _, i := range d.Intents {
+		switch i.Kind { //nolint:exhaustive // the others are changes of the view or incidents
+		case health.CloseGate:
+			add("close gate", func(ctx context.Context) (int64, error) { return l.term.CloseGate(ctx, c, i.Region) })
+		case health.OpenGate:
+			add("open gate", func(ctx context.Context) (int64, error) { return l.term.OpenGate(ctx, c, i.Region) })
+		}
+	}
+	steps = append(steps, l.viewStep(at, c, d.Intents)...)
+	for _, i := range health.Incidents(now, at, c, l.watch, d.Intents) {
+		add("incident", func(ctx context.Context) (int64, error) { return l.term.PutIncident(ctx, c, i) })
+	}
+	for _, name := range surplusIncidents(c) {
+		add("old incident", func(ctx context.Context) (int64, error) { return l.term.DeleteIncident(ctx, c, name) })
+	}
+	for _, r := range acceptedServices(c, newPeerKey) {
+		add("service", func(ctx context.Context) (int64, error) { return l.term.PutServiceRecord(ctx, c, r) })
+	}
+	for _, uid := range finishedServices(c) {
+		add("deleted service", func(ctx context.Context) (int64, error) { return l.term.DeleteServiceRecord(ctx, c, uid) })
+	}
+	if !maps.Equal(c.Held, d.Held) {
+		add("held", func(ctx context.Context) (int64, error) { return l.term.PutHeld(ctx, d.Held) })
+	}
+	return steps
+}
+
+// viewStep returns the one change of the view that a pass makes: the return of one region, which
+// opens its gate too, or everything else together.
+func (l *leader) viewStep(at time.Time, c ownership.Configuration, intents []health.Intent) []step {
+	isReturn := func(i health.Intent) bool { return i.Kind == health.OpenGateReturning }
+	rest := slices.DeleteFunc(slices.Clone(intents), isReturn)
+	if next, changed := health.Apply(c, rest, l.agent.config.Timings, at); changed {
+		l.announce(c, next, rest)
+		return []step{{"view", func(ctx context.Context) (int64, error) { return l.term.CommitView(ctx, c, next) }}}
+	}
+	i := slices.IndexFunc(intents, isReturn)
+	if i < 0 {
+		return nil
+	}
+	next, _ := health.Apply(c, intents[i:i+1], l.agent.config.Timings, at)
+	l.announce(c, next, intents[i:i+1])
+	return []step{{"return", func(ctx context.Context) (int64, error) {
+		return l.term.OpenGateReturning(ctx, c, intents[i].Region, next)
+	}}}
+}
+
+func (l *leader) announce(c ownership.Configuration, next ownership.View, intents []health.Intent) {
+	for _, i := range intents {
+		if i.ChangesView() {
+			l.agent.config.Log.Info("Changing the view of the regions.", "region", i.Region, "change", string(i.Kind),
+				"because", i.Message, "fromEpoch", c.View.Epoch, "epoch", next.Epoch)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/routing"
+)
+
+// maxParameter bounds each parameter of a long poll; names in Kubernetes have at most 253 bytes.
+const maxParameter = 253
+
+// Handler returns the agent's HTTP interface: the long poll of the gateways (routing.Path),
+// /healthz, and /v1/view for people. Serve it inside the region's cluster only: routing carries
+// the services' peer keys.
+func (a *Agent) Handler(source ConfigSource) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+routing.Path, func(w http.ResponseWriter, r *http.Request) { a.serveRouting(w, r, source) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /v1/view", a.serveView)
+	return mux
+}
+
+// question is one long poll, parsed.
+type question struct {
+	namespace, name, version, gateway string
+	revision                          int64
+	wait                              time.Duration
+}
+
+func parseQuestion(q url.Values) (question, error) {
+	for name, values := range q {
+		if len(values) != 1 || len(values[0]) > maxParameter {
+			return question{}, fmt.Errorf("parameter %q: give it once, with at most %d bytes", name, maxParameter)
+		}
+	}
+	parsed := question{
+		namespace: q.Get("namespace"), name: q.Get("name"), version: q.Get("version"), gateway: q.Get("gateway"),
+		wait: routing.MaxWait,
+	}
+	if parsed.namespace == "" || parsed.name == "" {
+		return question{}, fmt.Errorf("parameters namespace and name: both are required")
+	}
+	if s := q.Get("revision"); s != "" {
+		revision, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return question{}, fmt.Errorf("parameter revision: %q is not a whole number", s)
+		}
+		parsed.revision = revision
+	}
+	if s := q.Get("wait"); s != "" {
+		wait, err := time.ParseDuration(s)
+		if err != nil || wait < 0 {
+			return question{}, fmt.Errorf("parameter wait: %q is not a duration such as 1s", s)
+		}
+		parsed.wait = min(wait, routing.MaxWait)
+	}
+	return parsed, nil
+}
+
+// serveRouting answers at once when there is a version that the gateway does not have, and with
+// the lease alone after the wait otherwise.
+func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source ConfigSource) {
+	q, err := parseQuestion(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	current := source.Config(q.namespace, q.name)
+	if current.Found {
+		a.noteAck(q, current)
+	}
+	if current.Version == q.version || !current.Found {
+		timer := a.config.Clock.NewTimer(q.wait)
+		defer timer.Stop()
+		select {
+		case <-current.Changed:
+		case <-timer.C():
+		case <-r.Context().Done():
+			return
+		}
+		current = source.Config(q.namespace, q.name)
+	}
+	if !current.Found {
+		http.Error(w, fmt.Sprintf("service %s/%s has no routing in region %s; is its RegionalService there, "+
+			"and does the coordination store answer?", q.namespace, q.name, a.config.Region), http.StatusNotFound)
+		return
+	}
+	answer := routing.Answer{Version: current.Version, Revision: current.Revision, LeaseRemaining: a.Lease()}
+	if current.Version != q.version {
+		answer.Config = &current.Config
+	}
+	writeJSON(w, answer)
+}
+
+func (a *Agent) noteAck(q question, current Published) {
+	if q.gateway == "" {
+		return
+	}
+	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision}
+	if q.version == current.Version {
+		ack.Epoch = current.Config.Epoch
+	}
+	if !a.acks.note(ack) {
+		a.config.Log.V(1).Info("Too many gateways; an acknowledgement is not kept.", "namespace", q.namespace, "name", q.name)
+	}
+}
+
+// debugView is the answer of /v1/view.
+type debugView struct {
+	Region         string                  `json:"region"`
+	Identity       string                  `json:"identity"`
+	IsLeader       bool                    `json:"isLeader"`
+	LeaseRemaining string                  `json:"leaseRemaining"`
+	StoreReachable bool                    `json:"storeReachable"`
+	StoreRefused   string                  `json:"storeRefused,omitempty"`
+	Configuration  ownership.Configuration `json:"configuration"`
+	Acks           []Ack                   `json:"acks"`
+}
+
+func (a *Agent) serveView(w http.ResponseWriter, _ *http.Request) {
+	c, _ := a.Snapshot()
+	reachable, refused := a.StoreReachable()
+	writeJSON(w, debugView{
+		Region: a.config.Region, Identity: a.Identity(), IsLeader: a.IsLeader(),
+		LeaseRemaining: a.Lease().String(), StoreReachable: reachable, StoreRefused: errorText(refused),
+		Configuration: withoutSecrets(c), Acks: a.Acks(),
+	})
+}
+
+// withoutSecrets returns the configuration without the services' peer keys.
+func withoutSecrets(c ownership.Configuration) ownership.Configuration {
+	c.Services = maps.Clone(c.Services)
+	for uid, s := range c.Services {
+		s.PeerKey = nil
+		c.Services[uid] = s
+	}
+	return c
+}
+
+func writeJSON(w http.ResponseWriter, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	// An error here is the caller's connection: there is nobody left to tell.
+	_ = json.NewEncoder(w).Encode(value)
+}

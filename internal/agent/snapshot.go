@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Snapshot returns the latest configuration, and false before the first. Without the store it
+// stays the last one.
+func (a *Agent) Snapshot() (ownership.Configuration, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.conf, a.have
+}
+
+// Subscribe returns a channel that receives after every new configuration; news that come faster
+// than they are received are one. The function ends the subscription.
+func (a *Agent) Subscribe() (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.subscribers[c] = struct{}{}
+	if a.have {
+		c <- struct{}{}
+	}
+	return c, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.subscribers, c)
+	}
+}
+
+// Lease returns how long the region may go on accepting home writes; 0 without a lease (R3).
+func (a *Agent) Lease() time.Duration {
+	now := a.config.Clock.Boottime()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return max(a.leaseUntil-now, 0)
+}
+
+// StoreReachable reports whether the coordination store answered within downAfter, and otherwise
+// what it is refused for, if it is (coordination.ErrOtherStore).
+func (a *Agent) StoreReachable() (bool, error) {
+	now := a.config.Clock.Boottime()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refused != nil {
+		return false, a.refused
+	}
+	return a.answered && now-a.lastAnswer <= a.config.Timings.DownAfter, nil
+}
+
+// watch keeps the snapshot up to date.
+func (a *Agent) watch(ctx context.Context) error {
+	for {
+		attempt, cancel := context.WithCancel(ctx)
+		a.mu.Lock()
+		a.restartWatch = cancel
+		a.mu.Unlock()
+		err := a.config.Store.Watch(attempt, a.deliver)
+		restarted := attempt.Err() != nil
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.storeAnswered(err)
+		if !restarted {
+			a.config.Log.Info("The watch of the coordination store ended; starting over.", "error", err.Error())
+		}
+		if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
+			return err
+		}
+	}
+}
+
+// deliver takes a configuration in. One of a lower revision than the last is not taken (R2).
+func (a *Agent) deliver(c ownership.Configuration) {
+	now := a.config.Clock.Boottime()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.have && (c.Revision < a.conf.Revision || c.ClusterID != a.conf.ClusterID) {
+		return
+	}
+	a.conf, a.have = c, true
+	a.lastAnswer, a.answered, a.refused = now, true, nil
+	if !c.Gates[a.config.Region].Open {
+		a.leaseUntil = 0 // R5: an agent whose gate is closed holds nothing
+	}
+	for s := range a.subscribers {
+		select {
+		case s <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// storeAnswered notes the outcome of a call. An answer of another store ends the lease (R2); a
+// refused write is an answer.
+func (a *Agent) storeAnswered(err error) {
+	now := a.config.Clock.Boottime()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case errors.Is(err, coordination.ErrOtherStore):
+		a.refused, a.leaseUntil = err, 0
+	case err == nil, errors.Is(err, coordination.ErrGuard):
+		a.lastAnswer, a.answered = now, true
+	}
+}
+
+// noteCommitted notes the revision of a beat, and starts the watch over if it has not shown the
+// one before yet: its connection may swallow what is sent.
+func (a *Agent) noteCommitted(revision int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conf.Revision < a.previous && a.restartWatch != nil {
+		a.config.Log.Info("The watch of the coordination store lags; starting over.",
+			"revision", a.conf.Revision, "committed", a.previous)
+		a.restartWatch()
+		a.restartWatch = nil
+		a.previous, a.committed = 0, 0
+		return
+	}
+	a.previous, a.committed = a.committed, revision
+}
+
+// readAgain starts the watch over with a fresh read, after a write was refused because the snapshot
+// is not what the store holds (R1).
+func (a *Agent) readAgain() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.restartWatch != nil {
+		a.restartWatch()
+		a.restartWatch = nil
+	}
+}
+
+// upToDate reports whether the snapshot shows this agent's last beat but one.
+func (a *Agent) upToDate() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.have && a.conf.Revision >= a.previous
+}

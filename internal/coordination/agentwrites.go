@@ -1,0 +1,112 @@
+package coordination
+
+import (
+	"context"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Registration is the right of one incarnation of a region's agent to write (R1). It ends when
+// another incarnation registers.
+type Registration struct {
+	store    *Store
+	region   string
+	record   ownership.AgentRecord
+	revision int64
+	// beats is the number of the region's last beat before the registration.
+	beats int64
+}
+
+// RegisterAgent makes the incarnation the region's acting agent: the one before can write nothing
+// from here on. incarnation must be new, never repeated.
+func (s *Store) RegisterAgent(ctx context.Context, region, incarnation string) (*Registration, error) {
+	if err := checkName("region", region); err != nil {
+		return nil, err
+	}
+	var beat ownership.Beat
+	if _, err := s.read(ctx, s.prefix+dirBeat+region, &beat); err != nil {
+		return nil, fmt.Errorf("registering the agent of region %s: %w", region, err)
+	}
+	r := &Registration{store: s, region: region, beats: beat.N}
+	r.record = ownership.AgentRecord{Incarnation: incarnation}
+	revision, err := s.write(ctx, dirAgent+region, nil, put{s.prefix + dirAgent + region, r.record})
+	if err != nil {
+		return nil, fmt.Errorf("registering the agent of region %s: %w", region, err)
+	}
+	r.revision = revision
+	return r, nil
+}
+
+// Incarnation returns the registered incarnation.
+func (r *Registration) Incarnation() string { return r.record.Incarnation }
+
+// LastBeat returns the number of the region's last beat before the registration.
+func (r *Registration) LastBeat() int64 { return r.beats }
+
+// Beat commits beat n (R3): refused unless the gate is open in the generation that from shows and
+// this incarnation still acts. The caller's lease counts from before the call.
+func (r *Registration) Beat(ctx context.Context, from ownership.Configuration, n int64) (int64, error) {
+	if !from.Gates[r.region].Open {
+		return 0, &GuardError{Write: dirBeat + r.region, Failed: []string{GuardGate}}
+	}
+	beat := ownership.Beat{N: n, Incarnation: r.record.Incarnation}
+	return r.store.write(ctx, dirBeat+r.region, r.guards(from), put{r.key(dirBeat), beat})
+}
+
+// PutEvidence writes what the region sees of the others, if it differs. Its gate must be open.
+func (r *Registration) PutEvidence(ctx context.Context, from ownership.Configuration, e ownership.Evidence) (int64, error) {
+	if !from.Gates[r.region].Open {
+		return 0, &GuardError{Write: dirEvidence + r.region, Failed: []string{GuardGate}}
+	}
+	return r.store.writeChanged(ctx, dirEvidence+r.region, r.guards(from), put{r.key(dirEvidence), e})
+}
+
+// Ask asks the leader to open the gate that from shows closed or missing (R5).
+func (r *Registration) Ask(ctx context.Context, from ownership.Configuration) (int64, error) {
+	ask := ownership.Ask{Generation: from.Gates[r.region].Generation, Incarnation: r.record.Incarnation}
+	return r.store.writeChanged(ctx, dirAsk+r.region, r.guards(from), put{r.key(dirAsk), ask})
+}
+
+func (r *Registration) guards(from ownership.Configuration) []guard {
+	return []guard{
+		writtenAt(GuardAgent, r.key(dirAgent), r.revision),
+		unwrittenSince(GuardGate, r.key(dirGate), from.Revision),
+	}
+}
+
+func (r *Registration) key(dir string) string { return r.store.prefix + dir + r.region }
+
+// PutRegionIntent proposes a region, if the proposal differs from the one in the store.
+func (s *Store) PutRegionIntent(ctx context.Context, i ownership.RegionIntent) (int64, error) {
+	if err := checkName("region", i.Name); err != nil {
+		return 0, err
+	}
+	return s.writeChanged(ctx, dirRegionIntent+i.Name, nil, put{s.prefix + dirRegionIntent + i.Name, i})
+}
+
+// PutServiceIntent proposes a service, if the proposal differs from the one in the store.
+func (s *Store) PutServiceIntent(ctx context.Context, i ownership.ServiceIntent) (int64, error) {
+	if err := checkName("service UID", i.UID); err != nil {
+		return 0, err
+	}
+	return s.writeChanged(ctx, dirServiceIntent+i.UID, nil, put{s.prefix + dirServiceIntent + i.UID, i})
+}
+
+// DeleteRegionIntent withdraws the proposal. One that is not there is no error.
+func (s *Store) DeleteRegionIntent(ctx context.Context, name string) (int64, error) {
+	if err := checkName("region", name); err != nil {
+		return 0, err
+	}
+	return s.commit(ctx, dirRegionIntent+name, nil, clientv3.OpDelete(s.prefix+dirRegionIntent+name))
+}
+
+// DeleteServiceIntent withdraws the proposal. One that is not there is no error.
+func (s *Store) DeleteServiceIntent(ctx context.Context, uid string) (int64, error) {
+	if err := checkName("service UID", uid); err != nil {
+		return 0, err
+	}
+	return s.commit(ctx, dirServiceIntent+uid, nil, clientv3.OpDelete(s.prefix+dirServiceIntent+uid))
+}

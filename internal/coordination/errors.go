@@ -1,0 +1,77 @@
+package coordination
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrGuard is matched by every write that was refused because something that it depends on has
+// changed (R1). The writer must read again and decide again.
+var ErrGuard = errors.New("guard failed")
+
+// GuardError is a refused write.
+type GuardError struct {
+	// Write names what was to be written, such as "beat/beijing".
+	Write string
+	// Failed lists the comparisons that failed when the store answered, such as "agent replaced".
+	Failed []string
+}
+
+// Error implements error.
+func (e *GuardError) Error() string {
+	return fmt.Sprintf("writing %s refused: %s", e.Write, strings.Join(e.Failed, ", "))
+}
+
+// Is reports whether target is ErrGuard.
+func (e *GuardError) Is(target error) bool { return target == ErrGuard }
+
+// Has reports whether the named comparison failed.
+func (e *GuardError) Has(name string) bool {
+	for _, f := range e.Failed {
+		if f == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Comparisons that a GuardError names.
+const (
+	// GuardLeader: the writer leads no more.
+	GuardLeader = "leader deposed"
+	// GuardAgent: a newer incarnation of the agent has registered.
+	GuardAgent = "agent replaced"
+	// GuardGate: the region's gate was written since the writer read it.
+	GuardGate = "gate changed"
+	// GuardBeat: the region has beaten since the writer looked (R4).
+	GuardBeat = "beat moved"
+	// GuardView: the view was written since the writer read it.
+	GuardView = "view changed"
+	// GuardRecord: the record itself was written since the writer read it.
+	GuardRecord = "record changed"
+)
+
+// ErrOtherStore is matched by answers of a store that is not the one known so far: another
+// cluster ID, or a lower revision, as after a restore from a backup (R2). No lease may be derived
+// from it until a person adopts it.
+var ErrOtherStore = errors.New("the coordination store is not the one known so far")
+
+// OtherStoreError says how the store differs.
+type OtherStoreError struct {
+	// Known is the highest position known, Seen what the store answered with.
+	Known, Seen Position
+}
+
+// Error implements error.
+func (e *OtherStoreError) Error() string {
+	if e.Known.ClusterID != e.Seen.ClusterID {
+		return fmt.Sprintf("%v: cluster ID %016x, known is %016x; was it replaced? check the endpoints",
+			ErrOtherStore, e.Seen.ClusterID, e.Known.ClusterID)
+	}
+	return fmt.Sprintf("%v: revision %d is below %d; was it restored from a backup?",
+		ErrOtherStore, e.Seen.Revision, e.Known.Revision)
+}
+
+// Is reports whether target is ErrOtherStore.
+func (e *OtherStoreError) Is(target error) bool { return target == ErrOtherStore }

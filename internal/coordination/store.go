@@ -1,0 +1,126 @@
+package coordination
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// Defaults of Options.
+const (
+	DefaultPrefix         = "/multiactive/"
+	DefaultDialTimeout    = 2 * time.Second
+	DefaultRequestTimeout = 1500 * time.Millisecond
+)
+
+// A connection over which packets vanish silently is given up after keepAliveTimeout without an
+// acknowledgement of something sent, or after keepAliveTime plus that when nothing is sent.
+// gRPC allows no shorter keepAliveTime.
+const (
+	keepAliveTime    = 10 * time.Second
+	keepAliveTimeout = 2 * time.Second
+)
+
+// Options say where the store is and how to talk to it.
+type Options struct {
+	// Endpoints of every member, as URLs (https://10.0.0.1:2379). At least one; the client spreads
+	// its calls and goes on when some do not answer.
+	Endpoints []string
+	// Prefix of all keys. Default /multiactive/.
+	Prefix string
+	// TLS is required unless the endpoints are http URLs.
+	TLS *tls.Config
+	// DialTimeout bounds one connection attempt. Default 2 s.
+	DialTimeout time.Duration
+	// RequestTimeout bounds every call. Default 1.5 s; keep it below a quarter of regionLease, so
+	// that one dead endpoint does not cost the lease.
+	RequestTimeout time.Duration
+	// Known is the highest position that the caller has kept from earlier runs (R2). Zero: none.
+	Known Position
+}
+
+// Position is a point in a store's history.
+type Position struct {
+	ClusterID uint64
+	Revision  int64
+}
+
+// Store is a client of the coordination store. It is safe for concurrent use.
+type Store struct {
+	client  *clientv3.Client
+	prefix  string
+	timeout time.Duration
+
+	mu    sync.Mutex
+	known Position
+}
+
+// Connect returns a Store. It does not wait for an endpoint to answer, so that a region starts
+// while the store is away; the first call tells.
+func Connect(o Options) (*Store, error) {
+	if len(o.Endpoints) == 0 {
+		return nil, errors.New("connecting to the coordination store: no endpoints; name every member's client URL")
+	}
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.DialTimeout <= 0 {
+		o.DialTimeout = DefaultDialTimeout
+	}
+	if o.RequestTimeout <= 0 {
+		o.RequestTimeout = DefaultRequestTimeout
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: o.Endpoints, TLS: o.TLS, DialTimeout: o.DialTimeout,
+		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
+		PermitWithoutStream: true, Logger: zap.NewNop(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the coordination store %v: %w", o.Endpoints, err)
+	}
+	return &Store{
+		client: client, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known,
+	}, nil
+}
+
+// Close ends the connections. Watches and terms end with it.
+func (s *Store) Close() error {
+	if err := s.client.Close(); err != nil {
+		return fmt.Errorf("closing the coordination store: %w", err)
+	}
+	return nil
+}
+
+// Position returns the highest position known. Callers keep it over restarts (R2).
+func (s *Store) Position() Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known
+}
+
+// accept notes the position of an answer, or refuses the answer if it is not of the store known
+// before the question was asked (R2).
+func (s *Store) accept(before, seen Position) error {
+	if before.ClusterID != 0 && before.ClusterID != seen.ClusterID || seen.Revision < before.Revision {
+		return &OtherStoreError{Known: before, Seen: seen}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known.ClusterID != 0 && s.known.ClusterID != seen.ClusterID {
+		return &OtherStoreError{Known: s.known, Seen: seen}
+	}
+	s.known.ClusterID = seen.ClusterID
+	s.known.Revision = max(s.known.Revision, seen.Revision)
+	return nil
+}
+
+// bounded returns a context that ends after the request timeout.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.timeout)
+}

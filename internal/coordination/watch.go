@@ -1,0 +1,133 @@
+package coordination
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Read returns the whole configuration by a linearizable read.
+func (s *Store) Read(ctx context.Context) (ownership.Configuration, error) {
+	f, revision, err := s.readAll(ctx)
+	if err != nil {
+		return ownership.Configuration{}, err
+	}
+	return f.at(revision), nil
+}
+
+// Watch calls deliver with complete configurations in order of revision: first the result of a
+// linearizable read, then one per revision that changed anything. It starts over by itself when
+// the store has compacted what it had not delivered yet; no call ever has a lower revision than an
+// earlier one. It returns when ctx ends or the store does not answer; the caller calls it again.
+// deliver must not block.
+func (s *Store) Watch(ctx context.Context, deliver func(ownership.Configuration)) error {
+	for {
+		err := s.watchOnce(ctx, deliver)
+		if !errors.Is(err, rpctypes.ErrCompacted) {
+			return err
+		}
+	}
+}
+
+func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configuration)) error {
+	f, revision, err := s.readAll(ctx)
+	if err != nil {
+		return err
+	}
+	deliver(f.at(revision))
+
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	for answer := range s.client.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
+		if err := answer.Err(); err != nil {
+			return fmt.Errorf("watching the coordination store: %w", err)
+		}
+		if err := s.sameCluster(answer.Header.GetClusterId()); err != nil {
+			return fmt.Errorf("watching the coordination store: %w", err)
+		}
+		if err := s.applyEvents(f, answer.Events, deliver); err != nil {
+			return fmt.Errorf("watching the coordination store: %w", err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("watching the coordination store: %w", err)
+	}
+	return errors.New("watching the coordination store: the watch ended")
+}
+
+// applyEvents folds the events of one answer, which holds whole revisions in order.
+func (s *Store) applyEvents(f *fold, events []*clientv3.Event, deliver func(ownership.Configuration)) error {
+	for i, e := range events {
+		if err := f.apply(e.Kv, e.Type == clientv3.EventTypeDelete); err != nil {
+			return err
+		}
+		if last := i == len(events)-1; last || events[i+1].Kv.GetModRevision() != e.Kv.GetModRevision() {
+			revision := e.Kv.GetModRevision()
+			s.mu.Lock()
+			s.known.Revision = max(s.known.Revision, revision)
+			s.mu.Unlock()
+			deliver(f.at(revision))
+		}
+	}
+	return nil
+}
+
+func (s *Store) sameCluster(id uint64) error {
+	known := s.Position()
+	if known.ClusterID != id {
+		return &OtherStoreError{Known: known, Seen: Position{ClusterID: id}}
+	}
+	return nil
+}
+
+// readAll reads everything below the prefix at one revision.
+func (s *Store) readAll(ctx context.Context) (*fold, int64, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	before := s.Position()
+	answer, err := s.client.Get(ctx, s.prefix, clientv3.WithPrefix())
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the coordination store: %w", err)
+	}
+	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
+	if err := s.accept(before, seen); err != nil {
+		return nil, 0, fmt.Errorf("reading the coordination store: %w", err)
+	}
+	f := newFold(s.prefix, seen.ClusterID)
+	for _, kv := range answer.Kvs {
+		if err := f.apply(kv, false); err != nil {
+			return nil, 0, fmt.Errorf("reading the coordination store: %w", err)
+		}
+	}
+	// What was deleted before this read leaves no revision behind.
+	f.conf.Decided = seen.Revision
+	return f, seen.Revision, nil
+}
+
+// read reads one key by a linearizable read and reports whether it is there.
+func (s *Store) read(ctx context.Context, key string, into any) (bool, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	before := s.Position()
+	answer, err := s.client.Get(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("reading %s: %w", key, err)
+	}
+	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
+	if err := s.accept(before, seen); err != nil {
+		return false, fmt.Errorf("reading %s: %w", key, err)
+	}
+	if len(answer.Kvs) == 0 {
+		return false, nil
+	}
+	if err := json.Unmarshal(answer.Kvs[0].Value, into); err != nil {
+		return false, fmt.Errorf("reading %s: %w", key, err)
+	}
+	return true, nil
+}

@@ -1,0 +1,217 @@
+package health
+
+import (
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Kind is what the leader should do about a region.
+type Kind string
+
+// The decisions. All but OpenIncident, CloseGate and OpenGate are changes of the view.
+const (
+	// Suspect marks a Serving region at first evidence.
+	Suspect Kind = "Suspect"
+	// ClearSuspect takes the mark off.
+	ClearSuspect Kind = "ClearSuspect"
+	// OpenIncident records that a majority confirmed the outage.
+	OpenIncident Kind = "OpenIncident"
+	// CloseGate ends the region's beats (R4).
+	CloseGate Kind = "CloseGate"
+	// DeclareLost makes a region Lost whose gate is closed.
+	DeclareLost Kind = "DeclareLost"
+	// OpenGate lets a region beat that the view does not have yet.
+	OpenGate Kind = "OpenGate"
+	// Admit brings a region that beats for the first time into the view, as Serving.
+	Admit Kind = "Admit"
+	// OpenGateReturning opens a Lost region's gate with the region as Returning (R5).
+	OpenGateReturning Kind = "OpenGateReturning"
+	// Serve makes a Returning region Serving.
+	Serve Kind = "Serve"
+)
+
+// Reasons why a region is left as it is, though something speaks against it.
+const (
+	// ReasonTooFewObservers: fewer than two other regions run agents that beat (R13).
+	ReasonTooFewObservers = "TooFewObservers"
+	// ReasonNoMajority: some observers reach the region.
+	ReasonNoMajority = "NoMajority"
+	// ReasonBeatsArrive: observers agree, but the region's agent beats on. Its edge is dead and its
+	// agent is not: that needs a planned drain, not expiry (R13).
+	ReasonBeatsArrive = "BeatsArrive"
+	// ReasonLeaseRunning: the region's last lease may still run.
+	ReasonLeaseRunning = "LeaseRunning"
+	// ReasonLastServing: no other region serves (R14).
+	ReasonLastServing = "LastServingRegion"
+	// ReasonOneAtATime: another loss is under way, and no majority agrees on both (R14).
+	ReasonOneAtATime = "OneLossAtATime"
+	// ReasonNotAsked: the region's agent has not asked for its gate to be opened.
+	ReasonNotAsked = "AgentNotHeardOf"
+	// ReasonUnreachable: a majority still reports the region unreachable.
+	ReasonUnreachable = "StillUnreachable"
+	// ReasonHoldDown: the region has not been reachable for long enough (R14).
+	ReasonHoldDown = "HoldDown"
+	// ReasonDrainNotActing: the intent asks for a drain, which needs a planned change.
+	ReasonDrainNotActing = "PlannedDrainNotSupported"
+)
+
+// Intent is one decision with its grounds.
+type Intent struct {
+	Kind   Kind
+	Region string
+	// Message says why, in words for people.
+	Message string
+}
+
+// Decision is all that is to be done now.
+type Decision struct {
+	// Intents in the order in which they are to be carried out.
+	Intents []Intent
+	// Held gives the reason for every region about which more would be done if it could.
+	Held map[string]string
+}
+
+// Decide says what the leader should write next. It asks for nothing that the configuration
+// already has, so a healthy system yields no intents. w must have been updated with c.
+func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
+	d := decider{now: now, c: c, w: w, out: Decision{Held: map[string]string{}}}
+	d.verdicts = map[string]verdict{}
+	var confirmed []string
+	for _, name := range sortedNames(regionsOf(c)) {
+		v := w.assess(now, c, name)
+		d.verdicts[name] = v
+		if rec, known := c.View.Regions[name]; known && v.confirmed && holdsLease(rec.State) {
+			confirmed = append(confirmed, name)
+		}
+	}
+	d.allowed = d.brake(confirmed)
+	for _, name := range sortedNames(regionsOf(c)) {
+		d.region(name)
+	}
+	return d.out
+}
+
+type decider struct {
+	now      time.Duration
+	c        ownership.Configuration
+	w        *Watch
+	verdicts map[string]verdict
+	// allowed names the confirmed regions that may be lost now (R14).
+	allowed []string
+	out     Decision
+}
+
+func (d *decider) intend(kind Kind, region string, message string) {
+	d.out.Intents = append(d.out.Intents, Intent{Kind: kind, Region: region, Message: message})
+}
+
+func (d *decider) region(name string) {
+	rec, known := d.c.View.Regions[name]
+	if d.c.RegionIntents[name].Drained {
+		d.out.Held[name] = ReasonDrainNotActing
+	}
+	switch {
+	case !known:
+		d.newcomer(name)
+	case rec.State == ownership.RegionLost:
+		d.lost(name)
+	case holdsLease(rec.State):
+		d.holding(name, rec)
+	}
+}
+
+// holdsLease reports whether a region of this state may hold a lease.
+func holdsLease(s ownership.RegionState) bool {
+	return s == ownership.RegionServing || s == ownership.RegionReturning
+}
+
+// holding decides about a region that may hold a lease.
+func (d *decider) holding(name string, rec ownership.RegionRecord) {
+	v := d.verdicts[name]
+	_, incident := IncidentOf(d.c, name)
+	if !d.c.Gates[name].Open {
+		// A leader closed the gate and did not come to say so: R4 is met all the same.
+		if !incident {
+			d.intend(OpenIncident, name, v.String())
+		}
+		d.intend(DeclareLost, name, "its gate is closed")
+		return
+	}
+	if rec.State == ownership.RegionServing && v.suspect != rec.Suspect {
+		kind := ClearSuspect
+		if v.suspect {
+			kind = Suspect
+		}
+		d.intend(kind, name, v.String())
+	}
+	switch {
+	case v.confirmed:
+		d.losing(name, v, incident)
+	case v.suspect:
+		d.out.Held[name] = ReasonNoMajority
+		if len(v.observers) < minObservers {
+			d.out.Held[name] = ReasonTooFewObservers
+		}
+	case rec.State == ownership.RegionReturning:
+		if d.w.cleanFor(d.now, name) < HoldDown(d.w.timings, rec.Flaps) {
+			d.out.Held[name] = ReasonHoldDown
+			return
+		}
+		d.intend(Serve, name, "reachable for longer than its hold-down")
+	}
+}
+
+// losing takes the next step towards the loss of a region that a majority reports unreachable.
+func (d *decider) losing(name string, v verdict, incident bool) {
+	if !incident {
+		d.intend(OpenIncident, name, v.String())
+	}
+	switch {
+	case !slices.Contains(d.allowed, name):
+		// brake has said why.
+	case d.w.Still(d.now, name) >= d.w.Expiry():
+		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
+	case d.w.moves(d.now, d.c, name):
+		d.out.Held[name] = ReasonBeatsArrive
+	default:
+		d.out.Held[name] = ReasonLeaseRunning
+	}
+}
+
+// lost decides about a region whose agent may ask to return (R5).
+func (d *decider) lost(name string) {
+	v := d.verdicts[name]
+	switch {
+	case !asks(d.c, name):
+		d.out.Held[name] = ReasonNotAsked
+	case len(v.observers) > 0 && majority(len(v.unreachable), len(v.observers)):
+		d.out.Held[name] = ReasonUnreachable
+	default:
+		d.intend(OpenGateReturning, name, "its agent asks and "+v.String())
+	}
+}
+
+// newcomer decides about a region that the view does not have: it comes in once its agent beats.
+func (d *decider) newcomer(name string) {
+	if _, wanted := d.c.RegionIntents[name]; !wanted {
+		return
+	}
+	switch {
+	case d.c.Gates[name].Open && d.c.Beats[name].N > 0:
+		d.intend(Admit, name, "its agent beats for the first time")
+	case !d.c.Gates[name].Open && asks(d.c, name):
+		d.intend(OpenGate, name, "its agent asks for the first time")
+	default:
+		d.out.Held[name] = ReasonNotAsked
+	}
+}
+
+// asks reports whether the acting agent of the region asks for the closed gate to be opened.
+func asks(c ownership.Configuration, region string) bool {
+	ask, asked := c.Asks[region]
+	gate := c.Gates[region]
+	return asked && !gate.Open && ask.Generation == gate.Generation &&
+		ask.Incarnation == c.Agents[region].Incarnation
+}

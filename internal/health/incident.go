@@ -1,0 +1,102 @@
+package health
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// IncidentOf returns the region's incident that is not closed yet.
+func IncidentOf(c ownership.Configuration, region string) (ownership.Incident, bool) {
+	for _, name := range slices.Sorted(maps.Keys(c.Incidents)) {
+		if i := c.Incidents[name]; i.Region == region && !i.Closed {
+			return i, true
+		}
+	}
+	return ownership.Incident{}, false
+}
+
+func incidentName(c ownership.Configuration, region string) string {
+	if i, open := IncidentOf(c, region); open {
+		return i.Name
+	}
+	return fmt.Sprintf("%s-%d", region, c.View.Epoch)
+}
+
+// Incidents returns the incidents to write: those that the intents open, and those of the
+// configuration that have reached another step. at is the leader's wall clock, now its monotonic
+// clock.
+func Incidents(now time.Duration, at time.Time, c ownership.Configuration, w *Watch, intents []Intent) []ownership.Incident {
+	var out []ownership.Incident
+	for _, i := range intents {
+		if i.Kind == OpenIncident {
+			fresh := ownership.Incident{Name: incidentName(c, i.Region), Region: i.Region}
+			fresh.Timeline = w.opening(now, at, i.Region)
+			out = append(out, fresh)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Incidents)) {
+		if i := c.Incidents[name]; !i.Closed {
+			if next, moved := w.advance(now, at, c, i); moved {
+				out = append(out, next)
+			}
+		}
+	}
+	return out
+}
+
+// opening returns the first two steps. The first lies back by what the leader measured since.
+func (w *Watch) opening(now time.Duration, at time.Time, region string) []ownership.IncidentStep {
+	since, measured := w.suspected[region]
+	if !measured {
+		since = now
+	}
+	return []ownership.IncidentStep{
+		{Step: ownership.StepSuspected, At: at.Add(since - now).UTC(), Approximate: !measured},
+		{Step: ownership.StepConfirmed, At: at.UTC(), SinceSuspected: now - since, Approximate: !measured},
+	}
+}
+
+// advance appends the steps that the configuration shows and the incident lacks.
+func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configuration, i ownership.Incident) (ownership.Incident, bool) {
+	rec := c.View.Regions[i.Region]
+	declared := rec.Incident == i.Name && rec.State != ownership.RegionServing
+	reached := []struct {
+		step string
+		now  bool
+	}{
+		{ownership.StepGateClose, !c.Gates[i.Region].Open},
+		{ownership.StepCommitted, declared},
+		{ownership.StepRouted, declared && i.Epoch > 0 && w.routed >= i.Epoch},
+		{ownership.StepReturned, declared && rec.State == ownership.RegionReturning},
+		{ownership.StepServing, rec.State == ownership.RegionServing && !rec.Suspect && c.Gates[i.Region].Open &&
+			!w.assess(now, c, i.Region).suspect},
+	}
+	moved := false
+	i.Timeline = slices.Clone(i.Timeline)
+	for _, r := range reached {
+		if !r.now || slices.ContainsFunc(i.Timeline, func(s ownership.IncidentStep) bool { return s.Step == r.step }) {
+			continue
+		}
+		moved = true
+		i.Timeline = append(i.Timeline, w.step(now, at, i, r.step))
+		if r.step == ownership.StepCommitted {
+			i.Epoch = c.View.Epoch
+		}
+		i.Closed = r.step == ownership.StepServing
+	}
+	return i, moved
+}
+
+func (w *Watch) step(now time.Duration, at time.Time, i ownership.Incident, name string) ownership.IncidentStep {
+	s := ownership.IncidentStep{Step: name, At: at.UTC()}
+	if since, measured := w.suspected[i.Region]; measured {
+		s.SinceSuspected = now - since
+	} else {
+		s.Approximate = true
+	}
+	return s
+}

@@ -1,0 +1,103 @@
+package health
+
+import (
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Watch is what one leader has itself seen since it leads. A new leader starts with a new Watch
+// (R4). It is not safe for concurrent use.
+type Watch struct {
+	timings   ownership.Timings
+	beats     map[string]watchedBeat
+	clean     map[string]time.Duration
+	suspected map[string]time.Duration
+	routed    int64
+}
+
+// Routed notes that a gateway of this leader's region acts on a configuration of the epoch.
+func (w *Watch) Routed(epoch int64) { w.routed = max(w.routed, epoch) }
+
+// watchedBeat is a beat, under the gate that admitted it, and when the leader first saw the two.
+type watchedBeat struct {
+	beat  ownership.Beat
+	gate  ownership.Gate
+	since time.Duration
+}
+
+// NewWatch returns an empty memory.
+func NewWatch(timings ownership.Timings) *Watch {
+	return &Watch{
+		timings: timings, beats: map[string]watchedBeat{},
+		clean: map[string]time.Duration{}, suspected: map[string]time.Duration{},
+	}
+}
+
+// Update notes what the configuration shows at now. Call it with every configuration before
+// Decide, in order of revision.
+func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
+	for name := range regionsOf(c) {
+		seen, known := w.beats[name]
+		if beat, gate := c.Beats[name], c.Gates[name]; !known || seen.beat != beat || seen.gate != gate {
+			w.beats[name] = watchedBeat{beat: beat, gate: gate, since: now}
+		}
+	}
+	for name := range regionsOf(c) {
+		v := w.assess(now, c, name)
+		_, open := IncidentOf(c, name)
+		_, timed := w.suspected[name]
+		switch {
+		// An outage is measured from its first evidence to its end, by a leader that saw both.
+		case v.suspect && !timed && !open:
+			w.suspected[name] = now
+		case !v.suspect && !open:
+			delete(w.suspected, name)
+		}
+		if !v.reachable {
+			delete(w.clean, name)
+		} else if _, known := w.clean[name]; !known {
+			w.clean[name] = now
+		}
+	}
+}
+
+// Still returns for how long the region's beat has not changed under the leader's eyes.
+func (w *Watch) Still(now time.Duration, region string) time.Duration {
+	seen, known := w.beats[region]
+	if !known {
+		return 0
+	}
+	return now - seen.since
+}
+
+// Expiry is how long a beat must have stood still before the gate may be closed (R4).
+func (w *Watch) Expiry() time.Duration { return Expiry(w.timings) }
+
+// Expiry returns regionLease x (1+maxDrift), rounded up to a nanosecond.
+func Expiry(t ownership.Timings) time.Duration {
+	return t.RegionLease + time.Duration(float64(t.RegionLease)*ownership.MaxDrift) + 1
+}
+
+// moves reports whether the region's agent beats: its gate is open and its beat is young.
+func (w *Watch) moves(now time.Duration, c ownership.Configuration, region string) bool {
+	if !c.Gates[region].Open || c.Beats[region].N == 0 {
+		return false
+	}
+	return w.Still(now, region) <= w.timings.DownAfter
+}
+
+// regionsOf returns every region that the configuration says anything of.
+func regionsOf(c ownership.Configuration) map[string]struct{} {
+	all := map[string]struct{}{}
+	for name := range c.View.Regions {
+		all[name] = struct{}{}
+	}
+	for name := range c.RegionIntents {
+		all[name] = struct{}{}
+	}
+	for name := range c.Gates {
+		all[name] = struct{}{}
+	}
+	return all
+}
