@@ -1,0 +1,215 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"k8s.io/utils/clock"
+
+	"multiactive.dev/operator/internal/port/kafka"
+)
+
+// Settings bound what the engine uses. The zero value means the defaults.
+type Settings struct {
+	// Interval is how often topics are compared, lag is measured and positions
+	// are stored. Default 1s: a restart repeats at most that much.
+	Interval time.Duration
+	// BufferBytes bounds what is read but not acknowledged. Default 32 MiB.
+	BufferBytes int
+	// FetchBytes bounds one answer of a source broker. Default 16 MiB.
+	FetchBytes int32
+	// FlushTimeout bounds the wait for acknowledgements at a stop. Default 10s.
+	FlushTimeout time.Duration
+	// ReplicationFactor of the target topics that the mirror makes; lowered to
+	// the number of brokers. Default 3.
+	ReplicationFactor int
+	// AdminTimeout bounds every administrative call. Default 5s.
+	AdminTimeout time.Duration
+}
+
+func (s Settings) withDefaults() Settings {
+	def := func(p *time.Duration, d time.Duration) {
+		if *p <= 0 {
+			*p = d
+		}
+	}
+	def(&s.Interval, time.Second)
+	def(&s.FlushTimeout, 10*time.Second)
+	def(&s.AdminTimeout, 5*time.Second)
+	if s.BufferBytes <= 0 {
+		s.BufferBytes = 32 << 20
+	}
+	if s.FetchBytes <= 0 {
+		s.FetchBytes = 16 << 20
+	}
+	if s.ReplicationFactor <= 0 {
+		s.ReplicationFactor = 3
+	}
+	return s
+}
+
+// Engine mirrors one source to one target until it is stopped. It is used
+// once; for another configuration make another.
+type Engine struct {
+	cfg      Config
+	set      Settings
+	clock    clock.WithTicker
+	log      *slog.Logger
+	metrics  *Metrics
+	consumer *kgo.Client
+	producer *kgo.Client
+	source   *kafka.Client
+	target   *kafka.Client
+
+	mu         sync.Mutex
+	partitions map[topicPartition]*partition
+	// queued are changes to what is consumed. Only the pump carries them out,
+	// between two polls, so that no record of before mixes with those after.
+	queued []func()
+	status Status
+	limits map[string]int32 // largest batch by target topic, bytes
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// New prepares an engine: it reads the credentials and checks the options, and
+// connects to nothing yet.
+func New(cfg Config, set Settings, c clock.WithTicker, log *slog.Logger, m *Metrics) (*Engine, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	e := &Engine{
+		cfg: cfg, set: set.withDefaults(), clock: c, log: log.With("origin", cfg.Origin), metrics: m,
+		partitions: map[topicPartition]*partition{}, limits: map[string]int32{},
+		status: Status{Source: errNotYet, Target: errNotYet},
+	}
+	if err := e.connect(); err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Engine) connect() error {
+	id := "multiactive-mirror-" + e.cfg.Origin
+	source, err := e.cfg.Source.options(id)
+	if err != nil {
+		return fmt.Errorf("source.%w", err)
+	}
+	target, err := e.cfg.Target.options(id)
+	if err != nil {
+		return fmt.Errorf("target.%w", err)
+	}
+	source.Timeout, target.Timeout = e.set.AdminTimeout, e.set.AdminTimeout
+	if e.source, err = kafka.NewClient(source); err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	if e.target, err = kafka.NewClient(target); err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	if e.consumer, err = newConsumer(source, e.set); err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	if e.producer, err = e.newProducer(target); err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	return nil
+}
+
+func newConsumer(o kafka.Options, s Settings) (*kgo.Client, error) {
+	base, err := kafka.ClientOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	return kgo.NewClient(append(base,
+		// An aborted transaction's records were never accepted by the source.
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Markers have offsets too: without them a caught-up transactional
+		// topic would look one record behind for ever.
+		kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxBytes(s.FetchBytes),
+		kgo.FetchMaxPartitionBytes(min(s.FetchBytes, 4<<20)),
+		kgo.MaxConcurrentFetches(2),
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.MetadataMaxAge(10*time.Second),
+		kgo.MetadataMinAge(250*time.Millisecond),
+	)...)
+}
+
+func (e *Engine) newProducer(o kafka.Options) (*kgo.Client, error) {
+	base, err := kafka.ClientOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	// Idempotence is the library's default, with it order within a partition
+	// holds through retries; retries are unlimited by default.
+	return kgo.NewClient(append(base,
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MaxBufferedBytes(e.set.BufferBytes),
+		kgo.MaxBufferedRecords(100_000),
+		kgo.ProducerBatchMaxBytesFn(e.batchLimit),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		kgo.ProducerLinger(5*time.Millisecond),
+		kgo.MetadataMaxAge(10*time.Second),
+		kgo.MetadataMinAge(250*time.Millisecond),
+	)...)
+}
+
+// Run mirrors until the context ends, whose cause it returns. It then waits
+// for what is on its way and stores the positions. Clusters that are down are
+// waited for; see Status for what is wrong at the moment.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.close()
+	// Records on their way outlive the stop by the flush timeout.
+	sending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	var wg sync.WaitGroup
+	wg.Go(func() { e.supervise(ctx) })
+	wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-sending.Done():
+			return
+		}
+		select {
+		case <-e.clock.After(e.set.FlushTimeout):
+			giveUp()
+		case <-sending.Done():
+		}
+	})
+	e.pump(ctx, sending)
+	if err := e.producer.Flush(sending); err != nil {
+		e.log.Warn("stopping with records that the target did not acknowledge; they will be sent again", "error", err)
+	}
+	giveUp()
+	wg.Wait()
+	e.commit(context.WithoutCancel(ctx))
+	return context.Cause(ctx)
+}
+
+// close releases the connections; a nil client was never made.
+func (e *Engine) close() {
+	for _, c := range []*kgo.Client{e.consumer, e.producer} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	for _, c := range []*kafka.Client{e.source, e.target} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// errNotYet stands for a cluster that was not looked at yet.
+var errNotYet = errors.New("not contacted yet")

@@ -1,0 +1,234 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Client is the Admin that speaks Kafka's own protocol.
+type Client struct {
+	opts Options
+	kgo  *kgo.Client
+	adm  *kadm.Client
+}
+
+var _ Admin = (*Client)(nil)
+
+// NewClient checks the options and prepares a client. It does not connect:
+// brokers that are down show in the first call, not here.
+func NewClient(o Options) (*Client, error) {
+	opts, err := ClientOptions(o)
+	if err != nil {
+		return nil, fmt.Errorf("kafka options: %w", err)
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	adm := kadm.NewClient(cl)
+	adm.SetTimeoutMillis(int32(min(o.timeout().Milliseconds(), 60_000)))
+	return &Client{opts: o, kgo: cl, adm: adm}, nil
+}
+
+// Close implements Admin.
+func (c *Client) Close() { c.kgo.Close() }
+
+// call bounds one operation and classifies its error.
+func (c *Client) call(ctx context.Context, op string, do func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, c.opts.timeout())
+	defer cancel()
+	return wrap(ctx, op, c.opts.Brokers, do(bounded))
+}
+
+// Describe implements Admin.
+func (c *Client) Describe(ctx context.Context, topics ...string) (map[string]Topic, error) {
+	if len(topics) == 0 {
+		return map[string]Topic{}, nil // an empty list would mean every topic to the broker
+	}
+	out := make(map[string]Topic, len(topics))
+	err := c.call(ctx, "describing topics", func(ctx context.Context) error {
+		details, err := c.adm.ListTopicsWithInternal(ctx, topics...)
+		if err != nil {
+			return err
+		}
+		var existing []string
+		for _, name := range topics {
+			t := describe(details[name])
+			if t.Exists {
+				existing = append(existing, name)
+			}
+			out[name] = t
+		}
+		return c.describeConfigs(ctx, existing, out)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func describe(d kadm.TopicDetail) Topic {
+	switch {
+	case errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+		return Topic{}
+	case d.Err != nil:
+		return Topic{Err: d.Err}
+	case len(d.Partitions) == 0:
+		return Topic{}
+	}
+	t := Topic{Exists: true, ID: d.ID, Partitions: len(d.Partitions), Configs: map[string]string{}}
+	for _, p := range d.Partitions {
+		if n := len(p.Replicas); t.ReplicationFactor == 0 || n < t.ReplicationFactor {
+			t.ReplicationFactor = n
+		}
+	}
+	return t
+}
+
+func (c *Client) describeConfigs(ctx context.Context, topics []string, into map[string]Topic) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	resources, err := c.adm.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	for _, r := range resources {
+		t := into[r.Name]
+		switch {
+		case errors.Is(r.Err, kerr.UnknownTopicOrPartition):
+			t = Topic{} // deleted between the two requests
+		case r.Err != nil:
+			t.Err = r.Err
+		}
+		for _, cfg := range r.Configs {
+			if t.Exists && !cfg.Sensitive && cfg.Value != nil {
+				t.Configs[cfg.Key] = *cfg.Value
+			}
+		}
+		into[r.Name] = t
+	}
+	return nil
+}
+
+// Create implements Admin.
+func (c *Client) Create(ctx context.Context, t NewTopic) error {
+	rf := int16(-1)
+	if t.ReplicationFactor > 0 {
+		rf = int16(min(t.ReplicationFactor, 1<<15-1)) //nolint:gosec // bounded in the same expression
+	}
+	return c.call(ctx, fmt.Sprintf("creating topic %q", t.Name), func(ctx context.Context) error {
+		_, err := c.adm.CreateTopic(ctx, int32(t.Partitions), rf, pointers(t.Configs), t.Name) //nolint:gosec // a partition count
+		return err
+	})
+}
+
+// CreatePartitions implements Admin.
+func (c *Client) CreatePartitions(ctx context.Context, topic string, total int) error {
+	return c.call(ctx, fmt.Sprintf("raising topic %q to %d partitions", topic, total), func(ctx context.Context) error {
+		details, err := c.adm.ListTopics(ctx, topic)
+		if err != nil {
+			return err
+		}
+		// Kafka answers InvalidPartitions for the number that it already has,
+		// which would turn a repeated call into an error.
+		if len(details[topic].Partitions) == total {
+			return nil
+		}
+		resp, err := c.adm.UpdatePartitions(ctx, total, topic)
+		if err != nil {
+			return err
+		}
+		_, err = resp.On(topic, func(r *kadm.CreatePartitionsResponse) error { return r.Err })
+		return err
+	})
+}
+
+// AlterConfigs implements Admin.
+func (c *Client) AlterConfigs(ctx context.Context, topic string, set map[string]string) error {
+	if len(set) == 0 {
+		return nil
+	}
+	var alter []kadm.AlterConfig
+	for _, k := range slices.Sorted(maps.Keys(set)) {
+		alter = append(alter, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: kadm.StringPtr(set[k])})
+	}
+	return c.call(ctx, fmt.Sprintf("configuring topic %q", topic), func(ctx context.Context) error {
+		resp, err := c.adm.AlterTopicConfigs(ctx, alter, topic)
+		if err != nil {
+			return err
+		}
+		_, err = resp.On(topic, func(r *kadm.AlterConfigsResponse) error { return r.Err })
+		return err
+	})
+}
+
+// Brokers implements Admin.
+func (c *Client) Brokers(ctx context.Context) (int, error) {
+	var n int
+	err := c.call(ctx, "counting brokers", func(ctx context.Context) error {
+		md, err := c.adm.BrokerMetadata(ctx)
+		n = len(md.Brokers)
+		return err
+	})
+	return n, err
+}
+
+// EndOffsets implements Admin.
+func (c *Client) EndOffsets(ctx context.Context, topics ...string) (map[string]map[int32]int64, error) {
+	return c.offsets(ctx, "reading end offsets", c.adm.ListEndOffsets, topics)
+}
+
+// StartOffsets implements Admin.
+func (c *Client) StartOffsets(ctx context.Context, topics ...string) (map[string]map[int32]int64, error) {
+	return c.offsets(ctx, "reading start offsets", c.adm.ListStartOffsets, topics)
+}
+
+type lister func(context.Context, ...string) (kadm.ListedOffsets, error)
+
+func (c *Client) offsets(ctx context.Context, op string, list lister, topics []string) (map[string]map[int32]int64, error) {
+	out := make(map[string]map[int32]int64, len(topics))
+	if len(topics) == 0 {
+		return out, nil // an empty list would mean every topic to the broker
+	}
+	err := c.call(ctx, op, func(ctx context.Context) error {
+		listed, err := list(ctx, topics...)
+		if err != nil {
+			return err
+		}
+		for topic, partitions := range listed {
+			for p, o := range partitions {
+				switch {
+				case errors.Is(o.Err, kerr.UnknownTopicOrPartition):
+					continue
+				case o.Err != nil:
+					return fmt.Errorf("topic %s partition %d: %w", topic, p, o.Err)
+				}
+				if out[topic] == nil {
+					out[topic] = make(map[int32]int64, len(partitions))
+				}
+				out[topic][p] = o.Offset
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func pointers(m map[string]string) map[string]*string {
+	out := make(map[string]*string, len(m))
+	for k, v := range m {
+		out[k] = kadm.StringPtr(v)
+	}
+	return out
+}
