@@ -135,9 +135,15 @@ type PinnedHome struct {
 type Staleness struct {
 	// normal is acceptable while all regions serve. Default: 5m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Normal *metav1.Duration `json:"normal,omitempty"`
 	// outage is acceptable while a region is lost. Default: 1h.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Outage *metav1.Duration `json:"outage,omitempty"`
 }
 
@@ -174,6 +180,9 @@ type LastWriterWins struct {
 	TimestampColumn string `json:"timestampColumn,omitempty"`
 	// maxClockSkew between writers. Default: 1s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	MaxClockSkew *metav1.Duration `json:"maxClockSkew,omitempty"`
 }
 
@@ -236,6 +245,9 @@ type MessageQueueSync struct {
 	ReplicationFactor *int32 `json:"replicationFactor,omitempty"`
 	// retention of records. Default: 168h. Must outlast the outage objective.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Retention *metav1.Duration `json:"retention,omitempty"`
 	// consumerGroups that apply the records in every region; handback waits for them.
 	// +optional
@@ -275,6 +287,9 @@ type StorageReplicationSync struct {
 type SecondReadSync struct {
 	// timeout of the second read. Default: 300ms.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// whenUnreachable: Refuse ("cannot check now"), or AnswerLocally with Multiactive-Stale.
 	// +optional
@@ -307,6 +322,9 @@ type OriginReadSync struct {
 	Token SessionToken `json:"token,omitzero"`
 	// timeout of the origin read. Default: 200ms.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
 

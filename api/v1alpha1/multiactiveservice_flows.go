@@ -147,6 +147,9 @@ type DeferPolicy struct {
 	AdmitPath string `json:"admitPath,omitempty"`
 	// expireAfter this long a request is not executed any more.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	ExpireAfter *metav1.Duration `json:"expireAfter,omitempty"`
 	// idempotencyHeader carries the key that lets the application execute a request once.
 	// +required

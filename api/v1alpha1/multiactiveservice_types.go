@@ -142,6 +142,7 @@ type Partition struct {
 }
 
 // PartitionKey is a named user key, such as phone.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a partition key is immutable: it decides every user's home. Declare another key and move the flows to it"
 type PartitionKey struct {
 	// name of the key, a DNS label.
 	// +required
@@ -273,10 +274,10 @@ const (
 
 // Workload is a union of the ways an application is deployed.
 // +kubebuilder:validation:XValidation:rule="self.type != 'Managed' || (has(self.template) && has(self.port) && has(self.serviceAccountName))",message="a Managed workload needs template, port and serviceAccountName"
-// +kubebuilder:validation:XValidation:rule="self.type == 'Managed' || (!has(self.template) && !has(self.replicas) && !has(self.serviceAccountName))",message="template, replicas and serviceAccountName are for a Managed workload only"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Managed' || (!has(self.template) && !has(self.replicas))",message="template and replicas are for a Managed workload only"
 // +kubebuilder:validation:XValidation:rule="self.type == 'DeploymentRef' ? has(self.deploymentRef) && has(self.port) : !has(self.deploymentRef)",message="deploymentRef and port are required when type is DeploymentRef; deploymentRef is forbidden otherwise"
 // +kubebuilder:validation:XValidation:rule="self.type == 'ServiceRef' ? has(self.serviceRef) : !has(self.serviceRef)",message="serviceRef is required when type is ServiceRef, and forbidden otherwise"
-// +kubebuilder:validation:XValidation:rule="!has(self.additional) || has(self.serviceAccountName) || self.type != 'Managed'",message="additional workloads need serviceAccountName"
+// +kubebuilder:validation:XValidation:rule="!has(self.additional) || has(self.serviceAccountName)",message="additional workloads need serviceAccountName"
 type Workload struct {
 	// type is Managed, DeploymentRef or ServiceRef.
 	// +required
@@ -393,10 +394,16 @@ type Rollout struct {
 	Strategy RolloutStrategy `json:"strategy,omitempty"`
 	// pause between two regions, after the first became available. Default: 0s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Pause *metav1.Duration `json:"pause,omitempty"`
 	// progressDeadline is how long a region may take to become available before the rollout
 	// stops. Default: 10m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	ProgressDeadline *metav1.Duration `json:"progressDeadline,omitempty"`
 }
 
@@ -425,7 +432,7 @@ const (
 )
 
 // Unmatched says what happens with requests that no flow matches.
-// +kubebuilder:validation:XValidation:rule="(self.safeMethods != 'HomeRegion' && self.otherMethods != 'HomeRegion') || has(self.key)",message="HomeRegion needs key"
+// +kubebuilder:validation:XValidation:rule="has(self.key) || !((has(self.safeMethods) && self.safeMethods == 'HomeRegion') || (has(self.otherMethods) && self.otherMethods == 'HomeRegion'))",message="HomeRegion needs key"
 type Unmatched struct {
 	// safeMethods are GET, HEAD, OPTIONS and TRACE.
 	// +optional
@@ -504,6 +511,9 @@ type DNS struct {
 	Host string `json:"host,omitempty"`
 	// ttl of the records. Default: 30s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	TTL *metav1.Duration `json:"ttl,omitempty"`
 }
 

@@ -42,6 +42,9 @@ type OperationSpec struct {
 	ExpectedEpoch *int64 `json:"expectedEpoch,omitempty"`
 	// timeout after which the order is given up. Default: 10m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// reason, for the record.
 	// +optional

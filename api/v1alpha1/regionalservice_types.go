@@ -230,6 +230,9 @@ type TopicSlice struct {
 	ReplicationFactor int32 `json:"replicationFactor,omitempty"`
 	// retention of records.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Retention metav1.Duration `json:"retention,omitzero"`
 	// adoption of a topic that exists.
 	// +required
@@ -245,6 +248,9 @@ type TopicSlice struct {
 	ConsumerGroups []string `json:"consumerGroups,omitempty"`
 	// objective is the normal staleness objective: links lag beyond it are Lagging.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Objective *metav1.Duration `json:"objective,omitempty"`
 }
 
