@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"multiactive.dev/operator/internal/gateway"
+)
+
+// envPrefix of the variable that stands for a flag: --owner-wait is MULTIACTIVE_GATEWAY_OWNER_WAIT.
+const envPrefix = "MULTIACTIVE_GATEWAY_"
+
+// config is all that the command line says.
+type config struct {
+	options             gateway.Options
+	listen, adminListen string
+	headerTimeout       time.Duration
+	idleTimeout         time.Duration
+	maxHeaderBytes      int
+	drainDelay          time.Duration
+	drainTimeout        time.Duration
+	logLevel            slog.Level
+}
+
+const usage = `gateway routes one service's requests by partition key.
+
+It asks its region's agent for the routing and for how long it may accept home
+writes, and is not ready before it has had an answer. When the agent is away it
+goes on with the last routing; once the lease has run out it refuses home writes
+and still serves any-region flows.
+
+  gateway --agent=http://multiactive-agent:9441 --namespace=accounts --name=user
+
+Users' requests      --listen        also /.multiactive/endpoints, /.multiactive/healthz
+The cluster's own    --admin-listen  /readyz /healthz /metrics, and who owns a key and why:
+                                     curl 'http://POD:9090/.multiactive/routing?key=13800000000'
+
+SIGTERM: not ready at once, serving for --drain-delay, then no new connections,
+and out when the last request has ended or after --drain-timeout.
+
+Every flag can be given as a variable: --owner-wait as ` + envPrefix + `OWNER_WAIT.
+A listen address without a host uses POD_IP when that is set. POD_NAME names this
+gateway to the agent (default: the host name).
+
+Flags:
+`
+
+// parse reads flags, and the environment for those not given.
+func parse(args []string, env func(string) string, out io.Writer) (*config, error) {
+	c := &config{}
+	o := &c.options
+	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.Usage = func() {
+		_, _ = fmt.Fprint(out, usage) // nobody to tell
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.Agent, "agent", "", "base `URL` of the region's agent (required)")
+	flags.StringVar(&o.Namespace, "namespace", "", "`namespace` of the MultiActiveService (required)")
+	flags.StringVar(&o.Name, "name", "", "`name` of the MultiActiveService (required)")
+	flags.StringVar(&c.listen, "listen", ":8080", "`address` for users' and other regions' requests")
+	flags.StringVar(&c.adminListen, "admin-listen", ":9090", "`address` for probes, metrics and on-call; keep it inside the cluster")
+	flags.DurationVar(&o.OwnerWait, "owner-wait", gateway.DefaultOwnerWait, "how long a home request waits while owners change; negative: not at all")
+	flags.Int64Var(&o.MaxInFlight, "max-in-flight", gateway.DefaultMaxInFlight, "requests under way before others get 503")
+	flags.Int64Var(&o.KeyBodyBytes, "key-body-bytes", gateway.DefaultKeyBodyBytes, "how much of a body is read for a partition key before it gets 413")
+	flags.Int64Var(&o.MaxBodyBytes, "max-body-bytes", gateway.DefaultMaxBodyBytes, "largest request body before it gets 413, except gRPC; negative: unbounded")
+	flags.IntVar(&c.maxHeaderBytes, "max-header-bytes", 64<<10, "largest request header in bytes")
+	flags.DurationVar(&c.headerTimeout, "header-timeout", 10*time.Second, "how long a request's header may take")
+	flags.DurationVar(&c.idleTimeout, "idle-timeout", 2*time.Minute, "how long a connection without request is kept")
+	flags.DurationVar(&o.IOTimeout, "io-timeout", gateway.DefaultIOTimeout, "how long one read of a body or one write of an answer may take")
+	flags.DurationVar(&o.UpstreamTimeout, "upstream-timeout", gateway.DefaultUpstreamTimeout, "how long the application may take to begin its answer; negative: for ever")
+	flags.DurationVar(&c.drainDelay, "drain-delay", 5*time.Second, "time between not ready and no new connections")
+	flags.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how long requests under way may take after that")
+	flags.BoolVar(&o.AccessLog, "access-log", false, "log every request, without keys, queries and credentials")
+	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q; see --help", flags.Arg(0))
+	}
+	if err := fromEnv(flags, env); err != nil {
+		return nil, err
+	}
+	if o.Gateway = env("POD_NAME"); o.Gateway == "" {
+		o.Gateway, _ = os.Hostname() // an empty name is reported below
+	}
+	var err error
+	if c.listen, err = listenAddress("listen", c.listen, env("POD_IP")); err != nil {
+		return nil, err
+	}
+	if c.adminListen, err = listenAddress("admin-listen", c.adminListen, env("POD_IP")); err != nil {
+		return nil, err
+	}
+	return c, c.check()
+}
+
+// fromEnv sets the flags that were not given from their variables.
+func fromEnv(flags *flag.FlagSet, env func(string) string) error {
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	var errs []error
+	flags.VisitAll(func(f *flag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v := env(name); v != "" && !given[f.Name] {
+			if err := flags.Set(f.Name, v); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %q: %w", name, v, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// check refuses limits that would switch protection off by mistake.
+func (c *config) check() error {
+	var errs []error
+	for name, value := range map[string]int64{
+		"max-in-flight": c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
+		"max-header-bytes": int64(c.maxHeaderBytes), "header-timeout": int64(c.headerTimeout),
+		"idle-timeout": int64(c.idleTimeout), "io-timeout": int64(c.options.IOTimeout),
+	} {
+		if value <= 0 {
+			errs = append(errs, fmt.Errorf("--%s: must be more than 0", name))
+		}
+	}
+	for name, value := range map[string]time.Duration{"drain-delay": c.drainDelay, "drain-timeout": c.drainTimeout} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("--%s: must not be negative", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// listenAddress completes an address without a host.
+func listenAddress(name, address, podIP string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("--%s: %q is not host:port: %w", name, address, err)
+	}
+	if host == "" {
+		host = podIP
+	}
+	return net.JoinHostPort(host, port), nil
+}

@@ -1,0 +1,40 @@
+// Command gateway is the regional gateway of one service: it routes users' requests by partition
+// key to the local application or to the gateway of the region that owns the key. It holds
+// flags, listeners and signals only; the request path is in internal/gateway. It must never need
+// anything but its agent to start: no Kubernetes API, no disk, no other region.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "gateway:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}
+
+// run serves until ctx ends and the last request has been answered.
+func run(ctx context.Context, args []string, env func(string) string) error {
+	c, err := parse(args, env, os.Stderr)
+	if err != nil {
+		return err
+	}
+	c.options.Log = slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: c.logLevel}))
+	tuneMemory(env, c.options.Log)
+	return serve(ctx, c)
+}

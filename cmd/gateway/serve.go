@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"multiactive.dev/operator/internal/gateway"
+)
+
+// drainPoll is how often the end of upgraded connections is looked for.
+const drainPoll = 50 * time.Millisecond
+
+// serve runs both listeners until ctx ends, then drains.
+func serve(ctx context.Context, c *config) error {
+	g, err := gateway.New(c.options)
+	if err != nil {
+		return err
+	}
+	public, err := net.Listen("tcp", c.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	admin, err := net.Listen("tcp", c.adminListen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--admin-listen: %w", err), public.Close())
+	}
+	// The lease is needed until the last request has ended, so Run outlives ctx.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go g.Run(running)
+
+	log := c.options.Log
+	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
+	failed := make(chan error, len(servers))
+	for i, l := range []net.Listener{public, admin} {
+		go func() { failed <- servers[i].Serve(l) }()
+	}
+	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin.Addr().String()))
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	return drain(c, g, servers[0], servers[1])
+}
+
+// newServer returns a server for HTTP/1.1 and HTTP/2 without TLS, with its times bounded. Bodies
+// and answers are bounded by the gateway, read by read, for streams may last.
+func newServer(c *config, h http.Handler) *http.Server {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: c.headerTimeout,
+		IdleTimeout:       c.idleTimeout,
+		MaxHeaderBytes:    c.maxHeaderBytes,
+		Protocols:         new(http.Protocols),
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		ErrorLog:          slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug),
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	return s
+}
+
+// drain ends without failing a request, as far as the times allow.
+func drain(c *config, g *gateway.Gateway, public, admin *http.Server) error {
+	log := c.options.Log
+	g.Drain()
+	log.Info("draining", slog.Duration("delay", c.drainDelay), slog.Int64("inFlight", g.InFlight()))
+	time.Sleep(c.drainDelay)
+	ctx, cancel := context.WithTimeout(context.Background(), c.drainTimeout)
+	defer cancel()
+	err := public.Shutdown(ctx)
+	// Upgraded connections are not the server's any more, but still under way.
+	for err == nil && g.InFlight() > 0 {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(drainPoll):
+		}
+	}
+	if err != nil {
+		log.Warn("requests were cut off", slog.Int64("inFlight", g.InFlight()))
+		_ = public.Close() // it is over
+	}
+	_ = admin.Close() // probes and scrapes only
+	log.Info("drained")
+	return nil
+}

@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Explanation is the answer of /.multiactive/routing: who owns a key and why, for on-call.
+type Explanation struct {
+	Service string `json:"service"`
+	Region  string `json:"region"`
+	Version string `json:"version"`
+	// Revision of the coordination store, and the epoch of its view.
+	Revision int64 `json:"revision"`
+	Epoch    int64 `json:"epoch"`
+	// LeaseRemainingSeconds is how long this gateway may still accept home writes.
+	LeaseRemainingSeconds float64 `json:"leaseRemainingSeconds"`
+	// Slot of the normalised key, and the regions that may own it, most preferred first.
+	Slot int      `json:"slot"`
+	Rank []string `json:"rank"`
+	Home string   `json:"home,omitempty"`
+	// Owner is empty when nobody accepts home writes for the key now.
+	Owner string `json:"owner,omitempty"`
+	// Why there is no owner.
+	Reason Reason `json:"reason,omitempty"`
+	// Summary says it all in one sentence.
+	Summary string `json:"summary"`
+	// Flaws of the configuration.
+	Flaws []string `json:"flaws,omitempty"`
+}
+
+// AdminHandler serves /readyz, /healthz, /metrics and /.multiactive/routing. It is for the
+// cluster's own network: it names regions and versions and asks for no credentials.
+func (g *Gateway) AdminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", g.metrics.handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, "ok") // the caller has gone
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if ready, why := g.Ready(); !ready {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ok") // the caller has gone
+	})
+	mux.HandleFunc("GET "+OwnPrefix+"routing", g.serveRouting)
+	return mux
+}
+
+// serveRouting explains ?key=, normalised as the key named ?name= (by default the only one).
+func (g *Gateway) serveRouting(w http.ResponseWriter, r *http.Request) {
+	snap := g.state.load()
+	if snap == nil {
+		http.Error(w, "no routing from the region's agent yet", http.StatusServiceUnavailable)
+		return
+	}
+	k, err := snap.router.keyNamed(r.URL.Query().Get("name"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	value, p := k.check(r.URL.Query().Get("key"), "query parameter key")
+	if p != nil {
+		http.Error(w, p.detail, http.StatusBadRequest)
+		return
+	}
+	e := snap.router.explain(ownership.Slot(value), g.leaseRemaining() > 0)
+	e.Version, e.Revision, e.LeaseRemainingSeconds = snap.version, snap.revision, g.leaseRemaining().Seconds()
+	writeJSON(w, http.StatusOK, e)
+}
+
+// keyNamed returns a declared key, and without a name the only one.
+func (r *Router) keyNamed(name string) (*key, error) {
+	if name == "" && len(r.cfg.Keys) == 1 {
+		name = r.cfg.Keys[0].Name
+	}
+	if k := r.keys[name]; k != nil {
+		return k, nil
+	}
+	names := make([]string, len(r.cfg.Keys))
+	for i, k := range r.cfg.Keys {
+		names[i] = k.Name
+	}
+	return nil, fmt.Errorf("name: %q is not a key of this service; its keys are %q", name, names)
+}
+
+// explain tells who owns a slot and why.
+func (r *Router) explain(slot int, leased bool) Explanation {
+	e := Explanation{
+		Service: r.cfg.Namespace + "/" + r.cfg.Name, Region: r.cfg.Region, Epoch: r.cfg.Epoch,
+		Slot: slot, Rank: ownership.Rank(slot, r.weights), Flaws: r.warnings,
+	}
+	home := int(r.homes[slot])
+	if home != noRegion {
+		e.Home = r.regions[home].Name
+	}
+	owner, why := r.owner(home)
+	switch {
+	case owner == noRegion:
+		e.Reason = why
+		e.Summary = "nobody accepts home writes for this key: " + r.describe(decision{reason: why}, home)
+		return e
+	case owner != r.self:
+		e.Summary = fmt.Sprintf("home requests go to region %s, which is home to slot %d and serves", r.title(owner), slot)
+	case leased:
+		e.Summary = fmt.Sprintf("home requests are served here: region %s is home to slot %d, serves and holds its lease", r.title(owner), slot)
+	default:
+		e.Reason = ReasonFenced
+		e.Summary = fmt.Sprintf("home requests are refused: region %s is home to slot %d, and this gateway holds no lease", r.title(owner), slot)
+	}
+	e.Owner = r.regions[owner].Name
+	return e
+}

@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"multiactive.dev/operator/internal/routing"
+)
+
+const (
+	// maxAnswerBytes bounds one answer of the agent.
+	maxAnswerBytes = 16 << 20
+	// agentTimeout bounds one poll beyond the time that the agent may wait.
+	agentTimeout = 2 * time.Second
+	// minBackoff and maxBackoff bound the pause after a failed poll.
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = time.Second
+	// minPollTime keeps an agent that does not wait from being asked without pause.
+	minPollTime = 20 * time.Millisecond
+)
+
+// agentClient keeps the state current by long polls of the region's agent.
+type agentClient struct {
+	options *Options
+	state   *state
+	metrics *metrics
+	client  *http.Client
+	// failing is the last failure, to log each only once.
+	failing string
+}
+
+// run polls until ctx ends. It keeps the last configuration when the agent is away; the lease
+// then runs out by itself.
+func (a *agentClient) run(ctx context.Context) {
+	backoff := minBackoff
+	for ctx.Err() == nil {
+		start := a.options.Clock.Boot()
+		err := a.poll(ctx)
+		pause := minPollTime - (a.options.Clock.Boot() - start)
+		if err != nil {
+			a.metrics.polls.WithLabelValues("failed").Inc()
+			pause = backoff
+			backoff = min(2*backoff, maxBackoff)
+		} else {
+			a.metrics.polls.WithLabelValues("ok").Inc()
+			backoff = minBackoff
+		}
+		a.report(ctx, err)
+		if pause > 0 {
+			done, stop := after(a.options.Clock, pause)
+			select {
+			case <-ctx.Done():
+			case <-done:
+			}
+			stop()
+		}
+	}
+}
+
+// report logs a failure when it begins or changes, and its end.
+func (a *agentClient) report(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	switch {
+	case err == nil && a.failing != "":
+		a.options.Log.Info("the agent answers again")
+		a.failing = ""
+	case err != nil && a.failing != err.Error():
+		a.failing = err.Error()
+		a.options.Log.Warn("no routing from the agent; going on with the last one while the lease lasts", slog.Any("error", err))
+	}
+}
+
+// poll asks once and installs the answer.
+func (a *agentClient) poll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, routing.MaxWait+agentTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url(), http.NoBody)
+	if err != nil {
+		return fmt.Errorf("asking the agent: %w", err)
+	}
+	// The lease counts from before the question (R11): the answer may have been under way for long.
+	asked := a.options.Clock.Boot()
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the agent: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("asking the agent: it answered %s", resp.Status)
+	}
+	var answer routing.Answer
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswerBytes)).Decode(&answer); err != nil {
+		return fmt.Errorf("reading the agent's answer: %w", err)
+	}
+	return a.take(&answer, asked)
+}
+
+func (a *agentClient) url() string {
+	q := url.Values{}
+	q.Set("namespace", a.options.Namespace)
+	q.Set("name", a.options.Name)
+	q.Set("gateway", a.options.Gateway)
+	q.Set("wait", routing.MaxWait.String())
+	if snap := a.state.load(); snap != nil {
+		q.Set("version", snap.version)
+		q.Set("revision", strconv.FormatInt(snap.revision, 10))
+	}
+	return a.options.Agent + routing.Path + "?" + q.Encode()
+}
+
+// Errors of an answer that is refused; the lease is not extended by it.
+var (
+	errOlder   = errors.New("the answer is of an older revision of the coordination store than one seen before (R2)")
+	errForeign = errors.New("the answer is for another service")
+	errUnasked = errors.New("the answer renews a version that this gateway does not have")
+)
+
+// take installs an answer, whole or not at all: whoever cannot act on a configuration must not
+// be given the lease that comes with it.
+func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
+	old := a.state.load()
+	if old != nil && answer.Revision < old.revision {
+		return fmt.Errorf("revision %d after %d: %w", answer.Revision, old.revision, errOlder)
+	}
+	next := &snapshot{
+		version: answer.Version, revision: answer.Revision, leaseUntil: asked + max(answer.LeaseRemaining, 0),
+	}
+	switch {
+	case answer.Config == nil && (old == nil || old.version != answer.Version):
+		return fmt.Errorf("version %q: %w", answer.Version, errUnasked)
+	case answer.Config == nil || old != nil && old.version == answer.Version:
+		next.router = old.router
+	case answer.Config.Namespace != a.options.Namespace || answer.Config.Name != a.options.Name:
+		return fmt.Errorf("%s/%s: %w", answer.Config.Namespace, answer.Config.Name, errForeign)
+	default:
+		router, err := Compile(answer.Config)
+		if err != nil {
+			return fmt.Errorf("routing version %s cannot be used: %w", answer.Version, err)
+		}
+		next.router = router
+	}
+	a.state.install(next)
+	if old == nil || old.router != next.router {
+		a.announce(next)
+	}
+	return nil
+}
+
+// announce tells of a new configuration.
+func (a *agentClient) announce(s *snapshot) {
+	a.metrics.configured(s)
+	a.options.Log.Info("routing changed", slog.String("version", s.version), slog.Int64("revision", s.revision),
+		slog.Int64("epoch", s.router.cfg.Epoch), slog.Bool("closed", s.router.cfg.Closed))
+	for _, w := range s.router.warnings {
+		a.options.Log.Warn("routing has a flaw", slog.String("flaw", w))
+	}
+}

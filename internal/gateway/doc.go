@@ -1,0 +1,11 @@
+// Package gateway is the request path of one service in one region: it finds the flow and the
+// partition key of a request, and sends it to the local application, once to the gateway of the
+// region that owns the key's slot, or refuses it with a problem document that says why.
+//
+// It must never accept a home write without the region's lease (R11), act on a configuration
+// older than one it has had (R2), forward a request twice, trust a Multiactive-* header that
+// comes from outside, dial an address that its configuration does not name, or log a key.
+//
+// It imports neither Kubernetes nor etcd, and logs through log/slog instead of logr, to stay
+// small: one runs beside every service in every region.
+package gateway

@@ -1,0 +1,151 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// OwnPrefix of the gateway's own pages; such requests never reach the application.
+const OwnPrefix = "/.multiactive/"
+
+// Gateway is one gateway process. It is an http.Handler for users' requests.
+type Gateway struct {
+	options  Options
+	state    state
+	proxy    *httputil.ReverseProxy
+	metrics  *metrics
+	inFlight atomic.Int64
+	draining atomic.Bool
+}
+
+// New returns a gateway that serves nothing before Run has had a configuration.
+func New(options Options) (*Gateway, error) {
+	if err := options.complete(); err != nil {
+		return nil, fmt.Errorf("gateway options: %w", err)
+	}
+	g := &Gateway{options: options}
+	g.proxy = newProxy(&g.options)
+	g.metrics = newMetrics(g)
+	return g, nil
+}
+
+// Run keeps configuration and lease current until ctx ends. Stop it only when the last request
+// has ended: home requests end with the lease.
+func (g *Gateway) Run(ctx context.Context) {
+	transport := &http.Transport{IdleConnTimeout: idleConnTimeout, MaxIdleConnsPerHost: 2}
+	defer transport.CloseIdleConnections()
+	client := &agentClient{
+		options: &g.options, state: &g.state, metrics: g.metrics,
+		client: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+	}
+	client.run(ctx)
+}
+
+// noRedirect keeps the agent from sending the gateway elsewhere.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Drain makes the gateway not ready, so that nobody sends new requests; those that come are
+// still served.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Ready reports whether the gateway can serve requests, and why not.
+func (g *Gateway) Ready() (bool, string) {
+	switch {
+	case g.draining.Load():
+		return false, "the gateway is shutting down"
+	case g.state.load() == nil:
+		return false, "no routing from the region's agent yet"
+	}
+	return true, ""
+}
+
+// InFlight is the number of requests under way, upgraded connections included.
+func (g *Gateway) InFlight() int64 { return g.inFlight.Load() }
+
+// leaseRemaining is how long home writes may still be accepted.
+func (g *Gateway) leaseRemaining() time.Duration {
+	snap := g.state.load()
+	if snap == nil {
+		return 0
+	}
+	return max(snap.leaseUntil-g.options.Clock.Boot(), 0)
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn := &connection{clock: g.options.Clock, ctl: http.NewResponseController(w), always: r.ProtoMajor > 1}
+	defer conn.end()
+	ex := &exchange{
+		g: g, r: r, start: g.options.Clock.Now(), outcome: OutcomeAborted,
+		w: &responseWriter{ResponseWriter: w, conn: conn, idle: g.options.IOTimeout},
+	}
+	if strings.HasPrefix(r.URL.Path, OwnPrefix) {
+		ex.serveOwn()
+		return
+	}
+	defer ex.finish()
+	if g.inFlight.Add(1); g.inFlight.Load() > g.options.MaxInFlight {
+		ex.reject(OutcomeRefused, problemOf(ReasonOverloaded, "this gateway has %d requests under way, which is its limit; try again",
+			g.options.MaxInFlight))
+		return
+	}
+	if p := ex.boundBody(conn); p != nil {
+		ex.reject(OutcomeInvalid, p)
+		return
+	}
+	ex.serve()
+}
+
+// boundBody puts the limits on the request's body.
+func (ex *exchange) boundBody(conn *connection) *problem {
+	r, limit := ex.r, ex.g.options.MaxBodyBytes
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if isGRPC(r) {
+		limit = -1 // streams may last and grow for days
+	}
+	if limit >= 0 && r.ContentLength > limit {
+		return problemOf(ReasonBodyTooLarge, "this gateway takes at most %d bytes", limit)
+	}
+	r.Body = &requestBody{body: r.Body, conn: conn, idle: ex.g.options.IOTimeout, left: limit}
+	return nil
+}
+
+// finish counts and logs the request, also when its answer broke off.
+func (ex *exchange) finish() {
+	ex.g.inFlight.Add(-1)
+	took := ex.g.options.Clock.Now().Sub(ex.start)
+	ex.g.metrics.observe(ex, took)
+	if ex.problem != nil && ex.outcome == OutcomeFailed {
+		ex.g.options.Log.Warn("no answer", slog.String("instance", ex.instance()), slog.String("flow", ex.flow.name),
+			slog.String("reason", string(ex.problem.reason)), slog.Any("error", ex.err))
+	}
+	if !ex.g.options.AccessLog {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", ex.r.Method), slog.String("path", ex.r.URL.Path), slog.String("protocol", ex.r.Proto),
+		slog.Int("status", ex.w.status), slog.String("outcome", ex.outcome), slog.Duration("took", took),
+		slog.String("remote", ex.r.RemoteAddr),
+	}
+	if ex.flow != nil {
+		attrs = append(attrs, slog.String("flow", ex.flow.name))
+	}
+	if ex.key != "" {
+		attrs = append(attrs, slog.Int("slot", ex.slot))
+	}
+	if ex.target.peer != "" {
+		attrs = append(attrs, slog.String("peer", ex.target.peer))
+	}
+	if ex.problem != nil {
+		attrs = append(attrs, slog.String("reason", string(ex.problem.reason)), slog.String("instance", ex.instance()))
+	}
+	ex.g.options.Log.LogAttrs(ex.r.Context(), slog.LevelInfo, "request", attrs...)
+}

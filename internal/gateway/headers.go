@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Headers that the gateway gives the application with a home request: the fencing token (R11).
+const (
+	// HeaderKey is the normalised partition key, to compare with the row that is written.
+	HeaderKey = "Multiactive-Key"
+	// HeaderSlot is the key's slot, 0 to 1023, or "pinned" for flows with a pinned home.
+	HeaderSlot = "Multiactive-Slot"
+	// HeaderEpoch is the epoch of the view that the gateway acts on.
+	HeaderEpoch = "Multiactive-Epoch"
+	// HeaderOwner is the region that owns the slot: the one where the application runs.
+	HeaderOwner = "Multiactive-Owner"
+)
+
+// Headers that the gateway gives the user.
+const (
+	// HeaderStale is "true" on an answer from this region's copy while the home cannot answer.
+	HeaderStale = "Multiactive-Stale"
+	// HeaderSource names the region that answered when it was not the one that was asked.
+	HeaderSource = "Multiactive-Source"
+)
+
+// HeaderHop authenticates a request that another gateway of the service forwarded.
+const HeaderHop = "Multiactive-Hop"
+
+const reservedPrefix = "multiactive-"
+
+// reserved reports whether a header belongs to the gateway. Underscores count as hyphens, for
+// CGI-like application servers cannot tell them apart.
+func reserved(name string) bool {
+	if len(name) < len(reservedPrefix) {
+		return false
+	}
+	for i := range len(reservedPrefix) {
+		c := name[i]
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case c == '_':
+			c = '-'
+		}
+		if c != reservedPrefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// stripReserved removes every header of the gateway's own, except those named.
+func stripReserved(h http.Header, keep ...string) {
+	for name := range h {
+		if !reserved(name) {
+			continue
+		}
+		kept := false
+		for _, k := range keep {
+			kept = kept || name == k
+		}
+		if !kept {
+			delete(h, name)
+		}
+	}
+}
+
+// isGRPC reports whether the request expects its status in trailers.
+func isGRPC(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// isUpgrade reports whether the request asks for another protocol (WebSocket), whose messages
+// may write whatever the method says.
+func isUpgrade(r *http.Request) bool { return r.Header.Get("Upgrade") != "" }
+
+// isSafe reports whether the request promises not to write.
+func isSafe(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return !isUpgrade(r)
+	}
+	return false
+}

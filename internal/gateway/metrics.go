@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics of one gateway, in a registry of its own. Labels are bounded: flows are those of the
+// configuration and UnmatchedFlow, outcomes and reasons are constants of this package.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	affected *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	polls    *prometheus.CounterVec
+	epoch    prometheus.Gauge
+	version  *prometheus.GaugeVec
+	// flows that have series.
+	flows map[string]bool
+}
+
+func newMetrics(g *Gateway) *metrics {
+	const ns, sub = "multiactive", "gateway"
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.GaugeOpts {
+		return prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: counter("requests_total", "Requests by flow and outcome.", "flow", "outcome"),
+		refused:  counter("refused_requests_total", "Requests that the gateway answered with a problem, by flow and reason.", "flow", "reason"),
+		affected: counter("affected_requests_total", "Requests that an outage or a change of owners refused or served worse, by flow.", "flow"),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: ns, Subsystem: sub, Name: "request_duration_seconds",
+			Help:    "Time from the first byte of a request to the last of its answer, by flow.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"flow"}),
+		polls:   counter("agent_polls_total", "Polls of the region's agent by result.", "result"),
+		epoch:   prometheus.NewGauge(gauge("epoch", "Epoch of the view that the gateway acts on.")),
+		version: prometheus.NewGaugeVec(gauge("config_info", "Version of the routing configuration; always 1."), []string{"version"}),
+		flows:   map[string]bool{},
+	}
+	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.epoch, m.version,
+		prometheus.NewGaugeFunc(gauge("lease_remaining_seconds", "Time that the gateway may still accept home writes; 0 without a lease."),
+			func() float64 { return g.leaseRemaining().Seconds() }),
+		prometheus.NewGaugeFunc(gauge("in_flight_requests", "Requests under way."),
+			func() float64 { return float64(g.inFlight.Load()) }),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// handler serves the metrics.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
+}
+
+// configured notes a new configuration and forgets the flows that are gone. Only the agent
+// client calls it, from one goroutine.
+func (m *metrics) configured(s *snapshot) {
+	m.epoch.Set(float64(s.router.cfg.Epoch))
+	m.version.Reset()
+	m.version.WithLabelValues(s.version).Set(1)
+	now := map[string]bool{UnmatchedFlow: true}
+	for i := range s.router.flows {
+		now[s.router.flows[i].name] = true
+	}
+	for flow := range m.flows {
+		if !now[flow] {
+			gone := prometheus.Labels{"flow": flow}
+			m.requests.DeletePartialMatch(gone)
+			m.refused.DeletePartialMatch(gone)
+			m.affected.DeletePartialMatch(gone)
+			m.duration.DeletePartialMatch(gone)
+		}
+	}
+	m.flows = now
+}
+
+// observe counts a finished exchange.
+func (m *metrics) observe(ex *exchange, took time.Duration) {
+	flow := UnmatchedFlow
+	if ex.flow != nil {
+		flow = ex.flow.name
+	}
+	m.requests.WithLabelValues(flow, ex.outcome).Inc()
+	m.duration.WithLabelValues(flow).Observe(took.Seconds())
+	if ex.problem != nil {
+		m.refused.WithLabelValues(flow, string(ex.problem.reason)).Inc()
+	}
+	if ex.affected {
+		m.affected.WithLabelValues(flow).Inc()
+	}
+}

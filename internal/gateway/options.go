@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Defaults of Options.
+const (
+	DefaultOwnerWait       = 2 * time.Second
+	DefaultMaxInFlight     = 4096
+	DefaultKeyBodyBytes    = 64 << 10
+	DefaultMaxBodyBytes    = 64 << 20
+	DefaultIOTimeout       = 60 * time.Second
+	DefaultUpstreamTimeout = 60 * time.Second
+)
+
+// Options of a gateway.
+type Options struct {
+	// Agent is the base URL of the region's agent, such as http://multiactive-agent:9441. Required.
+	Agent string
+	// Namespace and Name of the MultiActiveService. Required.
+	Namespace, Name string
+	// Gateway is this process's name (its pod), for the agent's acknowledgements. Required.
+	Gateway string
+
+	// OwnerWait is how long a home request waits for an owner during a change of owners.
+	// Default 2 s; negative: not at all.
+	OwnerWait time.Duration
+	// MaxInFlight bounds the requests under way; beyond, 503. Default 4096.
+	MaxInFlight int64
+	// KeyBodyBytes is how much of a body is read for a partition key; beyond, 413. Default 64 KiB.
+	KeyBodyBytes int64
+	// MaxBodyBytes bounds request bodies except gRPC's; beyond, 413. Default 64 MiB; negative: unbounded.
+	MaxBodyBytes int64
+	// IOTimeout bounds each single read of a request body and write of an answer. Default 60 s.
+	IOTimeout time.Duration
+	// UpstreamTimeout bounds the wait for the answer's header. Default 60 s; negative: unbounded.
+	UpstreamTimeout time.Duration
+
+	// AccessLog writes one record per request, without keys, queries and credentials.
+	AccessLog bool
+	// Log defaults to slog.Default.
+	Log *slog.Logger
+	// Clock defaults to SystemClock.
+	Clock Clock
+}
+
+// complete fills in the defaults and checks the rest; errors name the field.
+func (o *Options) complete() error {
+	var errs []error
+	for _, f := range []struct{ name, value string }{
+		{"namespace", o.Namespace}, {"name", o.Name}, {"gateway", o.Gateway},
+	} {
+		if f.value == "" {
+			errs = append(errs, fmt.Errorf("%s: must be given", f.name))
+		}
+	}
+	if u, err := url.Parse(o.Agent); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		errs = append(errs, fmt.Errorf("agent: %q is not a URL such as http://multiactive-agent:9441", o.Agent))
+	}
+	o.Agent = strings.TrimSuffix(o.Agent, "/")
+	setDefault(&o.OwnerWait, DefaultOwnerWait)
+	setDefault(&o.MaxInFlight, DefaultMaxInFlight)
+	setDefault(&o.KeyBodyBytes, DefaultKeyBodyBytes)
+	setDefault(&o.MaxBodyBytes, DefaultMaxBodyBytes)
+	setDefault(&o.IOTimeout, DefaultIOTimeout)
+	setDefault(&o.UpstreamTimeout, DefaultUpstreamTimeout)
+	o.UpstreamTimeout = max(o.UpstreamTimeout, 0)
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Clock == nil {
+		o.Clock = SystemClock{}
+	}
+	return errors.Join(errs...)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Endpoints is the answer of /.multiactive/endpoints: for clients that choose a region themselves.
+type Endpoints struct {
+	// Service is namespace/name.
+	Service string `json:"service"`
+	// Region that answers.
+	Region string `json:"region"`
+	Epoch  int64  `json:"epoch"`
+	// Regions in declared order.
+	Regions []RegionEndpoint `json:"regions"`
+}
+
+// RegionEndpoint is one region of Endpoints.
+type RegionEndpoint struct {
+	Name        string `json:"name"`
+	DisplayName string `json:"displayName,omitempty"`
+	Endpoint    string `json:"endpoint"`
+	// Serves any-region flows now.
+	Serves bool                  `json:"serves"`
+	State  ownership.RegionState `json:"state"`
+}
+
+// Health is the answer of /.multiactive/healthz: 200 when this region serves this service.
+type Health struct {
+	Serves bool   `json:"serves"`
+	Region string `json:"region,omitempty"`
+	// Why is empty when it serves.
+	Why string `json:"why,omitempty"`
+}
+
+// serveOwn answers the public pages of the gateway's own.
+func (ex *exchange) serveOwn() {
+	ex.snap = ex.g.state.load()
+	if ex.r.Method != http.MethodGet && ex.r.Method != http.MethodHead {
+		ex.w.Header().Set("Allow", "GET, HEAD")
+		ex.refuse(problemOf(ReasonMethodNotAllowed, "use GET"))
+		return
+	}
+	switch ex.r.URL.Path {
+	case OwnPrefix + "endpoints":
+		if ex.snap == nil {
+			ex.refuse(problemOf(ReasonNotConfigured, "this gateway has not had its routing from the region's agent yet; try again"))
+			return
+		}
+		writeJSON(ex.w, http.StatusOK, ex.snap.router.endpoints())
+	case OwnPrefix + "healthz":
+		h := ex.g.health()
+		status := http.StatusOK
+		if !h.Serves {
+			status = http.StatusServiceUnavailable
+		}
+		writeJSON(ex.w, status, h)
+	default:
+		ex.refuse(problemOf(ReasonNotFound, "the gateway has the pages %sendpoints and %shealthz", OwnPrefix, OwnPrefix))
+	}
+}
+
+func (r *Router) endpoints() Endpoints {
+	e := Endpoints{Service: r.cfg.Namespace + "/" + r.cfg.Name, Region: r.cfg.Region, Epoch: r.cfg.Epoch}
+	for i := range r.regions {
+		x := &r.regions[i]
+		e.Regions = append(e.Regions, RegionEndpoint{x.Name, x.DisplayName, x.Endpoint, r.serves(i), x.State})
+	}
+	return e
+}
+
+// health tells whether users should be sent to this region.
+func (g *Gateway) health() Health {
+	ready, why := g.Ready()
+	snap := g.state.load()
+	if snap == nil {
+		return Health{Why: why}
+	}
+	r := snap.router
+	if ready && !r.serves(r.self) {
+		why = "the agreed view has this region as " + string(r.regions[r.self].State)
+	}
+	return Health{Serves: why == "", Region: r.cfg.Region, Why: why}
+}
+
+// writeJSON answers with a document that must not be kept.
+func writeJSON(w http.ResponseWriter, status int, doc any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(doc) //nolint:errcheck // the caller has gone
+}

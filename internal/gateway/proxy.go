@@ -1,0 +1,204 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	// connectTimeout bounds a connection to the local application, peerConnectTimeout one to
+	// another region's gateway.
+	connectTimeout     = time.Second
+	peerConnectTimeout = 2 * time.Second
+	// idleConnTimeout and maxIdlePerHost bound kept connections to applications and peers.
+	idleConnTimeout = 90 * time.Second
+	maxIdlePerHost  = 256
+	copyBufferSize  = 16 << 10
+)
+
+// target is where one attempt of a request goes.
+type target struct {
+	url *url.URL
+	// peer is the region of a gateway elsewhere; empty for the local application.
+	peer string
+	// home requests carry the fencing token.
+	home bool
+	// stale marks the answer as one from a copy.
+	stale bool
+}
+
+// transports holds the connections to applications and peers. gRPC needs HTTP/2 even without
+// TLS; everything else speaks HTTP/1.1 there, and what TLS negotiates.
+type transports struct{ local, localH2, peer, peerH2 *http.Transport }
+
+func newTransports(o *Options) *transports {
+	build := func(dial time.Duration, h2 bool) *http.Transport {
+		t := &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   peerConnectTimeout,
+			ResponseHeaderTimeout: o.UpstreamTimeout,
+			IdleConnTimeout:       idleConnTimeout,
+			MaxIdleConnsPerHost:   maxIdlePerHost,
+			DisableCompression:    true, // bodies pass as they are
+			Protocols:             new(http.Protocols),
+			WriteBufferSize:       4 << 10,
+			ReadBufferSize:        4 << 10,
+		}
+		t.Protocols.SetHTTP2(true)
+		t.Protocols.SetHTTP1(!h2)
+		t.Protocols.SetUnencryptedHTTP2(h2)
+		return t
+	}
+	return &transports{
+		local: build(connectTimeout, false), localH2: build(connectTimeout, true),
+		peer: build(peerConnectTimeout, false), peerH2: build(peerConnectTimeout, true),
+	}
+}
+
+// RoundTrip implements http.RoundTripper with the connections that the attempt's target needs.
+func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
+	ex := exchangeOf(r.Context())
+	switch h2 := isGRPC(r); {
+	case ex.target.peer == "" && h2:
+		return t.localH2.RoundTrip(r)
+	case ex.target.peer == "":
+		return t.local.RoundTrip(r)
+	case h2:
+		return t.peerH2.RoundTrip(r)
+	default:
+		return t.peer.RoundTrip(r)
+	}
+}
+
+// newProxy returns the one reverse proxy; what differs per request is in its exchange.
+func newProxy(o *Options) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        func(pr *httputil.ProxyRequest) { exchangeOf(pr.In.Context()).rewrite(pr) },
+		Transport:      newTransports(o),
+		ModifyResponse: func(resp *http.Response) error { exchangeOf(resp.Request.Context()).answer(resp); return nil },
+		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { exchangeOf(r.Context()).err = err },
+		BufferPool:     &bufferPool{sync.Pool{New: func() any { b := make([]byte, copyBufferSize); return &b }}},
+		ErrorLog:       log.New(discardLog{o.Log}, "", 0),
+	}
+}
+
+// discardLog sends the proxy's own messages (broken copies, mostly) to the debug log.
+type discardLog struct{ log *slog.Logger }
+
+func (d discardLog) Write(p []byte) (int, error) {
+	d.log.Debug("proxy", slog.String("message", string(p)))
+	return len(p), nil
+}
+
+type bufferPool struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (p *bufferPool) Get() []byte { return *p.pool.Get().(*[]byte) } //nolint:errcheck,forcetypeassert // holds nothing else
+
+// Put implements httputil.BufferPool.
+func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
+
+type exchangeKey struct{}
+
+// exchangeOf returns the exchange that a proxied request belongs to.
+func exchangeOf(ctx context.Context) *exchange {
+	return ctx.Value(exchangeKey{}).(*exchange) //nolint:errcheck,forcetypeassert // set by send
+}
+
+// send makes one attempt. Its error comes before a byte of the response was written.
+func (ex *exchange) send(ctx context.Context, to target) error {
+	ex.target, ex.err = to, nil
+	ex.g.proxy.ServeHTTP(ex.w, ex.r.WithContext(context.WithValue(ctx, exchangeKey{}, ex)))
+	if ex.err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errLeaseLapsed) {
+			ex.err = cause
+		}
+	}
+	return ex.err
+}
+
+// rewrite directs the outgoing request of an attempt.
+func (ex *exchange) rewrite(pr *httputil.ProxyRequest) {
+	h := pr.Out.Header
+	h["X-Forwarded-For"] = pr.In.Header["X-Forwarded-For"]
+	pr.SetXForwarded()
+	keepForwarded(h, pr.In.Header, "X-Forwarded-Proto")
+	keepForwarded(h, pr.In.Header, "X-Forwarded-Host")
+	if ex.hop != nil {
+		h.Set("X-Forwarded-Host", ex.host)
+	}
+	// Trailers of the request arrive after its body; both sides share the map that they come in.
+	pr.Out.Trailer = pr.In.Trailer
+	if ex.target.home {
+		ex.token(h)
+	}
+	uri := requestURI(pr.Out.URL)
+	pr.SetURL(ex.target.url)
+	pr.Out.Host = ex.host
+	if ex.target.peer != "" {
+		// The peer may be one of many hosts behind an address, so it is asked by its own name.
+		pr.Out.Host = ex.target.url.Host
+		cfg := ex.snap.router.cfg
+		proof := hop{from: cfg.Region, to: ex.target.peer, epoch: cfg.Epoch, nonce: newNonce(), host: ex.host}
+		h.Set(HeaderHop, proof.sign(cfg.PeerKey, cfg.UID, pr.Out.Method, uri))
+	}
+}
+
+// keepForwarded keeps what a proxy in front of the gateway said.
+func keepForwarded(out, in http.Header, name string) {
+	if v, ok := in[name]; ok {
+		out[name] = v
+	}
+}
+
+// requestURI is the part of a URL that a hop's proof covers.
+func requestURI(u *url.URL) string {
+	if u.RawQuery == "" {
+		return u.EscapedPath()
+	}
+	return u.EscapedPath() + "?" + u.RawQuery
+}
+
+// token adds the fencing token (R11).
+func (ex *exchange) token(h http.Header) {
+	cfg := ex.snap.router.cfg
+	if ex.key != "" {
+		h[HeaderKey] = []string{ex.key}
+	}
+	slot := "pinned"
+	if ex.slot != pinnedSlot {
+		slot = strconv.Itoa(ex.slot)
+	}
+	h[HeaderSlot] = []string{slot}
+	h[HeaderEpoch] = []string{strconv.FormatInt(cfg.Epoch, 10)}
+	h[HeaderOwner] = []string{cfg.Region}
+}
+
+// answer cleans the response of an attempt and marks where it comes from.
+func (ex *exchange) answer(resp *http.Response) {
+	if ex.target.peer != "" {
+		stripReserved(resp.Header, HeaderStale, HeaderSource)
+		resp.Header.Set(HeaderSource, ex.target.peer)
+		return
+	}
+	stripReserved(resp.Header)
+	if ex.target.stale {
+		resp.Header.Set(HeaderStale, "true")
+	}
+}
+
+// notSent reports whether an attempt failed before a connection was there, so that nothing can
+// have been carried out.
+func notSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}

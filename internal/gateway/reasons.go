@@ -1,0 +1,126 @@
+package gateway
+
+import "net/http"
+
+// Reason says why the gateway refused a request or could not get an answer. Reasons are stable:
+// clients and dashboards may rely on them. A problem document's type is TypePrefix + reason.
+type Reason string
+
+// TypePrefix of the type member of problem documents.
+const TypePrefix = "https://multiactive.dev/problems/"
+
+// Reasons about the request: it will be refused again unless it changes.
+const (
+	// ReasonUnmatched: no flow matches, and the service refuses such requests.
+	ReasonUnmatched Reason = "unmatched"
+	// ReasonMissingKey: a home flow's request has no partition key.
+	ReasonMissingKey Reason = "missing-key"
+	// ReasonInvalidKey: the key is empty, too long, or has characters that are refused.
+	ReasonInvalidKey Reason = "invalid-key"
+	// ReasonConflictingKeys: two sources of the key differ.
+	ReasonConflictingKeys Reason = "conflicting-keys"
+	// ReasonMalformedBody: the body that holds the key is no JSON, or has no scalar there.
+	ReasonMalformedBody Reason = "malformed-body"
+	// ReasonUnsupportedEncoding: the body that holds the key is compressed.
+	ReasonUnsupportedEncoding Reason = "unsupported-encoding"
+	// ReasonBodyTooLarge: the body is longer than this gateway takes, or reads for a key.
+	ReasonBodyTooLarge Reason = "body-too-large"
+	// ReasonAmbiguousPath: applications could read the path as another flow's.
+	ReasonAmbiguousPath Reason = "ambiguous-path"
+	// ReasonHopRefused: the request claims to come from a peer and does not prove it.
+	ReasonHopRefused Reason = "hop-not-authenticated"
+	// ReasonMethodNotAllowed: the method cannot be used here.
+	ReasonMethodNotAllowed Reason = "method-not-allowed"
+	// ReasonNotFound: the gateway has no such page of its own.
+	ReasonNotFound Reason = "not-found"
+)
+
+// Reasons about the service's regions.
+const (
+	// ReasonNotConfigured: this gateway has not had its routing yet.
+	ReasonNotConfigured Reason = "not-configured"
+	// ReasonClosed: nobody accepts home writes of this service now.
+	ReasonClosed Reason = "closed"
+	// ReasonHomeLost: the key's home region was lost.
+	ReasonHomeLost Reason = "home-lost"
+	// ReasonHomeReturning: the key's home region is back and not yet caught up.
+	ReasonHomeReturning Reason = "home-returning"
+	// ReasonHomeDrained: the key's home region was emptied on purpose.
+	ReasonHomeDrained Reason = "home-drained"
+	// ReasonHomeExcluded: the key's home region is excluded for this service.
+	ReasonHomeExcluded Reason = "home-excluded"
+	// ReasonNoHome: no region of the service may own the key.
+	ReasonNoHome Reason = "no-home"
+	// ReasonFenced: this region is the owner, and this gateway holds no lease.
+	ReasonFenced Reason = "fenced"
+	// ReasonLeaseLapsed: the lease ended while the request was under way.
+	ReasonLeaseLapsed Reason = "lease-lapsed"
+	// ReasonSecondHop: a forwarded request arrived at a region that is not the owner.
+	ReasonSecondHop Reason = "second-hop"
+	// ReasonNoPeerKey: the owner is elsewhere and this gateway cannot prove itself to it.
+	ReasonNoPeerKey Reason = "no-peer-key"
+	// ReasonShed: the flow is switched off for everyone while it is degraded.
+	ReasonShed Reason = "shed"
+	// ReasonOverloaded: this gateway serves as many requests as it may.
+	ReasonOverloaded Reason = "overloaded"
+	// ReasonUpstreamUnreachable: no connection to the application; nothing was sent.
+	ReasonUpstreamUnreachable Reason = "upstream-unreachable"
+	// ReasonUpstreamFailed: no answer from the application; the outcome is unknown.
+	ReasonUpstreamFailed Reason = "upstream-failed"
+	// ReasonOwnerUnreachable: no connection to the owner's gateway; nothing was sent.
+	ReasonOwnerUnreachable Reason = "owner-unreachable"
+	// ReasonOwnerFailed: no answer from the owner's gateway; the outcome is unknown.
+	ReasonOwnerFailed Reason = "owner-failed"
+)
+
+// Status codes of gRPC.
+const (
+	grpcInvalidArgument   = 3
+	grpcPermissionDenied  = 7
+	grpcResourceExhausted = 8
+	grpcUnimplemented     = 12
+	grpcUnavailable       = 14
+)
+
+// reasonInfo is what all problems of a reason have in common.
+type reasonInfo struct {
+	status int
+	grpc   int
+	title  string
+	// retryAfter is in seconds; 0: do not retry.
+	retryAfter int
+	// affected requests are those that an outage or a change of owners refused.
+	affected bool
+}
+
+var reasons = map[Reason]reasonInfo{
+	ReasonUnmatched:           {http.StatusForbidden, grpcUnimplemented, "No flow of this service matches the request", 0, false},
+	ReasonMissingKey:          {http.StatusBadRequest, grpcInvalidArgument, "The request names no partition key", 0, false},
+	ReasonInvalidKey:          {http.StatusBadRequest, grpcInvalidArgument, "The partition key is not valid", 0, false},
+	ReasonConflictingKeys:     {http.StatusBadRequest, grpcInvalidArgument, "The request names two partition keys", 0, false},
+	ReasonMalformedBody:       {http.StatusBadRequest, grpcInvalidArgument, "The request body cannot be read", 0, false},
+	ReasonUnsupportedEncoding: {http.StatusUnsupportedMediaType, grpcInvalidArgument, "The request body is compressed", 0, false},
+	ReasonBodyTooLarge:        {http.StatusRequestEntityTooLarge, grpcResourceExhausted, "The request body is too large", 0, false},
+	ReasonAmbiguousPath:       {http.StatusBadRequest, grpcInvalidArgument, "The path can be read in two ways", 0, false},
+	ReasonHopRefused:          {http.StatusForbidden, grpcPermissionDenied, "The request does not come from a gateway of this service", 0, false},
+	ReasonMethodNotAllowed:    {http.StatusMethodNotAllowed, grpcUnimplemented, "The method cannot be used here", 0, false},
+	ReasonNotFound:            {http.StatusNotFound, grpcUnimplemented, "No such page", 0, false},
+
+	ReasonNotConfigured:       {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is starting", 2, false},
+	ReasonClosed:              {http.StatusServiceUnavailable, grpcUnavailable, "Nobody accepts this request at the moment", 2, true},
+	ReasonHomeLost:            {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is lost", 30, true},
+	ReasonHomeReturning:       {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is returning", 10, true},
+	ReasonHomeDrained:         {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is drained", 30, true},
+	ReasonHomeExcluded:        {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is excluded", 30, true},
+	ReasonNoHome:              {http.StatusServiceUnavailable, grpcUnavailable, "No region is home to this user", 30, true},
+	ReasonFenced:              {http.StatusServiceUnavailable, grpcUnavailable, "This region may not accept this request now", 3, true},
+	ReasonLeaseLapsed:         {http.StatusServiceUnavailable, grpcUnavailable, "This region lost its lease meanwhile", 3, true},
+	ReasonSecondHop:           {http.StatusLoopDetected, grpcUnavailable, "The request would hop twice", 2, true},
+	ReasonNoPeerKey:           {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be forwarded", 10, true},
+	ReasonShed:                {http.StatusServiceUnavailable, grpcUnavailable, "The feature is paused", 30, true},
+	ReasonOverloaded:          {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is busy", 1, false},
+	ReasonUpstreamUnreachable: {http.StatusServiceUnavailable, grpcUnavailable, "The application cannot be reached", 2, false},
+	ReasonUpstreamFailed:      {http.StatusBadGateway, grpcUnavailable, "The application gave no answer", 0, false},
+	ReasonOwnerUnreachable:    {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user cannot be reached", 5, true},
+	ReasonOwnerFailed:         {http.StatusBadGateway, grpcUnavailable, "The region that is home to this user gave no answer", 0, true},
+}

@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/routing"
+)
+
+// UnmatchedFlow stands for the flow of requests that no flow matches, in metrics and logs. It
+// cannot be a flow's name.
+const UnmatchedFlow = "_unmatched"
+
+// What happens to a flow whose home is lost. The others act as reject in this version.
+const (
+	onLossReadOnly = "ReadOnly"
+	onLossReject   = "Reject"
+)
+
+// noRegion is the index of no region.
+const noRegion = -1
+
+// pinnedSlot is the pseudo-slot of flows with a pinned home.
+const pinnedSlot = ownership.SlotCount
+
+// Router is one routing configuration compiled for the request path. It is immutable.
+type Router struct {
+	cfg           *routing.Config
+	self          int
+	regions       []region
+	upstream      *url.URL
+	matcher       *matcher
+	flows         []flow
+	unmatchedSafe flow
+	unmatched     flow
+	keys          map[string]*key
+	weights       []ownership.WeightedRegion
+	// homes has each slot's home, as an index of regions.
+	homes         [ownership.SlotCount]int16
+	announcements []announcement
+	warnings      []string
+}
+
+type region struct {
+	routing.Region
+	endpoint *url.URL
+}
+
+// flow is a compiled routing.Flow.
+type flow struct {
+	name string
+	// home: served where the slot's owner is.
+	home bool
+	// reject: no such requests are served.
+	reject    bool
+	unmatched bool
+	key       *key
+	// pinned is the home's index, or noRegion when the key decides.
+	pinned   int
+	readOnly bool
+	// shed: refused for everyone now.
+	shed bool
+	// onLoss is the declared action, for explanations.
+	onLoss string
+}
+
+// Compile checks a configuration and prepares it. Errors name the field that is wrong.
+func Compile(cfg *routing.Config) (*Router, error) {
+	r := &Router{cfg: cfg, self: noRegion, keys: map[string]*key{}}
+	var err error
+	if r.upstream, err = baseURL(cfg.Upstream, "upstream"); err != nil {
+		return nil, err
+	}
+	if err := r.compileRegions(); err != nil {
+		return nil, err
+	}
+	for _, decl := range cfg.Keys {
+		if r.keys[decl.Name], err = compileKey(decl); err != nil {
+			return nil, err
+		}
+	}
+	for _, decl := range cfg.Flows {
+		f, err := r.compileFlow(decl)
+		if err != nil {
+			return nil, err
+		}
+		r.flows = append(r.flows, f)
+	}
+	if r.unmatchedSafe, err = r.compileUnmatched(cfg.Unmatched.SafeMethods, "AnyRegion", "unmatched.safeMethods"); err != nil {
+		return nil, err
+	}
+	if r.unmatched, err = r.compileUnmatched(cfg.Unmatched.OtherMethods, onLossReject, "unmatched.otherMethods"); err != nil {
+		return nil, err
+	}
+	var warnings []string
+	if r.matcher, warnings, err = newMatcher(cfg.Flows); err != nil {
+		return nil, err
+	}
+	r.warnings = append(r.warnings, warnings...)
+	r.announcements, warnings = compileAnnouncements(cfg.Announcements)
+	r.warnings = append(r.warnings, warnings...)
+	if len(cfg.PeerKey) < minPeerKey && len(cfg.Regions) > 1 {
+		r.warnings = append(r.warnings, fmt.Sprintf("peerKey: shorter than %d bytes, so nothing can be forwarded to other regions", minPeerKey))
+	}
+	return r, nil
+}
+
+// baseURL parses an address that requests are sent to.
+func baseURL(text, field string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil {
+		return nil, fmt.Errorf("%s: %q is not a base URL such as http://10.0.0.7:8080", field, text)
+	}
+	return u, nil
+}
+
+func (r *Router) compileRegions() error {
+	for i, decl := range r.cfg.Regions {
+		endpoint, err := baseURL(decl.Endpoint, fmt.Sprintf("regions[%s].endpoint", decl.Name))
+		if err != nil {
+			return err
+		}
+		r.regions = append(r.regions, region{decl, endpoint})
+		r.weights = append(r.weights, ownership.WeightedRegion{Name: decl.Name, Weight: decl.Weight})
+		if decl.Name == r.cfg.Region {
+			r.self = i
+		}
+	}
+	if r.self == noRegion {
+		return fmt.Errorf("region: %q is not among the service's regions", r.cfg.Region)
+	}
+	for slot := range r.homes {
+		r.homes[slot] = noRegion
+		if ranked := ownership.Rank(slot, r.weights); len(ranked) > 0 {
+			r.homes[slot] = int16(r.index(ranked[0])) //nolint:gosec // far fewer regions
+		}
+	}
+	return nil
+}
+
+// index returns a region's index, or noRegion.
+func (r *Router) index(name string) int {
+	return slices.IndexFunc(r.regions, func(x region) bool { return x.Name == name })
+}
+
+func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
+	f := flow{
+		name: decl.Name, home: decl.HomeRegion, pinned: noRegion, shed: decl.Shed && decl.Degraded,
+		readOnly: decl.OnHomeLoss == onLossReadOnly, onLoss: decl.OnHomeLoss,
+	}
+	if decl.Key != "" {
+		if f.key = r.keys[decl.Key]; f.key == nil {
+			return f, fmt.Errorf("flows[%s].key: %q is not among the keys", decl.Name, decl.Key)
+		}
+	}
+	if len(decl.Pinned) > 0 {
+		if f.pinned = r.index(decl.Pinned[0]); f.pinned == noRegion {
+			return f, fmt.Errorf("flows[%s].pinned: %q is not among the service's regions", decl.Name, decl.Pinned[0])
+		}
+	}
+	return f, nil
+}
+
+func (r *Router) compileUnmatched(policy, fallback, field string) (flow, error) {
+	if policy == "" {
+		policy = fallback
+	}
+	f := flow{name: UnmatchedFlow, unmatched: true, pinned: noRegion}
+	switch policy {
+	case "AnyRegion":
+	case onLossReject:
+		f.reject = true
+	case "HomeRegion":
+		f.home = true
+		if f.key = r.keys[r.cfg.Unmatched.Key]; f.key == nil {
+			return f, fmt.Errorf("unmatched.key: %q is not among the keys, and %s needs it", r.cfg.Unmatched.Key, field)
+		}
+	default:
+		return f, fmt.Errorf("%s: %q is not known to this gateway; upgrade it", field, policy)
+	}
+	return f, nil
+}
+
+// flowOf returns the flow of a match.
+func (r *Router) flowOf(m match, safe bool) *flow {
+	switch {
+	case m.pattern != nil:
+		return &r.flows[m.pattern.flow]
+	case safe:
+		return &r.unmatchedSafe
+	default:
+		return &r.unmatched
+	}
+}
+
+// homeOf returns the home of a slot or of a flow's pinned data.
+func (r *Router) homeOf(f *flow, slot int) int {
+	if slot == pinnedSlot {
+		return f.pinned
+	}
+	return int(r.homes[slot])
+}
+
+// owner returns the region that accepts home writes of a home's slots now, or noRegion with the
+// reason. In this version a slot's owner is its home or nobody.
+func (r *Router) owner(home int) (int, Reason) {
+	if home == noRegion {
+		return noRegion, ReasonNoHome
+	}
+	if r.cfg.Closed {
+		return noRegion, ReasonClosed
+	}
+	h := &r.regions[home]
+	if h.Excluded {
+		return noRegion, ReasonHomeExcluded
+	}
+	switch h.State {
+	case ownership.RegionServing:
+		return home, ""
+	case ownership.RegionReturning:
+		if h.HandedBack {
+			return home, ""
+		}
+		return noRegion, ReasonHomeReturning
+	case ownership.RegionDrained:
+		return noRegion, ReasonHomeDrained
+	default:
+		return noRegion, ReasonHomeLost
+	}
+}
+
+// serves reports whether a region answers any-region flows.
+func (r *Router) serves(i int) bool {
+	s := r.regions[i].State
+	return s == ownership.RegionServing || s == ownership.RegionReturning
+}
+
+// nextServing returns the first other region in declared order after this one that answers
+// any-region flows, or noRegion. Returning regions come last: their copies may be old.
+func (r *Router) nextServing() int {
+	second := noRegion
+	for n := 1; n < len(r.regions); n++ {
+		i := (r.self + n) % len(r.regions)
+		if r.regions[i].State == ownership.RegionServing {
+			return i
+		}
+		if second == noRegion && r.serves(i) {
+			second = i
+		}
+	}
+	return second
+}
+
+// mayForward reports whether hops can be signed.
+func (r *Router) mayForward() bool { return len(r.cfg.PeerKey) >= minPeerKey }
