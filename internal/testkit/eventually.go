@@ -34,17 +34,19 @@ func Consistently(t testing.TB, duration time.Duration, check func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), duration, errHeld)
 	defer cancel()
-	var broken error
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	waited := poll.Until(ctx, waitInterval, func(context.Context) error {
-		if broken = check(); broken != nil {
-			return nil // ends the wait
+		if err := check(); err != nil {
+			stop(err)
 		}
 		return errHeld
 	})
-	switch {
-	case broken != nil:
-		t.Fatal(broken)
-	case !errors.Is(context.Cause(ctx), errHeld):
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errHeld):
+	case t.Context().Err() != nil:
 		t.Fatal(waited) // the test itself was ended
+	default:
+		t.Fatal(cause)
 	}
 }

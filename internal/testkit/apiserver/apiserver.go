@@ -4,7 +4,10 @@
 //
 // No controller runs: Deployments make no Pods, deleted namespaces stay Terminating, owners take
 // nothing with them, and service accounts exist only when somebody made them. RBAC, admission, CEL and
-// server-side apply are real. It is for tests and the playground only and listens on loopback only.
+// server-side apply are real. Services and Pods may have loopback addresses; Endpoints and EndpointSlices
+// may not, so whoever routes to Pods reads their status.
+//
+// It is for tests and the playground only: it must never listen on anything but loopback.
 package apiserver
 
 import (

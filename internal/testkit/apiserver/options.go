@@ -63,16 +63,16 @@ func withDefaults(o Options) Options {
 
 func validate(o Options) error {
 	if problems := validation.IsDNS1123Label(o.Name); len(problems) > 0 {
-		return fmt.Errorf("Name %q: %s", o.Name, strings.Join(problems, "; "))
+		return fmt.Errorf("option Name %q: %s", o.Name, strings.Join(problems, "; "))
 	}
 	if o.Dir == "" {
-		return errors.New("Dir is empty; name a directory for data, keys and logs")
+		return errors.New("option Dir is empty; name a directory for data, keys and logs")
 	}
 	if err := ports.CheckLoopback(o.Host); err != nil {
-		return fmt.Errorf("Host: %w", err)
+		return fmt.Errorf("option Host: %w", err)
 	}
 	if _, err := netip.ParsePrefix(o.ServiceClusterIPRange); err != nil {
-		return fmt.Errorf("ServiceClusterIPRange %q is not a range; give one such as 127.11.128.0/17", o.ServiceClusterIPRange)
+		return fmt.Errorf("option ServiceClusterIPRange %q is not a range; give one such as 127.11.128.0/17", o.ServiceClusterIPRange)
 	}
 	return validateUsers(o.Users)
 }

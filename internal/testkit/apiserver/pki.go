@@ -82,7 +82,7 @@ func checkHost(dir, host string) error {
 		return fmt.Errorf("reading the server certificate: %w", err)
 	}
 	if err := cert.VerifyHostname(host); err != nil {
-		return fmt.Errorf("Host %s differs from the one that %s was made for; keep it, or use an empty directory: %w", host, dir, err)
+		return fmt.Errorf("option Host %s differs from the one that %s was made for; keep it, or use an empty directory: %w", host, dir, err)
 	}
 	return nil
 }

@@ -134,11 +134,11 @@ func validateUsers(users []User) error {
 	for i, user := range users {
 		for _, name := range append([]string{user.Name}, user.Groups...) {
 			if name == "" || strings.ContainsAny(name, ", \"\t\r\n") {
-				return fmt.Errorf("Users[%d]: %q is no name of a user or group; use one without spaces, commas and quotes", i, name)
+				return fmt.Errorf("option Users[%d]: %q is no name of a user or group; use one without spaces, commas and quotes", i, name)
 			}
 		}
 		if seen[user.Name] {
-			return fmt.Errorf("Users[%d].Name %q is taken; give every user its own name (%q always exists)", i, user.Name, Admin)
+			return fmt.Errorf("option Users[%d].Name %q is taken; give every user its own name (%q always exists)", i, user.Name, Admin)
 		}
 		seen[user.Name] = true
 	}

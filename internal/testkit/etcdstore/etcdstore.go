@@ -166,22 +166,22 @@ func withDefaults(o Options) Options {
 
 func validate(o Options) error {
 	if o.Dir == "" {
-		return errors.New("Dir is empty; name a directory for data and logs")
+		return errors.New("option Dir is empty; name a directory for data and logs")
 	}
 	if len(o.Members) == 0 {
-		return errors.New("Members is empty; give at least one member")
+		return errors.New("option Members is empty; give at least one member")
 	}
 	seen := map[string]bool{}
 	for i, member := range o.Members {
 		if problems := validation.IsDNS1123Label(member.Name); len(problems) > 0 {
-			return fmt.Errorf("Members[%d].Name %q: %s", i, member.Name, strings.Join(problems, "; "))
+			return fmt.Errorf("option Members[%d].Name %q: %s", i, member.Name, strings.Join(problems, "; "))
 		}
 		if seen[member.Name] {
-			return fmt.Errorf("Members[%d].Name %q is used twice; give every member its own", i, member.Name)
+			return fmt.Errorf("option Members[%d].Name %q is used twice; give every member its own", i, member.Name)
 		}
 		seen[member.Name] = true
 		if err := ports.CheckLoopback(member.Host); err != nil {
-			return fmt.Errorf("Members[%d].Host: %w", i, err)
+			return fmt.Errorf("option Members[%d].Host: %w", i, err)
 		}
 	}
 	return nil

@@ -64,14 +64,17 @@ func eventually(t *testing.T, what func(context.Context) error) {
 	}
 }
 
-func put(c *clientv3.Client, key, value string) func(context.Context) error {
+// key is the one that these tests write.
+const key = "epoch"
+
+func put(c *clientv3.Client, value string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := c.Put(ctx, key, value)
 		return err
 	}
 }
 
-func get(c *clientv3.Client, key, want string) func(context.Context) error {
+func get(c *clientv3.Client, want string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		response, err := c.Get(ctx, key)
 		if err != nil {
@@ -88,7 +91,7 @@ func TestThreeMembersSurviveOne(t *testing.T) {
 	t.Parallel()
 	store := start(t, options(t, "beijing", "shanghai", "shenzhen"))
 	shanghai := store.Member("shanghai")
-	eventually(t, put(client(t, store.Endpoints()...), "epoch", "1"))
+	eventually(t, put(client(t, store.Endpoints()...), "1"))
 
 	if err := shanghai.Kill(); err != nil {
 		t.Fatal(err)
@@ -97,13 +100,13 @@ func TestThreeMembersSurviveOne(t *testing.T) {
 		t.Error("a killed member still has a process")
 	}
 	survivors := client(t, store.Member("beijing").Endpoint(), store.Member("shenzhen").Endpoint())
-	eventually(t, put(survivors, "epoch", "2"))
+	eventually(t, put(survivors, "2"))
 
 	if err := shanghai.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	returned := client(t, shanghai.Endpoint())
-	eventually(t, get(returned, "epoch", "2"))
+	eventually(t, get(returned, "2"))
 	members, err := returned.MemberList(t.Context())
 	if err != nil || len(members.Members) != 3 {
 		t.Fatalf("got %v and error %v, want the same three members", members, err)
@@ -114,7 +117,7 @@ func TestTwoOfThreeFrozenLeaveNoMajority(t *testing.T) {
 	t.Parallel()
 	store := start(t, options(t, "beijing", "shanghai", "shenzhen"))
 	beijing := client(t, store.Member("beijing").Endpoint())
-	eventually(t, put(beijing, "epoch", "1"))
+	eventually(t, put(beijing, "1"))
 	others := []*etcdstore.Member{store.Member("shanghai"), store.Member("shenzhen")}
 	for _, member := range others {
 		if err := member.Freeze(); err != nil {
@@ -123,7 +126,7 @@ func TestTwoOfThreeFrozenLeaveNoMajority(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	if err := put(beijing, "epoch", "2")(ctx); err == nil {
+	if err := put(beijing, "2")(ctx); err == nil {
 		t.Fatal("one of three members accepted a write alone")
 	}
 	for _, member := range others {
@@ -131,7 +134,7 @@ func TestTwoOfThreeFrozenLeaveNoMajority(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, put(beijing, "epoch", "3"))
+	eventually(t, put(beijing, "3"))
 }
 
 // A later run finds data and addresses again, also after all members died at once.
@@ -139,7 +142,7 @@ func TestDataAndAddressesOutliveTheStore(t *testing.T) {
 	t.Parallel()
 	o := options(t, "beijing")
 	first := start(t, o)
-	eventually(t, put(client(t, first.Endpoints()...), "epoch", "7"))
+	eventually(t, put(client(t, first.Endpoints()...), "7"))
 	if err := first.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +150,7 @@ func TestDataAndAddressesOutliveTheStore(t *testing.T) {
 	if got, want := second.Endpoints()[0], first.Endpoints()[0]; got != want {
 		t.Fatalf("the endpoint changed from %s to %s", want, got)
 	}
-	eventually(t, get(client(t, second.Endpoints()...), "epoch", "7"))
+	eventually(t, get(client(t, second.Endpoints()...), "7"))
 	if err := second.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // Host returns a random loopback address (127.64.0.0/10), so that worlds which run at the same time,
 // in one process or in several, do not meet. Linux answers on all of 127.0.0.0/8 without set-up.
 func Host() string {
-	n := rand.Uint32N(1 << 22) //nolint:gosec // G404: an address, not a secret
+	n := rand.Uint32N(1 << 22)
 	return netip.AddrFrom4([4]byte{127, 64 | byte(n>>16), byte(n >> 8), 1 + byte(n)%254}).String()
 }
 
@@ -23,14 +23,20 @@ func Free(host string, count int) ([]int, error) {
 	if err := CheckLoopback(host); err != nil {
 		return nil, err
 	}
+	// Listeners stay open until all ports are found, so that none is found twice.
+	listeners := make([]net.Listener, 0, count)
+	defer func() {
+		for _, listener := range listeners {
+			_ = listener.Close()
+		}
+	}()
 	found := make([]int, 0, count)
 	for range count {
 		listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, fmt.Errorf("finding a free port on %s: %w", host, err)
 		}
-		// Held until all are found, so that none is found twice.
-		defer func() { _ = listener.Close() }()
+		listeners = append(listeners, listener)
 		address, ok := listener.Addr().(*net.TCPAddr)
 		if !ok {
 			return nil, fmt.Errorf("finding a free port on %s: got the address %s, which has none", host, listener.Addr())

@@ -66,10 +66,11 @@ func spec(log, role string) process.Spec {
 	return process.Spec{
 		Name: role, Path: os.Args[0], Env: []string{roleEnv + "=" + role}, LogFile: log,
 		Ready: func(context.Context) error {
-			if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "ready") {
-				return fmt.Errorf("has not said so yet (%v)", err)
+			text, err := os.ReadFile(log)
+			if err == nil && !strings.Contains(string(text), "ready") {
+				return errors.New("has not said so yet")
 			}
-			return nil
+			return err
 		},
 		ReadyTimeout: 20 * time.Second, StopTimeout: 20 * time.Second,
 	}
@@ -160,10 +161,10 @@ func TestFreezeHaltsAndContinueResumes(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		err := poll.Until(ctx, time.Millisecond, func(context.Context) error {
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
-			if halted := strings.Contains(string(stat), ") T "); err != nil || halted != step.halted {
-				return fmt.Errorf("halted is %t, want %t (%v)", halted, step.halted, err)
+			if halted := strings.Contains(string(stat), ") T "); err == nil && halted != step.halted {
+				return fmt.Errorf("halted is %t, want %t", halted, step.halted)
 			}
-			return nil
+			return err
 		})
 		cancel()
 		if err != nil {
