@@ -1,0 +1,107 @@
+// Command manager runs MultiActive's controllers: those of the hub, which turn declarations into
+// one slice per region, or those of a region's member, which act on the slice. It wires parts
+// together and decides nothing.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"multiactive.dev/operator/api/v1alpha1"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	default:
+		fmt.Fprintln(os.Stderr, "manager: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	if o.common.showVersion {
+		_, err := fmt.Fprintln(stdout, version)
+		return err
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.logging), zap.WriteTo(stderr)))
+	restConfig, err := config.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the Kubernetes API server: %w; give --kubeconfig, or run in a Pod", err)
+	}
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(restConfig, managerOptions(o, scheme))
+	if err != nil {
+		return fmt.Errorf("preparing the controller manager: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the liveness check: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the readiness check: %w", err)
+	}
+	if err := setup(ctx, mgr, o); err != nil {
+		return fmt.Errorf("preparing mode %s: %w", o.common.mode, err)
+	}
+	return mgr.Start(ctx)
+}
+
+func setup(ctx context.Context, mgr ctrl.Manager, o options) error {
+	if o.common.mode == modeHub {
+		return setupHub(ctx, mgr, hubOptions{common: o.common})
+	}
+	o.member.common = o.common
+	return setupMember(ctx, mgr, o.member)
+}
+
+func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
+	m := ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       server.Options{BindAddress: o.common.metricsAddress},
+		HealthProbeBindAddress:        o.common.healthAddress,
+		LeaderElection:                o.common.leaderElect,
+		LeaderElectionID:              "multiactive-" + o.common.mode,
+		LeaderElectionNamespace:       o.common.operatorNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	}
+	if o.common.mode == modeHub {
+		m.Cache.ByObject = hubCache(o.common)
+	}
+	return m
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering the built-in types: %w", err)
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering multiactive.dev: %w", err)
+	}
+	return scheme, nil
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// The modes of the manager.
+const (
+	modeHub    = "hub"
+	modeMember = "member"
+	modePeer   = "peer"
+)
+
+const usage = `manager runs MultiActive's controllers.
+
+  manager --mode=hub     in one cluster: reads Regions and MultiActiveServices, writes one
+                         RegionalService into every region's cluster, reports what they say
+  manager --mode=member  in every region's cluster: runs the workload, the gateways, the topics
+                         and the region's agent
+
+Both talk to the coordination store, an etcd with a member in every region. Name all of its
+members: the store answers while a majority of them lives.
+
+  manager --mode=hub --kubeconfig=hub.kubeconfig \
+    --coordination-endpoints=http://10.1.0.5:2379,http://10.2.0.5:2379,http://10.3.0.5:2379
+
+Flags:
+`
+
+// commonOptions are the flags of all modes.
+type commonOptions struct {
+	mode              string
+	operatorNamespace string
+	metricsAddress    string
+	healthAddress     string
+	leaderElect       bool
+	timingsName       string
+	showVersion       bool
+
+	coordinationEndpoints string
+	coordinationPrefix    string
+	coordinationCA        string
+	coordinationCert      string
+	coordinationKey       string
+}
+
+// options are all flags.
+type options struct {
+	common  commonOptions
+	member  memberOptions
+	logging zap.Options
+}
+
+func parse(args []string, stdout, stderr io.Writer) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fs.SetOutput(stdout)
+		_, _ = io.WriteString(stdout, usage)
+		fs.PrintDefaults()
+	}
+	o.common.bind(fs)
+	o.member.bind(fs)
+	o.logging.BindFlags(fs)
+	config.RegisterFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		return options{}, err
+	}
+	if fs.NArg() > 0 {
+		return options{}, fmt.Errorf("unexpected argument %q; flags only, see --help", fs.Arg(0))
+	}
+	if o.common.showVersion {
+		return o, nil
+	}
+	return o, o.common.validate()
+}
+
+func (o *commonOptions) bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.mode, "mode", "", "hub or member (required)")
+	fs.StringVar(&o.operatorNamespace, "operator-namespace", "multiactive-system",
+		"namespace of the operator's own Secrets and leases, in this cluster and in the regions'")
+	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
+		"address that serves Prometheus metrics over plain HTTP, such as 127.0.0.1:8080; 0: none")
+	fs.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
+	fs.BoolVar(&o.leaderElect, "leader-elect", false,
+		"let one of several managers act, chosen by a Lease in the operator's namespace")
+	fs.StringVar(&o.timingsName, "timings", "default",
+		"default: round trips between regions below 100 ms; fast: below 30 ms. The same for every manager")
+	fs.BoolVar(&o.showVersion, "version", false, "print the version and end")
+	fs.StringVar(&o.coordinationEndpoints, "coordination-endpoints", "",
+		"comma-separated client URLs of all members of the coordination store (required)")
+	fs.StringVar(&o.coordinationPrefix, "coordination-prefix", coordination.DefaultPrefix,
+		"prefix of all keys in the coordination store")
+	fs.StringVar(&o.coordinationCA, "coordination-ca-file", "", "PEM file with the CA of https coordination endpoints")
+	fs.StringVar(&o.coordinationCert, "coordination-cert-file", "", "PEM file with the client certificate for them")
+	fs.StringVar(&o.coordinationKey, "coordination-key-file", "", "PEM file with the certificate's key")
+}
+
+func (o commonOptions) validate() error {
+	switch o.mode {
+	case modeHub, modeMember:
+	case modePeer:
+		return errors.New("--mode=peer: peer mode is not in this version; run --mode=hub in one cluster and --mode=member in every region")
+	case "":
+		return errors.New("--mode is required: hub or member, see --help")
+	default:
+		return fmt.Errorf("--mode=%s is unknown: hub or member, see --help", o.mode)
+	}
+	if o.coordinationEndpoints == "" {
+		return errors.New("--coordination-endpoints is required: the client URLs of the coordination store's members")
+	}
+	if o.operatorNamespace == "" {
+		return errors.New("--operator-namespace must not be empty")
+	}
+	if _, err := o.timings(); err != nil {
+		return err
+	}
+	if (o.coordinationCert == "") != (o.coordinationKey == "") {
+		return errors.New("--coordination-cert-file and --coordination-key-file belong together: give both or none")
+	}
+	return nil
+}
+
+// timings returns the protocol's durations that --timings names.
+func (o commonOptions) timings() (ownership.Timings, error) {
+	switch o.timingsName {
+	case "default":
+		return ownership.DefaultTimings(), nil
+	case "fast":
+		return ownership.FastTimings(), nil
+	default:
+		return ownership.Timings{}, fmt.Errorf("--timings=%s is unknown: default or fast", o.timingsName)
+	}
+}
+
+// endpoints returns the coordination store's client URLs.
+func (o commonOptions) endpoints() []string {
+	var out []string
+	for e := range strings.SplitSeq(o.coordinationEndpoints, ",") {
+		if e = strings.TrimSpace(e); e != "" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// connectStore returns a client of the coordination store. known is the position kept from
+// earlier runs, if any. It does not wait for the store to answer.
+func (o commonOptions) connectStore(known coordination.Position) (*coordination.Store, error) {
+	tlsConfig, err := o.storeTLS()
+	if err != nil {
+		return nil, err
+	}
+	return coordination.Connect(coordination.Options{
+		Endpoints: o.endpoints(), Prefix: o.coordinationPrefix, TLS: tlsConfig, Known: known,
+	})
+}
+
+func (o commonOptions) storeTLS() (*tls.Config, error) {
+	if o.coordinationCA == "" && o.coordinationCert == "" {
+		return nil, nil //nolint:nilnil // no TLS is an answer: the endpoints are http URLs
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.coordinationCA != "" {
+		pem, err := os.ReadFile(o.coordinationCA)
+		if err != nil {
+			return nil, fmt.Errorf("reading --coordination-ca-file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--coordination-ca-file=%s holds no PEM certificate", o.coordinationCA)
+		}
+	}
+	if o.coordinationCert != "" {
+		pair, err := tls.LoadX509KeyPair(o.coordinationCert, o.coordinationKey)
+		if err != nil {
+			return nil, fmt.Errorf("reading --coordination-cert-file and --coordination-key-file: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
