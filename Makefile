@@ -27,6 +27,8 @@ GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VER
 # Time limits, so that nothing hangs. Race-instrumented tests on two cores need the longer ones.
 UNIT_TIMEOUT ?= 5m
 TEST_TIMEOUT ?= 20m
+# Packages that start API servers, at a time.
+SERVER_JOBS ?= 1
 BENCH_TIMEOUT ?= 20m
 BENCH_TIME ?= 1s
 E2E_TIMEOUT ?= 60m
@@ -75,9 +77,18 @@ generate: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Write deep copies, CRDs, RBAC and
 ##@ Tests
 
 .PHONY: test
-test: setup-test ## All tests: unit (with -race), API servers, the example's stores, embedded Kafka.
+test: test-unit test-servers test-stores ## All tests with -race: unit and embedded Kafka, API servers, the example's stores.
+
+.PHONY: test-unit
+test-unit: setup-test
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh unit)
-	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh servers)
+
+.PHONY: test-servers
+test-servers: setup-test
+	CGO_ENABLED=1 go test -race -p $(SERVER_JOBS) -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh servers)
+
+.PHONY: test-stores
+test-stores: setup-test
 	@$(foreach module,$(filter-out .,$(MODULES)),echo 'go -C $(module) test -race ./...' && \
 		CGO_ENABLED=1 go -C $(module) test -race -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
 
@@ -120,12 +131,12 @@ demo: build build-examples kubernetes ## A three-region world on this machine (K
 .PHONY: image
 image: ## Build the container image with Docker (IMAGE=...).
 	@command -v docker >/dev/null || { echo 'image: docker is not installed; `make image-scratch` explains how to build without a base image' >&2; exit 1; }
-	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
 .PHONY: image-scratch
 image-scratch: build ## The image from binaries built here, without a base image or any download.
 	@command -v docker >/dev/null || { echo 'image-scratch: an image is one layer with $(addprefix $(BIN)/,$(IMAGE_COMMANDS)); build it with docker, podman or buildah: build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .' >&2; exit 1; }
-	docker build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .
+	DOCKER_BUILDKIT=1 docker build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .
 
 ##@ Tools
 

@@ -38,15 +38,17 @@ fingerprint() {
 # with_progress WHAT COMMAND... runs a long command, says from time to time that it is alive, and
 # shows its output only when it fails.
 with_progress() {
-  local what=$1 log started pid status=0
+  local what=$1 log started pid status=0 next
   shift
   log=$(mktemp)
   started=$SECONDS
+  next=$((SECONDS + PROGRESS_SECONDS))
   "$@" >"$log" 2>&1 &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
     sleep 1
-    if (((SECONDS - started) % PROGRESS_SECONDS == PROGRESS_SECONDS - 1)); then
+    if ((SECONDS >= next)); then
+      next=$((SECONDS + PROGRESS_SECONDS))
       say "$what: $((SECONDS - started)) s, $(wc -l <"$log") packages downloaded or compiled so far"
     fi
   done
