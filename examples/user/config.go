@@ -87,7 +87,7 @@ func parse(args []string, env func(string) string, out io.Writer) (config, error
 
 func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.listen, "listen", "127.0.0.1:8080", "address to serve HTTP on, `host:port`; in a pod $(POD_IP):8080")
-	fs.StringVar(&c.store, "store", "embedded", "`mariadb` (with Redis for sessions; MySQL works too) or embedded (one SQLite file)")
+	fs.StringVar(&c.store, "store", "embedded", "`kind` of store: mariadb (with Redis for sessions; MySQL works too) or embedded (one SQLite file)")
 	fs.StringVar(&c.dataDir, "data-dir", "data", "`directory` of the embedded store; serve and sync of one region share it")
 	fs.StringVar(&c.dsn, "dsn", "", "MariaDB, as `user:password@tcp(host:port)/database`")
 	fs.StringVar(&c.redisAddr, "redis-addr", "", "Redis for sessions, `host:port`")
@@ -96,8 +96,8 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.accountTopic, "account-topic", "accounts.account", "this region's `topic` for new accounts")
 	fs.StringVar(&c.ledgerTopic, "ledger-topic", "accounts.ledger", "this region's `topic` for ledger entries; - publishes none")
 	fs.StringVar(&c.accountsRegex, "account-topics-regex", `^accounts\.account$`,
-		"sync: account topics of all regions, `such as` "+`^((beijing|shanghai)\.)?accounts\.account$`)
-	fs.StringVar(&c.ledgerRegex, "ledger-topics-regex", `^accounts\.ledger$`, "sync: ledger topics of all regions, `likewise`; - takes in none")
+		"sync: `pattern` of all regions' account topics, such as ^((beijing|shanghai)\\.)?accounts\\.account$")
+	fs.StringVar(&c.ledgerRegex, "ledger-topics-regex", `^accounts\.ledger$`, "sync: `pattern` of all regions' ledger topics; - takes in none")
 	fs.StringVar(&c.group, "consumer-group", "account-sync", "sync: consumer `group`")
 	fs.StringVar(&c.fenceService, "fence-service", "",
 		"this service's `namespace/name` in the table multiactive_fence; with it every write needs a valid fencing token")

@@ -58,29 +58,30 @@ func main() {
 	}
 }
 
-// openStore opens the region's database and, for serve, its sessions.
-func openStore(ctx context.Context, c config) (*sqlstore.Store, store.Sessions, error) {
+// openStore opens the region's database.
+func openStore(ctx context.Context, c config) (*sqlstore.Store, error) {
 	o := sqlstore.Options{FenceService: c.fenceService}
 	if c.store == "embedded" {
-		s, err := sqlstore.OpenEmbedded(ctx, c.dataDir, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, sqlstore.NewSessions(s, time.Now), nil
+		return sqlstore.OpenEmbedded(ctx, c.dataDir, o)
 	}
-	s, err := sqlstore.OpenMariaDB(ctx, c.dsn, o)
-	if err != nil {
-		return nil, nil, err
+	return sqlstore.OpenMariaDB(ctx, c.dsn, o)
+}
+
+// openSessions opens what keeps logins.
+func openSessions(c config, db *sqlstore.Store) store.Sessions {
+	if c.store == "embedded" {
+		return sqlstore.NewSessions(db, time.Now)
 	}
-	return s, redisstore.Open(c.redisAddr, c.redisPassword), nil
+	return redisstore.Open(c.redisAddr, c.redisPassword)
 }
 
 // serve answers HTTP and relays the outbox until ctx ends.
 func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
-	db, sessions, err := openStore(ctx, c)
+	db, err := openStore(ctx, c)
 	if err != nil {
 		return err
 	}
+	sessions := openSessions(c, db)
 	defer func() { err = errors.Join(err, sessions.Close(), db.Close()) }()
 	passwords, err := password.NewHasher(c.loginCost)
 	if err != nil {
@@ -177,11 +178,11 @@ func listen(ctx context.Context, addr string, handler http.Handler, log *slog.Lo
 
 // syncAccounts takes in what other regions made, until ctx ends.
 func syncAccounts(ctx context.Context, c config, log *slog.Logger) (err error) {
-	db, sessions, err := openStore(ctx, c)
+	db, err := openStore(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sessions.Close(), db.Close()) }()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	patterns := []string{c.accountTopics.String()}
 	if c.ledgerTopics != nil {
 		patterns = append(patterns, c.ledgerTopics.String())

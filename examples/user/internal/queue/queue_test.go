@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -395,4 +396,66 @@ func TestRelayDropsKindsWithoutTopic(t *testing.T) {
 	if len(p.sent) != 1 || outboxSize(t, s) != 0 {
 		t.Errorf("sent %v with %d left, want the account only and none left", p.sent, outboxSize(t, s))
 	}
+}
+
+// TestRelayRun: what is committed while the relay sleeps is published when it
+// is woken, a failure is mended at a tick, and the end leaves nothing behind.
+func TestRelayRun(t *testing.T) {
+	s := newStore(t)
+	register := func(phone string) {
+		t.Helper()
+		if err := s.CreateAccount(t.Context(), nil, storetest.NewAccount(phone), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &steered{sent: make(chan string, 10), failed: make(chan struct{}, 10)}
+	ctx, cancel := context.WithCancel(t.Context())
+	wake, tick, done := make(chan struct{}), make(chan time.Time), make(chan struct{})
+	go func() {
+		defer close(done)
+		newRelay(s, p).Run(ctx, wake, tick)
+	}()
+	register("13800000001")
+	wake <- struct{}{}
+	if got := <-p.sent; got != "13800000001" {
+		t.Errorf("sent %s first", got)
+	}
+	p.away.Store(true)
+	register("13800000002")
+	wake <- struct{}{}
+	<-p.failed
+	p.away.Store(false)
+	tick <- storetest.Now
+	if got := <-p.sent; got != "13800000002" {
+		t.Errorf("sent %s after the repair", got)
+	}
+	// The relay waits when it takes the tick, and finds nothing.
+	tick <- storetest.Now
+	register("13800000003")
+	cancel()
+	<-done
+	if n := outboxSize(t, s); n != 0 {
+		t.Errorf("%d messages are left after the end", n)
+	}
+}
+
+// steered fails while it is away.
+type steered struct {
+	away   atomic.Bool
+	sent   chan string
+	failed chan struct{}
+}
+
+func (p *steered) ProduceSync(_ context.Context, rs ...*kgo.Record) kgo.ProduceResults {
+	var out kgo.ProduceResults
+	for _, r := range rs {
+		if p.away.Load() {
+			p.failed <- struct{}{}
+			out = append(out, kgo.ProduceResult{Record: r, Err: errors.New("broker is away")})
+			continue
+		}
+		p.sent <- string(r.Key)
+		out = append(out, kgo.ProduceResult{Record: r})
+	}
+	return out
 }

@@ -23,6 +23,8 @@ const (
 	claimFor = 10 * time.Second
 	// publishFor bounds one attempt; it ends before the claim does.
 	publishFor = 8 * time.Second
+	// farewellFor bounds the last attempt when the process ends.
+	farewellFor = 5 * time.Second
 )
 
 // Topics names the region-local topic of each kind of message. A kind without
@@ -47,9 +49,11 @@ type Relay struct {
 }
 
 // Run publishes whenever woken, and at every tick for what others have left
-// behind, until ctx ends. Failures are logged when they begin and end, and tried
-// again at the next tick.
+// behind, until ctx ends; then it publishes what is left, for a few seconds at
+// most. Failures are logged when they begin and end, and tried again at the next
+// tick.
 func (r *Relay) Run(ctx context.Context, wake <-chan struct{}, tick <-chan time.Time) {
+	defer r.farewell(ctx)
 	failing := false
 	for {
 		err := r.Drain(ctx)
@@ -74,6 +78,15 @@ func (r *Relay) Run(ctx context.Context, wake <-chan struct{}, tick <-chan time.
 		case <-again:
 		case <-tick:
 		}
+	}
+}
+
+// farewell hurries what nobody might publish until the process runs again.
+func (r *Relay) farewell(ctx context.Context) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellFor)
+	defer cancel()
+	if err := r.Drain(last); err != nil {
+		r.Log.Warn("messages are left in the outbox until the next start", "error", err)
 	}
 }
 
