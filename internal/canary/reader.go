@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"k8s.io/utils/clock"
 
@@ -77,6 +78,14 @@ func (r *Reader) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		fetches.EachError(func(topic string, _ int32, err error) {
+			// The client keeps to the topic it saw first; one that was made
+			// anew is only found after forgetting the old one.
+			if errors.Is(err, kerr.UnknownTopicID) {
+				consumer.PurgeTopicsFromConsuming(topic)
+				consumer.AddConsumeTopics(topic)
+			}
+		})
 		for rec := range fetches.RecordsAll() {
 			c, err := decode(rec.Value)
 			if err != nil || c.Region != origin[rec.Topic] {

@@ -71,9 +71,10 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// once writes one canary and returns the number of the one after it. A number
-// is used up only when its record was acknowledged, so that a refused write
-// leaves no gap; one that was written after all is repeated, not missing.
+// once writes one canary and returns the number of the one after it, or 0 when
+// that is to be looked up. A number is used up only when its record is in the
+// topic, so that a refused write leaves no gap; one that was written after all
+// is at worst repeated, not missing.
 func (w *Writer) once(ctx context.Context, admin *kafka.Client, producer *kgo.Client, next int64) (int64, error) {
 	if next == 0 {
 		var err error
@@ -89,7 +90,10 @@ func (w *Writer) once(ctx context.Context, admin *kafka.Client, producer *kgo.Cl
 	defer cancel()
 	record := &kgo.Record{Topic: Topic, Key: []byte(w.region), Value: value}
 	if err := producer.ProduceSync(ctx, record).FirstErr(); err != nil {
-		return next, fmt.Errorf("writing canary %d: %w", next, err)
+		// The topic may be gone, or made anew: forget it, make sure of it, and
+		// look again where the numbering goes on.
+		producer.PurgeTopicsFromProducing(Topic)
+		return 0, fmt.Errorf("writing canary %d: %w", next, err)
 	}
 	return next + 1, nil
 }

@@ -72,7 +72,9 @@ type Engine struct {
 	// between two polls, so that no record of before mixes with those after.
 	queued []func()
 	status Status
-	limits map[string]int32 // largest batch by target topic, bytes
+	// limits are the largest batches, in bytes, by target topic, and applied
+	// those that the producer works with.
+	limits, applied map[string]int32
 }
 
 type topicPartition struct {
@@ -88,7 +90,7 @@ func New(cfg Config, set Settings, c clock.WithTicker, log *slog.Logger, m *Metr
 	}
 	e := &Engine{
 		cfg: cfg, set: set.withDefaults(), clock: c, log: log.With("origin", cfg.Origin), metrics: m,
-		partitions: map[topicPartition]*partition{}, limits: map[string]int32{},
+		partitions: map[topicPartition]*partition{}, limits: map[string]int32{}, applied: map[string]int32{},
 		status: Status{Source: errNotYet, Target: errNotYet},
 	}
 	if err := e.connect(); err != nil {

@@ -111,7 +111,7 @@ func (e *Engine) acknowledged(p *partition, generation int, offset, size int64, 
 func explain(err error, p *partition, offset int64) error {
 	err = fmt.Errorf("record %s/%d/%d was refused by the target: %w", p.topic, p.number, offset, err)
 	if errors.Is(err, kerr.MessageTooLarge) {
-		return fmt.Errorf("%w; raise max.message.bytes of the target topic (the partition waits, nothing is skipped)", err)
+		return fmt.Errorf("%w; raise max.message.bytes of the target topic, or the mirror's buffer if the record is larger (the partition waits, nothing is skipped)", err)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -108,9 +109,16 @@ func (e *Engine) ensure(ctx context.Context, topic string, source, target kafka.
 	case !source.Exists:
 		return "", nil // made by its region's own controller; nothing to copy yet
 	case !target.Exists:
-		return "", e.create(ctx, name, source)
+		if err := e.create(ctx, name, source); !errors.Is(err, kafka.ErrTopicExists) {
+			return "", err
+		}
+		return "", nil // made since it was described; the next look sees it
 	case target.Partitions < source.Partitions:
-		return "", e.target.CreatePartitions(ctx, name, source.Partitions)
+		if err := e.target.CreatePartitions(ctx, name, source.Partitions); err != nil {
+			return "", err
+		}
+		e.producer.ForceMetadataRefresh()
+		return "", nil
 	}
 	e.setBatchLimit(name, target)
 	return topicID(source) + "/" + topicID(target), nil
@@ -125,6 +133,8 @@ func (e *Engine) assign(ctx context.Context, ready map[string]string, sources ma
 	var stored map[topicPartition]kafka.GroupOffset
 	now := e.clock.Now()
 	for topic, identity := range ready {
+		e.renew(topic, identity)
+		e.relimit(topic)
 		for n := range int32(sources[topic].Partitions) { //nolint:gosec // a partition count
 			p := e.partitionOrNew(topicPartition{topic, n})
 			restart, known := e.due(p, identity, now)
@@ -174,6 +184,28 @@ func (e *Engine) due(p *partition, identity string, now time.Time) (restart, kno
 	return false, true
 }
 
+// renew makes both clients forget a topic that was made anew on one of the
+// sides: they hold on to the identity that they saw first.
+func (e *Engine) renew(topic, identity string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	changed := false
+	for tp, p := range e.partitions {
+		if tp.topic == topic && !p.starting && p.identity != "" && p.identity != identity {
+			changed = true
+			p.progress.stop()
+		}
+	}
+	if !changed {
+		return
+	}
+	e.log.Warn("topic was made anew; mirroring it from its start", "topic", topic)
+	e.queued = append(e.queued, func() {
+		e.consumer.PurgeTopicsFromConsuming(topic)
+		e.producer.PurgeTopicsFromProducing(TargetTopic(e.cfg.Origin, topic))
+	})
+}
+
 // unread ends the fetching of a partition. Only the pump calls it.
 func (e *Engine) unread(p *partition) {
 	e.consumer.RemoveConsumePartitions(map[string][]int32{p.topic: {p.number}})
@@ -219,12 +251,12 @@ func (e *Engine) begin(p *partition, identity string, offset int64) {
 	e.log.Info("partition starts", "topic", p.topic, "partition", p.number, "offset", offset)
 }
 
-// drop forgets the partitions of topics that the source no longer has.
+// drop forgets the partitions that the source no longer has.
 func (e *Engine) drop(sources map[string]kafka.Topic) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for tp, p := range e.partitions {
-		if s := sources[tp.topic]; s.Exists || s.Err != nil {
+		if s := sources[tp.topic]; s.Err != nil || (s.Exists && int(tp.partition) < s.Partitions) {
 			continue
 		}
 		p.progress.stop()

@@ -57,12 +57,38 @@ func (e *Engine) setBatchLimit(name string, target kafka.Topic) {
 	e.limits[name] = limit
 }
 
-// batchLimit is called by the producer.
+// batchLimit is called by the producer, once for a partition that it meets.
 func (e *Engine) batchLimit(topic string) int32 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if n, ok := e.limits[topic]; ok {
-		return n
+	n, ok := e.limits[topic]
+	if !ok {
+		n = defaultBatchBytes
 	}
-	return defaultBatchBytes
+	e.applied[topic] = n
+	return n
+}
+
+// relimit makes the producer take over a changed limit when a partition is
+// stopped for want of it, and tries that partition at once. The producer keeps
+// the limit that it met a topic with until it forgets the topic, which fails
+// what is on its way; hence only when there is something to gain.
+func (e *Engine) relimit(topic string) {
+	name := TargetTopic(e.cfg.Origin, topic)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if used, ok := e.applied[name]; !ok || used == e.limits[name] {
+		return
+	}
+	stopped := false
+	for tp, p := range e.partitions {
+		if tp.topic == topic && p.progress.snapshot().err != nil {
+			stopped = true
+			p.failures, p.retryAt = 0, e.clock.Now()
+		}
+	}
+	if stopped {
+		delete(e.applied, name)
+		e.queued = append(e.queued, func() { e.producer.PurgeTopicsFromProducing(name) })
+	}
 }

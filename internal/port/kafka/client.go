@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Client is the Admin that speaks Kafka's own protocol.
@@ -54,17 +55,19 @@ func (c *Client) Describe(ctx context.Context, topics ...string) (map[string]Top
 	}
 	out := make(map[string]Topic, len(topics))
 	err := c.call(ctx, "describing topics", func(ctx context.Context) error {
-		details, err := c.adm.ListTopicsWithInternal(ctx, topics...)
+		md, err := c.metadata(ctx, topics)
 		if err != nil {
 			return err
 		}
 		var existing []string
-		for _, name := range topics {
-			t := describe(details[name])
-			if t.Exists {
-				existing = append(existing, name)
+		for _, t := range md.Topics {
+			if t.Topic == nil {
+				continue
 			}
-			out[name] = t
+			out[*t.Topic] = describe(t)
+			if out[*t.Topic].Exists {
+				existing = append(existing, *t.Topic)
+			}
 		}
 		return c.describeConfigs(ctx, existing, out)
 	})
@@ -74,17 +77,31 @@ func (c *Client) Describe(ctx context.Context, topics ...string) (map[string]Top
 	return out, nil
 }
 
-func describe(d kadm.TopicDetail) Topic {
+// metadata asks a broker. The library's own helpers answer from a cache, which
+// would show a topic as missing for seconds after it was made.
+func (c *Client) metadata(ctx context.Context, topics []string) (*kmsg.MetadataResponse, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // none; nil would mean all
+	for _, name := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	return req.RequestWith(ctx, c.kgo)
+}
+
+func describe(m kmsg.MetadataResponseTopic) Topic {
+	err := kerr.ErrorForCode(m.ErrorCode)
 	switch {
-	case errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return Topic{}
-	case d.Err != nil:
-		return Topic{Err: d.Err}
-	case len(d.Partitions) == 0:
+	case err != nil:
+		return Topic{Err: err}
+	case len(m.Partitions) == 0:
 		return Topic{}
 	}
-	t := Topic{Exists: true, ID: d.ID, Partitions: len(d.Partitions), Configs: map[string]string{}}
-	for _, p := range d.Partitions {
+	t := Topic{Exists: true, ID: m.TopicID, Partitions: len(m.Partitions), Configs: map[string]string{}}
+	for _, p := range m.Partitions {
 		if n := len(p.Replicas); t.ReplicationFactor == 0 || n < t.ReplicationFactor {
 			t.ReplicationFactor = n
 		}
@@ -133,13 +150,13 @@ func (c *Client) Create(ctx context.Context, t NewTopic) error {
 // CreatePartitions implements Admin.
 func (c *Client) CreatePartitions(ctx context.Context, topic string, total int) error {
 	return c.call(ctx, fmt.Sprintf("raising topic %q to %d partitions", topic, total), func(ctx context.Context) error {
-		details, err := c.adm.ListTopics(ctx, topic)
+		md, err := c.metadata(ctx, []string{topic})
 		if err != nil {
 			return err
 		}
 		// Kafka answers InvalidPartitions for the number that it already has,
 		// which would turn a repeated call into an error.
-		if len(details[topic].Partitions) == total {
+		if len(md.Topics) == 1 && len(md.Topics[0].Partitions) == total {
 			return nil
 		}
 		resp, err := c.adm.UpdatePartitions(ctx, total, topic)
@@ -174,9 +191,12 @@ func (c *Client) AlterConfigs(ctx context.Context, topic string, set map[string]
 func (c *Client) Brokers(ctx context.Context) (int, error) {
 	var n int
 	err := c.call(ctx, "counting brokers", func(ctx context.Context) error {
-		md, err := c.adm.BrokerMetadata(ctx)
+		md, err := c.metadata(ctx, nil)
+		if err != nil {
+			return err
+		}
 		n = len(md.Brokers)
-		return err
+		return nil
 	})
 	return n, err
 }
