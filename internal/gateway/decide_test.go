@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/routing"
+)
+
+func mustCompile(t testing.TB, cfg routing.Config) *Router {
+	t.Helper()
+	r, err := Compile(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestDecide(t *testing.T) {
+	const beijing, shanghai = 0, 1
+	with := func(change func(*routing.Config)) routing.Config {
+		cfg := testConfig()
+		change(&cfg)
+		return cfg
+	}
+	state := func(s ownership.RegionState) routing.Config {
+		return with(func(c *routing.Config) { c.Regions[shanghai].State = s })
+	}
+	cases := map[string]struct {
+		cfg  routing.Config
+		flow string
+		home string
+		q    question
+		want decision
+	}{
+		"any region":              {testConfig(), "login", "", question{}, decision{action: actLocal}},
+		"any region behind a hop": {testConfig(), "login", "", question{hop: &hop{}}, decision{action: actLocal}},
+		"own with lease":          {testConfig(), "register", "beijing", question{leased: true}, decision{action: actHome}},
+		"own without lease":       {testConfig(), "register", "beijing", question{}, decision{action: actRefuse, reason: ReasonFenced}},
+		"own without lease, read": {testConfig(), "profile", "beijing", question{safe: true}, decision{action: actStale, reason: ReasonFenced}},
+		"elsewhere":               {testConfig(), "register", "shanghai", question{}, decision{action: actForward, region: shanghai}},
+		"elsewhere after a hop": {testConfig(), "register", "shanghai", question{hop: &hop{epoch: 7}},
+			decision{action: actRefuse, region: shanghai, reason: ReasonSecondHop}},
+		"elsewhere after a hop of a newer view": {testConfig(), "register", "shanghai", question{hop: &hop{epoch: 8}},
+			decision{action: actWait, reason: ReasonSecondHop}},
+		"the newer view did not come": {testConfig(), "register", "shanghai", question{hop: &hop{epoch: 8}, waited: true},
+			decision{action: actRefuse, region: shanghai, reason: ReasonSecondHop}},
+		"elsewhere without peer key": {with(func(c *routing.Config) { c.PeerKey = nil }), "register", "shanghai", question{},
+			decision{action: actRefuse, reason: ReasonNoPeerKey}},
+		"lost":        {state(ownership.RegionLost), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
+		"lost, read":  {state(ownership.RegionLost), "profile", "shanghai", question{safe: true}, decision{action: actStale, reason: ReasonHomeLost}},
+		"lost, write": {state(ownership.RegionLost), "profile", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
+		"lost, read of reject": {state(ownership.RegionLost), "register", "shanghai", question{safe: true},
+			decision{action: actRefuse, reason: ReasonHomeLost}},
+		"lost, defer":   {state(ownership.RegionLost), "transfer", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
+		"unknown state": {state("Odd"), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
+		"drained":       {state(ownership.RegionDrained), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeDrained}},
+		"returning":     {state(ownership.RegionReturning), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeReturning}},
+		"handed back": {with(func(c *routing.Config) {
+			c.Regions[shanghai].State, c.Regions[shanghai].HandedBack = ownership.RegionReturning, true
+		}), "register", "shanghai", question{}, decision{action: actForward, region: shanghai}},
+		"excluded": {with(func(c *routing.Config) { c.Regions[shanghai].Excluded = true }), "register", "shanghai", question{},
+			decision{action: actRefuse, reason: ReasonHomeExcluded}},
+		"own, lost in the view, lease left": {with(func(c *routing.Config) { c.Regions[beijing].State = ownership.RegionLost }),
+			"register", "beijing", question{leased: true}, decision{action: actRefuse, reason: ReasonHomeLost}},
+		"closed": {with(func(c *routing.Config) { c.Closed = true }), "register", "beijing", question{leased: true}, decision{action: actWait, reason: ReasonClosed}},
+		"closed, waited": {with(func(c *routing.Config) { c.Closed = true }), "register", "beijing", question{leased: true, waited: true},
+			decision{action: actRefuse, reason: ReasonClosed}},
+		"closed, any region": {with(func(c *routing.Config) { c.Closed = true }), "login", "", question{}, decision{action: actLocal}},
+		"no weights": {with(func(c *routing.Config) {
+			for i := range c.Regions {
+				c.Regions[i].Weight = 0
+			}
+		}), "register", "", question{leased: true}, decision{action: actRefuse, reason: ReasonNoHome}},
+		"pinned elsewhere": {testConfig(), "settings", "pinned", question{}, decision{action: actForward, region: shanghai}},
+		"pinned to a lost region stays there": {state(ownership.RegionLost), "settings", "pinned", question{leased: true},
+			decision{action: actRefuse, reason: ReasonHomeLost}},
+		"shed": {with(func(c *routing.Config) { c.Flows[0].Shed, c.Flows[0].Degraded = true, true }), "login", "", question{},
+			decision{action: actRefuse, reason: ReasonShed}},
+		"to be shed, not degraded": {with(func(c *routing.Config) { c.Flows[0].Shed = true }), "login", "", question{}, decision{action: actLocal}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := mustCompile(t, tc.cfg)
+			for i := range r.flows {
+				if r.flows[i].name == tc.flow {
+					tc.q.flow = &r.flows[i]
+				}
+			}
+			switch tc.home {
+			case "":
+			case "pinned":
+				tc.q.slot = pinnedSlot
+			default:
+				tc.q.slot = ownership.Slot(keyHomedIn(t, tc.home))
+			}
+			if diff := cmp.Diff(tc.want, r.decide(tc.q), cmp.AllowUnexported(decision{})); diff != "" {
+				t.Errorf("decision (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSingleOwner checks the promise as far as gateways keep it: with one configuration, of all
+// the service's regions at most one serves a slot's home requests, and only with a lease.
+func TestSingleOwner(t *testing.T) {
+	states := []ownership.RegionState{ownership.RegionServing, ownership.RegionLost, ownership.RegionReturning, ownership.RegionDrained}
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := testConfig()
+		cfg.Closed = rapid.Bool().Draw(t, "closed")
+		for i := range cfg.Regions {
+			x := &cfg.Regions[i]
+			x.Weight = rapid.Int32Range(0, 100).Draw(t, "weight")
+			x.State = rapid.SampledFrom(states).Draw(t, "state")
+			x.Excluded, x.HandedBack = rapid.Bool().Draw(t, "excluded"), rapid.Bool().Draw(t, "handedBack")
+		}
+		slot := rapid.IntRange(0, ownership.SlotCount-1).Draw(t, "slot")
+		flow := rapid.IntRange(1, 3).Draw(t, "flow")
+		leased := rapid.Bool().Draw(t, "leased")
+		served := 0
+		for _, name := range worldRegions {
+			cfg.Region = name
+			r, err := Compile(&cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := r.decide(question{flow: &r.flows[flow], slot: slot, leased: leased})
+			if d.action == actHome {
+				served++
+			}
+			if d.action == actLocal || d.action == actHome && !leased {
+				t.Fatalf("%s serves a home write with action %v", name, d.action)
+			}
+			if d.action == actForward && d.region == r.self {
+				t.Fatalf("%s forwards to itself", name)
+			}
+		}
+		if served > 1 {
+			t.Fatalf("%d regions serve slot %d", served, slot)
+		}
+	})
+}
+
+func TestCompileErrors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*routing.Config)
+		want   string
+	}{
+		"upstream":         {func(c *routing.Config) { c.Upstream = "app:80" }, "upstream"},
+		"credentials":      {func(c *routing.Config) { c.Upstream = "http://a:b@c" }, "upstream"},
+		"endpoint":         {func(c *routing.Config) { c.Regions[1].Endpoint = "" }, "regions[shanghai].endpoint"},
+		"own region":       {func(c *routing.Config) { c.Region = "mars" }, "mars"},
+		"key of a flow":    {func(c *routing.Config) { c.Flows[1].Key = "mail" }, "flows[register].key"},
+		"pinned region":    {func(c *routing.Config) { c.Flows[4].Pinned = []string{"mars"} }, "flows[settings].pinned"},
+		"unmatched":        {func(c *routing.Config) { c.Unmatched.SafeMethods = "Perhaps" }, "unmatched.safeMethods"},
+		"key of unmatched": {func(c *routing.Config) { c.Unmatched.OtherMethods = "HomeRegion" }, "unmatched.key"},
+		"match":            {func(c *routing.Config) { c.Flows[0].Match[0].Path = "x" }, "flows[login].match[0].path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig()
+			tc.change(&cfg)
+			if _, err := Compile(&cfg); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got error %v, want one that names %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestNextServing(t *testing.T) {
+	cfg := testConfig()
+	cfg.Regions[1].State = ownership.RegionReturning
+	if got := mustCompile(t, cfg).nextServing(); got != 2 {
+		t.Errorf("got region %d, want the serving one before the returning one", got)
+	}
+	cfg.Regions[2].State = ownership.RegionLost
+	if got := mustCompile(t, cfg).nextServing(); got != 1 {
+		t.Errorf("got region %d, want the returning one", got)
+	}
+	cfg.Regions[1].State = ownership.RegionDrained
+	if got := mustCompile(t, cfg).nextServing(); got != noRegion {
+		t.Errorf("got region %d, want none", got)
+	}
+}
