@@ -31,11 +31,12 @@ func (d *decider) brake(confirmed []string) []string {
 	}
 	var allowed []string
 	for _, name := range confirmed {
-		if d.c.View.Regions[name].Role != roleActive || d.othersServe(confirmed) || d.join(confirmed) {
+		if d.c.View.Regions[name].Role != roleActive || d.othersServe(confirmed) {
 			allowed = append(allowed, name)
 			continue
 		}
 		d.out.Held[name] = ReasonLastServing
+		d.join(confirmed)
 	}
 	return allowed
 }
@@ -53,16 +54,19 @@ func (d *decider) othersServe(losing []string) bool {
 
 // join makes a ready Returning region serve before the last serving one is lost. The loss itself
 // waits for the configuration in which it does.
-func (d *decider) join(losing []string) bool {
+func (d *decider) join(losing []string) {
+	if d.joining != "" {
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
 		rec := d.c.View.Regions[name]
 		if rec.State == ownership.RegionReturning && rec.Role == roleActive &&
 			d.verdicts[name].reachable && !slices.Contains(losing, name) {
+			d.joining = name
 			d.intend(Serve, name, "the last serving region is being lost")
-			break
+			return
 		}
 	}
-	return false
 }
 
 // Hold-down: how long a region must be reachable before it serves again.

@@ -100,6 +100,8 @@ type decider struct {
 	verdicts map[string]verdict
 	// allowed names the confirmed regions that may be lost now (R14).
 	allowed []string
+	// joining is the Returning region that serves without waiting for its hold-down.
+	joining string
 	out     Decision
 }
 
@@ -154,7 +156,7 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 		if len(v.observers) < minObservers {
 			d.out.Held[name] = ReasonTooFewObservers
 		}
-	case rec.State == ownership.RegionReturning:
+	case rec.State == ownership.RegionReturning && name != d.joining:
 		if d.w.cleanFor(d.now, name) < HoldDown(d.w.timings, rec.Flaps) {
 			d.out.Held[name] = ReasonHoldDown
 			return
@@ -173,7 +175,7 @@ func (d *decider) losing(name string, v verdict, incident bool) {
 		// brake has said why.
 	case d.w.Still(d.now, name) >= d.w.Expiry():
 		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
-	case d.w.moves(d.now, d.c, name):
+	case d.w.moves(d.now, d.c, name) && d.w.beats[name].moved:
 		d.out.Held[name] = ReasonBeatsArrive
 	default:
 		d.out.Held[name] = ReasonLeaseRunning

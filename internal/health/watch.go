@@ -24,6 +24,8 @@ type watchedBeat struct {
 	beat  ownership.Beat
 	gate  ownership.Gate
 	since time.Duration
+	// moved: the leader has itself seen it follow another beat.
+	moved bool
 }
 
 // NewWatch returns an empty memory.
@@ -39,8 +41,12 @@ func NewWatch(timings ownership.Timings) *Watch {
 func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
 	for name := range regionsOf(c) {
 		seen, known := w.beats[name]
-		if beat, gate := c.Beats[name], c.Gates[name]; !known || seen.beat != beat || seen.gate != gate {
-			w.beats[name] = watchedBeat{beat: beat, gate: gate, since: now}
+		beat, gate := c.Beats[name], c.Gates[name]
+		if !known || seen.beat != beat || seen.gate != gate {
+			w.beats[name] = watchedBeat{beat: beat, gate: gate, since: now, moved: known && seen.beat != beat}
+		}
+		if seen.gate != gate {
+			delete(w.clean, name) // what was seen under another gate counts for nothing
 		}
 	}
 	for name := range regionsOf(c) {

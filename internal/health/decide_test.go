@@ -1,0 +1,324 @@
+package health_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// stage is a configuration that a test changes step by step, seen by one leader.
+type stage struct {
+	c     ownership.Configuration
+	watch *health.Watch
+	now   time.Duration
+	// beating lists the regions whose beat moves with every step of time.
+	beating map[string]bool
+}
+
+const boot = 1000 * time.Second
+
+var wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// newStage returns regions that all serve and beat.
+func newStage(names ...string) *stage {
+	s := &stage{now: boot, beating: map[string]bool{}, watch: health.NewWatch(ownership.DefaultTimings())}
+	s.c = ownership.Configuration{
+		View:  ownership.View{Epoch: 7, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}},
+		Gates: map[string]ownership.Gate{}, Agents: map[string]ownership.AgentRecord{}, Asks: map[string]ownership.Ask{},
+		Beats: map[string]ownership.Beat{}, Evidence: map[string]ownership.Evidence{},
+		Incidents: map[string]ownership.Incident{}, RegionIntents: map[string]ownership.RegionIntent{},
+	}
+	for _, n := range names {
+		s.c.RegionIntents[n] = ownership.RegionIntent{Name: n, Role: "Active"}
+		s.c.Agents[n] = ownership.AgentRecord{Incarnation: n + "-1"}
+		s.c.Gates[n] = ownership.Gate{Generation: 1, Open: true}
+		s.c.Beats[n] = ownership.Beat{N: 100, Incarnation: n + "-1"}
+		s.c.View.Regions[n] = ownership.RegionRecord{State: ownership.RegionServing, Role: "Active"}
+		s.beating[n] = true
+	}
+	s.watch.Update(s.now, s.c)
+	return s
+}
+
+// pass lets time go by in steps of a second; the regions that beat do, and the leader watches.
+func (s *stage) pass(d time.Duration) *stage {
+	for end := s.now + d; s.now < end; {
+		s.now += min(time.Second, end-s.now)
+		for n, beats := range s.beating {
+			if beats {
+				b := s.c.Beats[n]
+				b.N++
+				s.c.Beats[n] = b
+			}
+		}
+		s.watch.Update(s.now, s.c)
+	}
+	return s
+}
+
+func (s *stage) silent(names ...string) *stage {
+	for _, n := range names {
+		s.beating[n] = false
+	}
+	return s
+}
+
+// report makes the observer report the regions unreachable.
+func (s *stage) report(observer string, unreachable ...string) *stage {
+	s.c.Evidence[observer] = ownership.Evidence{Unreachable: unreachable}
+	s.watch.Update(s.now, s.c)
+	return s
+}
+
+func (s *stage) region(name string, change func(*ownership.RegionRecord)) *stage {
+	r := s.c.View.Regions[name]
+	change(&r)
+	s.c.View.Regions[name] = r
+	s.watch.Update(s.now, s.c)
+	return s
+}
+
+func (s *stage) state(name string, state ownership.RegionState) *stage {
+	return s.region(name, func(r *ownership.RegionRecord) { r.State = state })
+}
+
+func (s *stage) suspect(names ...string) *stage {
+	for _, n := range names {
+		s.region(n, func(r *ownership.RegionRecord) { r.Suspect = true })
+	}
+	return s
+}
+
+func (s *stage) gate(name string, open bool) *stage {
+	s.c.Gates[name] = ownership.Gate{Generation: s.c.Gates[name].Generation + 1, Open: open}
+	s.watch.Update(s.now, s.c)
+	return s
+}
+
+// lost makes the region Lost, with the incident that belongs to it.
+func (s *stage) lost(name string) *stage {
+	s.silent(name).incident(name).gate(name, false)
+	return s.region(name, func(r *ownership.RegionRecord) {
+		r.State, r.Incident, r.Flaps = ownership.RegionLost, name+"-7", r.Flaps+1
+	})
+}
+
+func (s *stage) incident(region string) *stage {
+	name := region + "-7"
+	s.c.Incidents[name] = ownership.Incident{Name: name, Region: region}
+	return s
+}
+
+func (s *stage) ask(name string) *stage {
+	s.c.Asks[name] = ownership.Ask{Generation: s.c.Gates[name].Generation, Incarnation: s.c.Agents[name].Incarnation}
+	return s
+}
+
+// decided returns the decisions as "Kind region" and the reasons.
+func (s *stage) decided() ([]string, map[string]string) {
+	d := health.Decide(s.now, s.c, s.watch)
+	var out []string
+	for _, i := range d.Intents {
+		out = append(out, fmt.Sprintf("%s %s", i.Kind, i.Region))
+	}
+	return out, d.Held
+}
+
+func TestDecide(t *testing.T) {
+	const expiry = 6*time.Second + 60*time.Millisecond + time.Nanosecond
+	three := func() *stage { return newStage("a", "b", "c").pass(5 * time.Second) }
+	five := func() *stage { return newStage("a", "b", "c", "d", "e").pass(5 * time.Second) }
+	cases := map[string]struct {
+		stage *stage
+		want  []string
+		held  map[string]string
+	}{
+		"all is well": {stage: three()},
+		"R14: suspect at first evidence": {
+			stage: three().report("a", "c"), want: []string{"Suspect c"}, held: map[string]string{"c": health.ReasonNoMajority},
+		},
+		"R13: one of two observers is no majority": {
+			stage: three().suspect("c").report("a", "c").silent("c").pass(5 * time.Second),
+			held:  map[string]string{"c": health.ReasonNoMajority},
+		},
+		"R13: a region has no vote about itself": {
+			stage: three().suspect("c").report("a", "c").report("c", "c"), held: map[string]string{"c": health.ReasonNoMajority},
+		},
+		"evidence gone": {stage: three().suspect("c"), want: []string{"ClearSuspect c"}},
+		"R4: confirmed, lease may still run": {
+			stage: three().suspect("c").silent("c").pass(4*time.Second).report("a", "c").report("b", "c"),
+			want:  []string{"OpenIncident c"}, held: map[string]string{"c": health.ReasonLeaseRunning},
+		},
+		"R4: a nanosecond before the expiry": {
+			stage: three().suspect("c").incident("c").silent("c").report("a", "c").report("b", "c").pass(expiry - 1),
+			held:  map[string]string{"c": health.ReasonLeaseRunning},
+		},
+		"R4: at the expiry": {
+			stage: three().suspect("c").incident("c").silent("c").report("a", "c").report("b", "c").pass(expiry),
+			want:  []string{"CloseGate c"},
+		},
+		"R4: a new leader starts afresh": {
+			stage: func() *stage {
+				s := three().suspect("c").incident("c").silent("c").report("a", "c").report("b", "c").pass(time.Minute)
+				s.watch = health.NewWatch(ownership.DefaultTimings())
+				return s.pass(4 * time.Second)
+			}(),
+			held: map[string]string{"c": health.ReasonLeaseRunning},
+		},
+		"R13: beats that arrive are not expired": {
+			stage: three().suspect("c").report("a", "c").report("b", "c").pass(time.Minute),
+			want:  []string{"OpenIncident c"}, held: map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: two regions are too few observers": {
+			stage: newStage("a", "b").suspect("b").report("a", "b").silent("b").pass(time.Minute),
+			held:  map[string]string{"b": health.ReasonTooFewObservers},
+		},
+		"R13: a witness observes": {
+			stage: newStage("a", "b", "w").region("w", func(r *ownership.RegionRecord) { r.Role = "Witness" }).
+				suspect("b").incident("b").report("a", "b").report("w", "b").silent("b").pass(time.Minute),
+			want: []string{"CloseGate b"},
+		},
+		"R13: a silent agent is no observer": {
+			stage: five().suspect("d", "e").silent("d", "e").report("a", "e").report("b", "e").report("d", "a").pass(10 * time.Second),
+			want:  []string{"OpenIncident e", "CloseGate e"},
+			held:  map[string]string{"d": health.ReasonNoMajority},
+		},
+		"an agent that stopped, with its edge alive, is suspect only": {
+			stage: three().silent("c").pass(time.Minute), want: []string{"Suspect c"},
+			held: map[string]string{"c": health.ReasonNoMajority},
+		},
+		"gate closed by a leader that died": {
+			stage: three().suspect("c").silent("c").gate("c", false), want: []string{"OpenIncident c", "DeclareLost c"},
+		},
+		"gate closed, incident there": {
+			stage: three().incident("c").suspect("c").silent("c").gate("c", false), want: []string{"DeclareLost c"},
+		},
+		"R14: the last serving region stays": {
+			stage: three().lost("a").lost("b").suspect("c").incident("c").report("w", "c").
+				witness("w").witness("v").report("w", "c").report("v", "c").silent("c").pass(time.Minute),
+			held: map[string]string{"a": health.ReasonNotAsked, "b": health.ReasonNotAsked, "c": health.ReasonLastServing},
+		},
+		"R14: a ready Returning region joins first": {
+			stage: three().lost("b").gate("a", true).state("a", ownership.RegionReturning).witness("w").witness("v").
+				suspect("c").incident("c").report("w", "c").report("v", "c").silent("c").pass(7 * time.Second),
+			want: []string{"Serve a"},
+			held: map[string]string{"b": health.ReasonNotAsked, "c": health.ReasonLastServing},
+		},
+		"R14: two losses need a majority that agrees on both": {
+			stage: five().suspect("d", "e").incident("e").silent("d", "e").
+				report("a", "d", "e").report("b", "d").report("c", "e").pass(time.Minute),
+			want: []string{"CloseGate e", "OpenIncident d"},
+			held: map[string]string{"d": health.ReasonOneAtATime},
+		},
+		"R14: a majority agrees on both": {
+			stage: five().suspect("d", "e").incident("d").incident("e").silent("d", "e").
+				report("a", "d", "e").report("b", "d", "e").pass(time.Minute),
+			want: []string{"CloseGate d", "CloseGate e"},
+		},
+		"R5: a lost region that does not ask": {
+			stage: three().lost("c").pass(time.Second), held: map[string]string{"c": health.ReasonNotAsked},
+		},
+		"R5: a lost region asks": {stage: three().lost("c").ask("c"), want: []string{"OpenGateReturning c"}},
+		"R5: an ask for another generation does not count": {
+			stage: three().lost("c").ask("c").gate("c", false), held: map[string]string{"c": health.ReasonNotAsked},
+		},
+		"R5: an ask of a replaced incarnation does not count": {
+			stage: func() *stage {
+				s := three().lost("c").ask("c")
+				s.c.Agents["c"] = ownership.AgentRecord{Incarnation: "c-2"}
+				return s
+			}(),
+			held: map[string]string{"c": health.ReasonNotAsked},
+		},
+		"R5: asks while a majority cannot reach it": {
+			stage: three().lost("c").ask("c").report("a", "c").report("b", "c"),
+			held:  map[string]string{"c": health.ReasonUnreachable},
+		},
+		"R14: returning, not yet for upAfter": {
+			stage: three().gate("c", true).state("c", ownership.RegionReturning).pass(9 * time.Second),
+			held:  map[string]string{"c": health.ReasonHoldDown},
+		},
+		"R14: a flap doubles the hold-down": {
+			stage: three().lost("c").region("c", func(r *ownership.RegionRecord) { r.Flaps = 2 }).
+				returning("c").pass(19 * time.Second),
+			held: map[string]string{"c": health.ReasonHoldDown},
+		},
+		"R14: and then it serves": {
+			stage: three().lost("c").region("c", func(r *ownership.RegionRecord) { r.Flaps = 2 }).
+				returning("c").pass(21 * time.Second),
+			want: []string{"Serve c"},
+		},
+		"returning and lost again": {
+			stage: three().lost("c").returning("c").report("a", "c").report("b", "c").silent("c").pass(time.Minute),
+			want:  []string{"CloseGate c"},
+		},
+		"a new region asks": {stage: three().newcomer("d").ask("d"), want: []string{"OpenGate d"}},
+		"a new region beats": {
+			stage: three().newcomer("d").gate("d", true).beat("d"), want: []string{"Admit d"},
+		},
+		"a new region without an agent": {
+			stage: three().newcomer("d"), held: map[string]string{"d": health.ReasonNotAsked},
+		},
+		"an agent without an intent is not let in": {
+			stage: func() *stage {
+				s := three().newcomer("d").ask("d")
+				delete(s.c.RegionIntents, "d")
+				return s
+			}(),
+		},
+		"a drain is reported": {
+			stage: func() *stage {
+				s := three()
+				s.c.RegionIntents["c"] = ownership.RegionIntent{Name: "c", Role: "Active", Drained: true}
+				return s
+			}(),
+			held: map[string]string{"c": health.ReasonDrainNotActing},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, held := c.stage.decided()
+			slices.Sort(got)
+			slices.Sort(c.want)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("decisions (-want +got):\n%s\nheld %v", diff, held)
+			}
+			if !maps.Equal(c.held, held) && len(c.held)+len(held) > 0 {
+				t.Errorf("held %v, want %v", held, c.held)
+			}
+		})
+	}
+}
+
+// witness adds a region that observes and never serves users.
+func (s *stage) witness(name string) *stage {
+	s.newcomer(name).gate(name, true).beat(name)
+	return s.region(name, func(r *ownership.RegionRecord) { r.State, r.Role = ownership.RegionServing, "Witness" })
+}
+
+// newcomer adds a region that the view does not have.
+func (s *stage) newcomer(name string) *stage {
+	s.c.RegionIntents[name] = ownership.RegionIntent{Name: name, Role: "Active"}
+	s.c.Agents[name] = ownership.AgentRecord{Incarnation: name + "-1"}
+	return s
+}
+
+func (s *stage) beat(name string) *stage {
+	s.c.Beats[name] = ownership.Beat{N: 1, Incarnation: s.c.Agents[name].Incarnation}
+	s.beating[name] = true
+	s.watch.Update(s.now, s.c)
+	return s
+}
+
+// returning opens a lost region's gate; it beats from there on.
+func (s *stage) returning(name string) *stage {
+	s.gate(name, true).state(name, ownership.RegionReturning)
+	return s.beat(name)
+}
