@@ -1,0 +1,88 @@
+// Package events constructs the events that the operator emits. Events tell transitions, with the
+// reason of the condition that changed; they never repeat a state. It is pure: it emits nothing.
+package events
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"multiactive.dev/operator/api/v1alpha1"
+)
+
+// Event is one event to emit.
+type Event struct {
+	// Type is Normal or Warning.
+	Type string
+	// Reason is the condition's, in CamelCase.
+	Reason string
+	// Action says what the operator was doing, in CamelCase.
+	Action string
+	// Note is for people.
+	Note string
+}
+
+// notable are the conditions whose transitions are told, and the status that is good.
+var notable = []struct {
+	condition string
+	good      metav1.ConditionStatus
+}{
+	{v1alpha1.ConditionReady, metav1.ConditionTrue},
+	{v1alpha1.ConditionClusterReachable, metav1.ConditionTrue},
+	{v1alpha1.ConditionServing, metav1.ConditionTrue},
+	{v1alpha1.ConditionCoreAvailable, metav1.ConditionTrue},
+	{v1alpha1.ConditionDegraded, metav1.ConditionFalse},
+	{v1alpha1.ConditionWorkloadsAvailable, metav1.ConditionTrue},
+	{v1alpha1.ConditionTopicsReady, metav1.ConditionTrue},
+	{v1alpha1.ConditionRoutingReady, metav1.ConditionTrue},
+	{v1alpha1.ConditionDesignSound, metav1.ConditionTrue},
+	{v1alpha1.ConditionFieldsActedOn, metav1.ConditionTrue},
+}
+
+// Transitions returns an event for each notable condition that became bad, or good after it was
+// bad. What was Unknown and is good is no news: so it was meant. Ready is told when it becomes
+// True, for the first time too, and left to the other conditions when it does not.
+func Transitions(before, after []metav1.Condition) []Event {
+	var out []Event
+	for _, n := range notable {
+		now := meta.FindStatusCondition(after, n.condition)
+		if now == nil {
+			continue
+		}
+		was := metav1.ConditionUnknown
+		reason := ""
+		if old := meta.FindStatusCondition(before, n.condition); old != nil {
+			was, reason = old.Status, old.Reason
+		}
+		isReady := n.condition == v1alpha1.ConditionReady
+		good := now.Status == n.good
+		switch {
+		case good && was != n.good && (isReady || was != metav1.ConditionUnknown):
+			out = append(out, Event{Type: corev1.EventTypeNormal, Reason: now.Reason, Action: n.condition, Note: now.Message})
+		case !good && now.Status != metav1.ConditionUnknown && !isReady && now.Reason != reason && !passing(now.Reason):
+			out = append(out, Event{Type: corev1.EventTypeWarning, Reason: now.Reason, Action: n.condition, Note: now.Message})
+		}
+	}
+	return out
+}
+
+// passing reasons need nobody's attention.
+func passing(reason string) bool {
+	return reason == v1alpha1.ReasonProgressing || reason == v1alpha1.ReasonNotYetObserved || reason == v1alpha1.ReasonDeleting
+}
+
+// IncidentOpened tells that a region was confirmed lost.
+func IncidentOpened(region string) Event {
+	return Event{
+		Type: corev1.EventTypeWarning, Reason: v1alpha1.ReasonIncidentOpen, Action: "Failover",
+		Note: "region " + region + " is unreachable; the survivors take its users' any-region flows",
+	}
+}
+
+// IncidentClosed tells that a region serves again.
+func IncidentClosed(region string) Event {
+	return Event{
+		Type: corev1.EventTypeNormal, Reason: v1alpha1.ReasonIncidentClosed, Action: "Failover",
+		Note: "region " + region + " serves again",
+	}
+}

@@ -1,0 +1,49 @@
+package events_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"multiactive.dev/operator/internal/events"
+)
+
+func TestTransitions(t *testing.T) {
+	t.Parallel()
+	is := func(kind string, status metav1.ConditionStatus, reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: kind, Status: status, Reason: reason, Message: reason}}
+	}
+	const (
+		yes     = metav1.ConditionTrue
+		no      = metav1.ConditionFalse
+		unknown = metav1.ConditionUnknown
+	)
+	for name, c := range map[string]struct {
+		before, after []metav1.Condition
+		want          []string
+	}{
+		"nothing changed": {is("Degraded", yes, "Lost"), is("Degraded", yes, "Lost"), nil},
+		"first good observation is no news": {
+			is("CoreAvailable", unknown, "NotYetObserved"), is("CoreAvailable", yes, "AllFlowsAvailable"), nil,
+		},
+		"ready for the first time":    {nil, is("Ready", yes, "AsDeclared"), []string{"Normal AsDeclared"}},
+		"not ready is told by others": {is("Ready", yes, "AsDeclared"), is("Ready", no, "RegionLost"), nil},
+		"became bad":                  {is("Degraded", no, "AllFlowsAvailable"), is("Degraded", yes, "HomeRegionLost"), []string{"Warning HomeRegionLost"}},
+		"became good":                 {is("Degraded", yes, "HomeRegionLost"), is("Degraded", no, "AllFlowsAvailable"), []string{"Normal AllFlowsAvailable"}},
+		"bad for another reason":      {is("TopicsReady", no, "NoKafka"), is("TopicsReady", no, "TopicConflict"), []string{"Warning TopicConflict"}},
+		"on its way":                  {is("WorkloadsAvailable", unknown, ""), is("WorkloadsAvailable", no, "Progressing"), nil},
+		"a type that is not notable":  {is("SpecInSync", yes, "A"), is("SpecInSync", no, "B"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			for _, e := range events.Transitions(c.before, c.after) {
+				got = append(got, e.Type+" "+e.Reason)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}

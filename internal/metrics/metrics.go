@@ -1,0 +1,65 @@
+// Package metrics declares the operator's own metrics in one place. Labels are bounded by the
+// objects that exist, and the series of an object go with it. It must never be a way for parts to
+// talk to each other.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"multiactive.dev/operator/api/v1alpha1"
+)
+
+var (
+	regionState = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "multiactive_region_state",
+		Help: "1 for the state that the region is in, 0 for the others.",
+	}, []string{"region", "state"})
+
+	flowDegraded = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "multiactive_flow_degraded",
+		Help: "1 while some keys of the flow are not served as declared, else 0.",
+	}, []string{"namespace", "service", "flow"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(regionState, flowDegraded)
+}
+
+var regionStates = []v1alpha1.RegionPhase{
+	v1alpha1.RegionUnknown, v1alpha1.RegionUp, v1alpha1.RegionSuspect,
+	v1alpha1.RegionDown, v1alpha1.RegionReturning, v1alpha1.RegionDrained,
+}
+
+// SetRegionState records the state that a region is in.
+func SetRegionState(region string, state v1alpha1.RegionPhase) {
+	for _, s := range regionStates {
+		regionState.WithLabelValues(region, string(s)).Set(gauge(s == state))
+	}
+}
+
+// DeleteRegion removes a region's series.
+func DeleteRegion(region string) {
+	regionState.DeletePartialMatch(prometheus.Labels{"region": region})
+}
+
+// SetFlows records which of a service's flows are degraded, and removes the series of flows that
+// are declared no more.
+func SetFlows(namespace, service string, degraded map[string]bool) {
+	DeleteService(namespace, service)
+	for flow, is := range degraded {
+		flowDegraded.WithLabelValues(namespace, service, flow).Set(gauge(is))
+	}
+}
+
+// DeleteService removes a service's series.
+func DeleteService(namespace, service string) {
+	flowDegraded.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "service": service})
+}
+
+func gauge(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
