@@ -31,6 +31,7 @@ TEST_TIMEOUT ?= 20m
 SERVER_JOBS ?= 1
 BENCH_TIMEOUT ?= 20m
 BENCH_TIME ?= 1s
+BENCH_ROUNDS ?= 20
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
 ARGS ?=
@@ -84,7 +85,7 @@ test-unit: setup-test
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh unit)
 
 .PHONY: test-servers
-test-servers: setup-test
+test-servers: setup-test build
 	CGO_ENABLED=1 go test -race -p $(SERVER_JOBS) -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh servers)
 
 .PHONY: test-stores
@@ -103,8 +104,9 @@ verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Fail when generated files, words, l
 	@$(foreach module,$(MODULES),echo 'go -C $(module) mod tidy -diff' && go -C $(module) mod tidy -diff &&) true
 
 .PHONY: bench
-bench: kubernetes ## Benchmarks (BENCH_TIME=1s).
+bench: build build-examples kubernetes ## Benchmarks, then failovers of a whole world (BENCH_TIME=1s BENCH_ROUNDS=20).
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCH_TIME) -timeout $(BENCH_TIMEOUT) $(ARGS) ./...
+	$(BIN)/playground bench-failover --rounds $(BENCH_ROUNDS)
 
 .PHONY: e2e
 e2e: kubernetes ## Whole clusters, Apache Kafka and chaos (test/clusters); root on Linux.
