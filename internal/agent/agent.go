@@ -49,10 +49,10 @@ type Agent struct {
 	conf         ownership.Configuration
 	have         bool
 	leaseUntil   time.Duration
-	lastAnswer  time.Duration
-	answered    bool
-	refused     error
-	leading     bool
+	lastAnswer   time.Duration
+	answered     bool
+	refused      error
+	leading      bool
 	// committed is the revision of this agent's last beat but one: a watch that has not shown it
 	// by now has stalled.
 	committed, previous int64
@@ -81,9 +81,9 @@ func New(c Config) (*Agent, error) {
 	return a, nil
 }
 
-// electionAtMost is how long etcd may take to elect a leader of its own, as a part of
-// LeaderSession, which an operator sets to outlast it.
-func electionAtMost(t ownership.Timings) time.Duration { return t.LeaderSession * 2 / 5 }
+// electionAtMost is how long etcd may take to elect a leader of its own: its election timeout is
+// set to less than half of LeaderSession, which must outlast one.
+func electionAtMost(t ownership.Timings) time.Duration { return t.LeaderSession / 2 }
 
 // CheckTimings refuses timings with which a healthy region would lose its lease, or a healthy
 // leader its session.

@@ -191,7 +191,7 @@ func (d *decider) lost(name string) {
 	case len(v.observers) > 0 && majority(len(v.unreachable), len(v.observers)):
 		d.out.Held[name] = ReasonUnreachable
 	default:
-		d.intend(OpenGateReturning, name, "its agent asks and "+v.String())
+		d.intend(OpenGateReturning, name, "its agent asks, and no majority reports it unreachable")
 	}
 }
 

@@ -1,0 +1,395 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	"github.com/google/go-cmp/cmp"
+
+	"multiactive.dev/operator/internal/agent"
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/etcdstore"
+)
+
+var regions = []string{"beijing", "shanghai", "shenzhen"}
+
+// network is a fake Prober for all regions: URLs are region names, and dead ones do not answer.
+type network struct {
+	mu   sync.Mutex
+	dead map[string]bool
+}
+
+func (n *network) Probe(_ context.Context, p ownership.Probe) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dead[p.URL] {
+		return errors.New("no answer")
+	}
+	return nil
+}
+
+func (n *network) kill(region string, dead bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dead[region] = dead
+}
+
+// world is three regions' agents on a real store of three members.
+type world struct {
+	t      *testing.T
+	store  *etcdstore.Store
+	hub    *coordination.Store
+	net    *network
+	agents map[string]*running
+	// seen has every configuration that the hub was shown, in order.
+	mu   sync.Mutex
+	seen []ownership.Configuration
+}
+
+type running struct {
+	*agent.Agent
+	stop context.CancelFunc
+	done chan error
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, net: &network{dead: map[string]bool{}}, agents: map[string]*running{}}
+	w.store = testkit.StartStore(t, etcdstore.Options{
+		HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
+	}, regions...)
+	w.hub = connect(t, w.store)
+	ctx, cancel := context.WithCancel(context.Background())
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for ctx.Err() == nil {
+			_ = w.hub.Watch(ctx, func(c ownership.Configuration) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.seen = append(w.seen, c)
+			})
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-watching })
+	for _, r := range regions {
+		intent := ownership.RegionIntent{Name: r, Role: "Active", Probes: []ownership.Probe{{Name: "edge", URL: r}}}
+		if _, err := w.hub.PutRegionIntent(t.Context(), intent); err != nil {
+			t.Fatal(err)
+		}
+		w.start(r)
+	}
+	w.eventually("all regions serve", func(c ownership.Configuration) bool {
+		return len(c.View.Regions) == 3 && w.state("beijing") == ownership.RegionServing
+	})
+	return w
+}
+
+func connect(t *testing.T, s *etcdstore.Store) *coordination.Store {
+	t.Helper()
+	c, err := coordination.Connect(coordination.Options{Endpoints: s.Endpoints(), RequestTimeout: 600 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (w *world) start(region string) {
+	w.t.Helper()
+	a, err := agent.New(agent.Config{
+		Region: region, Store: connect(w.t, w.store), Clock: agent.SystemClock(),
+		Timings: ownership.FastTimings(), Prober: w.net, Log: testr.New(w.t).WithName(region),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{Agent: a, stop: stop, done: make(chan error, 1)}
+	go func() { r.done <- a.Run(ctx); close(r.done) }()
+	w.agents[region] = r
+	w.t.Cleanup(func() { stop(); <-r.done })
+}
+
+// kill ends a region's agent and edge.
+func (w *world) kill(region string) {
+	w.net.kill(region, true)
+	w.agents[region].stop()
+	<-w.agents[region].done
+}
+
+func (w *world) latest() ownership.Configuration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.seen) == 0 {
+		return ownership.Configuration{}
+	}
+	return w.seen[len(w.seen)-1]
+}
+
+func (w *world) history() []ownership.Configuration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.seen)
+}
+
+// quiet reports whether the last n configurations differ in beats only.
+func (w *world) quiet(n int) bool {
+	seen := w.history()
+	if len(seen) < n {
+		return false
+	}
+	for _, c := range seen[len(seen)-n:] {
+		last := seen[len(seen)-1]
+		if c.Decided != last.Decided || len(c.Evidence) != len(last.Evidence) || !maps.Equal(c.Asks, last.Asks) {
+			return false
+		}
+	}
+	return true
+}
+
+// leader returns the region whose agent leads.
+func (w *world) leader() string {
+	region, _, _ := strings.Cut(w.latest().Leader, "/")
+	return region
+}
+
+func (w *world) state(region string) ownership.RegionState {
+	return w.latest().View.Regions[region].State
+}
+
+func (w *world) eventually(what string, holds func(ownership.Configuration) bool) {
+	w.t.Helper()
+	testkit.Eventually(w.t, 60*time.Second, func() error {
+		if c := w.latest(); !holds(c) {
+			return fmt.Errorf("waiting until %s; view %+v, held %v", what, c.View, c.Held)
+		}
+		return nil
+	})
+}
+
+// recover brings a killed region back and waits until it serves and holds a lease.
+func (w *world) recover(region string) {
+	w.t.Helper()
+	w.net.kill(region, false)
+	w.start(region)
+	w.eventually("it serves again", func(c ownership.Configuration) bool {
+		i := incidentOf(c, region)
+		return c.View.Regions[region].State == ownership.RegionServing && i.Closed && w.agents[region].Lease() > 0
+	})
+}
+
+func TestRegionLostAndReturned(t *testing.T) {
+	for name, leads := range map[string]bool{"a follower's region": false, "the leader's region": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			victim := w.leader()
+			if !leads {
+				victim = regions[(slices.Index(regions, victim)+1)%len(regions)]
+			}
+			old := w.agents[victim].Identity()
+			if err := w.store.Member(victim).Kill(); err != nil {
+				t.Fatal(err)
+			}
+			w.kill(victim)
+			w.eventually("the region is Lost", func(c ownership.Configuration) bool {
+				return c.View.Regions[victim].State == ownership.RegionLost && hasStep(c, victim, ownership.StepCommitted)
+			})
+			if w.leader() == victim {
+				t.Error("the dead agent still leads")
+			}
+			for _, r := range regions {
+				if a := w.agents[r]; (a.Lease() > 0) != (r != victim) {
+					t.Errorf("%s has a lease of %s after the loss of %s", r, a.Lease(), victim)
+				}
+			}
+			if err := w.store.Member(victim).Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.recover(victim)
+			if w.agents[victim].Identity() == old {
+				t.Error("the restarted agent has its predecessor's identity")
+			}
+			w.checkHistory(victim)
+		})
+	}
+}
+
+// A region that is cut off and keeps running holds nothing once it is Lost, and comes back with
+// the same incarnation.
+func TestStoreLostAndBack(t *testing.T) {
+	w := newWorld(t)
+	for _, member := range w.store.Members() {
+		if err := member.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := map[string]ownership.Configuration{}
+	testkit.Eventually(t, 20*time.Second, func() error {
+		for _, r := range regions {
+			a := w.agents[r]
+			if reachable, _ := a.StoreReachable(); reachable || a.Lease() > 0 {
+				return fmt.Errorf("%s: store reachable %v, lease %s", r, reachable, a.Lease())
+			}
+			before[r], _ = a.Snapshot()
+		}
+		return nil
+	})
+	for _, r := range regions {
+		if c, have := w.agents[r].Snapshot(); !have || len(c.View.Regions) != 3 || c.Revision != before[r].Revision {
+			t.Errorf("%s forgot its configuration: %+v", r, c.View)
+		}
+	}
+	for _, member := range w.store.Members() {
+		if err := member.Continue(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventually("all have their lease again", func(c ownership.Configuration) bool {
+		for _, r := range regions {
+			reachable, _ := w.agents[r].StoreReachable()
+			if c.View.Regions[r].State != ownership.RegionServing || w.agents[r].Lease() == 0 || !reachable {
+				return false
+			}
+		}
+		return true
+	})
+	for _, c := range w.history() {
+		for r, record := range c.View.Regions {
+			if record.State != ownership.RegionServing {
+				t.Fatalf("revision %d: %s was made %s by an outage of the store alone", c.Revision, r, record.State)
+			}
+		}
+	}
+}
+
+func TestSteadyStateWritesOnlyBeats(t *testing.T) {
+	w := newWorld(t)
+	w.eventually("nothing is held and nobody suspect", func(c ownership.Configuration) bool {
+		return len(c.Held) == 0 && w.quiet(5)
+	})
+	from := w.latest()
+	w.eventually("thirty more revisions", func(c ownership.Configuration) bool { return c.Revision >= from.Revision+30 })
+	last := from
+	for _, c := range w.history() {
+		if c.Revision <= from.Revision {
+			continue
+		}
+		beats, changed := c.Beats, c
+		changed.Beats, changed.Revision = last.Beats, last.Revision
+		if diff := cmp.Diff(last, changed); diff != "" {
+			t.Errorf("revision %d changed more than beats (-before +after):\n%s", c.Revision, diff)
+		}
+		if maps.Equal(beats, last.Beats) {
+			t.Errorf("revision %d changed no beat", c.Revision)
+		}
+		last = c
+	}
+}
+
+func TestReplacedAgentEnds(t *testing.T) {
+	w := newWorld(t)
+	old := w.agents["shanghai"]
+	w.start("shanghai")
+	select {
+	case err := <-old.done:
+		if !errors.Is(err, agent.ErrReplaced) {
+			t.Errorf("the replaced agent ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the replaced agent runs on")
+	}
+	if old.Lease() > 0 {
+		t.Errorf("the replaced agent ended with a lease of %s", old.Lease())
+	}
+	w.eventually("its successor has a lease", func(ownership.Configuration) bool { return w.agents["shanghai"].Lease() > 0 })
+}
+
+func TestServicesAreAccepted(t *testing.T) {
+	w := newWorld(t)
+	intent := ownership.ServiceIntent{UID: "u-1", Namespace: "accounts", Name: "user", SpecHash: "one"}
+	put := func(i ownership.ServiceIntent) {
+		t.Helper()
+		if _, err := w.hub.PutServiceIntent(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(intent)
+	w.eventually("the service is accepted", func(c ownership.Configuration) bool { return c.Services["u-1"].UID != "" })
+	first := w.latest().Services["u-1"]
+	want := ownership.ServiceRecord{UID: "u-1", Namespace: "accounts", Name: "user", SpecHash: "one", PeerKey: first.PeerKey}
+	if diff := cmp.Diff(want, first); diff != "" || len(first.PeerKey) != 32 {
+		t.Errorf("peer key of %d bytes, record (-want +got):\n%s", len(first.PeerKey), diff)
+	}
+
+	// Another ownership spec is not accepted: a later service's record shows that it was seen.
+	intent.SpecHash = "two"
+	put(intent)
+	put(ownership.ServiceIntent{UID: "u-2", Namespace: "accounts", Name: "other", SpecHash: "x"})
+	w.eventually("the other service is accepted", func(c ownership.Configuration) bool { return c.Services["u-2"].UID != "" })
+	if diff := cmp.Diff(first, w.latest().Services["u-1"]); diff != "" {
+		t.Errorf("the record changed with the intent (-want +got):\n%s", diff)
+	}
+	if slices.Equal(first.PeerKey, w.latest().Services["u-2"].PeerKey) {
+		t.Error("two services share a peer key")
+	}
+
+	intent.Deleted = true
+	put(intent)
+	w.eventually("the service is deleted", func(c ownership.Configuration) bool { return c.Services["u-1"].Deleted })
+	if _, err := w.hub.DeleteServiceIntent(t.Context(), "u-1"); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("its record is gone", func(c ownership.Configuration) bool { return c.Services["u-1"].UID == "" })
+}
+
+// checkHistory looks at every configuration that there was: the gate closes before the region is
+// Lost, it comes back as Returning, and revisions only grow.
+func (w *world) checkHistory(victim string) {
+	w.t.Helper()
+	seen := w.history()
+	var states []ownership.RegionState
+	for i, c := range seen {
+		// A watch that starts over begins with the last revision again.
+		if i > 0 && c.Revision < seen[i-1].Revision {
+			w.t.Errorf("revision %d delivered after %d", c.Revision, seen[i-1].Revision)
+		}
+		state := c.View.Regions[victim].State
+		if state == ownership.RegionLost && c.Gates[victim].Open {
+			w.t.Errorf("revision %d: %s is Lost with its gate open", c.Revision, victim)
+		}
+		if len(states) == 0 || states[len(states)-1] != state {
+			states = append(states, state)
+		}
+	}
+	want := []ownership.RegionState{
+		"", ownership.RegionServing, ownership.RegionLost, ownership.RegionReturning, ownership.RegionServing,
+	}
+	if !slices.Equal(states, want) {
+		w.t.Errorf("the region's states were %q, want %q", states, want)
+	}
+	w.t.Logf("incident: %+v", incidentOf(seen[len(seen)-1], victim))
+}
+
+func incidentOf(c ownership.Configuration, region string) ownership.Incident {
+	for _, i := range c.Incidents {
+		if i.Region == region {
+			return i
+		}
+	}
+	return ownership.Incident{}
+}
+
+func hasStep(c ownership.Configuration, region, step string) bool {
+	return slices.ContainsFunc(incidentOf(c, region).Timeline, func(s ownership.IncidentStep) bool { return s.Step == step })
+}
