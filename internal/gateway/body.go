@@ -17,18 +17,27 @@ type connection struct {
 	clock Clock
 	ctl   *http.ResponseController
 	// always clears a deadline when the operation is done, for HTTP/2 enforces it even when
-	// nothing is being read or written.
+	// nothing is being read or written, and never reads a body by itself.
 	always bool
 
 	mu    sync.Mutex
 	ended bool
 }
 
+// reading bounds the read that follows.
 func (c *connection) reading(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.ended {
 		_ = c.ctl.SetReadDeadline(c.in(d)) // not all connections can
+	}
+}
+
+// wasRead takes the bound away. HTTP/1 keeps it until the body's end: the server reads the rest
+// of a body that nobody wanted, and a client that does not send it must not hold it up.
+func (c *connection) wasRead(err error) {
+	if c.always || errors.Is(err, io.EOF) {
+		c.reading(0)
 	}
 }
 
@@ -62,11 +71,19 @@ type requestBody struct {
 	idle time.Duration
 	// left is how much may still be read; negative: any amount.
 	left int64
+	// expected: the client waits to be asked for the body.
+	expected bool
 
 	mu     sync.Mutex
 	closed bool
 	read   bool
+	// unwanted bodies are read by the server alone, within one time for all of it.
+	unwanted bool
 }
+
+// drainTime is how long a client may go on sending a body that was refused, so that its
+// connection can be used again.
+const drainTime = time.Second
 
 // errBodyTooLarge ends a body that is longer than the limit.
 var errBodyTooLarge = errors.New("the request body is longer than the limit")
@@ -74,14 +91,16 @@ var errBodyTooLarge = errors.New("the request body is longer than the limit")
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	b.read = true
-	closed := b.closed
+	closed, unwanted := b.closed, b.unwanted
 	b.mu.Unlock()
 	if closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.conn.reading(b.idle)
+	if !unwanted {
+		b.conn.reading(b.idle)
+	}
 	n, err := b.body.Read(p)
-	b.conn.reading(0)
+	b.conn.wasRead(err)
 	if b.left >= 0 {
 		if b.left -= int64(n); b.left < 0 {
 			return 0, errBodyTooLarge
@@ -96,6 +115,19 @@ func (b *requestBody) Close() error {
 	defer b.mu.Unlock()
 	b.closed = true
 	return nil
+}
+
+// refuse leaves the rest of the body to the server.
+func (b *requestBody) refuse() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unwanted = true
+	// A client that waits for 100 Continue is answered before it sends anything.
+	b.closed = b.closed || b.expected && !b.read
+	if !b.conn.always {
+		// Less than a write may take, for the answer follows the body.
+		b.conn.reading(min(b.idle/2, drainTime))
+	}
 }
 
 // reopen makes the body ready for another attempt; it reports false when something was read.

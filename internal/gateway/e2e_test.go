@@ -242,9 +242,7 @@ func TestHopWithNewerViewWaitsForIt(t *testing.T) {
 	w.places["shanghai"].agent.set(ahead, w.rev+10, w.lease)
 	w.places["shanghai"].agent.await(t)
 	go func() {
-		for w.places["beijing"].gateway.InFlight() == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		<-w.places["beijing"].clock.waiting
 		now := w.configFor("beijing")
 		now.Epoch += 10
 		w.places["beijing"].agent.set(now, w.rev+10, w.lease)
@@ -305,10 +303,8 @@ func TestClosedServiceWaitsForItsOwner(t *testing.T) {
 	w.publish(t)
 	w.config.Closed = false
 	go func() {
-		for w.places["beijing"].gateway.InFlight() == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		w.publish(t)
+		<-w.places["beijing"].clock.waiting
+		w.announce()
 	}()
 	resp, text := w.call(t, "beijing", "POST", "/v1/accounts", header, strings.NewReader(`{}`))
 	if resp.StatusCode != http.StatusOK {

@@ -38,6 +38,7 @@ type exchange struct {
 	g     *Gateway
 	w     *responseWriter
 	r     *http.Request
+	body  *requestBody
 	start time.Time
 
 	snap *snapshot
@@ -260,8 +261,9 @@ func (ex *exchange) settle(outcome string, err error) {
 		return
 	}
 	if ex.r.Context().Err() != nil {
+		// Returning would look like an empty success to whoever still listens.
 		ex.outcome = OutcomeAborted
-		return
+		panic(http.ErrAbortHandler)
 	}
 	ex.reject(OutcomeFailed, ex.failure(err))
 }

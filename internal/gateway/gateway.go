@@ -85,6 +85,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g: g, r: r, start: g.options.Clock.Now(), outcome: OutcomeAborted,
 		w: &responseWriter{ResponseWriter: w, conn: conn, idle: g.options.IOTimeout},
 	}
+	tooLarge := ex.boundBody(conn)
 	if strings.HasPrefix(r.URL.Path, OwnPrefix) {
 		ex.serveOwn()
 		return
@@ -95,8 +96,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			g.options.MaxInFlight))
 		return
 	}
-	if p := ex.boundBody(conn); p != nil {
-		ex.reject(OutcomeInvalid, p)
+	if tooLarge != nil {
+		ex.reject(OutcomeInvalid, tooLarge)
 		return
 	}
 	ex.serve()
@@ -111,10 +112,11 @@ func (ex *exchange) boundBody(conn *connection) *problem {
 	if isGRPC(r) {
 		limit = -1 // streams may last and grow for days
 	}
+	ex.body = &requestBody{body: r.Body, conn: conn, idle: ex.g.options.IOTimeout, left: limit, expected: r.Header.Get("Expect") != ""}
+	r.Body = ex.body
 	if limit >= 0 && r.ContentLength > limit {
 		return problemOf(ReasonBodyTooLarge, "this gateway takes at most %d bytes", limit)
 	}
-	r.Body = &requestBody{body: r.Body, conn: conn, idle: ex.g.options.IOTimeout, left: limit}
 	return nil
 }
 

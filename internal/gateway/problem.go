@@ -60,6 +60,9 @@ func describeJSON(err error) string {
 func (ex *exchange) refuse(p *problem) {
 	info := reasons[p.reason]
 	ex.problem = p
+	if ex.body != nil {
+		ex.body.refuse()
+	}
 	doc := Problem{
 		Type: TypePrefix + string(p.reason), Title: info.title, Status: info.status, Detail: p.detail,
 		Instance: ex.instance(), Reason: p.reason, Region: p.region, RetryAfterSeconds: info.retryAfter,

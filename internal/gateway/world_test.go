@@ -26,6 +26,15 @@ const patience = 10 * time.Second
 type jumpClock struct {
 	SystemClock
 	offset atomic.Int64
+	// waiting gets a value whenever somebody starts to wait for patience.
+	waiting chan struct{}
+}
+
+func (c *jumpClock) AfterFunc(d time.Duration, f func()) func() bool {
+	if d == patience {
+		c.waiting <- struct{}{}
+	}
+	return c.SystemClock.AfterFunc(d, f)
 }
 
 func (c *jumpClock) Boot() time.Duration {
@@ -176,7 +185,7 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 
 func newPlace(t *testing.T, name string, change func(*Options)) *place {
 	t.Helper()
-	p := &place{name: name, agent: newFakeAgent(t), clock: &jumpClock{}}
+	p := &place{name: name, agent: newFakeAgent(t), clock: &jumpClock{waiting: make(chan struct{}, 1)}}
 	p.app = httptest.NewUnstartedServer(http.HandlerFunc(p.serveApp))
 	p.app.Config.Protocols = bothProtocols()
 	p.app.Start()
@@ -238,13 +247,18 @@ func (p *place) handle(h http.HandlerFunc) {
 // publish gives every region the present configuration as a new revision, and waits for it.
 func (w *world) publish(t *testing.T) {
 	t.Helper()
+	w.announce()
+	for _, p := range w.places {
+		p.agent.await(t)
+	}
+}
+
+// announce gives every region the present configuration as a new revision.
+func (w *world) announce() {
 	w.rev++
 	w.config.Epoch = w.rev
 	for name, p := range w.places {
 		p.agent.set(w.configFor(name), w.rev, w.lease)
-	}
-	for _, p := range w.places {
-		p.agent.await(t)
 	}
 }
 

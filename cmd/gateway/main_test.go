@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"multiactive.dev/operator/internal/gateway"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/routing"
+)
+
+func environment(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestParse(t *testing.T) {
+	required := []string{"--agent=http://agent", "--namespace=a", "--name=u"}
+	cases := map[string]struct {
+		args []string
+		env  []string
+		// check returns what is wrong; err is a part of the error.
+		check func(*config) bool
+		err   string
+	}{
+		"defaults": {required, nil, func(c *config) bool {
+			return c.listen == ":8080" && c.options.MaxInFlight == gateway.DefaultMaxInFlight && !c.options.AccessLog
+		}, ""},
+		"pod": {required, []string{"POD_IP", "127.0.0.9", "POD_NAME", "p-1"}, func(c *config) bool {
+			return c.listen == "127.0.0.9:8080" && c.adminListen == "127.0.0.9:9090" && c.options.Gateway == "p-1"
+		}, ""},
+		"pod with IPv6": {required, []string{"POD_IP", "::1"}, func(c *config) bool { return c.listen == "[::1]:8080" }, ""},
+		"variable":      {required, []string{"MULTIACTIVE_GATEWAY_OWNER_WAIT", "7s"}, func(c *config) bool { return c.options.OwnerWait == 7*time.Second }, ""},
+		"flag wins": {append([]string{"--owner-wait=1s"}, required...), []string{"MULTIACTIVE_GATEWAY_OWNER_WAIT", "7s"},
+			func(c *config) bool { return c.options.OwnerWait == time.Second }, ""},
+		"bad variable":  {required, []string{"MULTIACTIVE_GATEWAY_OWNER_WAIT", "soon"}, nil, "MULTIACTIVE_GATEWAY_OWNER_WAIT"},
+		"bad address":   {append([]string{"--listen=8080"}, required...), nil, nil, "--listen"},
+		"bad limit":     {append([]string{"--max-in-flight=0"}, required...), nil, nil, "--max-in-flight"},
+		"argument":      {append([]string{"serve"}, required...), nil, nil, "serve"},
+		"negative time": {append([]string{"--drain-delay=-1s"}, required...), nil, nil, "--drain-delay"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, err := parse(tc.args, environment(tc.env...), io.Discard)
+			if tc.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.err) {
+					t.Errorf("got error %v, want one with %q", err, tc.err)
+				}
+				return
+			}
+			if err != nil || !tc.check(c) {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+	}
+}
+
+func TestHelpTeaches(t *testing.T) {
+	var out bytes.Buffer
+	if _, err := parse([]string{"--help"}, environment(), &out); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("got error %v", err)
+	}
+	for _, want := range []string{"--agent=http://", "MULTIACTIVE_GATEWAY_", "/.multiactive/routing?key=", "SIGTERM", "owner-wait"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the help does not speak of %s", want)
+		}
+	}
+}
+
+func TestMissingFlagsAreNamed(t *testing.T) {
+	err := run(t.Context(), nil, environment("POD_NAME", "p"))
+	if err == nil || !strings.Contains(err.Error(), "namespace") || !strings.Contains(err.Error(), "agent") {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// TestDrain ends a gateway while a request is under way: the request is answered, and the
+// process is not ready from the first moment.
+func TestDrain(t *testing.T) {
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(arrived)
+			<-leave
+		}
+		_, _ = io.WriteString(w, "answered")
+	}))
+	defer app.Close()
+	polled := make(chan struct{}, 100)
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: time.Minute}
+		if r.URL.Query().Get("version") == "" {
+			answer.Config = &routing.Config{
+				Namespace: "a", Name: "u", UID: "x", Region: "here", Upstream: app.URL,
+				Regions: []routing.Region{{Name: "here", Weight: 1, Endpoint: app.URL, State: ownership.RegionServing}},
+			}
+		} else {
+			select {
+			case polled <- struct{}{}:
+			default:
+			}
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	defer agent.Close()
+	public, admin := freeAddress(t), freeAddress(t)
+	c, err := parse([]string{
+		"--agent=" + agent.URL, "--namespace=a", "--name=u", "--listen=" + public, "--admin-listen=" + admin, "--drain-delay=0s",
+	}, environment(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.options.Log = slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, c) }()
+	<-polled // it acts on its configuration
+	answer := make(chan string, 1)
+	go func() {
+		_, text := get(t, "http://"+public+"/slow")
+		answer <- text
+	}()
+	<-arrived
+	if status, text := get(t, "http://"+admin+"/readyz"); status != http.StatusOK {
+		t.Errorf("ready: %d %s", status, text)
+	}
+	stop()
+	for status := http.StatusOK; status == http.StatusOK; {
+		status, _ = get(t, "http://"+admin+"/readyz")
+	}
+	close(leave)
+	if text := <-answer; text != "answered" {
+		t.Errorf("the request under way got %q", text)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+}
+
+// freeAddress returns a loopback address that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func get(t *testing.T, url string) (int, string) {
+	resp, err := http.Get(url) //nolint:gosec,noctx // a loopback address of this test
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text)
+}

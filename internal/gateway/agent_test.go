@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"multiactive.dev/operator/internal/routing"
+)
+
+// newAgentClient returns a client without an agent, to give answers to.
+func newAgentClient(t *testing.T) (*agentClient, *Gateway) {
+	t.Helper()
+	g, err := New(Options{
+		Agent: "http://127.0.0.1:1", Namespace: "accounts", Name: "user", Gateway: "g", Clock: &jumpClock{}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &agentClient{options: &g.options, state: &g.state, metrics: g.metrics}, g
+}
+
+func TestTake(t *testing.T) {
+	cfg := testConfig()
+	broken, foreign := testConfig(), testConfig()
+	broken.Upstream = "nowhere"
+	foreign.Name = "other"
+	cases := map[string]struct {
+		answer routing.Answer
+		err    error
+		fails  bool
+		// version and lease that hold after it; before, v1 until 10 s.
+		version string
+		lease   time.Duration
+	}{
+		"renewal":         {routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: 6 * time.Second}, nil, false, "v1", 106 * time.Second},
+		"shorter lease":   {routing.Answer{Version: "v1", Revision: 5}, nil, false, "v1", 100 * time.Second},
+		"negative lease":  {routing.Answer{Version: "v1", Revision: 6, LeaseRemaining: -time.Hour}, nil, false, "v1", 100 * time.Second},
+		"newer":           {routing.Answer{Version: "v2", Revision: 6, LeaseRemaining: time.Second, Config: &cfg}, nil, false, "v2", 101 * time.Second},
+		"same revision":   {routing.Answer{Version: "v2", Revision: 5, LeaseRemaining: time.Second, Config: &cfg}, nil, false, "v2", 101 * time.Second},
+		"older":           {routing.Answer{Version: "v0", Revision: 4, LeaseRemaining: time.Second, Config: &cfg}, errOlder, true, "v1", 10 * time.Second},
+		"older renewal":   {routing.Answer{Version: "v1", Revision: 4, LeaseRemaining: time.Second}, errOlder, true, "v1", 10 * time.Second},
+		"unasked renewal": {routing.Answer{Version: "v2", Revision: 6, LeaseRemaining: time.Second}, errUnasked, true, "v1", 10 * time.Second},
+		"other service":   {routing.Answer{Version: "v2", Revision: 6, LeaseRemaining: time.Second, Config: &foreign}, errForeign, true, "v1", 10 * time.Second},
+		"unusable":        {routing.Answer{Version: "v2", Revision: 6, LeaseRemaining: time.Second, Config: &broken}, nil, true, "v1", 10 * time.Second},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a, _ := newAgentClient(t)
+			first := testConfig()
+			if err := a.take(&routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: 10 * time.Second, Config: &first}, 0); err != nil {
+				t.Fatal(err)
+			}
+			before := a.state.load()
+			err := a.take(&tc.answer, 100*time.Second)
+			if (err != nil) != tc.fails || tc.err != nil && !errors.Is(err, tc.err) {
+				t.Errorf("got error %v, want %v", err, tc.err)
+			}
+			got := a.state.load()
+			if got.version != tc.version || got.leaseUntil != tc.lease {
+				t.Errorf("got version %s with lease until %v, want %s until %v", got.version, got.leaseUntil, tc.version, tc.lease)
+			}
+			select {
+			case <-before.replaced:
+				if got.router == before.router {
+					t.Error("waiters were woken without a new configuration")
+				}
+			default:
+				if got.router != before.router {
+					t.Error("waiters were not told of the new configuration")
+				}
+			}
+		})
+	}
+}
+
+func TestNotReadyBeforeTheFirstConfiguration(t *testing.T) {
+	a, g := newAgentClient(t)
+	if ready, why := g.Ready(); ready || why == "" {
+		t.Error("ready without a configuration")
+	}
+	if err := a.take(&routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: time.Second}, 0); !errors.Is(err, errUnasked) {
+		t.Errorf("a renewal of nothing: %v", err)
+	}
+	if ready, _ := g.Ready(); ready {
+		t.Error("ready without a configuration")
+	}
+	cfg := testConfig()
+	if err := a.take(&routing.Answer{Version: "v1", Revision: 1, Config: &cfg}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if ready, why := g.Ready(); !ready {
+		t.Error("not ready: ", why)
+	}
+	g.Drain()
+	if ready, _ := g.Ready(); ready {
+		t.Error("ready while shutting down")
+	}
+}
+
+func TestMetricsOfGoneFlowsAreDeleted(t *testing.T) {
+	a, g := newAgentClient(t)
+	cfg := testConfig()
+	if err := a.take(&routing.Answer{Version: "v1", Revision: 1, Config: &cfg}, 0); err != nil {
+		t.Fatal(err)
+	}
+	g.metrics.requests.WithLabelValues("login", OutcomeLocal).Inc()
+	g.metrics.requests.WithLabelValues(UnmatchedFlow, OutcomeLocal).Inc()
+	fewer := testConfig()
+	fewer.Flows = fewer.Flows[1:]
+	if err := a.take(&routing.Answer{Version: "v2", Revision: 2, Config: &fewer}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.CollectAndCount(g.metrics.requests); n != 1 {
+		t.Errorf("%d series, want that of unmatched requests alone", n)
+	}
+	if n := testutil.CollectAndCount(g.metrics.version); n != 1 {
+		t.Errorf("%d versions, want one", n)
+	}
+	if problems, err := testutil.GatherAndLint(g.metrics.registry); err != nil || len(problems) > 0 {
+		t.Errorf("metric names: %v %v", problems, err)
+	}
+}

@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"multiactive.dev/operator/internal/routing"
+)
+
+// BenchmarkLocalHome is a home request with the key in a header, at its owner, over loopback.
+func BenchmarkLocalHome(b *testing.B) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat("x", 1024))
+	}))
+	defer app.Close()
+	g, err := New(Options{Agent: "http://127.0.0.1:1", Namespace: "accounts", Name: "user", Gateway: "g", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cfg := testConfig()
+	cfg.Upstream = app.URL
+	a := &agentClient{options: &g.options, state: &g.state, metrics: g.metrics}
+	if err := a.take(&routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: time.Hour, Config: &cfg}, g.options.Clock.Boot()); err != nil {
+		b.Fatal(err)
+	}
+	phone := keyHomedIn(b, "beijing")
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequest("POST", "/v1/accounts", nil)
+		r.Header.Set("X-User-Phone", phone)
+		w := httptest.NewRecorder()
+		if g.ServeHTTP(w, r); w.Code != http.StatusOK {
+			b.Fatal(w.Code, w.Body)
+		}
+	}
+}
+
+// BenchmarkRoute is the gateway's own part of it: flow, key, slot and decision.
+func BenchmarkRoute(b *testing.B) {
+	router := mustCompile(b, testConfig())
+	r := httptest.NewRequest("POST", "/v1/accounts", nil)
+	r.Header.Set("X-User-Phone", keyHomedIn(b, "beijing"))
+	ex := &exchange{r: r, snap: &snapshot{router: router}, g: &Gateway{options: Options{KeyBodyBytes: DefaultKeyBodyBytes}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if p := ex.identify(); p != nil {
+			b.Fatal(p.detail)
+		}
+		if d := router.decide(question{flow: ex.flow, slot: ex.slot, leased: true}); d.action != actHome {
+			b.Fatal(d)
+		}
+	}
+}
