@@ -98,8 +98,9 @@ setup-test: kubernetes
 	@hack/ensure.sh packages race stores
 
 .PHONY: verify
-verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Fail when generated files, words, links or modules are out of date.
+verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(HELM) $(KUSTOMIZE) ## Fail when generated files, manifests, links or modules are out of date.
 	CONTROLLER_GEN=$(CURDIR)/$(CONTROLLER_GEN) CRD_REF_DOCS=$(CURDIR)/$(CRD_REF_DOCS) hack/verify-generated.sh
+	HELM=$(HELM) KUSTOMIZE=$(KUSTOMIZE) hack/verify-manifests.sh
 	hack/verify-words.sh
 	@$(foreach module,$(MODULES),echo 'go -C $(module) mod tidy -diff' && go -C $(module) mod tidy -diff &&) true
 
@@ -153,8 +154,8 @@ else
 	@hack/ensure.sh kubernetes
 endif
 
-# A tool is built again only when its module changes.
-tool_sources = $(wildcard hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum hack/tools/$(1)/*.go)
+# A tool is built again only when its module, or how it is built, changes.
+tool_sources = hack/ensure.sh $(wildcard hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum hack/tools/$(1)/*.go)
 
 $(LINT): $(call tool_sources,lint)
 	@hack/ensure.sh tool lint && touch $@

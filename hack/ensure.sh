@@ -76,7 +76,14 @@ build_generate() {
     sigs.k8s.io/controller-tools/cmd/controller-gen github.com/elastic/crd-ref-docs
 }
 build_deploy() {
-  go_build deploy -ldflags '-s -w' -o "$1/helm" helm.sh/helm/v3/cmd/helm &&
+  local helm=helm.sh/helm/v3 helm_version minor
+  # Unset, Helm takes every cluster for a very old one and refuses charts that name a newer.
+  helm_version=$(go -C "$ROOT/hack/tools/deploy" list -m -f '{{.Version}}' "$helm")
+  minor=$(go -C "$ROOT/hack/tools/deploy" list -m -f '{{.Version}}' k8s.io/client-go | cut -d. -f2)
+  go_build deploy -o "$1/helm" -ldflags "-s -w -X $helm/internal/version.version=$helm_version \
+    -X $helm/pkg/chartutil.k8sVersionMajor=1 -X $helm/pkg/chartutil.k8sVersionMinor=$minor \
+    -X $helm/pkg/lint/rules.k8sVersionMajor=1 -X $helm/pkg/lint/rules.k8sVersionMinor=$minor" \
+    "$helm/cmd/helm" &&
     go_build deploy -ldflags '-s -w' -o "$1/kustomize" sigs.k8s.io/kustomize/kustomize/v5
 }
 build_kubernetes() {

@@ -18,9 +18,8 @@ go run ./hack/trimcrds config/crd/bases/*.yaml
 # Hub and members hold different rights: the hub never touches a workload, a member never a Region.
 for part in hub member; do
   if grep -rqs --include='*.go' '+kubebuilder:rbac' "controllers/$part"; then
-    mkdir -p config/rbac
-    "$CONTROLLER_GEN" "rbac:roleName=multiactive-$part,fileName=${part}_role.yaml" \
-      "paths=./controllers/$part/..." output:rbac:dir=config/rbac
+    "$CONTROLLER_GEN" "rbac:roleName=multiactive-$part" "paths=./controllers/$part/..." \
+      "output:rbac:dir=config/rbac/$part"
   fi
 done
 
@@ -35,8 +34,14 @@ trap 'rm -f "$page"' EXIT
   awk '{sub(/[[:space:]]+$/, "")} !NF {empty = 1; next} {if (empty && NR > 1) print ""; empty = 0; print}' "$page"
 } >docs/reference/api.md
 
+# The chart carries copies, since it is packed by itself.
 if [[ -f charts/multiactive/Chart.yaml ]]; then
-  mkdir -p charts/multiactive/crds
-  rm -f charts/multiactive/crds/*.yaml
+  mkdir -p charts/multiactive/{crds,files}
+  rm -f charts/multiactive/crds/*.yaml charts/multiactive/files/*_role.yaml
   cp config/crd/bases/*.yaml charts/multiactive/crds/
+  for part in hub member; do
+    if [[ -f config/rbac/$part/role.yaml ]]; then
+      cp "config/rbac/$part/role.yaml" "charts/multiactive/files/${part}_role.yaml"
+    fi
+  done
 fi

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Fails when what people install cannot be rendered: the kustomize bases and the Helm chart, each as
+# a hub and as a member. Run by `make verify`, which passes HELM and KUSTOMIZE.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+: "${HELM:?run make verify}" "${KUSTOMIZE:?run make verify}"
+status=0
+
+# quietly WHAT COMMAND... runs a command and shows its output only when it fails.
+quietly() {
+  local what=$1 output
+  shift
+  if ! output=$("$@" 2>&1); then
+    printf 'manifests: %s:\n%s\n' "$what" "$output" >&2
+    status=1
+  fi
+}
+
+for mode in hub member; do
+  if [[ -f config/$mode/kustomization.yaml ]]; then
+    quietly "config/$mode" "$KUSTOMIZE" build "config/$mode"
+  fi
+  if [[ -f charts/multiactive/Chart.yaml ]]; then
+    values=(--set "mode=$mode" --set 'coordination.endpoints={https://etcd.example.com:2379}')
+    if [[ $mode == member ]]; then values+=(--set region=beijing); fi
+    quietly "charts/multiactive as a $mode (lint)" "$HELM" lint charts/multiactive "${values[@]}"
+    quietly "charts/multiactive as a $mode" "$HELM" template multiactive charts/multiactive "${values[@]}"
+  fi
+done
+
+exit "$status"
