@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 
 BIN := bin
 TOOLS := $(BIN)/tools
-LINT := $(CURDIR)/$(TOOLS)/golangci-lint
+LINT := $(TOOLS)/golangci-lint
 CONTROLLER_GEN := $(TOOLS)/controller-gen
 CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
 HELM := $(TOOLS)/helm
@@ -54,17 +54,17 @@ check: fmt-check lint unit ## Fast checks: format, lint, unit tests.
 
 .PHONY: fmt
 fmt: $(LINT) ## Format the code.
-	@$(foreach module,$(MODULES),(cd $(module) && $(LINT) fmt --config $(CURDIR)/.golangci.yml) &&) true
+	@$(foreach module,$(MODULES),(cd $(module) && $(CURDIR)/$(LINT) fmt --config $(CURDIR)/.golangci.yml) &&) true
 
 .PHONY: fmt-check
 fmt-check: $(LINT)
-	@$(foreach module,$(MODULES),(cd $(module) && $(LINT) fmt --diff --config $(CURDIR)/.golangci.yml) &&) true || \
+	@$(foreach module,$(MODULES),(cd $(module) && $(CURDIR)/$(LINT) fmt --diff --config $(CURDIR)/.golangci.yml) &&) true || \
 		{ echo 'not formatted: run `make fmt`' >&2; exit 1; }
 
 .PHONY: lint
 lint: $(LINT) ## Run the linters and check the import directions.
 	$(LINT) config verify
-	@$(foreach module,$(MODULES),(cd $(module) && $(LINT) run --config $(CURDIR)/.golangci.yml $(ARGS) ./...) &&) true
+	@$(foreach module,$(MODULES),(cd $(module) && $(CURDIR)/$(LINT) run --config $(CURDIR)/.golangci.yml $(ARGS) ./...) &&) true
 	hack/verify-imports.sh
 
 .PHONY: unit
