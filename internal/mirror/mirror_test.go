@@ -230,3 +230,19 @@ func TestNothingIsLost(t *testing.T) {
 		t.Errorf("a clean restart repeated %d records", after-before-1)
 	}
 }
+
+// The order of every key holds when the target is killed again and again with
+// records on their way.
+func TestOrderHoldsThroughKills(t *testing.T) {
+	source, target := inside(t, "s"), kafkatest.StartBroker(t, "t")
+	topic(t, source, "a.t", 3)
+	w := &writer{topic: "a.t", partitions: 3}
+	engine(t, config("beijing", source, target.Addr, "a.t"), fast)
+	for range 6 {
+		w.write(t, source, 1500)
+		target.Kill()
+		w.write(t, source, 1500)
+		target.Start()
+	}
+	t.Logf("%d records repeated", arrived(t, target.Addr, "beijing", w))
+}

@@ -68,13 +68,15 @@ func (e *Engine) look(ctx context.Context) {
 	for i, t := range topics {
 		copies[i] = TargetTopic(e.cfg.Origin, t)
 	}
+	// Both are asked, whatever the other says: the report names all that is down.
+	targets, err := e.target.Describe(ctx, copies...)
+	targetWell := e.saw(ctx, stageTarget, err)
 	sources, err := e.source.Describe(ctx, topics...)
 	if !e.saw(ctx, stageSource, err) {
 		e.forgetLag()
 		return
 	}
-	targets, err := e.target.Describe(ctx, copies...)
-	if !e.saw(ctx, stageTarget, err) {
+	if !targetWell {
 		return
 	}
 	problems := map[string]error{}

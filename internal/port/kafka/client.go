@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,6 +23,9 @@ type Client struct {
 
 var _ Admin = (*Client)(nil)
 
+// metadataAge is how old the metadata may be from which the library answers.
+const metadataAge = 50 * time.Millisecond
+
 // NewClient checks the options and prepares a client. It does not connect:
 // brokers that are down show in the first call, not here.
 func NewClient(o Options) (*Client, error) {
@@ -29,7 +33,8 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafka options: %w", err)
 	}
-	cl, err := kgo.NewClient(opts...)
+	// A controller must see what it did a moment ago; the default is seconds.
+	cl, err := kgo.NewClient(append(opts, kgo.MetadataMinAge(metadataAge))...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka client: %w", err)
 	}
@@ -219,30 +224,58 @@ func (c *Client) offsets(ctx context.Context, op string, list lister, topics []s
 		return out, nil // an empty list would mean every topic to the broker
 	}
 	err := c.call(ctx, op, func(ctx context.Context) error {
-		listed, err := list(ctx, topics...)
+		md, err := c.metadata(ctx, topics)
 		if err != nil {
 			return err
 		}
-		for topic, partitions := range listed {
-			for p, o := range partitions {
-				switch {
-				case errors.Is(o.Err, kerr.UnknownTopicOrPartition):
-					continue
-				case o.Err != nil:
-					return fmt.Errorf("topic %s partition %d: %w", topic, p, o.Err)
-				}
-				if out[topic] == nil {
-					out[topic] = make(map[int32]int64, len(partitions))
-				}
-				out[topic][p] = o.Offset
+		listed, err := list(ctx, topics...)
+		for err == nil && !complete(md, listed) {
+			// The library looked into its cache, which does not have what was
+			// made a moment ago.
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(metadataAge):
 			}
+			listed, err = list(ctx, topics...)
 		}
-		return nil
+		if err != nil {
+			return err
+		}
+		return collect(listed, out)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// complete says whether every partition that exists was listed.
+func complete(md *kmsg.MetadataResponse, listed kadm.ListedOffsets) bool {
+	for _, t := range md.Topics {
+		if t.Topic != nil && t.ErrorCode == 0 && len(listed[*t.Topic]) < len(t.Partitions) {
+			return false
+		}
+	}
+	return true
+}
+
+func collect(listed kadm.ListedOffsets, out map[string]map[int32]int64) error {
+	for topic, partitions := range listed {
+		for p, o := range partitions {
+			switch {
+			case errors.Is(o.Err, kerr.UnknownTopicOrPartition):
+				continue
+			case o.Err != nil:
+				return fmt.Errorf("topic %s partition %d: %w", topic, p, o.Err)
+			}
+			if out[topic] == nil {
+				out[topic] = make(map[int32]int64, len(partitions))
+			}
+			out[topic][p] = o.Offset
+		}
+	}
+	return nil
 }
 
 func pointers(m map[string]string) map[string]*string {

@@ -47,6 +47,14 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets []Grou
 		if err != nil {
 			return err
 		}
+		if err := resp.Error(); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return err
+		}
+		// The library says so too when no broker answered its question for
+		// the topics; ask again to tell the two apart.
+		if _, err := c.metadata(ctx, nil); err != nil {
+			return err
+		}
 		return resp.Error()
 	})
 }

@@ -9,12 +9,17 @@
 package embedded
 
 import (
+	"bytes"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Options say where the broker listens and where its data lie.
@@ -56,7 +61,15 @@ func Start(o Options) (*Broker, error) {
 	if id == "" {
 		id = "embedded"
 	}
+	// A broker that was killed has forgotten what it had seen of its
+	// producers. If it took any first sequence number from them, as brokers
+	// since 2.5 do, the second of two requests on their way could be written
+	// before the first, and the order of a key would be lost. Older brokers
+	// ask such producers to start anew, which keeps it.
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.InitProducerID), 2)
 	opts := []kfake.Opt{
+		kfake.MaxVersions(versions),
 		kfake.NumBrokers(1),
 		kfake.ClusterID(id),
 		kfake.Ports(int(port)),
@@ -78,7 +91,30 @@ func Start(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded kafka at %s with data in %q: %w", o.Listen, o.DataDir, err)
 	}
+	if o.User != "" {
+		cluster.ControlKey(int16(kmsg.SASLAuthenticate), refuseOthers(cluster, o.User, o.Password))
+	}
 	return &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0]}, nil
+}
+
+// refuseOthers answers wrong credentials as Kafka does, with an error code; the
+// library would close the connection without a word.
+func refuseOthers(c *kfake.Cluster, user, password string) func(kmsg.Request) (kmsg.Response, error, bool) {
+	want := []byte(user + "\x00" + password)
+	return func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req, ok := r.(*kmsg.SASLAuthenticateRequest)
+		if !ok {
+			return nil, nil, false
+		}
+		// The bytes are: identity to act as, NUL, user, NUL, password.
+		if _, got, ok := bytes.Cut(req.SASLAuthBytes, []byte{0}); ok && subtle.ConstantTimeCompare(got, want) == 1 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
+		return resp, nil, true
+	}
 }
 
 // Addr is the bootstrap address.
