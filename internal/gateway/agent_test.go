@@ -1,8 +1,15 @@
 package gateway
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +81,71 @@ func TestTake(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestLeaseCountsFromBeforeTheQuestion(t *testing.T) {
+	a, g := newAgentClient(t)
+	clock := g.options.Clock.(*jumpClock)
+	cfg := testConfig()
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		clock.jump(time.Hour) // the answer was long under way
+		_ = json.NewEncoder(w).Encode(routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: time.Minute, Config: &cfg})
+	}))
+	defer agent.Close()
+	g.options.Agent, a.client = agent.URL, agent.Client()
+	if err := a.poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := g.leaseRemaining(); d != 0 {
+		t.Errorf("the lease lasts another %v, want none", d)
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	for name, h := range map[string]http.HandlerFunc{
+		"error":   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "{}", http.StatusInternalServerError) },
+		"text":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") },
+		"cut off": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"version":"v1","leaseRem`) },
+		"elsewhere": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, g := newAgentClient(t)
+			agent := httptest.NewServer(h)
+			defer agent.Close()
+			g.options.Agent = agent.URL
+			a.client = &http.Client{CheckRedirect: noRedirect}
+			defer a.client.CloseIdleConnections()
+			if err := a.poll(t.Context()); err == nil || g.state.load() != nil {
+				t.Errorf("accepted; error %v", err)
+			}
+		})
+	}
+}
+
+func TestAccessLogHasNoSecrets(t *testing.T) {
+	a, g := newAgentClient(t)
+	var out bytes.Buffer
+	g.options.Log, g.options.AccessLog = slog.New(slog.NewJSONHandler(&out, nil)), true
+	cfg := testConfig()
+	if err := a.take(&routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: time.Hour, Config: &cfg}, g.options.Clock.Boot()); err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "/v1/accounts?phone="+keyHomedIn(t, "beijing")+"&token=t0p", nil)
+	r.Header.Set("Authorization", "Bearer s3cret")
+	g.ServeHTTP(httptest.NewRecorder(), r)
+	log := out.String()
+	for _, want := range []string{`"msg":"request"`, `"path":"/v1/accounts"`, `"flow":"register"`, `"outcome":"failed"`, `"slot":`} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %s: %s", want, log)
+		}
+	}
+	for _, secret := range []string{keyHomedIn(t, "beijing"), "t0p", "s3cret", string(cfg.PeerKey), base64.StdEncoding.EncodeToString(cfg.PeerKey)} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log has %q: %s", secret, log)
+		}
 	}
 }
 

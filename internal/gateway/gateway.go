@@ -127,7 +127,7 @@ func (ex *exchange) finish() {
 	ex.g.metrics.observe(ex, took)
 	if ex.problem != nil && ex.outcome == OutcomeFailed {
 		ex.g.options.Log.Warn("no answer", slog.String("instance", ex.instance()), slog.String("flow", ex.flow.name),
-			slog.String("reason", string(ex.problem.reason)), slog.Any("error", ex.err))
+			slog.String("peer", ex.target.peer), slog.String("reason", string(ex.problem.reason)), slog.Any("error", ex.err))
 	}
 	if !ex.g.options.AccessLog {
 		return

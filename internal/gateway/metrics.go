@@ -10,7 +10,7 @@ import (
 )
 
 // metrics of one gateway, in a registry of its own. Labels are bounded: flows are those of the
-// configuration and UnmatchedFlow, outcomes and reasons are constants of this package.
+// configuration, UnmatchedFlow and UnknownFlow, outcomes and reasons are constants of this package.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -67,7 +67,7 @@ func (m *metrics) configured(s *snapshot) {
 	m.epoch.Set(float64(s.router.cfg.Epoch))
 	m.version.Reset()
 	m.version.WithLabelValues(s.version).Set(1)
-	now := map[string]bool{UnmatchedFlow: true}
+	now := map[string]bool{UnmatchedFlow: true, UnknownFlow: true}
 	for i := range s.router.flows {
 		now[s.router.flows[i].name] = true
 	}
@@ -85,7 +85,7 @@ func (m *metrics) configured(s *snapshot) {
 
 // observe counts a finished exchange.
 func (m *metrics) observe(ex *exchange, took time.Duration) {
-	flow := UnmatchedFlow
+	flow := UnknownFlow
 	if ex.flow != nil {
 		flow = ex.flow.name
 	}

@@ -89,7 +89,7 @@ func (ex *exchange) refuse(p *problem) {
 	ex.w.WriteHeader(info.status)
 	enc := json.NewEncoder(ex.w)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(doc) //nolint:errcheck // the caller has gone
+	_ = enc.Encode(doc) // the caller may have gone
 }
 
 // refuseGRPC answers with a status in the trailers.

@@ -102,7 +102,7 @@ func (d discardLog) Write(p []byte) (int, error) {
 type bufferPool struct{ pool sync.Pool }
 
 // Get implements httputil.BufferPool.
-func (p *bufferPool) Get() []byte { return *p.pool.Get().(*[]byte) } //nolint:errcheck,forcetypeassert // holds nothing else
+func (p *bufferPool) Get() []byte { return *p.pool.Get().(*[]byte) }
 
 // Put implements httputil.BufferPool.
 func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
@@ -111,7 +111,7 @@ type exchangeKey struct{}
 
 // exchangeOf returns the exchange that a proxied request belongs to.
 func exchangeOf(ctx context.Context) *exchange {
-	return ctx.Value(exchangeKey{}).(*exchange) //nolint:errcheck,forcetypeassert // set by send
+	return ctx.Value(exchangeKey{}).(*exchange)
 }
 
 // send makes one attempt. Its error comes before a byte of the response was written.

@@ -13,6 +13,9 @@ import (
 // cannot be a flow's name.
 const UnmatchedFlow = "_unmatched"
 
+// UnknownFlow stands for the flow of requests that were refused before it was known.
+const UnknownFlow = "_unknown"
+
 // What happens to a flow whose home is lost. The others act as reject in this version.
 const (
 	onLossReadOnly = "ReadOnly"
