@@ -6,7 +6,11 @@
 // every key; memory bounded whatever is down; nothing acknowledged at the
 // source is skipped. A position is stored only when the target has
 // acknowledged every record below it. A restart repeats at most what was
-// acknowledged since the last stored position (a second's worth).
+// acknowledged since the last stored position (a second's worth). When the
+// target refuses a record (too large, its topic gone) the partition waits and
+// says so; records behind it may have been written already, and all from the
+// refused one on are written again in order, so that the newest record of a key
+// always comes last.
 //
 // Positions are stored in the target, as offsets of the group
 // "multiactive.mirror.<origin>": they live and die with the copy that they
