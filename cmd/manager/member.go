@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/controllers/member/regionalservice"
+	"multiactive.dev/operator/controllers/member/replicationlink"
+	"multiactive.dev/operator/internal/agent"
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/kafkasecret"
+	"multiactive.dev/operator/internal/port/kafka"
+)
+
+// memberOptions are the flags of --mode=member.
+type memberOptions struct {
+	common commonOptions
+
+	region       string
+	agentAddress string
+	agentURL     string
+	gatewayImage string
+	mirrorImage  string
+}
+
+func (o *memberOptions) bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.region, "region", "", "member: name of the region that this cluster is (required)")
+	fs.StringVar(&o.agentAddress, "agent-bind-address", ":8090",
+		"member: address that serves routing to the region's gateways; keep it inside the cluster, routing carries secrets")
+	fs.StringVar(&o.agentURL, "agent-url", "",
+		"member: that address as gateways dial it (default http://multiactive-agent.<operator-namespace>.svc:8090)")
+	fs.StringVar(&o.gatewayImage, "gateway-image", "", "member: image with /gateway for the services' gateways (required)")
+	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member: image with /mirror for the mirrors (default: --gateway-image)")
+}
+
+// complete checks the flags and fills in the defaults that depend on others.
+func (o *memberOptions) complete() error {
+	if o.region == "" {
+		return errors.New("--region is required: the name of the Region object that this cluster is")
+	}
+	if o.gatewayImage == "" {
+		return errors.New("--gateway-image is required: the image that services' gateways run")
+	}
+	if o.mirrorImage == "" {
+		o.mirrorImage = o.gatewayImage
+	}
+	if o.agentURL == "" {
+		o.agentURL = "http://multiactive-agent." + o.common.operatorNamespace + ".svc:8090"
+	}
+	if u, err := url.Parse(o.agentURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("--agent-url=%s is not an http or https URL with a host", o.agentURL)
+	}
+	return nil
+}
+
+// setupMember adds the region's agent and its controllers to the manager.
+func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	timings, err := o.common.timings()
+	if err != nil {
+		return err
+	}
+	store, err := o.common.connectStore(coordination.Position{})
+	if err != nil {
+		return err
+	}
+	clock := agent.SystemClock()
+	regionAgent, err := agent.New(agent.Config{
+		Region: o.region, Store: store, Clock: clock, Timings: timings, Prober: agent.NewProber(), Log: ctrl.Log.WithName("agent"),
+	})
+	if err != nil {
+		return err
+	}
+	options := regional.Options{
+		Region: o.region, OperatorNamespace: o.common.operatorNamespace, AgentURL: o.agentURL,
+		GatewayImage: o.gatewayImage, MirrorImage: o.mirrorImage,
+	}
+	credentials := func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error) {
+		return kafkasecret.Options(ctx, mgr.GetAPIReader(), o.common.operatorNamespace, k)
+	}
+	topics := regionalservice.NewTopicKeeper(credentials, clock, ctrl.Log.WithName("topics"))
+	canaries := replicationlink.NewCanaries(o.region, clock, ctrl.Log.WithName("canaries"))
+	for _, part := range []manager.Runnable{
+		manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())}, topics, canaries,
+	} {
+		if err := mgr.Add(part); err != nil {
+			return fmt.Errorf("adding a part of the member: %w", err)
+		}
+	}
+	services := &regionalservice.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Impersonate: impersonator(mgr), Options: options,
+		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries,
+		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: clock, LeaseSettledAt: clock.Now().Add(timings.RegionLease),
+	}
+	if err := services.SetupWithManager(mgr, clock, topics.Changed()); err != nil {
+		return fmt.Errorf("adding the controller of regional services: %w", err)
+	}
+	links := &replicationlink.Reconciler{
+		Client: mgr.GetClient(), Credentials: credentials, Options: options, Agent: regionAgent, Canaries: canaries,
+	}
+	if err := links.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("adding the controller of replication links: %w", err)
+	}
+	return nil
+}
+
+// impersonator returns clients that act as service accounts. They share the manager's connections,
+// and are kept: there are as many as services.
+func impersonator(mgr ctrl.Manager) regionalservice.Impersonate {
+	var mu sync.Mutex
+	clients := map[string]client.Client{}
+	return func(namespace, account string) (client.Client, error) {
+		user := "system:serviceaccount:" + namespace + ":" + account
+		mu.Lock()
+		defer mu.Unlock()
+		if c := clients[user]; c != nil {
+			return c, nil
+		}
+		config := rest.CopyConfig(mgr.GetConfig())
+		config.Impersonate = rest.ImpersonationConfig{UserName: user}
+		c, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+		if err != nil {
+			return nil, err
+		}
+		clients[user] = c
+		return c, nil
+	}
+}
+
+// agentServer serves the agent's HTTP interface while this process acts for the region.
+type agentServer struct {
+	address string
+	handler http.Handler
+}
+
+// Start implements manager.Runnable.
+func (s agentServer) Start(ctx context.Context) error {
+	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
+	if err != nil {
+		return fmt.Errorf("listening on --agent-bind-address: %w", err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Serve(listener) }()
+	select {
+	case err := <-stopped:
+		return fmt.Errorf("serving routing: %w", err)
+	case <-ctx.Done():
+		// Long polls need not end first: gateways ask again at once, of whoever comes next.
+		return server.Close()
+	}
+}

@@ -1,0 +1,187 @@
+package regionalservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/regionalservice"
+	"multiactive.dev/operator/internal/routing"
+)
+
+// recheckProblem is how soon a refused write is tried again although nothing announces that it
+// may succeed.
+const recheckProblem = 30 * time.Second
+
+// problemError is a failure that a person has to mend; it goes into a condition.
+type problemError struct {
+	reason, message string
+}
+
+// Error implements error.
+func (e *problemError) Error() string { return e.reason + ": " + e.message }
+
+// step carries out one step. Each is idempotent.
+func (r *Reconciler) step(ctx context.Context, rs *v1alpha1.RegionalService, seen plan.Seen, step plan.Step) error {
+	logger := log.FromContext(ctx)
+	switch step.Kind {
+	case plan.StepAddFinalizer:
+		return r.patchFinalizers(ctx, rs, controllerutil.AddFinalizer)
+	case plan.StepRemoveFinalizer:
+		logger.Info("The regional service is taken down.")
+		return r.patchFinalizers(ctx, rs, controllerutil.RemoveFinalizer)
+	case plan.StepApply:
+		logger.Info("Writing an object.", "kind", kindOf(step.Object), "object", step.Object.GetName(), "as", step.As, "reason", step.Reason)
+		return r.apply(ctx, rs, seen, step)
+	case plan.StepDelete:
+		logger.Info("Removing an object.", "kind", kindOf(step.Object), "object", step.Object.GetName(), "reason", step.Reason)
+		return r.remove(ctx, step)
+	case plan.StepPublish:
+		return r.publish(rs, step.Upstream)
+	case plan.StepWithdraw:
+		r.Publisher.Withdraw(rs.Namespace, rs.Name)
+	case plan.StepTopics:
+		if want := wantedTopics(rs); len(want.Topics) > 0 {
+			r.Topics.Keep(client.ObjectKeyFromObject(rs), want)
+		} else {
+			r.Topics.Forget(client.ObjectKeyFromObject(rs))
+		}
+	case plan.StepForgetTopics:
+		r.Topics.Forget(client.ObjectKeyFromObject(rs))
+	}
+	return nil
+}
+
+// patchFinalizers patches under the version that was read, so that nobody else's finalizer is lost.
+func (r *Reconciler) patchFinalizers(ctx context.Context, rs *v1alpha1.RegionalService, change func(client.Object, string) bool) error {
+	changed := rs.DeepCopy()
+	if !change(changed, plan.Finalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(rs.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, changed, patch, FieldOwner); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	rs.Finalizers, rs.ResourceVersion = changed.Finalizers, changed.ResourceVersion
+	return nil
+}
+
+// publish hands the gateways a builder, so that changes of the view reach them without this
+// controller.
+func (r *Reconciler) publish(rs *v1alpha1.RegionalService, upstream string) error {
+	slice, region := rs.DeepCopy(), r.Options.Region
+	return r.Publisher.Publish(rs.Namespace, rs.Name, func(c ownership.Configuration) routing.Config {
+		return regional.Routing(slice, region, upstream, c)
+	})
+}
+
+func (r *Reconciler) apply(ctx context.Context, rs *v1alpha1.RegionalService, seen plan.Seen, step plan.Step) error {
+	if err := r.checkOurs(ctx, rs, seen, step.Object); err != nil {
+		return err
+	}
+	writer := r.Client
+	if step.As != "" {
+		var err error
+		if writer, err = r.Impersonate(rs.Namespace, step.As); err != nil {
+			return fmt.Errorf("acting as service account %s: %w", step.As, err)
+		}
+	}
+	content, err := regional.Content(step.Object)
+	if err != nil {
+		return err
+	}
+	u := &unstructured.Unstructured{Object: content}
+	err = writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), FieldOwner, client.ForceOwnership)
+	return explain(err, rs.Namespace, step)
+}
+
+// checkOurs refuses to write over an object that the operator did not make. What the cache shows
+// as owned needs no second look.
+func (r *Reconciler) checkOurs(ctx context.Context, rs *v1alpha1.RegionalService, seen plan.Seen, obj regional.Object) error {
+	for _, owned := range seen.Owned {
+		if kindOf(owned) == kindOf(obj) && owned.GetName() == obj.GetName() {
+			return nil
+		}
+	}
+	found := &metav1.PartialObjectMetadata{}
+	found.SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(obj), found)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading %s %s: %w", kindOf(obj), obj.GetName(), err)
+	case regional.Owned(found, rs):
+		return nil
+	}
+	return &problemError{v1alpha1.ReasonNotOurs, fmt.Sprintf(
+		"%s %s/%s exists and was not made by the operator, which leaves it alone; rename or remove it, or have the service refer to it (workload.type DeploymentRef or ServiceRef)",
+		kindOf(obj), rs.Namespace, obj.GetName())}
+}
+
+func (r *Reconciler) remove(ctx context.Context, step plan.Step) error {
+	uid := step.Object.GetUID()
+	err := r.Client.Delete(ctx, step.Object, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // gone, or another object of that name: the next pass sees
+	}
+	return explain(err, step.Object.GetNamespace(), plan.Step{Object: step.Object})
+}
+
+// explain turns refusals that a person has to mend into problems and leaves the rest.
+func explain(err error, namespace string, step plan.Step) error {
+	name := kindOf(step.Object) + " " + step.Object.GetName()
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return &problemError{v1alpha1.ReasonNamespaceMissing, fmt.Sprintf("namespace %s is being deleted", namespace)}
+	case apierrors.IsForbidden(err):
+		return forbidden(err, name, namespace, step)
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return &problemError{v1alpha1.ReasonInvalidObject, fmt.Sprintf("the API server refuses %s: %s", name, statusMessage(err))}
+	case apierrors.IsNotFound(err):
+		return &problemError{v1alpha1.ReasonNamespaceMissing, fmt.Sprintf("namespace %s does not exist here; create it", namespace)}
+	}
+	return fmt.Errorf("writing %s: %w", name, err)
+}
+
+func forbidden(err error, name, namespace string, step plan.Step) error {
+	message := statusMessage(err)
+	switch {
+	case strings.Contains(message, "exceeded quota"):
+		message = fmt.Sprintf("a quota does not allow %s: %s", name, message)
+	case strings.Contains(message, "cannot impersonate"):
+		message = fmt.Sprintf("the member may not act as service account %s/%s: let the operator's ClusterRole impersonate serviceaccounts: %s", namespace, step.As, message)
+	case step.As != "" && strings.Contains(message, "system:serviceaccount:"):
+		message = fmt.Sprintf("service account %[1]s may not write %[2]s in namespace %[3]s. To allow it: "+
+			"kubectl -n %[3]s create role multiactive-workload --verb=get,create,patch --resource=deployments.apps && "+
+			"kubectl -n %[3]s create rolebinding multiactive-workload-%[1]s --role=multiactive-workload --serviceaccount=%[3]s:%[1]s",
+			step.As, name, namespace)
+	default:
+		message = fmt.Sprintf("%s may not be written: %s", name, message)
+	}
+	return &problemError{v1alpha1.ReasonForbidden, message}
+}
+
+// statusMessage is what the API server said.
+func statusMessage(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return status.Status().Message
+	}
+	return err.Error()
+}

@@ -1,0 +1,134 @@
+package regionalservice
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+	plan "multiactive.dev/operator/internal/plan/regionalservice"
+)
+
+// observe reads everything that a decision depends on.
+func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) (plan.Seen, error) {
+	seen := plan.Seen{
+		LeaseHeld:    r.Agent.Lease() > 0,
+		LeaseSettled: r.Agent.Lease() > 0 || !r.Clock.Now().Before(r.LeaseSettledAt),
+		Topics:       r.Topics.Look(client.ObjectKeyFromObject(rs), wantedTopics(rs)),
+	}
+	seen.Configuration, seen.HasConfiguration = r.Agent.Snapshot()
+	var err error
+	if seen.Owned, err = r.owned(ctx, rs); err != nil {
+		return seen, err
+	}
+	if err := r.references(ctx, rs, &seen); err != nil {
+		return seen, err
+	}
+	if seen.Pods, err = r.pods(ctx, rs, seen.Deployment); err != nil {
+		return seen, err
+	}
+	seen.Acknowledged = map[string]int64{}
+	for _, ack := range r.Agent.Acks() {
+		if ack.Namespace == rs.Namespace && ack.Name == rs.Name {
+			seen.Acknowledged[ack.Gateway] = ack.Epoch
+		}
+	}
+	seen.Links = map[string]plan.Link{}
+	for _, p := range rs.Spec.Peers {
+		reading := r.Canaries.Read(p.Name)
+		seen.Links[p.Name] = plan.Link{Known: reading.Known, Age: reading.Age}
+	}
+	seen.Complete = true
+	return seen, nil
+}
+
+// ownedLists are the kinds that a member writes in a service's namespace.
+func ownedLists() []client.ObjectList {
+	return []client.ObjectList{
+		&appsv1.DeploymentList{}, &corev1.ServiceList{}, &corev1.ConfigMapList{},
+		&policyv1.PodDisruptionBudgetList{}, &networkingv1.NetworkPolicyList{},
+	}
+}
+
+func (r *Reconciler) owned(ctx context.Context, rs *v1alpha1.RegionalService) ([]regional.Object, error) {
+	var owned []regional.Object
+	mine := client.MatchingLabels{regional.LabelManagedBy: regional.ManagedBy, regional.LabelService: rs.Name}
+	for _, list := range ownedLists() {
+		if err := r.Client.List(ctx, list, client.InNamespace(rs.Namespace), mine); err != nil {
+			return nil, fmt.Errorf("listing %T: %w", list, err)
+		}
+		err := meta.EachListItem(list, func(item runtime.Object) error {
+			if obj, ok := item.(regional.Object); ok && regional.Owned(obj, rs) {
+				owned = append(owned, obj)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading %T: %w", list, err)
+		}
+	}
+	return owned, nil
+}
+
+// references reads the objects that the workload refers to.
+func (r *Reconciler) references(ctx context.Context, rs *v1alpha1.RegionalService, seen *plan.Seen) error {
+	w := rs.Spec.Workload
+	if w.DeploymentRef != nil {
+		d := &appsv1.Deployment{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: rs.Namespace, Name: w.DeploymentRef.Name}, d)
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reading the referenced Deployment: %w", err)
+		}
+		if err == nil {
+			seen.Deployment = d
+		}
+	}
+	if w.ServiceRef != nil {
+		s := &corev1.Service{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: rs.Namespace, Name: w.ServiceRef.Name}, s)
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reading the referenced Service: %w", err)
+		}
+		if err == nil {
+			seen.Service = s
+		}
+	}
+	return nil
+}
+
+// pods reads the Pods of what the member wrote from the cache, and those of a referenced Deployment
+// from the API server while it lacks some: the cache holds the operator's Pods alone.
+func (r *Reconciler) pods(ctx context.Context, rs *v1alpha1.RegionalService, referenced *appsv1.Deployment) ([]corev1.Pod, error) {
+	own := &corev1.PodList{}
+	if err := r.Client.List(ctx, own, client.InNamespace(rs.Namespace), client.MatchingLabels{regional.LabelService: rs.Name}); err != nil {
+		return nil, fmt.Errorf("listing Pods: %w", err)
+	}
+	if referenced == nil || referenced.Status.UnavailableReplicas == 0 {
+		return own.Items, nil
+	}
+	others := &corev1.PodList{}
+	err := r.Live.List(ctx, others, client.InNamespace(rs.Namespace), client.Limit(100),
+		client.MatchingLabels(referenced.Spec.Template.Labels))
+	if err != nil {
+		return nil, fmt.Errorf("listing Pods of Deployment %s: %w", referenced.Name, err)
+	}
+	return append(own.Items, others.Items...), nil
+}
+
+// kindOf returns an object's kind for messages, such as Deployment.
+func kindOf(obj regional.Object) string {
+	if kind := obj.GetObjectKind().GroupVersionKind().Kind; kind != "" {
+		return kind
+	}
+	name := fmt.Sprintf("%T", obj)
+	return name[strings.LastIndexByte(name, '.')+1:]
+}

@@ -1,0 +1,137 @@
+package regionalservice
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+)
+
+// leaseTick is how often the lease is looked at: nothing announces that it has run out.
+const leaseTick = 500 * time.Millisecond
+
+// SetupWithManager starts the controller with the manager. changed are announcements from outside
+// the API server, of services by name.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, changed ...<-chan event.GenericEvent) error {
+	views := &viewWatcher{reader: mgr.GetClient(), agent: r.Agent, clock: c, out: make(chan event.GenericEvent, 64)}
+	if err := mgr.Add(views); err != nil {
+		return err
+	}
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("regionalservice").
+		For(&v1alpha1.RegionalService{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&appsv1.Deployment{}).
+		Owns(&corev1.Service{}).
+		Owns(&corev1.ConfigMap{}).
+		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&networkingv1.NetworkPolicy{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(ofPod)).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
+			return w.DeploymentRef != nil && w.DeploymentRef.Name == name
+		}))).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
+			return w.ServiceRef != nil && w.ServiceRef.Name == name
+		}))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4})
+	for _, ch := range append(changed, views.out) {
+		b = b.WatchesRawSource(source.Channel(ch, &handler.EnqueueRequestForObject{}))
+	}
+	return b.Complete(r)
+}
+
+// ofPod maps a Pod to the service that its labels name.
+func ofPod(_ context.Context, pod client.Object) []reconcile.Request {
+	if name := pod.GetLabels()[regional.LabelService]; name != "" {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+	}
+	return nil
+}
+
+// referring maps an object that others deployed to the services that refer to it.
+func (r *Reconciler) referring(refers func(*v1alpha1.WorkloadSlice, string) bool) handler.MapFunc {
+	return func(ctx context.Context, obj client.Object) []reconcile.Request {
+		list := &v1alpha1.RegionalServiceList{}
+		if err := r.Client.List(ctx, list, client.InNamespace(obj.GetNamespace())); err != nil {
+			return nil // the cache is not there yet; its first pass sees the object
+		}
+		var requests []reconcile.Request
+		for i := range list.Items {
+			if refers(&list.Items[i].Spec.Workload, obj.GetName()) {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+			}
+		}
+		return requests
+	}
+}
+
+// viewWatcher announces all services when the regions agreed on something else, and when the
+// region got or lost its lease.
+type viewWatcher struct {
+	reader client.Reader
+	agent  Agent
+	clock  clock.WithTicker
+	out    chan event.GenericEvent
+}
+
+// Start implements manager.Runnable.
+func (w *viewWatcher) Start(ctx context.Context) error {
+	news, cancel := w.agent.Subscribe()
+	defer cancel()
+	tick := w.clock.NewTicker(leaseTick)
+	defer tick.Stop()
+	var decided int64
+	held := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-news:
+		case <-tick.C():
+		}
+		c, _ := w.agent.Snapshot()
+		holds := w.agent.Lease() > 0
+		if c.Decided == decided && holds == held {
+			continue
+		}
+		if err := w.announce(ctx); err != nil {
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			continue // looked at again with the next tick
+		}
+		decided, held = c.Decided, holds
+	}
+}
+
+func (w *viewWatcher) announce(ctx context.Context) error {
+	list := &v1alpha1.RegionalServiceList{}
+	if err := w.reader.List(ctx, list); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		select {
+		case w.out <- event.GenericEvent{Object: &list.Items[i]}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

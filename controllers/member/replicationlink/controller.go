@@ -1,0 +1,217 @@
+// Package replicationlink keeps, for every region that data arrives from, one mirror in the
+// operator's namespace and one ReplicationLink for each topic, and tells in their statuses what the
+// canaries measure. A request names a source region.
+//
+// It must never write a status because an exact figure moved, and never delete a topic.
+package replicationlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/flow"
+	"multiactive.dev/operator/internal/kafkasecret"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/replicationlink"
+	"multiactive.dev/operator/internal/port/kafka"
+)
+
+// FieldOwner is the owner of every field that the member writes by server-side apply.
+const FieldOwner = client.FieldOwner("multiactive-member")
+
+// Agent is the region's agent as this controller needs it.
+type Agent interface {
+	// Snapshot returns the latest agreed configuration, and false before the first.
+	Snapshot() (ownership.Configuration, bool)
+	// Subscribe announces new configurations until the function is called.
+	Subscribe() (<-chan struct{}, func())
+}
+
+// Reconciler keeps the links from one source region after the other.
+type Reconciler struct {
+	// Client reads from a cache and writes.
+	Client client.Client
+	// Credentials turns a Region's Kafka into client options.
+	Credentials func(context.Context, v1alpha1.RegionKafka) (kafka.Options, error)
+	Options     regional.Options
+	Agent       Agent
+	Canaries    *Canaries
+}
+
+// +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,namespace=multiactive-system,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",namespace=multiactive-system,resources=configmaps,verbs=get;list;watch;create;patch;delete
+
+// Reconcile makes one pass for the source region that the request names.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
+	from := req.Name
+	var seen plan.Seen
+	var todo plan.Plan
+	defer func() {
+		res, err = flow.Resolve(res, err, r.report(ctx, seen, todo))
+	}()
+	if seen, err = r.observe(ctx, from); err != nil {
+		return ctrl.Result{}, fmt.Errorf("observing the links from %s: %w", from, err)
+	}
+	if todo, err = plan.Decide(from, seen, r.Options); err != nil {
+		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
+	}
+	return ctrl.Result{}, r.act(ctx, todo)
+}
+
+func (r *Reconciler) observe(ctx context.Context, from string) (plan.Seen, error) {
+	seen := plan.Seen{Lag: r.Canaries.Lag(from)}
+	if c, ok := r.Agent.Snapshot(); ok {
+		seen.SourceLost = c.View.Regions[from].State == ownership.RegionLost
+	}
+	var err error
+	if seen.Services, err = r.services(ctx); err != nil {
+		return seen, err
+	}
+	links := &v1alpha1.ReplicationLinkList{}
+	if err := r.Client.List(ctx, links); err != nil {
+		return seen, fmt.Errorf("listing links: %w", err)
+	}
+	for i := range links.Items {
+		if links.Items[i].Spec.From == from && links.Items[i].Spec.Topic != "" {
+			seen.Links = append(seen.Links, links.Items[i])
+		}
+	}
+	if err := r.mirror(ctx, from, &seen); err != nil {
+		return seen, err
+	}
+	if err := r.credentials(ctx, from, &seen); err != nil {
+		return seen, err
+	}
+	seen.Complete = true
+	return seen, nil
+}
+
+func (r *Reconciler) services(ctx context.Context) ([]v1alpha1.RegionalService, error) {
+	list := &v1alpha1.RegionalServiceList{}
+	if err := r.Client.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing regional services: %w", err)
+	}
+	var live []v1alpha1.RegionalService
+	for i := range list.Items {
+		if rs := &list.Items[i]; rs.DeletionTimestamp == nil && rs.Spec.Region == r.Options.Region {
+			live = append(live, *rs)
+		}
+	}
+	return live, nil
+}
+
+func (r *Reconciler) mirror(ctx context.Context, from string, seen *plan.Seen) error {
+	key := client.ObjectKey{Namespace: r.Options.OperatorNamespace, Name: regional.MirrorName(from)}
+	config, deployment := &corev1.ConfigMap{}, &appsv1.Deployment{}
+	switch err := r.Client.Get(ctx, key, config); {
+	case err == nil:
+		seen.ConfigMap = config
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("reading the mirror's configuration: %w", err)
+	}
+	switch err := r.Client.Get(ctx, key, deployment); {
+	case err == nil:
+		seen.Deployment = deployment
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("reading the mirror: %w", err)
+	}
+	pods := &corev1.PodList{}
+	err := r.Client.List(ctx, pods, client.InNamespace(key.Namespace), client.MatchingLabels{regional.LabelMirrorFrom: from})
+	if err != nil {
+		return fmt.Errorf("listing the mirror's Pods: %w", err)
+	}
+	seen.Pods = pods.Items
+	return nil
+}
+
+// credentials reads how both Kafkas are used, and tells the canaries of this region's.
+func (r *Reconciler) credentials(ctx context.Context, from string, seen *plan.Seen) error {
+	sources := plan.Sources(seen.Services, r.Options.Region)
+	source, target := plan.Clusters(seen.Services, from, r.Options.Region)
+	if own := plan.OwnKafka(seen.Services); own == nil {
+		r.Canaries.Set(nil, nil)
+	} else if o, err := r.Credentials(ctx, *own); err == nil {
+		r.Canaries.Set(&o, sources)
+	}
+	var err error
+	if source != nil {
+		if seen.Source, err = r.credential(ctx, *source); err != nil {
+			return err
+		}
+	}
+	if target != nil {
+		seen.Target, err = r.credential(ctx, *target)
+	}
+	return err
+}
+
+func (r *Reconciler) credential(ctx context.Context, k v1alpha1.RegionKafka) (plan.Credentials, error) {
+	o, err := r.Credentials(ctx, k)
+	var invalid *kafkasecret.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		return plan.Credentials{Problem: invalid.Error()}, nil
+	case err != nil:
+		return plan.Credentials{}, err
+	}
+	c := plan.Credentials{CA: o.TLS != nil}
+	if o.SASL != nil {
+		c.Mechanism = string(o.SASL.Mechanism)
+	}
+	return c, nil
+}
+
+func (r *Reconciler) act(ctx context.Context, todo plan.Plan) error {
+	logger := log.FromContext(ctx)
+	var failures []error
+	for _, obj := range todo.Apply {
+		logger.Info("Writing an object.", "kind", obj.GetObjectKind().GroupVersionKind().Kind, "object", obj.GetName())
+		content, err := regional.Content(obj)
+		if err == nil {
+			u := &unstructured.Unstructured{Object: content}
+			err = r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), FieldOwner, client.ForceOwnership)
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("writing %s: %w", obj.GetName(), err))
+		}
+	}
+	for _, obj := range todo.Delete {
+		logger.Info("Removing an object.", "object", obj.GetName(), "reason", "no service needs it")
+		if err := r.Client.Delete(ctx, obj); client.IgnoreNotFound(err) != nil {
+			failures = append(failures, fmt.Errorf("removing %s: %w", obj.GetName(), err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// report patches the statuses of the links that were there; those just made come with their watch.
+func (r *Reconciler) report(ctx context.Context, seen plan.Seen, todo plan.Plan) error {
+	var failures []error
+	for i := range seen.Links {
+		before := &seen.Links[i]
+		after := before.DeepCopy()
+		plan.Report(after, seen, todo)
+		if equality.Semantic.DeepEqual(before.Status, after.Status) {
+			continue
+		}
+		if err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), FieldOwner); client.IgnoreNotFound(err) != nil {
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(failures...)
+}

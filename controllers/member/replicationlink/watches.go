@@ -1,0 +1,119 @@
+package replicationlink
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// SetupWithManager starts the controller with the manager.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	views := &viewWatcher{agent: r.Agent, out: make(chan event.GenericEvent, 16)}
+	if err := mgr.Add(views); err != nil {
+		return err
+	}
+	mine := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		return o.GetNamespace() == r.Options.OperatorNamespace && o.GetLabels()[regional.LabelMirrorFrom] != ""
+	})
+	byLabel := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		return request(o.GetLabels()[regional.LabelMirrorFrom])
+	})
+	// Sources are named by the events' objects.
+	byName := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request { return request(o.GetName()) })
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("replicationlink").
+		Watches(&v1alpha1.RegionalService{}, handler.EnqueueRequestsFromMapFunc(r.all), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(ofLink), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&appsv1.Deployment{}, byLabel, builder.WithPredicates(mine)).
+		Watches(&corev1.ConfigMap{}, byLabel, builder.WithPredicates(mine)).
+		Watches(&corev1.Pod{}, byLabel, builder.WithPredicates(mine)).
+		WatchesRawSource(source.Channel(r.Canaries.Changed(), byName)).
+		WatchesRawSource(source.Channel(views.out, byName)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
+		Complete(r)
+}
+
+func request(from string) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: from}}}
+}
+
+// all maps a service to every source that it has, or that anything is still kept for.
+func (r *Reconciler) all(ctx context.Context, obj client.Object) []reconcile.Request {
+	names := map[string]bool{}
+	if rs, ok := obj.(*v1alpha1.RegionalService); ok && rs.Spec.Region == r.Options.Region {
+		for _, p := range rs.Spec.Peers {
+			if p.Name != r.Options.Region {
+				names[p.Name] = true
+			}
+		}
+	}
+	links := &v1alpha1.ReplicationLinkList{}
+	if err := r.Client.List(ctx, links); err == nil { // before the cache is there, links come by their own watch
+		for i := range links.Items {
+			names[links.Items[i].Spec.From] = true
+		}
+	}
+	var requests []reconcile.Request
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		requests = append(requests, request(name)...)
+	}
+	return requests
+}
+
+func ofLink(_ context.Context, obj client.Object) []reconcile.Request {
+	if link, ok := obj.(*v1alpha1.ReplicationLink); ok {
+		return request(link.Spec.From)
+	}
+	return nil
+}
+
+// viewWatcher announces regions that the agreed view says something else of.
+type viewWatcher struct {
+	agent Agent
+	out   chan event.GenericEvent
+}
+
+// Start implements manager.Runnable.
+func (w *viewWatcher) Start(ctx context.Context) error {
+	news, cancel := w.agent.Subscribe()
+	defer cancel()
+	states := map[string]ownership.RegionState{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-news:
+		}
+		c, _ := w.agent.Snapshot()
+		for name, record := range c.View.Regions {
+			if states[name] == record.State {
+				continue
+			}
+			states[name] = record.State
+			link := &v1alpha1.ReplicationLink{}
+			link.Name = name
+			select {
+			case w.out <- event.GenericEvent{Object: link}:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package regional
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"multiactive.dev/operator/api/v1alpha1"
+)
+
+const portName = "http"
+
+// ReservedAdditionalName is refused for an additional workload: its Deployment would be the
+// gateway's.
+const ReservedAdditionalName = "gateway"
+
+// Workload returns the Deployment of a Managed workload. Without declared replicas it leaves them
+// to whoever scales.
+func Workload(rs *v1alpha1.RegionalService) *appsv1.Deployment {
+	w := rs.Spec.Workload
+	d := deployment(rs, rs.Name, ComponentApplication, nil, w.Template)
+	d.Spec.Replicas = w.Replicas
+	d.Annotations = map[string]string{AnnotationWorkloadHash: w.Hash}
+	return d
+}
+
+// Additional returns the Deployment of an additional workload; inactive ones have no replicas.
+func Additional(rs *v1alpha1.RegionalService, a *v1alpha1.AdditionalWorkload, active bool) *appsv1.Deployment {
+	d := deployment(rs, AdditionalName(rs.Name, a.Name), ComponentAdditional, map[string]string{LabelWorkload: a.Name}, a.Template)
+	d.Spec.Replicas = ptr.To(ptr.Deref(a.Replicas, 1))
+	if !active {
+		d.Spec.Replicas = ptr.To[int32](0)
+	}
+	return d
+}
+
+func deployment(rs *v1alpha1.RegionalService, name string, component Component, extra map[string]string, template *corev1.PodTemplateSpec) *appsv1.Deployment {
+	selector := merged(Selector(rs.Name, component), extra)
+	d := &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: meta(rs, name, component),
+		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: selector}},
+	}
+	d.Labels = merged(d.Labels, extra)
+	if template != nil {
+		d.Spec.Template = *template.DeepCopy()
+	}
+	d.Spec.Template.Labels = merged(d.Spec.Template.Labels, selector)
+	return d
+}
+
+// Service returns the Service that the gateway sends requests to. selector chooses the Pods of an
+// adopted Deployment; nil for a Managed workload.
+func Service(rs *v1alpha1.RegionalService, selector map[string]string) *corev1.Service {
+	if selector == nil {
+		selector = Selector(rs.Name, ComponentApplication)
+	}
+	return service(rs, rs.Name, ComponentApplication, selector, ptr.Deref(rs.Spec.Workload.Port, 0))
+}
+
+func service(rs *v1alpha1.RegionalService, name string, component Component, selector map[string]string, port int32) *corev1.Service {
+	return &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: meta(rs, name, component),
+		Spec: corev1.ServiceSpec{
+			Selector: selector,
+			Ports: []corev1.ServicePort{{
+				Name: portName, Protocol: corev1.ProtocolTCP, Port: port, TargetPort: intstr.FromInt32(port),
+			}},
+		},
+	}
+}
+
+// Budget keeps voluntary disruptions from taking more than one Pod of a component at a time.
+func Budget(rs *v1alpha1.RegionalService, name string, component Component) *policyv1.PodDisruptionBudget {
+	return &policyv1.PodDisruptionBudget{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"},
+		ObjectMeta: meta(rs, name, component),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable: ptr.To(intstr.FromInt32(1)),
+			Selector:       &metav1.LabelSelector{MatchLabels: Selector(rs.Name, component)},
+		},
+	}
+}

@@ -1,0 +1,160 @@
+package regionalservice
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+)
+
+// workload tells whether the application and its additional workloads are available.
+func (r reporter) workload(seen Seen) {
+	rs, w := r.rs, &r.rs.Spec.Workload
+	const condition = v1alpha1.ConditionWorkloadAvailable
+	main := seen.Deployment
+	switch w.Type {
+	case v1alpha1.WorkloadManaged:
+		main, _ = find(seen.Owned, regional.Workload(rs)).(*appsv1.Deployment)
+	case v1alpha1.WorkloadServiceRef:
+		rs.Status.Workload = nil
+		if seen.Service != nil {
+			rs.Status.WorkloadHash = w.Hash
+			r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonNotChecked, "the Service is deployed by others; its Pods are not checked")
+			return
+		}
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonNotFound, "the Service does not exist")
+		return
+	case v1alpha1.WorkloadDeploymentRef:
+	}
+	if main == nil {
+		rs.Status.Workload = &v1alpha1.ReplicaStatus{Desired: ptr.Deref(w.Replicas, 0)}
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the Deployment is being created")
+		return
+	}
+	rs.Status.Workload = replicas(main)
+	if rolledOut(main) && (w.Type != v1alpha1.WorkloadManaged || main.Annotations[regional.AnnotationWorkloadHash] == w.Hash) {
+		rs.Status.WorkloadHash = w.Hash
+	}
+	deployments := []*appsv1.Deployment{main}
+	for i := range w.Additional {
+		if d, ok := find(seen.Owned, regional.Additional(rs, &w.Additional[i], true)).(*appsv1.Deployment); ok {
+			deployments = append(deployments, d)
+		}
+	}
+	for _, d := range deployments {
+		if reason, message := unavailable(d, seen.Pods); reason != "" {
+			r.set(condition, metav1.ConditionFalse, reason, message)
+			return
+		}
+	}
+	if !rolledOut(main) {
+		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonProgressing, "the workload is available and a change is being rolled out")
+		return
+	}
+	r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the workload is available")
+}
+
+func (r reporter) gateway(seen Seen) {
+	const condition = v1alpha1.ConditionGatewayReady
+	var d *appsv1.Deployment
+	for _, obj := range seen.Owned {
+		if found, ok := obj.(*appsv1.Deployment); ok && found.Name == regional.GatewayName(r.rs.Name) {
+			d = found
+		}
+	}
+	if d == nil {
+		r.rs.Status.Gateway = &v1alpha1.ReplicaStatus{}
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the gateway's Deployment is being created")
+		return
+	}
+	r.rs.Status.Gateway = replicas(d)
+	if reason, message := unavailable(d, seen.Pods); reason != "" {
+		r.set(condition, metav1.ConditionFalse, reason, message)
+		return
+	}
+	r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the gateways are available")
+}
+
+func replicas(d *appsv1.Deployment) *v1alpha1.ReplicaStatus {
+	return &v1alpha1.ReplicaStatus{Desired: ptr.Deref(d.Spec.Replicas, 1), Ready: d.Status.ReadyReplicas}
+}
+
+// rolledOut reports whether all replicas are of the Deployment's present template and available.
+func rolledOut(d *appsv1.Deployment) bool {
+	want := ptr.Deref(d.Spec.Replicas, 1)
+	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == want &&
+		d.Status.Replicas == want && d.Status.AvailableReplicas >= want
+}
+
+// unavailable says why a Deployment has fewer replicas than it wants; empty when it has enough.
+func unavailable(d *appsv1.Deployment, pods []corev1.Pod) (reason, message string) {
+	stuck := podFault(d, pods)
+	if d.Status.ObservedGeneration >= d.Generation && d.Status.AvailableReplicas >= ptr.Deref(d.Spec.Replicas, 1) &&
+		(stuck == nil || rolledOut(d)) {
+		return "", ""
+	}
+	if stuck != nil {
+		return stuck.Reason, stuck.Message
+	}
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf("Deployment %s cannot make Pods: %s", d.Name, c.Message)
+		}
+	}
+	return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf(
+		"Deployment %s has fewer available replicas than it wants; look at kubectl -n %s describe deployment %s", d.Name, d.Namespace, d.Name)
+}
+
+// podFault finds a container of the Deployment's Pods that cannot run. What the kubelet says of it
+// alternates and counts; the message here does not.
+func podFault(d *appsv1.Deployment, pods []corev1.Pod) *Problem {
+	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+	if err != nil {
+		return nil
+	}
+	faults := map[string]*Problem{} // by container, so that the choice among several is stable
+	for i := range pods {
+		pod := &pods[i]
+		if !selector.Matches(labels.Set(pod.Labels)) || pod.DeletionTimestamp != nil {
+			continue
+		}
+		for _, status := range append(slices.Clone(pod.Status.InitContainerStatuses), pod.Status.ContainerStatuses...) {
+			if f := containerFault(d, &status); f != nil {
+				faults[status.Name] = f
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		return faults[name]
+	}
+	return nil
+}
+
+func containerFault(d *appsv1.Deployment, status *corev1.ContainerStatus) *Problem {
+	waiting := status.State.Waiting
+	if waiting == nil {
+		return nil
+	}
+	switch waiting.Reason {
+	case "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable":
+		return &Problem{Reason: v1alpha1.ReasonImagePull, Message: fmt.Sprintf(
+			"Deployment %s: image %q of container %s cannot be pulled; check its name, its tag and the pull Secrets", d.Name, status.Image, status.Name)}
+	case "CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError":
+		how := ""
+		if last := status.LastTerminationState.Terminated; last != nil {
+			how = fmt.Sprintf(" with exit code %d (%s)", last.ExitCode, last.Reason)
+		}
+		return &Problem{Reason: v1alpha1.ReasonCrashLoop, Message: fmt.Sprintf(
+			"Deployment %s: container %s does not stay up (%s)%s; look at kubectl -n %s logs deployment/%s -c %s --previous",
+			d.Name, status.Name, waiting.Reason, how, d.Namespace, d.Name, status.Name)}
+	}
+	return nil
+}

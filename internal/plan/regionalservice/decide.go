@@ -1,0 +1,284 @@
+package regionalservice
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+)
+
+// How soon to look again at what nothing announces.
+const (
+	recheckRouting = 500 * time.Millisecond
+	recheckProblem = 30 * time.Second
+	recheckLag     = 15 * time.Second
+)
+
+// wanted is an object that should be there. One that is not to be written now (held) is neither
+// written nor removed.
+type wanted struct {
+	object    regional.Object
+	as        string
+	condition string
+	held      bool
+}
+
+// Decide compares the slice with what was seen.
+func Decide(rs *v1alpha1.RegionalService, seen Seen, o regional.Options) (Plan, error) {
+	if rs.DeletionTimestamp != nil {
+		return remove(rs, seen), nil
+	}
+	var p Plan
+	if !slices.Contains(rs.Finalizers, Finalizer) {
+		p.Steps = append(p.Steps, Step{Kind: StepAddFinalizer, Reason: "before anything is made"})
+	}
+	if seen.HasConfiguration {
+		p.Flows = regional.FlowStates(&rs.Spec, seen.Configuration)
+	}
+	p.Steps = append(p.Steps, Step{Kind: StepTopics, Condition: v1alpha1.ConditionTopicsReady})
+	list := p.workload(rs, seen)
+	list = append(list, p.additional(rs, seen)...)
+	list = append(list, p.gateway(rs, o)...)
+	if err := p.apply(list, seen); err != nil {
+		return p, err
+	}
+	p.prune(list, seen)
+	p.publish(rs, seen)
+	p.recheck(rs, seen)
+	return p, nil
+}
+
+// remove takes down what was made, the routing first. The member removes what it made by its own
+// rights: an account that is gone or has lost its roles must not keep a service from going.
+func remove(rs *v1alpha1.RegionalService, seen Seen) Plan {
+	p := Plan{Steps: []Step{{Kind: StepWithdraw, Reason: "the service is being deleted"}, {Kind: StepForgetTopics}}}
+	for _, obj := range seen.Owned {
+		if obj.GetDeletionTimestamp() == nil {
+			p.Steps = append(p.Steps, Step{Kind: StepDelete, Object: obj, Condition: v1alpha1.ConditionReady, Reason: "the service is being deleted"})
+		}
+	}
+	if len(seen.Owned) == 0 && slices.Contains(rs.Finalizers, Finalizer) {
+		p.Steps = append(p.Steps, Step{Kind: StepRemoveFinalizer, Reason: "nothing is left"})
+	}
+	return p
+}
+
+func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
+	w := &rs.Spec.Workload
+	const condition = v1alpha1.ConditionWorkloadAvailable
+	switch w.Type {
+	case v1alpha1.WorkloadManaged:
+		if w.Template == nil || w.Port == nil || w.ServiceAccountName == "" {
+			p.problem(condition, v1alpha1.ReasonInvalidObject, "a Managed workload needs template, port and serviceAccountName; declare them in the MultiActiveService")
+			return nil
+		}
+		return []wanted{
+			{object: regional.Workload(rs), as: w.ServiceAccountName, condition: condition},
+			{object: regional.Service(rs, nil), condition: condition},
+			{object: regional.Budget(rs, rs.Name, regional.ComponentApplication), condition: condition},
+			{object: regional.ApplicationPolicy(rs), condition: condition},
+		}
+	case v1alpha1.WorkloadDeploymentRef:
+		if w.DeploymentRef == nil || w.Port == nil {
+			p.problem(condition, v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
+			return nil
+		}
+		if seen.Deployment == nil {
+			p.problem(condition, v1alpha1.ReasonNotFound, fmt.Sprintf("there is no Deployment %s in namespace %s; deploy it, or name another in workload.deploymentRef", w.DeploymentRef.Name, rs.Namespace))
+			return []wanted{{object: regional.Service(rs, nil), held: true}}
+		}
+		selector := seen.Deployment.Spec.Selector.MatchLabels
+		if len(seen.Deployment.Spec.Selector.MatchExpressions) > 0 {
+			selector = seen.Deployment.Spec.Template.Labels // a Service knows no expressions
+		}
+		return []wanted{{object: regional.Service(rs, maps.Clone(selector)), condition: condition}}
+	case v1alpha1.WorkloadServiceRef:
+		if w.ServiceRef != nil && seen.Service == nil {
+			p.problem(condition, v1alpha1.ReasonNotFound, fmt.Sprintf("there is no Service %s in namespace %s; create it, or name another in workload.serviceRef", w.ServiceRef.Name, rs.Namespace))
+		}
+	}
+	return nil
+}
+
+func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
+	const condition = v1alpha1.ConditionWorkloadAvailable
+	var list []wanted
+	for i := range rs.Spec.Workload.Additional {
+		a := &rs.Spec.Workload.Additional[i]
+		switch {
+		case a.Name == regional.ReservedAdditionalName:
+			p.problem(condition, v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: the name is taken by the service's gateway; choose another", a.Name))
+			continue
+		case rs.Spec.Workload.ServiceAccountName == "":
+			p.problem(condition, v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: it is written as workload.serviceAccountName, and none is declared", a.Name))
+			continue
+		}
+		ownerOnly := a.Activation == v1alpha1.ActivationOwnerOnly
+		list = append(list, wanted{
+			object: regional.Additional(rs, a, !ownerOnly || ownerRegion(rs, seen)),
+			as:     rs.Spec.Workload.ServiceAccountName, condition: condition,
+			held: ownerOnly && (!seen.HasConfiguration || !seen.LeaseSettled),
+		})
+	}
+	return list
+}
+
+// ownerRegion reports whether OwnerOnly workloads run here: in the first region in declared order
+// that serves and may own slots, while it holds its lease.
+func ownerRegion(rs *v1alpha1.RegionalService, seen Seen) bool {
+	record := seen.Configuration.Services[rs.Spec.ServiceID]
+	own, named := regional.OwnershipInForce(&rs.Spec, record)
+	if !named || record.Deleted {
+		return false
+	}
+	for _, r := range own.Regions {
+		if r.Weight > 0 && seen.serves(r.Name) && !slices.Contains(record.Excluded, r.Name) {
+			return r.Name == rs.Spec.Region && seen.LeaseHeld
+		}
+	}
+	return false
+}
+
+func (p *Plan) gateway(rs *v1alpha1.RegionalService, o regional.Options) []wanted {
+	const condition = v1alpha1.ConditionGatewayReady
+	list := []wanted{
+		{object: regional.GatewayDeployment(rs, o), condition: condition},
+		{object: regional.GatewayService(rs), condition: condition},
+		{object: regional.Budget(rs, regional.GatewayName(rs.Name), regional.ComponentGateway), condition: condition},
+		{object: regional.GatewayPolicy(rs), condition: condition},
+	}
+	return append(list, wanted{object: regional.Flags(rs, p.Flows), condition: condition, held: p.Flows == nil})
+}
+
+// apply plans the writes that would change something.
+func (p *Plan) apply(list []wanted, seen Seen) error {
+	for _, w := range list {
+		if w.held {
+			continue
+		}
+		if err := regional.Stamp(w.object); err != nil {
+			return err
+		}
+		reason := "it is missing"
+		if live := find(seen.Owned, w.object); live != nil {
+			same, err := regional.UpToDate(w.object, live)
+			if err != nil {
+				return err
+			}
+			if same {
+				continue
+			}
+			reason = "it is not as declared"
+		}
+		p.Steps = append(p.Steps, Step{Kind: StepApply, Object: w.object, As: w.as, Condition: w.condition, Reason: reason})
+	}
+	return nil
+}
+
+// prune removes what was made for an earlier declaration.
+func (p *Plan) prune(list []wanted, seen Seen) {
+	for _, obj := range seen.Owned {
+		needed := slices.ContainsFunc(list, func(w wanted) bool { return identity(w.object) == identity(obj) })
+		if !needed && obj.GetDeletionTimestamp() == nil {
+			p.Steps = append(p.Steps, Step{Kind: StepDelete, Object: obj, Condition: v1alpha1.ConditionWorkloadAvailable, Reason: "it is not declared any more"})
+		}
+	}
+}
+
+// publish plans the routing as soon as the application's address is known. Without one, gateways
+// keep what they have.
+func (p *Plan) publish(rs *v1alpha1.RegionalService, seen Seen) {
+	svc, port := seen.Service, int32(0)
+	if rs.Spec.Workload.Type == v1alpha1.WorkloadServiceRef {
+		if rs.Spec.Workload.ServiceRef != nil && rs.Spec.Workload.ServiceRef.Port != nil {
+			port = *rs.Spec.Workload.ServiceRef.Port
+		}
+	} else {
+		svc, _ = find(seen.Owned, regional.Service(rs, nil)).(*corev1.Service)
+	}
+	if svc == nil {
+		return
+	}
+	upstream, err := upstreamURL(svc, port)
+	if err != nil {
+		p.problem(v1alpha1.ConditionWorkloadAvailable, v1alpha1.ReasonInvalidObject, err.Error())
+		return
+	}
+	if upstream != "" {
+		p.Upstream = upstream
+		p.Steps = append(p.Steps, Step{Kind: StepPublish, Upstream: upstream, Condition: v1alpha1.ConditionRouted})
+	}
+}
+
+// upstreamURL returns the base URL of a Service; port 0 means its only one. It is empty while the
+// Service has no address.
+func upstreamURL(svc *corev1.Service, port int32) (string, error) {
+	if svc.Spec.Type == corev1.ServiceTypeExternalName {
+		return "", fmt.Errorf("Service %s is of type ExternalName: gateways dial Services of the cluster alone; name one with a selector in workload.serviceRef", svc.Name) //nolint:staticcheck // begins with a kind
+	}
+	if port == 0 {
+		if len(svc.Spec.Ports) != 1 {
+			return "", fmt.Errorf("Service %s has several ports; name one in workload.serviceRef.port", svc.Name) //nolint:staticcheck // begins with a kind
+		}
+		port = svc.Spec.Ports[0].Port
+	}
+	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
+	if i < 0 {
+		return "", fmt.Errorf("Service %s has no port %d; name one of its ports in workload.serviceRef.port", svc.Name, port) //nolint:staticcheck // begins with a kind
+	}
+	host := svc.Spec.ClusterIP
+	switch {
+	case host == corev1.ClusterIPNone:
+		// Its name leads to the Pods themselves, where the Service's port means nothing.
+		host = svc.Name + "." + svc.Namespace + ".svc"
+		port = cmp.Or(svc.Spec.Ports[i].TargetPort.IntVal, port)
+	case strings.Contains(host, ":"):
+		host = "[" + host + "]"
+	case host == "":
+		return "", nil
+	}
+	return "http://" + host + ":" + strconv.Itoa(int(port)), nil
+}
+
+// recheck asks for another look where no watch will announce the change.
+func (p *Plan) recheck(rs *v1alpha1.RegionalService, seen Seen) {
+	again := func(after time.Duration) {
+		if p.RecheckAfter == 0 || after < p.RecheckAfter {
+			p.RecheckAfter = after
+		}
+	}
+	if p.Upstream != "" && gatewaysBehind(rs, seen) {
+		again(recheckRouting)
+	}
+	if len(p.Problems) > 0 {
+		again(recheckProblem)
+	}
+	if len(rs.Spec.Topics) > 0 && len(sources(rs)) > 0 {
+		again(recheckLag)
+	}
+}
+
+func (p *Plan) problem(condition, reason, message string) {
+	p.Problems = append(p.Problems, Problem{Condition: condition, Reason: reason, Message: message})
+}
+
+// identity names an object whatever it was read from: its Go type and its name.
+func identity(obj regional.Object) string { return fmt.Sprintf("%T/%s", obj, obj.GetName()) }
+
+// find returns the object of the same kind and name, or nil.
+func find(list []regional.Object, like regional.Object) regional.Object {
+	for _, obj := range list {
+		if identity(obj) == identity(like) {
+			return obj
+		}
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package regionalservice
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+)
+
+// Features are what this version of the member acts on. The hub leaves out or reports what a
+// region's member does not name.
+func Features() []string {
+	return []string{
+		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossReadOnly", "OnHomeLossReject",
+		"Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
+	}
+}
+
+// conditionTypes are those that a RegionalService always has, besides Ready.
+var conditionTypes = []string{
+	v1alpha1.ConditionWorkloadAvailable, v1alpha1.ConditionGatewayReady, v1alpha1.ConditionTopicsReady,
+	v1alpha1.ConditionLinksHealthy, v1alpha1.ConditionRouted, v1alpha1.ConditionFieldsActedOn,
+}
+
+// maxMessage bounds a condition's message; the API allows 32768 bytes, nobody reads as many.
+const maxMessage = 2048
+
+// Report fills the status in. err is what ended the pass early, nil if nothing did.
+func Report(now time.Time, rs *v1alpha1.RegionalService, seen Seen, p Plan, err error) {
+	r := reporter{rs: rs, problems: p.Problems}
+	defer r.ready(err)
+	if !seen.Complete {
+		r.notObserved()
+		return
+	}
+	rs.Status.ObservedGeneration = rs.Generation
+	rs.Status.Features = Features()
+	r.workload(seen)
+	r.gateway(seen)
+	status, reason, message := topicsCondition(rs, seen)
+	r.set(v1alpha1.ConditionTopicsReady, metav1.ConditionStatus(status), reason, message)
+	r.links(seen)
+	r.routed(seen, p)
+	r.fields()
+	if seen.HasConfiguration {
+		record := seen.Configuration.Services[rs.Spec.ServiceID]
+		rs.Status.OwnershipHash = record.SpecHash
+		rs.Status.DataAtRisk = dataAtRisk(now, rs, seen)
+	}
+	rs.Status.Lag = lags(rs, seen)
+}
+
+type reporter struct {
+	rs       *v1alpha1.RegionalService
+	problems []Problem
+}
+
+// set writes a condition, unless a problem says more about it.
+func (r reporter) set(condition string, status metav1.ConditionStatus, reason, message string) {
+	var messages []string
+	for _, p := range r.problems {
+		if p.Condition == condition {
+			if len(messages) == 0 {
+				status, reason = metav1.ConditionFalse, p.Reason
+			}
+			messages = append(messages, p.Message)
+		}
+	}
+	if len(messages) > 0 {
+		message = strings.Join(messages, "; ")
+	}
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
+	meta.SetStatusCondition(&r.rs.Status.Conditions, metav1.Condition{
+		Type: condition, Status: status, Reason: reason, Message: message, ObservedGeneration: r.rs.Generation,
+	})
+}
+
+func (r reporter) notObserved() {
+	for _, c := range conditionTypes {
+		if meta.FindStatusCondition(r.rs.Status.Conditions, c) == nil {
+			r.set(c, metav1.ConditionUnknown, v1alpha1.ReasonNotYetObserved, "not observed yet")
+		}
+	}
+}
+
+// ready sums the other conditions up.
+func (r reporter) ready(err error) {
+	rs := r.rs
+	switch {
+	case rs.DeletionTimestamp != nil:
+		r.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting, "routing has stopped; workload and gateway are being removed, topics and data stay")
+		return
+	case err != nil:
+		// The error itself may differ from one try to the next; it is in the log.
+		r.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the last pass ended early and is being repeated; see the member's log")
+		return
+	}
+	status, reason, message := metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "everything is as declared"
+	for _, name := range conditionTypes {
+		c := meta.FindStatusCondition(rs.Status.Conditions, name)
+		switch {
+		case c.Status == metav1.ConditionFalse:
+			r.set(v1alpha1.ConditionReady, metav1.ConditionFalse, c.Reason, name+": "+c.Message)
+			return
+		case c.Status == metav1.ConditionUnknown && status == metav1.ConditionTrue:
+			status, reason, message = metav1.ConditionUnknown, c.Reason, name+": "+c.Message
+		}
+	}
+	r.set(v1alpha1.ConditionReady, status, reason, message)
+}
+
+// routed tells whether all ready gateways act on the current epoch.
+func (r reporter) routed(seen Seen, p Plan) {
+	rs := r.rs
+	ready := readyGateways(rs, seen)
+	if epoch := acknowledged(ready, seen); epoch > 0 {
+		rs.Status.Epoch = epoch
+	}
+	const condition = v1alpha1.ConditionRouted
+	record, known := seen.Configuration.Services[rs.Spec.ServiceID]
+	_, named := regional.OwnershipInForce(&rs.Spec, record)
+	switch {
+	case !seen.HasConfiguration:
+		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonStoreUnreachable, "the coordination store has not been read yet; gateways keep what they have")
+	case !known:
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, "the regions have not agreed on this service yet; nobody accepts home writes")
+	case !named:
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, fmt.Sprintf("the regions agreed on ownership spec %s, which this region does not have; it accepts no home writes until the hub has written it", record.SpecHash))
+	case p.Upstream == "":
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the application has no address yet")
+	case len(ready) == 0:
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind, "no gateway is ready")
+	case gatewaysBehind(rs, seen):
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind, "some gateway has not acted on the current epoch yet")
+	default:
+		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "all gateways act on the current epoch")
+	}
+}
+
+// fields names what is declared and not acted on.
+func (r reporter) fields() {
+	var names []string
+	for _, b := range r.rs.Spec.Behaviours {
+		if b.OnHomeLoss != nil && (b.OnHomeLoss.Action == v1alpha1.HomeLossTakeover || b.OnHomeLoss.Action == v1alpha1.HomeLossDefer) {
+			names = append(names, fmt.Sprintf("flow %s: onHomeLoss %s (acts as Reject)", b.Name, b.OnHomeLoss.Action))
+		}
+	}
+	for _, own := range r.rs.Spec.Ownership {
+		for _, k := range own.Keys {
+			if slices.ContainsFunc(k.From, func(s v1alpha1.KeySource) bool { return s.Type == v1alpha1.KeySourceSession }) {
+				names = append(names, fmt.Sprintf("key %s: source Session (left out)", k.Name))
+			}
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		r.set(v1alpha1.ConditionFieldsActedOn, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "everything declared is acted on")
+		return
+	}
+	r.set(v1alpha1.ConditionFieldsActedOn, metav1.ConditionFalse, v1alpha1.ReasonNotSupportedYet, "declared and not acted on in this version: "+strings.Join(names, ", "))
+}
+
+// readyGateways names the gateway Pods that take requests.
+func readyGateways(rs *v1alpha1.RegionalService, seen Seen) []string {
+	var names []string
+	for i := range seen.Pods {
+		pod := &seen.Pods[i]
+		if pod.Labels[regional.LabelService] == rs.Name && pod.Labels[regional.LabelComponent] == string(regional.ComponentGateway) &&
+			pod.DeletionTimestamp == nil && podReady(pod) {
+			names = append(names, pod.Name)
+		}
+	}
+	return names
+}
+
+func podReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// acknowledged is the lowest epoch that the named gateways act on; 0 when some has said nothing.
+func acknowledged(gateways []string, seen Seen) int64 {
+	if len(gateways) == 0 {
+		return 0
+	}
+	lowest := seen.Acknowledged[gateways[0]]
+	for _, name := range gateways {
+		lowest = min(lowest, seen.Acknowledged[name])
+	}
+	return lowest
+}
+
+func gatewaysBehind(rs *v1alpha1.RegionalService, seen Seen) bool {
+	ready := readyGateways(rs, seen)
+	return len(ready) > 0 && seen.HasConfiguration && acknowledged(ready, seen) < seen.Configuration.View.Epoch
+}
