@@ -1,0 +1,199 @@
+// Package chart_test renders the Helm chart and the kustomize bases with the pinned tools, and
+// applies what comes out to a real API server, strictly.
+package chart_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+
+	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/apiserver"
+	"multiactive.dev/operator/internal/testkit/binaries"
+)
+
+const namespace = "multiactive-system"
+
+// kubeVersion is the version that the chart is rendered for.
+const kubeVersion = "1.36.0"
+
+var endpoints = []string{"--set", "coordination.endpoints={https://etcd.north:2379,https://etcd.south:2379}"}
+
+func TestChartAppliesInEveryMode(t *testing.T) {
+	tests := map[string]struct {
+		arguments []string
+		// want are kind/name of objects that must be there.
+		want []string
+	}{
+		"hub": {
+			want: []string{"Deployment/multiactive-hub", "ClusterRole/multiactive-hub", "CustomResourceDefinition/regions.multiactive.dev"},
+		},
+		"member with TLS": {
+			arguments: []string{"--set", "mode=member", "--set", "region=north", "--set", "coordination.tls.secretName=etcd"},
+			want:      []string{"Deployment/multiactive-member", "Service/multiactive-member-agent", "ClusterRole/multiactive-member"},
+		},
+	}
+	server := testkit.StartServer(t, apiserver.Options{})
+	c := newCluster(t, server)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			arguments := append([]string{"template", "release", "charts/multiactive", "--include-crds", "--namespace", namespace, "--kube-version", kubeVersion}, endpoints...)
+			c.checkApplies(t, run(t, "helm", append(arguments, tt.arguments...)...), tt.want)
+		})
+	}
+	t.Run("kustomize hub", func(t *testing.T) {
+		c.checkApplies(t, run(t, "kustomize", "build", "config/hub"), []string{"Namespace/multiactive-system", "Deployment/multiactive-hub"})
+	})
+	t.Run("kustomize member", func(t *testing.T) {
+		c.checkApplies(t, run(t, "kustomize", "build", "config/member"), []string{"Deployment/multiactive-member", "Service/multiactive-member-agent"})
+	})
+}
+
+func TestChartPassesLint(t *testing.T) {
+	run(t, "helm", append([]string{"lint", "--strict", "charts/multiactive", "--kube-version", kubeVersion}, endpoints...)...)
+}
+
+func TestBadValuesAreRefusedByName(t *testing.T) {
+	tests := map[string]struct {
+		arguments []string
+		want      string
+	}{
+		"no coordination store":       {nil, "/coordination/endpoints"},
+		"an endpoint without scheme":  {[]string{"--set", "coordination.endpoints={etcd:2379}"}, "/coordination/endpoints/0"},
+		"a member without its region": {append([]string{"--set", "mode=member"}, endpoints...), "/region"},
+		"peer mode":                   {append([]string{"--set", "mode=peer"}, endpoints...), "/mode"},
+		"an unknown mode":             {append([]string{"--set", "mode=both"}, endpoints...), "/mode"},
+		"a value that does not exist": {append([]string{"--set", "regoin=north"}, endpoints...), "regoin"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			arguments := append([]string{"template", "release", "charts/multiactive", "--kube-version", kubeVersion}, tt.arguments...)
+			out, err := command(t, "helm", arguments...).CombinedOutput()
+			if err == nil {
+				t.Fatal("rendered, want it refused")
+			}
+			if !strings.Contains(string(out), tt.want) {
+				t.Errorf("refused with\n%s\nwant it to name %s", out, tt.want)
+			}
+		})
+	}
+}
+
+type cluster struct {
+	client dynamic.Interface
+	mapper *restmapper.DeferredDiscoveryRESTMapper
+}
+
+func newCluster(t *testing.T, server *apiserver.Server) cluster {
+	t.Helper()
+	config := testkit.Config(t, server, apiserver.Admin)
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cluster{client: client, mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(d))}
+	home := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace}}}
+	c.apply(t, home)
+	return c
+}
+
+func (c cluster) checkApplies(t *testing.T, manifests []byte, want []string) {
+	t.Helper()
+	got := map[string]bool{}
+	for _, object := range decode(t, manifests) {
+		c.apply(t, object)
+		got[object.GetKind()+"/"+object.GetName()] = true
+	}
+	for _, name := range want {
+		if !got[name] {
+			t.Errorf("%s is not there; there are %v", name, got)
+		}
+	}
+}
+
+func (c cluster) apply(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	kind := object.GroupVersionKind()
+	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		t.Fatalf("%s: %v", kind, err)
+	}
+	var target dynamic.ResourceInterface = c.client.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		target = c.client.Resource(mapping.Resource).Namespace(object.GetNamespace())
+	}
+	data, err := object.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	force := true
+	if _, err := target.Patch(t.Context(), object.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{
+		FieldManager: "test", Force: &force, FieldValidation: metav1.FieldValidationStrict,
+	}); err != nil {
+		t.Errorf("applying %s %s: %v", object.GetKind(), object.GetName(), err)
+	}
+}
+
+func decode(t *testing.T, manifests []byte) []*unstructured.Unstructured {
+	t.Helper()
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifests), 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		switch {
+		case errors.Is(err, io.EOF):
+			return objects
+		case err != nil:
+			t.Fatal(err)
+		case len(object.Object) > 0:
+			objects = append(objects, object)
+		}
+	}
+}
+
+func run(t *testing.T, tool string, arguments ...string) []byte {
+	t.Helper()
+	var stderr bytes.Buffer
+	c := command(t, tool, arguments...)
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", tool, strings.Join(arguments, " "), err, out, stderr.Bytes())
+	}
+	return out
+}
+
+// command runs a pinned tool in the module's root.
+func command(t *testing.T, tool string, arguments ...string) *exec.Cmd {
+	t.Helper()
+	root, err := binaries.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, "bin", "tools", tool)
+	if _, err := exec.LookPath(path); err != nil {
+		t.Fatalf("%v: run `make setup-test`", err)
+	}
+	c := exec.CommandContext(t.Context(), path, arguments...)
+	c.Dir = root
+	return c
+}
