@@ -82,7 +82,8 @@ func parse(args []string, env func(string) string, out io.Writer) (config, error
 	if err := fromEnv(fs, env); err != nil {
 		return c, err
 	}
-	return c, c.check()
+	err := c.check()
+	return c, err
 }
 
 func (c *config) declare(fs *flag.FlagSet) {
@@ -134,21 +135,7 @@ func (c *config) check() error {
 	if c.mode != "serve" && c.mode != "sync" {
 		refuse("unknown mode %q: use serve or sync", c.mode)
 	}
-	switch c.store {
-	case "embedded":
-		if c.dataDir == "" {
-			refuse("-data-dir is empty: name a directory for the embedded store")
-		}
-	case "mariadb":
-		if c.dsn == "" {
-			refuse("-dsn is empty: the mariadb store needs user:password@tcp(host:port)/database")
-		}
-		if c.redisAddr == "" && c.mode == "serve" {
-			refuse("-redis-addr is empty: the mariadb store keeps sessions in Redis")
-		}
-	default:
-		refuse("-store %q is unknown: use mariadb or embedded", c.store)
-	}
+	c.checkStore(refuse)
 	if c.mode == "sync" && c.brokers == "" {
 		refuse("-kafka-brokers is empty: sync has nothing to read from")
 	}
@@ -166,6 +153,25 @@ func (c *config) check() error {
 		c.ledgerTopics = pattern("-ledger-topics-regex", c.ledgerRegex, refuse)
 	}
 	return errors.Join(errs...)
+}
+
+// checkStore refuses a store without what it needs.
+func (c *config) checkStore(refuse func(string, ...any)) {
+	switch c.store {
+	case "embedded":
+		if c.dataDir == "" {
+			refuse("-data-dir is empty: name a directory for the embedded store")
+		}
+	case "mariadb":
+		if c.dsn == "" {
+			refuse("-dsn is empty: the mariadb store needs user:password@tcp(host:port)/database")
+		}
+		if c.redisAddr == "" && c.mode == "serve" {
+			refuse("-redis-addr is empty: the mariadb store keeps sessions in Redis")
+		}
+	default:
+		refuse("-store %q is unknown: use mariadb or embedded", c.store)
+	}
 }
 
 // pattern compiles a pattern of topics. One that is not bound at both ends

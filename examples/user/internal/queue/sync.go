@@ -54,21 +54,21 @@ type Syncer struct {
 	Log              *slog.Logger
 }
 
-// Run consumes until ctx ends. After a store error the record is tried again
+// Run consumes until ctx ends or the client is closed. After a store error the record is tried again
 // at the next tick: nothing is skipped.
-func (s *Syncer) Run(ctx context.Context, c Consumer, tick <-chan time.Time) error {
+func (s *Syncer) Run(ctx context.Context, c Consumer, tick <-chan time.Time) {
 	for {
 		fetches := c.PollRecords(ctx, maxPoll)
 		if ctx.Err() != nil || fetches.IsClientClosed() {
-			return nil
+			return
 		}
 		fetches.EachError(func(topic string, partition int32, err error) {
 			s.Log.Warn("reading from Kafka failed; it is tried again", "topic", topic, "partition", partition, "error", err)
 		})
 		records := fetches.Records()
 		for _, r := range records {
-			if err := s.applyUntilStored(ctx, r, tick); err != nil {
-				return nil
+			if !s.applyUntilStored(ctx, r, tick) {
+				return
 			}
 		}
 		if err := c.CommitRecords(ctx, records...); err != nil {
@@ -79,18 +79,19 @@ func (s *Syncer) Run(ctx context.Context, c Consumer, tick <-chan time.Time) err
 	}
 }
 
-// applyUntilStored returns an error only when ctx has ended.
-func (s *Syncer) applyUntilStored(ctx context.Context, r *kgo.Record, tick <-chan time.Time) error {
+// applyUntilStored tries until the record is stored, or returns false when ctx
+// has ended before.
+func (s *Syncer) applyUntilStored(ctx context.Context, r *kgo.Record, tick <-chan time.Time) bool {
 	for {
 		err := s.Apply(ctx, r)
 		if err == nil {
-			return nil
+			return true
 		}
 		s.Log.Warn("storing a record failed; it is tried again",
 			"topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "error", err)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		case <-tick:
 		}
 	}

@@ -96,7 +96,7 @@ func find(t *testing.T, debianPackage string, names ...string) string {
 // shortDir returns a directory whose path is short enough for a socket.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "user")
+	dir, err := os.MkdirTemp("", "user") //nolint:usetesting // t.TempDir is too long a path for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +124,8 @@ func freeAddr(t *testing.T) string {
 // run starts a program and returns when it has printed the words.
 func run(t *testing.T, words, program string, args ...string) {
 	t.Helper()
-	// Not the test's context: it ends before the cleanup that uses the server.
-	ctx, stop := context.WithCancel(context.Background())
+	// Not the test's own context: it ends before the cleanups that use the server.
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	r, w, err := os.Pipe()
 	if err != nil {
 		stop()

@@ -65,7 +65,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Sessions.Put(r.Context(), sid, session); err != nil {
 		return err
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is left out only where the operator of a playground says so
 		Name: cookieName, Value: sid, Path: "/", Expires: session.ExpiresAt,
 		HttpOnly: true, Secure: !s.InsecureCookie, SameSite: http.SameSiteLaxMode,
 	})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -114,11 +115,8 @@ func (s *service) login(phone string) headers {
 
 func with(h headers, more headers) headers {
 	all := headers{}
-	for _, m := range []headers{h, more} {
-		for k, v := range m {
-			all[k] = v
-		}
-	}
+	maps.Copy(all, h)
+	maps.Copy(all, more)
 	return all
 }
 

@@ -1,7 +1,6 @@
 package sqlstore_test
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -89,7 +88,7 @@ func TestOpenMariaDBHidesPassword(t *testing.T) {
 		"no database": "root:hunter2@tcp(127.0.0.1:3306)/",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := sqlstore.OpenMariaDB(context.Background(), dsn, sqlstore.Options{})
+			_, err := sqlstore.OpenMariaDB(t.Context(), dsn, sqlstore.Options{})
 			if err == nil || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("got error %v: want one without the password", err)
 			}
