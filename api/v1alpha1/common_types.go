@@ -21,6 +21,16 @@ type AllowedNamespaces struct {
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
+// Choice is an answer of the person who declares: Yes or No. Not a bool, so that it can be extended.
+// +kubebuilder:validation:Enum=Yes;No
+type Choice string
+
+// The choices.
+const (
+	ChoiceYes Choice = "Yes"
+	ChoiceNo  Choice = "No"
+)
+
 // WorkState is the answer of a yes-or-no question in a status, where a bool could not be extended.
 // +kubebuilder:validation:Enum=Yes;No;Unknown
 type WorkState string

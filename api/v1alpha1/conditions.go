@@ -174,6 +174,8 @@ const (
 	// ReasonLagUnknown: no canary has arrived.
 	ReasonLagUnknown = "LagUnknown"
 
+	// ReasonFlowWithoutHome: a flow is served in its home region and nothing leads to one.
+	ReasonFlowWithoutHome = "FlowWithoutHome"
 	// ReasonGatewaysBehind: some gateway has not acted on the current epoch.
 	ReasonGatewaysBehind = "GatewaysBehind"
 	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.

@@ -59,8 +59,7 @@ type DataStoreSpec struct {
 	// manageSettings lets the operator set online what replication needs of the server.
 	// +optional
 	// +kubebuilder:default=No
-	// +kubebuilder:validation:Enum=Yes;No
-	ManageSettings WorkState `json:"manageSettings,omitempty"`
+	ManageSettings Choice `json:"manageSettings,omitempty"`
 	// allowedNamespaces chooses the namespaces whose services may use the store. Default: none.
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
@@ -81,6 +80,7 @@ type StoreTopology struct {
 	Type StoreTopologyType `json:"type,omitempty"`
 	// primary is the region that is writable at first.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
 	Primary string `json:"primary,omitempty"`
 }

@@ -74,8 +74,7 @@ type DataClass struct {
 	// recreatable data can be made again when it is lost, as a session by a login.
 	// +optional
 	// +kubebuilder:default=No
-	// +kubebuilder:validation:Enum=Yes;No
-	Recreatable WorkState `json:"recreatable,omitempty"`
+	Recreatable Choice `json:"recreatable,omitempty"`
 	// staleness that is acceptable in other regions.
 	// +optional
 	Staleness *Staleness `json:"staleness,omitempty"`

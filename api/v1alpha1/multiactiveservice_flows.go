@@ -112,6 +112,7 @@ type Flow struct {
 type RequestMatch struct {
 	// host of the request, without a port. Default: all.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Host string `json:"host,omitempty"`
 	// method of the request. Default: all.

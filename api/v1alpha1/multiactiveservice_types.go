@@ -255,6 +255,7 @@ type JWTClaimSource struct {
 	// header that carries the token. Default: Authorization, with the scheme Bearer.
 	// +optional
 	// +kubebuilder:default=Authorization
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Header string `json:"header,omitempty"`
 }
@@ -444,6 +445,7 @@ type Unmatched struct {
 	OtherMethods UnmatchedPolicy `json:"otherMethods,omitempty"`
 	// key finds the home for HomeRegion.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Key string `json:"key,omitempty"`
 }

@@ -48,6 +48,7 @@ type OperationSpec struct {
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// reason, for the record.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Reason string `json:"reason,omitempty"`
 }

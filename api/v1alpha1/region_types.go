@@ -21,6 +21,7 @@ const (
 type RegionSpec struct {
 	// displayName is shown to people, such as 北京. Default: the region's name.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	DisplayName string `json:"displayName,omitempty"`
 

@@ -266,10 +266,10 @@ type RegionalServiceStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// workload's replicas.
+	// workload counts the application's replicas.
 	// +optional
 	Workload *ReplicaStatus `json:"workload,omitempty"`
-	// gateway's replicas.
+	// gateway counts the gateways' replicas.
 	// +optional
 	Gateway *ReplicaStatus `json:"gateway,omitempty"`
 	// workloadHash that is fully rolled out here.
@@ -289,7 +289,7 @@ type RegionalServiceStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Lag []DataClassStatus `json:"lag,omitempty"`
-	// links by peer: the newest known lag of each incoming link when its source was lost.
+	// dataAtRisk by link: the newest known lag of an incoming link when its source was lost.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
