@@ -21,7 +21,8 @@ type Settings struct {
 	Interval time.Duration
 	// BufferBytes bounds what is read but not acknowledged. Default 32 MiB.
 	BufferBytes int
-	// FetchBytes bounds one answer of a source broker. Default 16 MiB.
+	// FetchBytes bounds one answer of a source broker, of which one for each
+	// broker may be held, as it is sent: compressed. Default 4 MiB.
 	FetchBytes int32
 	// FlushTimeout bounds the wait for acknowledgements at a stop. Default 10s.
 	FlushTimeout time.Duration
@@ -45,7 +46,7 @@ func (s Settings) withDefaults() Settings {
 		s.BufferBytes = 32 << 20
 	}
 	if s.FetchBytes <= 0 {
-		s.FetchBytes = 16 << 20
+		s.FetchBytes = 4 << 20
 	}
 	if s.ReplicationFactor <= 0 {
 		s.ReplicationFactor = 3
@@ -139,8 +140,7 @@ func newConsumer(o kafka.Options, s Settings) (*kgo.Client, error) {
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(s.FetchBytes),
-		kgo.FetchMaxPartitionBytes(min(s.FetchBytes, 4<<20)),
-		kgo.MaxConcurrentFetches(2),
+		kgo.FetchMaxPartitionBytes(min(s.FetchBytes, 1<<20)),
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.MetadataMaxAge(10*time.Second),
 		kgo.MetadataMinAge(250*time.Millisecond),

@@ -271,3 +271,54 @@ func TestCanaryTravels(t *testing.T) {
 		t.Error("the age of a region that wrote nothing is known")
 	}
 }
+
+// While the target is down the mirror reads no more than its buffer takes, and
+// goes on where it stopped.
+func TestMemoryIsBounded(t *testing.T) {
+	source, target := inside(t, "s"), kafkatest.StartBroker(t, "t")
+	topic(t, source, "a.t", 8)
+	set := fast
+	set.BufferBytes = 1 << 20
+	e := engine(t, config("beijing", source, target.Addr, "a.t"), set)
+	put := func(n int) {
+		var records []*kgo.Record
+		for i := range n {
+			records = append(records, &kgo.Record{Topic: "a.t", Partition: int32(i % 8), Value: make([]byte, 10_000)})
+		}
+		kafkatest.Produce(t, []string{source}, records...)
+	}
+	inFlight := func() float64 { return testutil.ToFloat64(e.metrics.inFlight.WithLabelValues("beijing")) }
+	complete := func(want int64) {
+		t.Helper()
+		kafkatest.Eventually(t, "the copy", func() error {
+			ends, err := kafkatest.NewAdmin(t, target.Addr).EndOffsets(t.Context(), "beijing.a.t")
+			if err != nil {
+				return err
+			}
+			var n int64
+			for _, end := range ends["beijing.a.t"] {
+				n += end
+			}
+			if n < want {
+				return fmt.Errorf("%d of %d", n, want)
+			}
+			return nil
+		})
+	}
+	put(8)
+	complete(8)
+	target.Kill()
+	put(1000) // ten times the buffer
+	kafkatest.Eventually(t, "a full buffer", func() error {
+		if n := inFlight(); n < 900_000 {
+			return fmt.Errorf("%v bytes on their way", n)
+		}
+		return nil
+	})
+	const waiting = 10_100 // the one record that waits to get in
+	if n := inFlight(); n > 1<<20+waiting {
+		t.Errorf("%v bytes on their way, more than the buffer", n)
+	}
+	target.Start()
+	complete(1008)
+}
