@@ -26,7 +26,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a := user.Account{ID: s.NewID(), Phone: phone, Name: in.Name, Verifier: verifier, CreatedAt: s.Now().UTC()}
+	a := user.Account{ID: s.NewID(), Phone: phone, Name: in.Name, Verifier: verifier, CreatedAt: s.stamp()}
 	if err := s.Store.CreateAccount(r.Context(), tok, a, s.OpeningBalance); err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	sid := s.NewID()
-	session := user.Session{Phone: a.Phone, AccountID: a.ID, ExpiresAt: s.Now().UTC().Add(s.SessionTTL)}
+	session := user.Session{Phone: a.Phone, AccountID: a.ID, ExpiresAt: s.stamp().Add(s.SessionTTL)}
 	if err := s.Sessions.Put(r.Context(), sid, session); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (s *Server) requested(r *http.Request) (user.Transfer, error) {
 	}
 	t := user.Transfer{
 		ID: s.NewID(), From: in.From, To: in.To, Amount: in.Amount,
-		IdempotencyKey: r.Header.Get("Idempotency-Key"), CreatedAt: s.Now().UTC(),
+		IdempotencyKey: r.Header.Get("Idempotency-Key"), CreatedAt: s.stamp(),
 	}
 	if err := t.Check(); err != nil {
 		return user.Transfer{}, badRequest("bad-transfer", err.Error())

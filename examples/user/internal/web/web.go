@@ -102,6 +102,10 @@ func (s *Server) wrap(pattern string, h func(http.ResponseWriter, *http.Request)
 	})
 }
 
+// stamp is the present time as exactly as stores keep it, so that a repeated
+// request gets the same answer.
+func (s *Server) stamp() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+
 // ready answers 204 when the stores do. Kafka is left out: registrations go on
 // without it and are published later.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {

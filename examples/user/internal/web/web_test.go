@@ -50,7 +50,7 @@ func newService(t *testing.T) *service {
 	return newServiceOn(t, s, sqlstore.NewSessions(s, clock))
 }
 
-func clock() time.Time { return time.Date(2026, 5, 1, 9, 30, 0, 0, time.UTC) }
+func clock() time.Time { return time.Date(2026, 5, 1, 9, 30, 0, 123456789, time.UTC) }
 
 func newServiceOn(t *testing.T, s store.Store, sessions store.Sessions) *service {
 	t.Helper()
@@ -251,7 +251,7 @@ func TestLoginGivesCookie(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := user.Session{Phone: alice, AccountID: "id-1", ExpiresAt: clock().Add(time.Hour)}
+	want := user.Session{Phone: alice, AccountID: "id-1", ExpiresAt: clock().Truncate(time.Microsecond).Add(time.Hour)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("session (-want +got):\n%s", diff)
 	}
