@@ -68,6 +68,7 @@ func (c *connection) end() {
 type requestBody struct {
 	body io.ReadCloser
 	conn *connection
+	// idle bounds one read; 0: unbounded.
 	idle time.Duration
 	// left is how much may still be read; negative: any amount.
 	left int64

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -322,6 +323,24 @@ func TestClosedServiceRefusesAfterOwnerWait(t *testing.T) {
 	}
 }
 
+func TestConfigurationThatComesWithTheBodyCounts(t *testing.T) {
+	w := newWorld(t, nil)
+	body, feed := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(feed, `{"phone":`)
+		w.config.Closed = true
+		w.announce()
+		w.places["beijing"].agent.mu.Lock()
+		acked := w.places["beijing"].agent.acked
+		w.places["beijing"].agent.mu.Unlock()
+		<-acked
+		_, _ = io.WriteString(feed, `"`+keyHomedIn(t, "beijing")+`"}`)
+		_ = feed.Close()
+	}()
+	resp, text := w.call(t, "beijing", "POST", "/v1/accounts", nil, body)
+	wantProblem(t, resp, text, http.StatusServiceUnavailable, ReasonClosed)
+}
+
 func TestDeadUpstream(t *testing.T) {
 	w := newWorld(t, nil)
 	w.places["beijing"].app.Close()
@@ -343,6 +362,8 @@ func TestUpstreamThatBreaksOff(t *testing.T) {
 	w := newWorld(t, nil)
 	w.places["beijing"].handle(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	resp, text := w.call(t, "beijing", "POST", "/v1/login", nil, strings.NewReader("x"))
+	wantProblem(t, resp, text, http.StatusBadGateway, ReasonUpstreamFailed)
+	resp, text = w.call(t, "beijing", "POST", "/v1/login", nil, nil)
 	wantProblem(t, resp, text, http.StatusBadGateway, ReasonUpstreamFailed)
 	resp, text = w.call(t, "beijing", "GET", "/v1/anything", nil, nil)
 	if resp.StatusCode != http.StatusOK || decode[seen](t, text).Region != "shanghai" {

@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"net/http"
 	"time"
 
@@ -108,6 +106,11 @@ func (ex *exchange) identify() *problem {
 	if err != nil {
 		return problemOf(ReasonAmbiguousPath, "%s", err)
 	}
+	return ex.assign(m)
+}
+
+// assign finds the flow of a match, and its slot when that matters.
+func (ex *exchange) assign(m match) *problem {
 	ex.flow = ex.snap.router.flowOf(m, ex.safe)
 	if ex.flow.reject || ex.flow.shed || !ex.flow.home {
 		return nil
@@ -141,17 +144,25 @@ func (ex *exchange) findSlot(m match) *problem {
 	return nil
 }
 
-// decide routes the request, and waits for an owner when one is to come soon. A configuration
-// that came meanwhile may read the request differently, so it is asked again from the start.
+// decide routes the request, and waits for an owner when one is to come soon.
 func (ex *exchange) decide() (decision, *problem) {
-	q := question{flow: ex.flow, slot: ex.slot, safe: ex.safe, hop: ex.hop, leased: ex.snap.leased(ex.g.options.Clock.Boot())}
-	d := ex.snap.router.decide(q)
-	if d.action != actWait {
-		return d, nil
-	}
-	timeout, stop := after(ex.g.options.Clock, ex.g.options.OwnerWait)
-	defer stop()
+	q := question{safe: ex.safe, hop: ex.hop}
+	var timeout <-chan struct{}
 	for {
+		if p := ex.refresh(); p != nil {
+			return decision{}, p
+		}
+		q.flow, q.slot = ex.flow, ex.slot
+		q.leased = ex.snap.leased(ex.g.options.Clock.Boot())
+		d := ex.snap.router.decide(q)
+		if d.action != actWait {
+			return d, nil
+		}
+		if timeout == nil {
+			var stop func() bool
+			timeout, stop = after(ex.g.options.Clock, ex.g.options.OwnerWait)
+			defer stop()
+		}
 		select {
 		case <-ex.snap.replaced:
 		case <-timeout:
@@ -159,29 +170,21 @@ func (ex *exchange) decide() (decision, *problem) {
 		case <-ex.r.Context().Done():
 			q.waited = true
 		}
-		ex.snap = ex.g.state.load()
-		if p := ex.reidentify(); p != nil {
-			return decision{}, p
-		}
-		q.flow, q.slot = ex.flow, ex.slot
-		q.leased = ex.snap.leased(ex.g.options.Clock.Boot())
-		if d = ex.snap.router.decide(q); d.action != actWait {
-			return d, nil
-		}
 	}
 }
 
-// reidentify finds flow and slot again under another configuration. The hop was verified.
-func (ex *exchange) reidentify() *problem {
+// refresh takes up the current configuration: reading the body or waiting may have taken long. A
+// new one may read the request differently, so flow and slot are found again. The hop was verified.
+func (ex *exchange) refresh() *problem {
+	old := ex.snap
+	if ex.snap = ex.g.state.load(); ex.snap.router == old.router {
+		return nil
+	}
 	m, err := ex.snap.router.matcher.findRequest(ex.r, ex.host)
 	if err != nil {
 		return problemOf(ReasonAmbiguousPath, "%s", err)
 	}
-	ex.flow = ex.snap.router.flowOf(m, ex.safe)
-	if ex.flow.reject || ex.flow.shed || !ex.flow.home {
-		return nil
-	}
-	return ex.findSlot(m)
+	return ex.assign(m)
 }
 
 // carryOut does what was decided.
@@ -207,87 +210,6 @@ func (ex *exchange) carryOut(d decision) {
 			outcome = OutcomeInvalid
 		}
 		ex.reject(outcome, ex.explain(d))
-	}
-}
-
-func (ex *exchange) serveStale(ctx context.Context) {
-	ex.affected = true
-	ex.settle(OutcomeStale, ex.send(ctx, target{url: ex.snap.router.upstream, stale: true}))
-}
-
-// serveAny sends a request to the local application, and to the next serving region when that
-// cannot be reached and nothing can have been carried out twice.
-func (ex *exchange) serveAny(ctx context.Context, local target) {
-	err := ex.send(ctx, local)
-	if err == nil || ex.hop != nil || ctx.Err() != nil || !ex.repeatable(err) {
-		ex.settle(OutcomeLocal, err)
-		return
-	}
-	next := ex.snap.router.nextServing()
-	if next == noRegion || !ex.snap.router.mayForward() {
-		ex.settle(OutcomeLocal, err)
-		return
-	}
-	ex.affected = true
-	peer := &ex.snap.router.regions[next]
-	ex.settle(OutcomeFallback, ex.send(ctx, target{url: peer.endpoint, peer: peer.Name}))
-}
-
-// repeatable reports whether a failed attempt may be repeated elsewhere: nothing was sent and the
-// body is still whole, or the request is safe and has no body.
-func (ex *exchange) repeatable(err error) bool {
-	if ex.r.Body == nil || ex.r.Body == http.NoBody {
-		return notSent(err) || ex.safe
-	}
-	body, ok := ex.r.Body.(interface{ reopen() bool })
-	return ok && notSent(err) && body.reopen()
-}
-
-// forward sends a request to its owner, once.
-func (ex *exchange) forward(ctx context.Context, owner int) {
-	peer := &ex.snap.router.regions[owner]
-	err := ex.send(ctx, target{url: peer.endpoint, peer: peer.Name})
-	if err != nil && ctx.Err() == nil && ex.flow.readOnly && ex.safe && ex.repeatable(err) {
-		ex.serveStale(ctx)
-		return
-	}
-	ex.settle(OutcomeForwarded, err)
-}
-
-// settle notes the outcome of the last attempt and answers when it failed.
-func (ex *exchange) settle(outcome string, err error) {
-	if err == nil {
-		ex.outcome = outcome
-		return
-	}
-	if ex.r.Context().Err() != nil {
-		// Returning would look like an empty success to whoever still listens.
-		ex.outcome = OutcomeAborted
-		panic(http.ErrAbortHandler)
-	}
-	ex.reject(OutcomeFailed, ex.failure(err))
-}
-
-// failure explains a failed attempt, and whether it may have been carried out.
-func (ex *exchange) failure(err error) *problem {
-	const unknown = "it is not known whether the request was carried out; look before you repeat it"
-	switch peer := ex.target.peer; {
-	case errors.Is(err, errBodyTooLarge):
-		return problemOf(ReasonBodyTooLarge, "this gateway takes at most %d bytes", ex.g.options.MaxBodyBytes)
-	case errors.Is(err, errLeaseLapsed):
-		return problemOf(ReasonLeaseLapsed, "the region lost its lease while the request was under way; %s", unknown)
-	case peer == "" && notSent(err):
-		return problemOf(ReasonUpstreamUnreachable, "nothing was sent; try again")
-	case peer == "":
-		return problemOf(ReasonUpstreamFailed, "%s", unknown)
-	case notSent(err):
-		p := problemOf(ReasonOwnerUnreachable, "no connection to region %s; nothing was sent; try again", peer)
-		p.region = peer
-		return p
-	default:
-		p := problemOf(ReasonOwnerFailed, "no answer from region %s; %s", peer, unknown)
-		p.region = peer
-		return p
 	}
 }
 

@@ -109,10 +109,11 @@ func (ex *exchange) boundBody(conn *connection) *problem {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	if isGRPC(r) {
-		limit = -1 // streams may last and grow for days
+	idle := ex.g.options.IOTimeout
+	if isGRPC(r) && r.ProtoMajor > 1 {
+		limit, idle = -1, 0 // streams may last and grow for days, with long pauses
 	}
-	ex.body = &requestBody{body: r.Body, conn: conn, idle: ex.g.options.IOTimeout, left: limit, expected: r.Header.Get("Expect") != ""}
+	ex.body = &requestBody{body: r.Body, conn: conn, idle: idle, left: limit, expected: r.Header.Get("Expect") != ""}
 	r.Body = ex.body
 	if limit >= 0 && r.ContentLength > limit {
 		return problemOf(ReasonBodyTooLarge, "this gateway takes at most %d bytes", limit)

@@ -37,7 +37,8 @@ type Options struct {
 	KeyBodyBytes int64
 	// MaxBodyBytes bounds request bodies except gRPC's; beyond, 413. Default 64 MiB; negative: unbounded.
 	MaxBodyBytes int64
-	// IOTimeout bounds each single read of a request body and write of an answer. Default 60 s.
+	// IOTimeout bounds each single read of a request body, except gRPC's, and write of an answer.
+	// Default 60 s.
 	IOTimeout time.Duration
 	// UpstreamTimeout bounds the wait for the answer's header. Default 60 s; negative: unbounded.
 	UpstreamTimeout time.Duration

@@ -118,7 +118,8 @@ func TestStreamingIsFlushed(t *testing.T) {
 }
 
 func TestRequestStreamsOverHTTP2(t *testing.T) {
-	w := newWorld(t, nil)
+	const limit = 50 * time.Millisecond
+	w := newWorld(t, func(o *Options) { o.IOTimeout = limit })
 	w.places["shanghai"].handle(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "application/grpc")
 		rw.Header().Set("Trailer", "Grpc-Status")
@@ -152,6 +153,7 @@ func TestRequestStreamsOverHTTP2(t *testing.T) {
 		if got, err := in.ReadString('\n'); got != "HTTP/2.0 "+line {
 			t.Fatalf("sent %q, got %q, %v", line, got, err)
 		}
+		<-time.After(3 * limit) // a stream may pause
 	}
 	_ = feed.Close()
 	if _, err := io.ReadAll(in); err != nil {

@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+// serveStale sends a request to the local application and marks the answer as one from a copy.
+func (ex *exchange) serveStale(ctx context.Context) {
+	ex.affected = true
+	ex.settle(OutcomeStale, ex.send(ctx, target{url: ex.snap.router.upstream, stale: true}))
+}
+
+// serveAny sends a request to the local application, and to the next serving region when that
+// cannot be reached and nothing can have been carried out twice.
+func (ex *exchange) serveAny(ctx context.Context, local target) {
+	err := ex.send(ctx, local)
+	if err == nil || ex.hop != nil || ctx.Err() != nil || !ex.repeatable(err) {
+		ex.settle(OutcomeLocal, err)
+		return
+	}
+	next := ex.snap.router.nextServing()
+	if next == noRegion || !ex.snap.router.mayForward() {
+		ex.settle(OutcomeLocal, err)
+		return
+	}
+	ex.affected = true
+	peer := &ex.snap.router.regions[next]
+	ex.settle(OutcomeFallback, ex.send(ctx, target{url: peer.endpoint, peer: peer.Name}))
+}
+
+// repeatable reports whether a failed attempt may be repeated elsewhere: nothing was sent and the
+// body is still whole, or the request is safe and has no body.
+func (ex *exchange) repeatable(err error) bool {
+	if ex.r.Body == nil || ex.r.Body == http.NoBody {
+		return notSent(err) || ex.safe
+	}
+	body, ok := ex.r.Body.(interface{ reopen() bool })
+	return ok && notSent(err) && body.reopen()
+}
+
+// forward sends a request to its owner, once.
+func (ex *exchange) forward(ctx context.Context, owner int) {
+	peer := &ex.snap.router.regions[owner]
+	err := ex.send(ctx, target{url: peer.endpoint, peer: peer.Name})
+	if err != nil && ctx.Err() == nil && ex.flow.readOnly && ex.safe && ex.repeatable(err) {
+		ex.serveStale(ctx)
+		return
+	}
+	ex.settle(OutcomeForwarded, err)
+}
+
+// settle notes the outcome of the last attempt and answers when it failed.
+func (ex *exchange) settle(outcome string, err error) {
+	if err == nil {
+		ex.outcome = outcome
+		return
+	}
+	if ex.r.Context().Err() != nil {
+		// Returning would look like an empty success to whoever still listens.
+		ex.outcome = OutcomeAborted
+		panic(http.ErrAbortHandler)
+	}
+	ex.reject(OutcomeFailed, ex.failure(err))
+}
+
+// failure explains a failed attempt, and whether it may have been carried out.
+func (ex *exchange) failure(err error) *problem {
+	const unknown = "it is not known whether the request was carried out; look before you repeat it"
+	switch peer := ex.target.peer; {
+	case errors.Is(err, errBodyTooLarge):
+		return problemOf(ReasonBodyTooLarge, "this gateway takes at most %d bytes", ex.g.options.MaxBodyBytes)
+	case errors.Is(err, errLeaseLapsed):
+		return problemOf(ReasonLeaseLapsed, "the region lost its lease while the request was under way; %s", unknown)
+	case peer == "" && notSent(err):
+		return problemOf(ReasonUpstreamUnreachable, "nothing was sent; try again")
+	case peer == "":
+		return problemOf(ReasonUpstreamFailed, "%s", unknown)
+	case notSent(err):
+		p := problemOf(ReasonOwnerUnreachable, "no connection to region %s; nothing was sent; try again", peer)
+		p.region = peer
+		return p
+	default:
+		p := problemOf(ReasonOwnerFailed, "no answer from region %s; %s", peer, unknown)
+		p.region = peer
+		return p
+	}
+}
