@@ -189,6 +189,26 @@ func arrived(t *testing.T, addr, origin string, w *writer) (repeated int) {
 	return repeated
 }
 
+// stored waits until the positions say that everything written has arrived.
+func stored(t *testing.T, addr, origin string, w *writer) {
+	t.Helper()
+	admin := kafkatest.NewAdmin(t, addr)
+	kafkatest.Eventually(t, "positions of "+w.topic, func() error {
+		all, err := Positions(t.Context(), admin, origin)
+		if err != nil {
+			return err
+		}
+		var n int64
+		for _, offset := range all[w.topic] {
+			n += offset
+		}
+		if n != int64(w.next) {
+			return fmt.Errorf("%d of %d", n, w.next)
+		}
+		return nil
+	})
+}
+
 // Ten thousand records arrive, each key in order, although the mirror, the
 // target and the source are killed on the way.
 func TestNothingIsLost(t *testing.T) {
@@ -200,6 +220,7 @@ func TestNothingIsLost(t *testing.T) {
 	mirror := start(t, cfg)
 	w.write(t, source.Addr, 2000)
 	arrived(t, target.Addr, "beijing", w)
+	stored(t, target.Addr, "beijing", w)
 
 	w.write(t, source.Addr, 2000)
 	mirror.Kill()
