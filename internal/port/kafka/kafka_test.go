@@ -20,16 +20,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(kafkatest.Main(m, nil)) }
 
-// The contract against a real Kafka, where one is given. The embedded one is
-// held to it in its own package.
-func TestRealKafka(t *testing.T) {
-	brokers := kafkatest.RealBrokers()
-	if brokers == nil {
-		t.Skipf("no real Kafka: set %s=host:port to hold one to the contract", kafkatest.BrokersVariable)
-	}
-	kafkatest.Contract(t, brokers)
-}
-
 // silent accepts connections and never answers, like a broker that was cut off.
 func silent(t *testing.T) string {
 	t.Helper()
