@@ -76,7 +76,7 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 	if current.Found {
 		a.noteAck(q, current)
 	}
-	if current.Version == q.version || !current.Found {
+	if q.wait > 0 && (current.Version == q.version || !current.Found) {
 		timer := a.config.Clock.NewTimer(q.wait)
 		defer timer.Stop()
 		select {

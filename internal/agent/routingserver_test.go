@@ -1,0 +1,343 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/routing"
+)
+
+// fakeClock is a Clock that stands still until it is stepped.
+type fakeClock struct {
+	*clocktesting.FakeClock
+	start time.Time
+}
+
+func newFakeClock() *fakeClock {
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return &fakeClock{FakeClock: clocktesting.NewFakeClock(start), start: start}
+}
+
+func (c *fakeClock) Boottime() time.Duration { return time.Hour + c.Since(c.start) }
+
+// desk is an agent without a store: the test delivers configurations itself.
+type desk struct {
+	*Agent
+	t      *testing.T
+	clock  *fakeClock
+	server *httptest.Server
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	clock := newFakeClock()
+	a := &Agent{
+		config: Config{Region: "beijing", Clock: clock, Timings: ownership.DefaultTimings()},
+		acks:   newAckBook(clock), subscribers: map[chan struct{}]struct{}{},
+	}
+	a.publisher = newPublisher(a.Snapshot)
+	server := httptest.NewServer(a.Handler(a.publisher))
+	t.Cleanup(server.Close)
+	return &desk{Agent: a, t: t, clock: clock, server: server}
+}
+
+// show delivers a configuration of the revision with the epoch.
+func (d *desk) show(revision, epoch int64) {
+	d.t.Helper()
+	d.deliver(ownership.Configuration{
+		Revision: revision, Decided: epoch, View: ownership.View{Epoch: epoch},
+		Gates:    map[string]ownership.Gate{"beijing": {Generation: 1, Open: true}},
+		Services: map[string]ownership.ServiceRecord{"u": {UID: "u", PeerKey: []byte("very secret")}},
+	})
+	if err := d.publisher.update(); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desk) lease(remaining time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leaseUntil = d.clock.Boottime() + remaining
+}
+
+func build(c ownership.Configuration) routing.Config {
+	return routing.Config{Namespace: "accounts", Name: "user", Epoch: c.View.Epoch}
+}
+
+func (d *desk) get(ctx context.Context, query string) (int, string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.server.URL+query, http.NoBody)
+	if err != nil {
+		return 0, err.Error()
+	}
+	answer, err := d.server.Client().Do(request)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return answer.StatusCode, string(body)
+}
+
+func (d *desk) poll(query string) routing.Answer {
+	d.t.Helper()
+	status, body := d.get(d.t.Context(), routing.Path+"?namespace=accounts&name=user"+query)
+	var answer routing.Answer
+	if err := json.Unmarshal([]byte(body), &answer); status != http.StatusOK || err != nil {
+		d.t.Fatalf("status %d, %v: %s", status, err, body)
+	}
+	return answer
+}
+
+// whenWaiting runs do once a poll waits on the clock.
+func (d *desk) whenWaiting(do func()) *sync.WaitGroup {
+	var done sync.WaitGroup
+	done.Go(func() {
+		for !d.clock.HasWaiters() {
+			if d.t.Context().Err() != nil {
+				return
+			}
+		}
+		do()
+	})
+	return &done
+}
+
+func TestPollAnswersAtOnceWithAnotherVersion(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	d.lease(4 * time.Second)
+	first := d.poll("")
+	if first.Config == nil || first.Config.Epoch != 3 || first.Version == "" {
+		t.Fatalf("the first answer was %+v", first)
+	}
+	if first.Revision != 10 || first.LeaseRemaining != 4*time.Second {
+		t.Errorf("revision %d, lease %s; want 10, 4s", first.Revision, first.LeaseRemaining)
+	}
+	d.show(11, 4)
+	second := d.poll("&version=" + first.Version)
+	if second.Config == nil || second.Config.Epoch != 4 || second.Version == first.Version || second.Revision != 11 {
+		t.Errorf("after a change the answer was %+v", second)
+	}
+}
+
+func TestPollWaitsForAChange(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	version := d.poll("").Version
+	changed := d.whenWaiting(func() { d.show(11, 4) })
+	if a := d.poll("&version=" + version); a.Config == nil || a.Config.Epoch != 4 {
+		t.Errorf("the change was answered with %+v", a)
+	}
+	changed.Wait()
+}
+
+func TestPollEndsAfterTheWait(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	d.lease(10 * time.Second)
+	version := d.poll("").Version
+	// Revisions go on while nothing that routing depends on changes.
+	passed := d.whenWaiting(func() { d.show(12, 3); d.clock.Step(routing.MaxWait) })
+	got := d.poll("&wait=1h&version=" + version)
+	passed.Wait()
+	want := routing.Answer{Version: version, Revision: 12, LeaseRemaining: 9 * time.Second}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	d.clock.Step(time.Minute)
+	if got := d.poll("&wait=0s").LeaseRemaining; got != 0 {
+		t.Errorf("a lease that has run out remains for %s", got)
+	}
+}
+
+func TestPollOfAnUnknownService(t *testing.T) {
+	d := newDesk(t)
+	d.show(10, 3)
+	status, body := d.get(t.Context(), routing.Path+"?namespace=accounts&name=nobody&wait=0s")
+	if status != http.StatusNotFound || !strings.Contains(body, "accounts/nobody") {
+		t.Errorf("status %d: %s", status, body)
+	}
+}
+
+func TestPollBeforeTheFirstConfiguration(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	shown := d.whenWaiting(func() { d.show(10, 3) })
+	if a := d.poll(""); a.Config == nil || a.Revision != 10 {
+		t.Errorf("answer %+v", a)
+	}
+	shown.Wait()
+	d.publisher.Withdraw("accounts", "user")
+	if status, _ := d.get(t.Context(), routing.Path+"?namespace=accounts&name=user&wait=0s"); status != http.StatusNotFound {
+		t.Errorf("a withdrawn service answers %d", status)
+	}
+}
+
+func TestPollRefusesBadQuestions(t *testing.T) {
+	d := newDesk(t)
+	d.show(10, 3)
+	cases := map[string]string{
+		"no name":           "?namespace=a",
+		"no namespace":      "?name=a",
+		"two names":         "?namespace=a&name=b&name=c",
+		"long name":         "?namespace=a&name=" + strings.Repeat("x", 254),
+		"revision in words": "?namespace=a&name=b&revision=many",
+		"wait in words":     "?namespace=a&name=b&wait=long",
+		"negative wait":     "?namespace=a&name=b&wait=-1s",
+	}
+	for name, query := range cases {
+		t.Run(name, func(t *testing.T) {
+			if status, body := d.get(t.Context(), routing.Path+query); status != http.StatusBadRequest {
+				t.Errorf("status %d: %s", status, body)
+			}
+		})
+	}
+}
+
+func TestAcks(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	version := d.poll("&gateway=pod-1").Version
+	if d.acks.Epoch() != 0 {
+		t.Error("a gateway without routing has acknowledged an epoch")
+	}
+	d.poll("&wait=0s&gateway=pod-1&revision=10&version=" + version)
+	d.clock.Step(5 * time.Second)
+	d.poll("&wait=0s&gateway=pod-2&revision=9&version=older")
+	want := []Ack{
+		{Namespace: "accounts", Name: "user", Gateway: "pod-1", Version: version, Epoch: 3, Revision: 10, Age: 5 * time.Second},
+		{Namespace: "accounts", Name: "user", Gateway: "pod-2", Version: "older", Revision: 9},
+	}
+	if diff := cmp.Diff(want, d.Acks()); diff != "" {
+		t.Errorf("acknowledgements (-want +got):\n%s", diff)
+	}
+	if d.acks.Epoch() != 3 {
+		t.Errorf("acknowledged epoch %d, want 3", d.acks.Epoch())
+	}
+	d.clock.Step(ackExpires - 4*time.Second)
+	if got := d.Acks(); len(got) != 1 || got[0].Gateway != "pod-2" {
+		t.Errorf("after pod-1 fell silent: %+v", got)
+	}
+}
+
+func TestAcksAreBounded(t *testing.T) {
+	clock := newFakeClock()
+	b := newAckBook(clock)
+	fill := func() (kept int) {
+		for i := range acksPerService + 10 {
+			if b.note(Ack{Name: "user", Gateway: fmt.Sprintf("pod-%d-%d", clock.Boottime(), i)}) {
+				kept++
+			}
+		}
+		return kept
+	}
+	if kept := fill(); kept != acksPerService {
+		t.Errorf("%d acknowledgements kept, want %d", kept, acksPerService)
+	}
+	if !b.note(Ack{Name: "other", Gateway: "pod"}) {
+		t.Error("one service's gateways leave no room for another's")
+	}
+	clock.Step(ackExpires + time.Second)
+	if kept := fill(); kept != acksPerService {
+		t.Errorf("after the first expired %d were kept, want %d", kept, acksPerService)
+	}
+}
+
+func TestViewHasNoSecrets(t *testing.T) {
+	d := newDesk(t)
+	d.show(10, 3)
+	status, body := d.get(t.Context(), "/v1/view")
+	if status != http.StatusOK || !strings.Contains(body, `"Revision":10`) {
+		t.Errorf("status %d: %s", status, body)
+	}
+	key, err := json.Marshal([]byte("very secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(body, strings.Trim(string(key), `"`)) {
+		t.Error("the view shows a peer key")
+	}
+	if c, _ := d.Snapshot(); string(c.Services["u"].PeerKey) != "very secret" {
+		t.Error("showing the view changed the configuration")
+	}
+	if status, body := d.get(t.Context(), "/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz answers %d: %s", status, body)
+	}
+}
+
+func TestPublisherNeverGoesBack(t *testing.T) {
+	d := newDesk(t)
+	d.show(20, 5)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.deliver(ownership.Configuration{Revision: 19, Decided: 4, View: ownership.View{Epoch: 4}})
+	if err := d.publisher.update(); err != nil {
+		t.Fatal(err)
+	}
+	if p := d.publisher.Config("accounts", "user"); p.Config.Epoch != 5 || p.Revision != 20 {
+		t.Errorf("published %+v after an older configuration", p)
+	}
+	built := 0
+	if err := d.publisher.Publish("accounts", "user", func(c ownership.Configuration) routing.Config { built++; return build(c) }); err != nil {
+		t.Fatal(err)
+	}
+	d.show(21, 5)
+	d.show(22, 5)
+	if built != 1 {
+		t.Errorf("built %d times for configurations with the same decisions, want once", built)
+	}
+}
+
+// An agent whose gate is closed, or whose store is another one, holds nothing at once.
+func TestLeaseEnds(t *testing.T) {
+	cases := map[string]func(*desk){
+		"gate closed": func(d *desk) {
+			d.deliver(ownership.Configuration{Revision: 11, Gates: map[string]ownership.Gate{"beijing": {Generation: 2}}})
+		},
+		"time passes": func(d *desk) { d.clock.Step(6 * time.Second) },
+	}
+	for name, end := range cases {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.show(10, 3)
+			d.lease(6 * time.Second)
+			if d.Lease() != 6*time.Second {
+				t.Fatalf("lease %s", d.Lease())
+			}
+			end(d)
+			if d.Lease() != 0 {
+				t.Errorf("lease %s", d.Lease())
+			}
+		})
+	}
+}
