@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"multiactive.dev/operator/internal/routing"
@@ -18,6 +19,8 @@ import (
 const (
 	// maxAnswerBytes bounds one answer of the agent.
 	maxAnswerBytes = 16 << 20
+	// maxReasonBytes bounds what is logged of an answer that is an error.
+	maxReasonBytes = 256
 	// agentTimeout bounds one poll beyond the time that the agent may wait.
 	agentTimeout = 2 * time.Second
 	// minBackoff and maxBackoff bound the pause after a failed poll.
@@ -96,7 +99,8 @@ func (a *agentClient) poll(ctx context.Context) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking the agent: it answered %s", resp.Status)
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, maxReasonBytes)) // as much as there is
+		return fmt.Errorf("asking the agent: it answered %s: %q", resp.Status, strings.TrimSpace(string(why)))
 	}
 	var answer routing.Answer
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswerBytes)).Decode(&answer); err != nil {

@@ -66,6 +66,8 @@ func (r *Router) decide(q question) decision {
 		return decision{action: actWait, reason: ReasonSecondHop}
 	case q.hop != nil:
 		return decision{action: actRefuse, region: owner, reason: ReasonSecondHop}
+	case r.regions[owner].endpoint == nil:
+		return r.onHomeLoss(q, ReasonNoEndpoint)
 	case !r.mayForward():
 		return r.onHomeLoss(q, ReasonNoPeerKey)
 	default:

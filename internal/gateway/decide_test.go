@@ -51,13 +51,18 @@ func TestDecide(t *testing.T) {
 			decision{action: actRefuse, region: shanghai, reason: ReasonSecondHop}},
 		"elsewhere without peer key": {with(func(c *routing.Config) { c.PeerKey = nil }), "register", "shanghai", question{},
 			decision{action: actRefuse, reason: ReasonNoPeerKey}},
+		"not joined yet": {state(""), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeAbsent}},
+		"elsewhere without endpoint": {with(func(c *routing.Config) { c.Regions[shanghai].Endpoint = "" }), "register", "shanghai", question{},
+			decision{action: actRefuse, reason: ReasonNoEndpoint}},
+		"own without endpoint": {with(func(c *routing.Config) { c.Regions[beijing].Endpoint = "" }), "register", "beijing", question{leased: true},
+			decision{action: actHome}},
 		"lost":        {state(ownership.RegionLost), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
 		"lost, read":  {state(ownership.RegionLost), "profile", "shanghai", question{safe: true}, decision{action: actStale, reason: ReasonHomeLost}},
 		"lost, write": {state(ownership.RegionLost), "profile", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
 		"lost, read of reject": {state(ownership.RegionLost), "register", "shanghai", question{safe: true},
 			decision{action: actRefuse, reason: ReasonHomeLost}},
 		"lost, defer":   {state(ownership.RegionLost), "transfer", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
-		"unknown state": {state("Odd"), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeLost}},
+		"unknown state": {state("Odd"), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeAbsent}},
 		"drained":       {state(ownership.RegionDrained), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeDrained}},
 		"returning":     {state(ownership.RegionReturning), "register", "shanghai", question{}, decision{action: actRefuse, reason: ReasonHomeReturning}},
 		"handed back": {with(func(c *routing.Config) {
@@ -152,13 +157,12 @@ func TestCompileErrors(t *testing.T) {
 	}{
 		"upstream":         {func(c *routing.Config) { c.Upstream = "app:80" }, "upstream"},
 		"credentials":      {func(c *routing.Config) { c.Upstream = "http://a:b@c" }, "upstream"},
-		"endpoint":         {func(c *routing.Config) { c.Regions[1].Endpoint = "" }, "regions[shanghai].endpoint"},
+		"endpoint":         {func(c *routing.Config) { c.Regions[1].Endpoint = "shanghai" }, "regions[shanghai].endpoint"},
 		"own region":       {func(c *routing.Config) { c.Region = "mars" }, "mars"},
 		"key of a flow":    {func(c *routing.Config) { c.Flows[1].Key = "mail" }, "flows[register].key"},
 		"pinned region":    {func(c *routing.Config) { c.Flows[4].Pinned = []string{"mars"} }, "flows[settings].pinned"},
 		"unmatched":        {func(c *routing.Config) { c.Unmatched.SafeMethods = "Perhaps" }, "unmatched.safeMethods"},
 		"key of unmatched": {func(c *routing.Config) { c.Unmatched.OtherMethods = "HomeRegion" }, "unmatched.key"},
-		"match":            {func(c *routing.Config) { c.Flows[0].Match[0].Path = "x" }, "flows[login].match[0].path"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig()
@@ -175,6 +179,10 @@ func TestNextServing(t *testing.T) {
 	cfg.Regions[1].State = ownership.RegionReturning
 	if got := mustCompile(t, cfg).nextServing(); got != 2 {
 		t.Errorf("got region %d, want the serving one before the returning one", got)
+	}
+	cfg.Regions[2].Endpoint = ""
+	if got := mustCompile(t, cfg).nextServing(); got != 1 {
+		t.Errorf("got region %d, want the one that has an endpoint", got)
 	}
 	cfg.Regions[2].State = ownership.RegionLost
 	if got := mustCompile(t, cfg).nextServing(); got != 1 {

@@ -40,6 +40,10 @@ func (r *Router) describe(d decision, home int) string {
 		return fmt.Sprintf("region %s is back and may not answer this request yet", name)
 	case ReasonHomeDrained:
 		return fmt.Sprintf("region %s is drained, and no other region may answer this request for it", name)
+	case ReasonHomeAbsent:
+		return fmt.Sprintf("region %s has not joined the other regions yet", name)
+	case ReasonNoEndpoint:
+		return fmt.Sprintf("region %s owns this request, and its endpoint is not declared; add it to the MultiActiveService", name)
 	case ReasonHomeExcluded:
 		return fmt.Sprintf("region %s is excluded for this service, and no other region may answer this request for it", name)
 	case ReasonNoHome:

@@ -127,6 +127,9 @@ func (k *key) extract(parts *requestParts) (string, *problem) {
 		}
 	}
 	if !found {
+		if len(k.sources) == 0 {
+			return "", problemOf(ReasonMissingKey, "partition key %s has no source that this gateway reads; add one to the MultiActiveService", k.name)
+		}
 		return "", problemOf(ReasonMissingKey, "this flow is served where its user is at home, which partition key %s tells; send it as %s",
 			k.name, k.places())
 	}

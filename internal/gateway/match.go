@@ -32,15 +32,17 @@ type match struct {
 	path    string
 }
 
-// newMatcher compiles the flows' matches and tells which can never be reached.
-func newMatcher(flows []routing.Flow) (m *matcher, warnings []string, err error) {
+// newMatcher compiles the flows' matches and tells which can never be reached. Those do not keep
+// the rest from being used: the requests that they mean go as unmatched ones.
+func newMatcher(flows []routing.Flow) (m *matcher, warnings []string) {
 	m = &matcher{byHost: map[string]*patternSet{}, anyHost: &patternSet{exact: map[string][]*pattern{}}}
 	var all []*pattern
 	for i, f := range flows {
 		for j, decl := range f.Match {
 			p, err := parsePattern(decl, fmt.Sprintf("flows[%s].match[%d]", f.Name, j))
 			if err != nil {
-				return nil, nil, err
+				warnings = append(warnings, err.Error())
+				continue
 			}
 			p.flow, p.order = i, len(all)
 			if k := slices.IndexFunc(all, p.overlaps); k >= 0 {
@@ -57,7 +59,7 @@ func newMatcher(flows []routing.Flow) (m *matcher, warnings []string, err error)
 	for _, s := range m.byHost {
 		s.sort()
 	}
-	return m, warnings, nil
+	return m, warnings
 }
 
 func (m *matcher) add(p *pattern) {

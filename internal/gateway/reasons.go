@@ -47,6 +47,8 @@ const (
 	ReasonHomeReturning Reason = "home-returning"
 	// ReasonHomeDrained: the key's home region was emptied on purpose.
 	ReasonHomeDrained Reason = "home-drained"
+	// ReasonHomeAbsent: the agreed view does not have the key's home region yet.
+	ReasonHomeAbsent Reason = "home-absent"
 	// ReasonHomeExcluded: the key's home region is excluded for this service.
 	ReasonHomeExcluded Reason = "home-excluded"
 	// ReasonNoHome: no region of the service may own the key.
@@ -57,6 +59,8 @@ const (
 	ReasonLeaseLapsed Reason = "lease-lapsed"
 	// ReasonSecondHop: a forwarded request arrived at a region that is not the owner.
 	ReasonSecondHop Reason = "second-hop"
+	// ReasonNoEndpoint: the owner is elsewhere and the configuration has no address of it.
+	ReasonNoEndpoint Reason = "no-endpoint"
 	// ReasonNoPeerKey: the owner is elsewhere and this gateway cannot prove itself to it.
 	ReasonNoPeerKey Reason = "no-peer-key"
 	// ReasonShed: the flow is switched off for everyone while it is degraded.
@@ -111,6 +115,8 @@ var reasons = map[Reason]reasonInfo{
 	ReasonHomeLost:            {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is lost", 30, true},
 	ReasonHomeReturning:       {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is returning", 10, true},
 	ReasonHomeDrained:         {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is drained", 30, true},
+	ReasonHomeAbsent:          {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user has not joined yet", 10, true},
+	ReasonNoEndpoint:          {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be forwarded", 10, true},
 	ReasonHomeExcluded:        {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is excluded", 30, true},
 	ReasonNoHome:              {http.StatusServiceUnavailable, grpcUnavailable, "No region is home to this user", 30, true},
 	ReasonFenced:              {http.StatusServiceUnavailable, grpcUnavailable, "This region may not accept this request now", 3, true},

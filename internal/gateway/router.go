@@ -48,6 +48,7 @@ type Router struct {
 
 type region struct {
 	routing.Region
+	// endpoint is nil when nobody says how to reach the region.
 	endpoint *url.URL
 }
 
@@ -98,9 +99,7 @@ func Compile(cfg *routing.Config) (*Router, error) {
 		return nil, err
 	}
 	var warnings []string
-	if r.matcher, warnings, err = newMatcher(cfg.Flows); err != nil {
-		return nil, err
-	}
+	r.matcher, warnings = newMatcher(cfg.Flows)
 	r.warnings = append(r.warnings, warnings...)
 	r.announcements, warnings = compileAnnouncements(cfg.Announcements)
 	r.warnings = append(r.warnings, warnings...)
@@ -121,9 +120,12 @@ func baseURL(text, field string) (*url.URL, error) {
 
 func (r *Router) compileRegions() error {
 	for i, decl := range r.cfg.Regions {
-		endpoint, err := baseURL(decl.Endpoint, fmt.Sprintf("regions[%s].endpoint", decl.Name))
-		if err != nil {
-			return err
+		var endpoint *url.URL
+		if decl.Endpoint != "" {
+			var err error
+			if endpoint, err = baseURL(decl.Endpoint, fmt.Sprintf("regions[%s].endpoint", decl.Name)); err != nil {
+				return err
+			}
 		}
 		r.regions = append(r.regions, region{decl, endpoint})
 		r.weights = append(r.weights, ownership.WeightedRegion{Name: decl.Name, Weight: decl.Weight})
@@ -229,9 +231,10 @@ func (r *Router) owner(home int) (int, Reason) {
 		return noRegion, ReasonHomeReturning
 	case ownership.RegionDrained:
 		return noRegion, ReasonHomeDrained
-	default:
+	case ownership.RegionLost:
 		return noRegion, ReasonHomeLost
 	}
+	return noRegion, ReasonHomeAbsent
 }
 
 // serves reports whether a region answers any-region flows.
@@ -246,6 +249,9 @@ func (r *Router) nextServing() int {
 	second := noRegion
 	for n := 1; n < len(r.regions); n++ {
 		i := (r.self + n) % len(r.regions)
+		if r.regions[i].endpoint == nil {
+			continue
+		}
 		if r.regions[i].State == ownership.RegionServing {
 			return i
 		}
