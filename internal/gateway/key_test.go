@@ -23,7 +23,7 @@ func userKey() routing.Key {
 	}}
 }
 
-func token(claims string) string {
+func bearer(claims string) string {
 	return "Bearer e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
 }
 
@@ -42,7 +42,7 @@ func TestExtract(t *testing.T) {
 		"path":                {target: "/users/a1", want: "a1"},
 		"body":                {body: `{"x":[1,{"y":2}],"user":{"phones":["a1",{}]}}`, want: "a1"},
 		"body number":         {body: `{"user":{"phones":[13800000000123456789]}}`, want: "13800000000123456789"},
-		"claim":               {header: http.Header{"Authorization": {token(`{"phone":"a1"}`)}}, want: "a1"},
+		"claim":               {header: http.Header{"Authorization": {bearer(`{"phone":"a1"}`)}}, want: "a1"},
 		"opaque token":        {target: "/?phone=a1", header: http.Header{"Authorization": {"Bearer opaque"}}, want: "a1"},
 		"null is absent":      {target: "/?phone=a1", body: `{"user":{"phones":[null]}}`, want: "a1"},
 		"all agree":           {target: "/users/A1?phone=a1", header: http.Header{"X-User-Phone": {"a1"}}, body: `{"user":{"phones":["a1 "]}}`, want: "a1"},
@@ -73,7 +73,7 @@ func TestExtract(t *testing.T) {
 		"exponent":            {body: `{"user":{"phones":[1e3]}}`, reason: ReasonMalformedBody},
 		"minus zero":          {body: `{"user":{"phones":[-0]}}`, reason: ReasonMalformedBody},
 		"malformed token":     {header: http.Header{"Authorization": {"Bearer a.!.c"}}, reason: ReasonInvalidKey},
-		"malformed claims":    {header: http.Header{"Authorization": {token(`{"phone"`)}}, reason: ReasonInvalidKey, detail: "token claim phone"},
+		"malformed claims":    {header: http.Header{"Authorization": {bearer(`{"phone"`)}}, reason: ReasonInvalidKey, detail: "token claim phone"},
 	}
 	k, err := compileKey(userKey())
 	if err != nil {
@@ -150,7 +150,7 @@ func TestPointerTokens(t *testing.T) {
 func FuzzExtract(f *testing.F) {
 	f.Add("a1", "phone=a1", `{"user":{"phones":["a1"]}}`, "phone=a1")
 	f.Add("", "", `{"user":{"phones":[1e400]}}`, "phone=\"")
-	f.Add(token(`{"phone":"a1"}`), "%", `[[[[`, "")
+	f.Add(bearer(`{"phone":"a1"}`), "%", `[[[[`, "")
 	f.Add("a", "", `{"user":{"phones":["a"],"phones":["b"]}}`, "")
 	k, err := compileKey(userKey())
 	if err != nil {
