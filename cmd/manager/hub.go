@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"multiactive.dev/operator/controllers/hub/multiactiveservice"
+	"multiactive.dev/operator/controllers/hub/region"
+	"multiactive.dev/operator/controllers/hub/regionincident"
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/follow"
+	"multiactive.dev/operator/internal/port/clusters"
+)
+
+// hubOptions are what the hub needs besides its cluster.
+type hubOptions struct {
+	common commonOptions
+}
+
+// hubCache bounds what the hub keeps in memory: Secrets of its own namespace alone.
+func hubCache(o commonOptions) map[client.Object]cache.ByObject {
+	return map[client.Object]cache.ByObject{
+		&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.operatorNamespace: {}}},
+	}
+}
+
+// setupHub adds the hub's controllers, and what they read besides the hub's cluster.
+func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
+	timings, err := o.common.timings()
+	if err != nil {
+		return err
+	}
+	store, err := o.common.connectStore(coordination.Position{})
+	if err != nil {
+		return err
+	}
+	real := clock.RealClock{}
+	view := follow.New(store, real, timings.RegionLease, mgr.GetLogger().WithName("coordination"))
+	registry := clusters.New(clusters.Options{
+		Scheme: mgr.GetScheme(), Clock: real, Log: mgr.GetLogger().WithName("clusters"),
+	})
+	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		return store.Close()
+	})
+	for _, part := range []manager.Runnable{view, registry, closeStore} {
+		if err := mgr.Add(part); err != nil {
+			return fmt.Errorf("adding a part to the manager: %w", err)
+		}
+	}
+	if err := (&region.Reconciler{
+		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
+		Namespace: o.common.operatorNamespace, Clock: real, Recorder: mgr.GetEventRecorder("multiactive-region"),
+	}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	if err := (&multiactiveservice.Reconciler{
+		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
+		Clock: real, Recorder: mgr.GetEventRecorder("multiactive-service"),
+	}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	return (&regionincident.Reconciler{
+		Client: mgr.GetClient(), Clusters: registry, View: view,
+		Clock: real, Recorder: mgr.GetEventRecorder("multiactive-incident"),
+	}).SetupWithManager(mgr)
+}

@@ -1,0 +1,139 @@
+package multiactiveservice
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
+)
+
+// act carries the steps out: what concerns regions in all of them at once, so that one which is
+// just dying costs its own timeout only; the rest in order before and after.
+func (r *Reconciler) act(ctx context.Context, mas *v1alpha1.MultiActiveService, seen *plan.Seen, steps []plan.Step) error {
+	var inRegions []plan.Step
+	for _, step := range steps {
+		if step.Kind == plan.StepStage || step.Kind == plan.StepDelete {
+			inRegions = append(inRegions, step)
+		}
+	}
+	regionErr := r.actInRegions(ctx, mas, seen, inRegions)
+	for _, step := range steps {
+		if err := r.actHere(ctx, mas, step); err != nil {
+			return errors.Join(regionErr, fmt.Errorf("step %s: %w", step.Kind, err))
+		}
+	}
+	return regionErr
+}
+
+func (r *Reconciler) actHere(ctx context.Context, mas *v1alpha1.MultiActiveService, step plan.Step) error {
+	switch step.Kind {
+	case plan.StepAddFinalizer:
+		return r.patchFinalizer(ctx, mas, func() { controllerutil.AddFinalizer(mas, plan.Finalizer) })
+	case plan.StepRemoveFinalizer:
+		return client.IgnoreNotFound(r.patchFinalizer(ctx, mas, func() { controllerutil.RemoveFinalizer(mas, plan.Finalizer) }))
+	case plan.StepPropose:
+		_, err := r.Store.PutServiceIntent(ctx, step.Intent)
+		return err
+	case plan.StepWithdraw:
+		_, err := r.Store.DeleteServiceIntent(ctx, string(mas.UID))
+		return err
+	case plan.StepStage, plan.StepDelete:
+		return nil // done in the regions
+	default:
+		return fmt.Errorf("unknown step %q", step.Kind)
+	}
+}
+
+func (r *Reconciler) patchFinalizer(ctx context.Context, mas *v1alpha1.MultiActiveService, change func()) error {
+	base := mas.DeepCopy()
+	change()
+	return r.Client.Patch(ctx, mas, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+}
+
+// actInRegions carries out the regions' steps at once. A region's refusal is noted for the report;
+// those that nothing will announce the end of are returned as an error, to try again.
+func (r *Reconciler) actInRegions(ctx context.Context, mas *v1alpha1.MultiActiveService, seen *plan.Seen, steps []plan.Step) error {
+	failures := make([]error, len(steps))
+	var all sync.WaitGroup
+	for i, step := range steps {
+		all.Go(func() { failures[i] = r.actInRegion(ctx, mas, seen.Regions[step.Region], step) })
+	}
+	all.Wait()
+	var again []error
+	for i, step := range steps {
+		err := failures[i]
+		if err == nil {
+			continue
+		}
+		problem, unreachable := explain(mas, step.Region, err)
+		seen.Regions[step.Region].StageError = problem
+		if unreachable {
+			r.Clusters.Suspect(step.Region) // its end is announced by the registry
+			continue
+		}
+		again = append(again, fmt.Errorf("step %s in region %s: %w", step.Kind, step.Region, err))
+	}
+	return errors.Join(again...)
+}
+
+func (r *Reconciler) actInRegion(ctx context.Context, mas *v1alpha1.MultiActiveService, at *plan.RegionSeen, step plan.Step) error {
+	cluster, err := r.Clusters.Get(step.Region)
+	if err != nil {
+		return err
+	}
+	if step.Kind == plan.StepDelete {
+		uid := at.Slice.UID
+		return client.IgnoreNotFound(cluster.Client.Delete(ctx, at.Slice, client.Preconditions{UID: &uid}))
+	}
+	content, err := content(step.Slice)
+	if err != nil {
+		return err
+	}
+	return cluster.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(content),
+		client.FieldOwner(FieldOwner), client.ForceOwnership)
+}
+
+// content returns what of a slice the hub has an opinion on, without its status.
+func content(slice *v1alpha1.RegionalService) (*unstructured.Unstructured, error) {
+	encoded, err := json.Marshal(slice)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the slice: %w", err)
+	}
+	out := &unstructured.Unstructured{}
+	if err := utiljson.Unmarshal(encoded, &out.Object); err != nil {
+		return nil, fmt.Errorf("encoding the slice: %w", err)
+	}
+	delete(out.Object, "status")
+	return out, nil
+}
+
+// explain says for people why a region refused, and whether it did not answer at all.
+func explain(mas *v1alpha1.MultiActiveService, region string, err error) (problem *plan.StageError, unreachable bool) {
+	var status apierrors.APIStatus
+	switch {
+	case apierrors.IsNotFound(err):
+		return &plan.StageError{Reason: v1alpha1.ReasonNamespaceMissing, Message: fmt.Sprintf(
+			"the cluster of region %s has no namespace %s: create it there", region, mas.Namespace)}, false
+	case apierrors.IsForbidden(err):
+		return &plan.StageError{Reason: v1alpha1.ReasonForbidden, Message: fmt.Sprintf(
+			"the hub's user may not write RegionalServices in namespace %s of region %s: bind the hub's role for regions to it", mas.Namespace, region)}, false
+	case apierrors.IsUnauthorized(err):
+		return &plan.StageError{Reason: v1alpha1.ReasonUnauthorized, Message: "its cluster refuses the hub's credentials: see Region " + region}, true
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return &plan.StageError{Reason: v1alpha1.ReasonInvalidObject, Message: "its cluster refuses the slice: " + err.Error()}, false
+	case errors.As(err, &status) && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err):
+		return &plan.StageError{Reason: v1alpha1.ReasonInvalidObject, Message: "its cluster answers: " + string(apierrors.ReasonForError(err))}, false
+	default:
+		return &plan.StageError{Reason: v1alpha1.ReasonRegionUnreachable, Message: "its cluster did not answer: see Region " + region}, true
+	}
+}

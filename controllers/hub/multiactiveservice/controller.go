@@ -1,0 +1,258 @@
+// Package multiactiveservice reconciles MultiActiveServices in the hub: it writes one slice into
+// every region's cluster, proposes the service to the coordination store's leader, and reports
+// what the regions and the agreed view say. It must never write anything else into a region, let a
+// region that cannot be reached hold up the others, or decide who owns a slot.
+package multiactiveservice
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	transitions "multiactive.dev/operator/internal/events"
+	"multiactive.dev/operator/internal/flow"
+	"multiactive.dev/operator/internal/follow"
+	"multiactive.dev/operator/internal/metrics"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
+	"multiactive.dev/operator/internal/port/clusters"
+)
+
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices/finalizers,verbs=update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// FieldOwner owns the fields of slices.
+const FieldOwner = "multiactive-hub"
+
+// Backoff of failed reconciles.
+const (
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = time.Minute
+)
+
+// concurrent is how many services are reconciled at a time, so that one which waits for a dying
+// cluster does not hold up the others.
+const concurrent = 8
+
+// maxNote is the length of an event's note that the API server takes.
+const maxNote = 1000
+
+// Proposer writes service intents to the coordination store.
+type Proposer interface {
+	PutServiceIntent(ctx context.Context, i ownership.ServiceIntent) (int64, error)
+	DeleteServiceIntent(ctx context.Context, uid string) (int64, error)
+}
+
+// Reconciler reconciles MultiActiveServices. All fields are required.
+type Reconciler struct {
+	Client   client.Client
+	Clusters *clusters.Registry
+	View     *follow.Follower
+	Store    Proposer
+	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
+}
+
+// Reconcile observes one service, acts and reports.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
+	mas := &v1alpha1.MultiActiveService{}
+	if err := r.Client.Get(ctx, req.NamespacedName, mas); err != nil {
+		if apierrors.IsNotFound(err) {
+			metrics.DeleteService(req.Namespace, req.Name)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := mas.Status.DeepCopy()
+	now := r.Clock.Now()
+	var seen plan.Seen
+	var todo plan.Plan
+	observed := false
+	defer func() {
+		plan.Report(now, mas, seen, todo, observed)
+		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, mas))
+	}()
+	if seen, err = r.observe(ctx, mas); err != nil {
+		return ctrl.Result{}, fmt.Errorf("observing service %s: %w", req, err)
+	}
+	observed = true
+	todo = plan.Decide(now, mas, seen)
+	if err := r.act(ctx, mas, &seen, todo.Steps); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
+}
+
+// patchStatus writes the status if it changed, and tells the transitions.
+func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.MultiActiveServiceStatus, mas *v1alpha1.MultiActiveService) error {
+	r.setMetrics(mas)
+	if equality.Semantic.DeepEqual(*before, mas.Status) {
+		return nil
+	}
+	after := *mas.Status.DeepCopy()
+	base := mas.DeepCopy()
+	base.Status = *before
+	if err := r.Client.Status().Patch(ctx, mas, client.MergeFrom(base)); err != nil {
+		return err
+	}
+	for _, e := range transitions.Transitions(before.Conditions, after.Conditions) {
+		r.Recorder.Eventf(mas, nil, e.Type, e.Reason, e.Action, "%.*s", maxNote, e.Note)
+	}
+	return nil
+}
+
+func (r *Reconciler) setMetrics(mas *v1alpha1.MultiActiveService) {
+	degraded := map[string]bool{}
+	for _, f := range mas.Status.Flows {
+		degraded[f.Name] = f.State == v1alpha1.FlowDegraded || f.State == v1alpha1.FlowUnavailable
+	}
+	metrics.SetFlows(mas.Namespace, mas.Name, degraded)
+}
+
+// SetupWithManager registers the controller and what wakes it up.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	changed := builder.WithPredicates(predicate.Or[client.Object](
+		predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, deletionStarted()))
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("multiactiveservice").
+		For(&v1alpha1.MultiActiveService{}, changed).
+		Watches(&v1alpha1.Region{}, handler.EnqueueRequestsFromMapFunc(r.allServices), changed).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.servicesIn),
+			builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesRawSource(source.Func(r.watchClusters)).
+		WatchesRawSource(source.Func(r.watchView)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: concurrent,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("registering the service controller: %w", err)
+	}
+	return nil
+}
+
+func deletionStarted() predicate.Predicate {
+	return predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
+}
+
+// allServices wakes every service: topic names are checked against all regions, and a service may
+// have a slice in a region that it declares no more.
+func (r *Reconciler) allServices(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.services(ctx)
+}
+
+func (r *Reconciler) servicesIn(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return r.services(ctx, client.InNamespace(namespace.GetName()))
+}
+
+func (r *Reconciler) services(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	var list v1alpha1.MultiActiveServiceList
+	if err := r.Client.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing services")
+		return nil
+	}
+	out := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		out[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
+	}
+	return out
+}
+
+// watchClusters wakes a service when a region reports on it, and all when a connection changed.
+func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	wakeAll := r.waker(ctx, queue)
+	r.Clusters.Listen(ctx, func(c clusters.Change) {
+		if c.Service == (types.NamespacedName{}) {
+			wakeAll()
+			return
+		}
+		queue.Add(reconcile.Request{NamespacedName: c.Service})
+	})
+	return nil
+}
+
+// watchView wakes a service when its own record changed, and all when the view or an incident did.
+func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	wakeAll := r.waker(ctx, queue)
+	r.View.Listen(ctx, func(before, after follow.Snapshot) {
+		if concernsAll(before, after) {
+			wakeAll()
+			return
+		}
+		b, a := before.Configuration, after.Configuration
+		for uid, record := range a.Services {
+			if !reflect.DeepEqual(b.Services[uid], record) {
+				queue.Add(request(record.Namespace, record.Name))
+			}
+		}
+		for uid, record := range b.Services {
+			if _, still := a.Services[uid]; !still {
+				queue.Add(request(record.Namespace, record.Name))
+			}
+		}
+		for uid, intent := range a.ServiceIntents {
+			if b.ServiceIntents[uid] != intent {
+				queue.Add(request(intent.Namespace, intent.Name))
+			}
+		}
+	})
+	return nil
+}
+
+func request(namespace, name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+// concernsAll reports whether a change is about more than beats and single services. Unchanged
+// maps are the same maps, so comparing them costs nothing.
+func concernsAll(before, after follow.Snapshot) bool {
+	b, a := before.Configuration, after.Configuration
+	return before.Known != after.Known || before.Connected != after.Connected ||
+		b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View) ||
+		!reflect.DeepEqual(b.Incidents, a.Incidents)
+}
+
+// waker returns a function that wakes all services soon, without blocking its caller.
+func (r *Reconciler) waker(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) func() {
+	news := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-news:
+				for _, req := range r.services(ctx) {
+					queue.Add(req)
+				}
+			}
+		}
+	}()
+	return func() {
+		select {
+		case news <- struct{}{}:
+		default: // a pass is due already
+		}
+	}
+}

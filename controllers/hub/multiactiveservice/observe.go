@@ -1,0 +1,81 @@
+package multiactiveservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
+	"multiactive.dev/operator/internal/port/clusters"
+)
+
+// observe reads everything from caches: it never waits for a region.
+func (r *Reconciler) observe(ctx context.Context, mas *v1alpha1.MultiActiveService) (plan.Seen, error) {
+	view := r.View.Snapshot()
+	seen := plan.Seen{
+		Regions:    map[string]*plan.RegionSeen{},
+		StoreKnown: view.Known, StoreConnected: view.Connected, Configuration: view.Configuration,
+	}
+	var namespace corev1.Namespace
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: mas.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
+		return plan.Seen{}, fmt.Errorf("reading namespace %s: %w", mas.Namespace, err)
+	}
+	seen.NamespaceLabels = namespace.Labels
+	var regions v1alpha1.RegionList
+	if err := r.Client.List(ctx, &regions); err != nil {
+		return plan.Seen{}, fmt.Errorf("listing regions: %w", err)
+	}
+	for i := range regions.Items {
+		rg := &regions.Items[i]
+		at, err := r.observeRegion(ctx, mas, rg)
+		if err != nil {
+			return plan.Seen{}, err
+		}
+		seen.Regions[rg.Name] = at
+	}
+	for _, declared := range mas.Spec.Regions {
+		if seen.Regions[declared.Name] == nil {
+			seen.Regions[declared.Name] = &plan.RegionSeen{Connection: plan.Unusable, Problem: "there is no such Region"}
+		}
+	}
+	return seen, nil
+}
+
+func (r *Reconciler) observeRegion(ctx context.Context, mas *v1alpha1.MultiActiveService, rg *v1alpha1.Region) (*plan.RegionSeen, error) {
+	at := &plan.RegionSeen{Region: rg}
+	cluster, err := r.Clusters.Get(rg.Name)
+	switch {
+	case errors.Is(err, clusters.ErrNotConnected):
+		at.Connection, at.Problem = plan.Connecting, "connecting"
+		return at, nil
+	case err != nil:
+		at.Connection, at.Problem = plan.Unusable, "see Region "+rg.Name+": "+kindOf(err)
+		return at, nil
+	}
+	at.Connection = plan.Connected
+	slice := &v1alpha1.RegionalService{}
+	err = cluster.Client.Get(ctx, client.ObjectKeyFromObject(mas), slice)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return nil, fmt.Errorf("reading the slice in region %s: %w", rg.Name, err)
+	default:
+		at.Slice = slice
+	}
+	return at, nil
+}
+
+// kindOf returns what is wrong with a connection without what differs from one failure to the next.
+func kindOf(err error) string {
+	var connection *clusters.ConnectionError
+	if errors.As(err, &connection) {
+		return connection.Kind.Error()
+	}
+	return "not usable"
+}

@@ -1,0 +1,39 @@
+package region
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	plan "multiactive.dev/operator/internal/plan/region"
+)
+
+// act carries out one step.
+func (r *Reconciler) act(ctx context.Context, rg *v1alpha1.Region, step plan.Step) error {
+	switch step.Kind {
+	case plan.StepAddFinalizer:
+		return r.patchFinalizer(ctx, rg, func() { controllerutil.AddFinalizer(rg, plan.Finalizer) })
+	case plan.StepRemoveFinalizer:
+		return client.IgnoreNotFound(r.patchFinalizer(ctx, rg, func() { controllerutil.RemoveFinalizer(rg, plan.Finalizer) }))
+	case plan.StepPropose:
+		_, err := r.Store.PutRegionIntent(ctx, step.Intent)
+		return err
+	case plan.StepWithdraw:
+		_, err := r.Store.DeleteRegionIntent(ctx, rg.Name)
+		return err
+	case plan.StepDisconnect:
+		r.Clusters.Remove(rg.Name)
+		return nil
+	default:
+		return fmt.Errorf("unknown step %q", step.Kind)
+	}
+}
+
+func (r *Reconciler) patchFinalizer(ctx context.Context, rg *v1alpha1.Region, change func()) error {
+	base := rg.DeepCopy()
+	change()
+	return r.Client.Patch(ctx, rg, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+}

@@ -1,0 +1,235 @@
+// Package region reconciles Regions in the hub: it connects the region's cluster, proposes the
+// region to the coordination store's leader, and reports what is agreed. It must never decide
+// whether a region serves, and never wait for a cluster.
+package region
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	transitions "multiactive.dev/operator/internal/events"
+	"multiactive.dev/operator/internal/flow"
+	"multiactive.dev/operator/internal/follow"
+	"multiactive.dev/operator/internal/metrics"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/region"
+	"multiactive.dev/operator/internal/port/clusters"
+)
+
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regions/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regions/finalizers,verbs=update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",namespace=multiactive-system,resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=multiactive-system,resources=leases,verbs=get;create;update;patch
+
+// Backoff of failed reconciles.
+const (
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = time.Minute
+)
+
+// Proposer writes region intents to the coordination store.
+type Proposer interface {
+	PutRegionIntent(ctx context.Context, i ownership.RegionIntent) (int64, error)
+	DeleteRegionIntent(ctx context.Context, name string) (int64, error)
+}
+
+// Reconciler reconciles Regions. All fields are required.
+type Reconciler struct {
+	Client   client.Client
+	Clusters *clusters.Registry
+	View     *follow.Follower
+	Store    Proposer
+	// Namespace is the operator's own, where the kubeconfig Secrets are.
+	Namespace string
+	Clock     clock.PassiveClock
+	Recorder  events.EventRecorder
+}
+
+// Reconcile observes one Region, acts and reports.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
+	rg := &v1alpha1.Region{}
+	if err := r.Client.Get(ctx, req.NamespacedName, rg); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Clusters.Remove(req.Name)
+			metrics.DeleteRegion(req.Name)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := rg.Status.DeepCopy()
+	now := r.Clock.Now()
+	var seen plan.Seen
+	var todo plan.Plan
+	observed := false
+	defer func() {
+		plan.Report(now, rg, seen, todo, observed)
+		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, rg))
+	}()
+	if seen, err = r.observe(ctx, rg); err != nil {
+		return ctrl.Result{}, fmt.Errorf("observing region %s: %w", rg.Name, err)
+	}
+	observed = true
+	todo = plan.Decide(rg, seen)
+	for _, step := range todo.Steps {
+		if err := r.act(ctx, rg, step); err != nil {
+			return ctrl.Result{}, fmt.Errorf("step %s: %w", step.Kind, err)
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// patchStatus writes the status if it changed, and tells the transitions.
+func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.RegionStatus, rg *v1alpha1.Region) error {
+	metrics.SetRegionState(rg.Name, rg.Status.State)
+	if equality.Semantic.DeepEqual(*before, rg.Status) {
+		return nil
+	}
+	after := *rg.Status.DeepCopy()
+	base := rg.DeepCopy()
+	base.Status = *before
+	if err := r.Client.Status().Patch(ctx, rg, client.MergeFrom(base)); err != nil {
+		return err
+	}
+	for _, e := range transitions.Transitions(before.Conditions, after.Conditions) {
+		r.Recorder.Eventf(rg, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+	}
+	return nil
+}
+
+// SetupWithManager registers the controller and what wakes it up.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	changed := builder.WithPredicates(predicate.Or[client.Object](
+		predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, deletionStarted()))
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("region").
+		For(&v1alpha1.Region{}, changed).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.regionsOfSecret)).
+		Watches(&v1alpha1.MultiActiveService{}, handler.EnqueueRequestsFromMapFunc(regionsOfService), changed).
+		WatchesRawSource(source.Func(r.watchClusters)).
+		WatchesRawSource(source.Func(r.watchView)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 2,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("registering the region controller: %w", err)
+	}
+	return nil
+}
+
+func deletionStarted() predicate.Predicate {
+	return predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
+}
+
+func request(region string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Name: region}}
+}
+
+func (r *Reconciler) regionsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	if secret.GetNamespace() != r.Namespace {
+		return nil
+	}
+	var out []reconcile.Request
+	for _, rg := range r.regions(ctx) {
+		if c := rg.Spec.Cluster; c != nil && c.KubeconfigSecretRef.Name == secret.GetName() {
+			out = append(out, request(rg.Name))
+		}
+	}
+	return out
+}
+
+// regionsOfService wakes the regions that a service declares: a deletion may wait for it.
+func regionsOfService(_ context.Context, o client.Object) []reconcile.Request {
+	mas, is := o.(*v1alpha1.MultiActiveService)
+	if !is {
+		return nil
+	}
+	var out []reconcile.Request
+	for _, rg := range mas.Spec.Regions {
+		out = append(out, request(rg.Name))
+	}
+	return out
+}
+
+func (r *Reconciler) regions(ctx context.Context) []v1alpha1.Region {
+	var list v1alpha1.RegionList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing regions")
+		return nil
+	}
+	return list.Items
+}
+
+// watchClusters wakes a region when its connection changed.
+func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	r.Clusters.Listen(ctx, func(c clusters.Change) {
+		if c.Service == (types.NamespacedName{}) {
+			queue.Add(request(c.Region))
+		}
+	})
+	return nil
+}
+
+// watchView wakes all regions when something changed that their reports are made of: there are
+// few of them, and what one observes is another one's news.
+func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	news := make(chan struct{}, 1)
+	r.View.Listen(ctx, func(before, after follow.Snapshot) {
+		if concerns(before, after) {
+			select {
+			case news <- struct{}{}:
+			default: // a pass is due already
+			}
+		}
+	})
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-news:
+				for _, rg := range r.regions(ctx) {
+					queue.Add(request(rg.Name))
+				}
+			}
+		}
+	}()
+	return nil
+}
+
+// concerns reports whether a change is about more than beats. Unchanged maps are the same maps, so
+// comparing them costs nothing.
+func concerns(before, after follow.Snapshot) bool {
+	b, a := before.Configuration, after.Configuration
+	return before.Known != after.Known || before.Connected != after.Connected ||
+		len(b.Beats) != len(a.Beats) ||
+		!reflect.DeepEqual(before.Beating, after.Beating) ||
+		b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View) ||
+		!reflect.DeepEqual(b.Gates, a.Gates) ||
+		!reflect.DeepEqual(b.Evidence, a.Evidence) ||
+		!reflect.DeepEqual(b.RegionIntents, a.RegionIntents) ||
+		!reflect.DeepEqual(b.Services, a.Services) ||
+		!reflect.DeepEqual(b.Incidents, a.Incidents)
+}

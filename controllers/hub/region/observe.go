@@ -1,0 +1,141 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	desired "multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/region"
+	"multiactive.dev/operator/internal/port/clusters"
+)
+
+// kubeconfigKey is the key of the Secret that holds the kubeconfig.
+const kubeconfigKey = "kubeconfig"
+
+// observe reads what the region's report is made of. The cluster's own answer is the latest one
+// known: nothing here waits for it.
+func (r *Reconciler) observe(ctx context.Context, rg *v1alpha1.Region) (plan.Seen, error) {
+	view := r.View.Snapshot()
+	seen := plan.Seen{
+		StoreKnown: view.Known, StoreConnected: view.Connected,
+		Configuration: view.Configuration, Beating: view.Beating,
+	}
+	var err error
+	if seen.Cluster, err = r.connect(ctx, rg); err != nil {
+		return plan.Seen{}, err
+	}
+	if err := r.services(ctx, rg, &seen); err != nil {
+		return plan.Seen{}, err
+	}
+	return seen, nil
+}
+
+// services notes which services declare the region, and which are settled elsewhere.
+func (r *Reconciler) services(ctx context.Context, rg *v1alpha1.Region, seen *plan.Seen) error {
+	if rg.DeletionTimestamp.IsZero() {
+		return nil // only a deletion asks
+	}
+	var list v1alpha1.MultiActiveServiceList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing services: %w", err)
+	}
+	seen.Settled = map[string]bool{}
+	for i := range list.Items {
+		mas := &list.Items[i]
+		if slices.ContainsFunc(mas.Spec.Regions, func(s v1alpha1.ServiceRegion) bool { return s.Name == rg.Name }) {
+			seen.Services = append(seen.Services, mas.Namespace+"/"+mas.Name)
+			continue
+		}
+		uid := string(mas.UID)
+		seen.Settled[uid] = seen.Configuration.Services[uid].SpecHash == desired.Ownership(mas).Hash
+	}
+	slices.Sort(seen.Services)
+	return nil
+}
+
+// connect hands the kubeconfig to the registry, which does the same thing twice only once, and
+// says how the cluster stands.
+func (r *Reconciler) connect(ctx context.Context, rg *v1alpha1.Region) (plan.ClusterSeen, error) {
+	if rg.Spec.Cluster == nil {
+		r.Clusters.Remove(rg.Name)
+		return plan.ClusterSeen{}, nil
+	}
+	name := rg.Spec.Cluster.KubeconfigSecretRef.Name
+	invalid := func(reason, format string, args ...any) plan.ClusterSeen {
+		r.Clusters.Remove(rg.Name)
+		return plan.ClusterSeen{Reason: reason, Message: fmt.Sprintf(format, args...)}
+	}
+	var secret corev1.Secret
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: name}, &secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return invalid(v1alpha1.ReasonSecretNotFound, "there is no Secret %s/%s: create it with the kubeconfig under the key %s",
+			r.Namespace, name, kubeconfigKey), nil
+	case err != nil:
+		return plan.ClusterSeen{}, fmt.Errorf("reading Secret %s/%s: %w", r.Namespace, name, err)
+	case len(secret.Data[kubeconfigKey]) == 0:
+		return invalid(v1alpha1.ReasonKubeconfigInvalid, "Secret %s/%s has no key %s: store the kubeconfig under it",
+			r.Namespace, name, kubeconfigKey), nil
+	}
+	access, err := clusters.Parse(secret.Data[kubeconfigKey])
+	if err != nil {
+		return invalid(v1alpha1.ReasonKubeconfigInvalid, "Secret %s/%s: %v", r.Namespace, name, err), nil
+	}
+	if err := r.Clusters.Set(rg.Name, secret.Data[kubeconfigKey]); err != nil {
+		return invalid(v1alpha1.ReasonKubeconfigInvalid, "Secret %s/%s: %v", r.Namespace, name, err), nil
+	}
+	seen := plan.ClusterSeen{Probe: apiServerProbe(access)}
+	seen.Reason, seen.Message = r.standing(rg.Name, access.Server)
+	return seen, nil
+}
+
+// standing returns a condition reason and a message without anything that changes from one
+// failure to the next, such as ports and request IDs.
+func (r *Reconciler) standing(region, server string) (reason, message string) {
+	_, err := r.Clusters.Get(region)
+	switch {
+	case err == nil:
+		return v1alpha1.ReasonConnected, ""
+	case errors.Is(err, clusters.ErrNotConnected):
+		return "", ""
+	case errors.Is(err, clusters.ErrUnauthorized):
+		return v1alpha1.ReasonUnauthorized, "the API server " + server + " refuses the credentials: renew the kubeconfig in the Secret, and bind " +
+			"the hub's role for regions to its user"
+	case errors.Is(err, clusters.ErrCRDsMissing):
+		return v1alpha1.ReasonCRDsMissing, "the cluster at " + server + " does not serve " + v1alpha1.GroupVersion.String() +
+			": install the CRDs and the member there"
+	default:
+		return v1alpha1.ReasonClusterUnreachable, "the API server " + server + " does not answer"
+	}
+}
+
+// apiServerProbe returns the probe of an API server: its readiness over HTTPS, for which any
+// answer counts, or a mere connection where the certificate cannot be verified by the CA alone.
+func apiServerProbe(a *clusters.Access) *ownership.Probe {
+	if len(a.CA) > 0 && a.ServerName == "" {
+		return &ownership.Probe{
+			Name: plan.ProbeAPIServer, URL: strings.TrimSuffix(a.Server, "/") + "/readyz", CABundle: a.CA,
+		}
+	}
+	server, err := url.Parse(a.Server)
+	if err != nil {
+		return nil // Parse has accepted the URL
+	}
+	port := server.Port()
+	if port == "" {
+		port = "443"
+	}
+	return &ownership.Probe{Name: plan.ProbeAPIServer, URL: "tcp://" + net.JoinHostPort(server.Hostname(), port)}
+}

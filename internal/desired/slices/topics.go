@@ -1,0 +1,108 @@
+package slices
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"multiactive.dev/operator/api/v1alpha1"
+)
+
+// Defaults of a topic and of a class's objectives.
+const (
+	DefaultPartitions        = 12
+	DefaultReplicationFactor = 3
+	DefaultRetention         = 168 * time.Hour
+	DefaultStaleness         = 5 * time.Minute
+	DefaultOutageStaleness   = time.Hour
+)
+
+// TopicName returns a topic's name in Kafka.
+func TopicName(namespace, topic string) string { return namespace + "." + topic }
+
+// RefusedTopic is a declared topic whose name would be taken for a mirrored one.
+type RefusedTopic struct {
+	DataClass, Name, Region string
+}
+
+// RefusedTopics returns the declared topics whose names begin with a region's name and a dot: in
+// that region's mirrors they could not be told from copies.
+func RefusedTopics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Region) []RefusedTopic {
+	var out []RefusedTopic
+	for _, c := range mas.Spec.DataClasses {
+		if q := MessageQueue(c); q != nil {
+			name := TopicName(mas.Namespace, q.Topic)
+			if r := mistaken(name, regions); r != "" {
+				out = append(out, RefusedTopic{DataClass: c.Name, Name: name, Region: r})
+			}
+		}
+	}
+	return out
+}
+
+func mistaken(topic string, regions map[string]*v1alpha1.Region) string {
+	alias, _, _ := strings.Cut(topic, ".")
+	if _, is := regions[alias]; is {
+		return alias
+	}
+	return ""
+}
+
+// MessageQueue returns the class's synchronisation through a topic, or nil.
+func MessageQueue(c v1alpha1.DataClass) *v1alpha1.MessageQueueSync {
+	for _, s := range c.Sync {
+		if s.Method == v1alpha1.SyncMessageQueue {
+			return s.MessageQueue
+		}
+	}
+	return nil
+}
+
+// Objectives returns a class's staleness objectives: normally, and while a region is lost.
+func Objectives(c v1alpha1.DataClass) (normal, outage time.Duration) {
+	normal, outage = DefaultStaleness, DefaultOutageStaleness
+	if c.Staleness != nil {
+		if c.Staleness.Normal != nil {
+			normal = c.Staleness.Normal.Duration
+		}
+		if c.Staleness.Outage != nil {
+			outage = c.Staleness.Outage.Duration
+		}
+	}
+	return normal, max(normal, outage)
+}
+
+func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Region) []v1alpha1.TopicSlice {
+	var out []v1alpha1.TopicSlice
+	for _, c := range mas.Spec.DataClasses {
+		q := MessageQueue(c)
+		if q == nil {
+			continue
+		}
+		name := TopicName(mas.Namespace, q.Topic)
+		if mistaken(name, regions) != "" {
+			continue // the condition says so
+		}
+		normal, _ := Objectives(c)
+		topic := v1alpha1.TopicSlice{
+			Name: name, DataClass: c.Name,
+			Partitions:        ptr.Deref(q.Partitions, DefaultPartitions),
+			ReplicationFactor: ptr.Deref(q.ReplicationFactor, DefaultReplicationFactor),
+			Retention:         metav1.Duration{Duration: DefaultRetention},
+			Adoption:          cmp.Or(q.Adoption, v1alpha1.TopicCreate),
+			ConsumerGroups:    q.ConsumerGroups,
+			Objective:         &metav1.Duration{Duration: normal},
+		}
+		if q.Retention != nil {
+			topic.Retention = *q.Retention
+		}
+		if q.OrderBy == "Key" {
+			topic.OrderByKey = v1alpha1.Yes
+		}
+		out = append(out, topic)
+	}
+	return out
+}

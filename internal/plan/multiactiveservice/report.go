@@ -1,0 +1,288 @@
+package multiactiveservice
+
+import (
+	"fmt"
+	stdslices "slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/condition"
+)
+
+// owned are the conditions of a MultiActiveService, all of which are always present.
+var owned = []string{
+	v1alpha1.ConditionReady, v1alpha1.ConditionCoreAvailable, v1alpha1.ConditionDegraded,
+	v1alpha1.ConditionWorkloadsAvailable, v1alpha1.ConditionTopicsReady, v1alpha1.ConditionReplicationHealthy,
+	v1alpha1.ConditionRoutingReady, v1alpha1.ConditionRegionsHealthy, v1alpha1.ConditionDesignSound,
+	v1alpha1.ConditionSpecInSync, v1alpha1.ConditionFieldsActedOn,
+}
+
+// reporter fills one service's status.
+type reporter struct {
+	mas  *v1alpha1.MultiActiveService
+	seen Seen
+	plan Plan
+	set  condition.Set
+	now  time.Time
+}
+
+// Report fills the service's status from what was seen and decided. observed is false when reading
+// failed: then only what is absent is filled in, and Ready tells it.
+func Report(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen, plan Plan, observed bool) {
+	r := reporter{mas: mas, seen: seen, plan: plan, now: now}
+	r.set = condition.Set{List: &mas.Status.Conditions, Generation: mas.Generation, Now: now}
+	if !observed {
+		r.set.Fill(owned...)
+		r.set.Unknown(v1alpha1.ConditionReady, v1alpha1.ReasonNotYetObserved, "reading the service's surroundings failed; see the manager's log")
+		return
+	}
+	mas.Status.ObservedGeneration = mas.Generation
+	mas.Status.Rollout = plan.Rollout
+	r.regions()
+	r.flows()
+	r.workloads()
+	r.topics()
+	r.dataClasses()
+	r.routing()
+	r.declaration()
+	r.lastIncident()
+	r.ready()
+	r.set.Fill(owned...)
+}
+
+// problem is one region's contribution to a condition.
+type problem struct {
+	status  metav1.ConditionStatus
+	reason  string
+	message string
+}
+
+// settle sets a condition from the problems of the regions: False before Unknown, the first
+// reason, all messages.
+func (r reporter) settle(kind string, problems []problem, reason, message string) {
+	if len(problems) == 0 {
+		r.set.True(kind, reason, "%s", message)
+		return
+	}
+	rank := func(p problem) int {
+		switch {
+		case p.status == metav1.ConditionFalse && p.reason != v1alpha1.ReasonProgressing:
+			return 0
+		case p.status == metav1.ConditionFalse:
+			return 1
+		default:
+			return 2
+		}
+	}
+	stdslices.SortStableFunc(problems, func(a, b problem) int { return rank(a) - rank(b) })
+	messages := make([]string, len(problems))
+	for i, p := range problems {
+		messages[i] = p.message
+	}
+	r.set.Put(kind, problems[0].status, problems[0].reason, strings.Join(messages, "; "))
+}
+
+// fromRegions collects what the regions' members say of one of their conditions.
+func (r reporter) fromRegions(kind string) []problem {
+	var out []problem
+	for _, declared := range r.mas.Spec.Regions {
+		if reason, _ := r.seen.refusal(r.mas, declared.Name); reason != "" {
+			continue // RegionsHealthy tells it
+		}
+		if p, bad := r.fromRegion(declared.Name, kind); bad {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (r reporter) fromRegion(name, kind string) (problem, bool) {
+	at := r.seen.region(name)
+	switch {
+	case at.Connection == Connecting:
+		return problem{metav1.ConditionUnknown, v1alpha1.ReasonProgressing, name + ": connecting to its cluster"}, true
+	case at.Connection == Unusable:
+		return problem{metav1.ConditionUnknown, v1alpha1.ReasonRegionUnreachable, name + ": not known, the hub cannot use its cluster"}, true
+	case at.StageError != nil:
+		return problem{metav1.ConditionFalse, at.StageError.Reason, name + ": " + at.StageError.Message}, true
+	case foreign(r.mas, at.Slice):
+		return problem{metav1.ConditionFalse, v1alpha1.ReasonNotOurs, fmt.Sprintf(
+			"%s: its cluster has a RegionalService %s/%s that belongs to another service: delete it there, or rename this one",
+			name, r.mas.Namespace, r.mas.Name)}, true
+	case at.Slice == nil:
+		return problem{metav1.ConditionFalse, v1alpha1.ReasonProgressing, name + ": being written"}, true
+	}
+	c := meta.FindStatusCondition(at.Slice.Status.Conditions, kind)
+	switch {
+	case c == nil || c.ObservedGeneration != at.Slice.Generation:
+		return problem{metav1.ConditionFalse, v1alpha1.ReasonProgressing, name + ": waiting for the region's member to act"}, true
+	case c.Status != metav1.ConditionTrue:
+		return problem{c.Status, c.Reason, name + ": " + c.Message}, true
+	}
+	return problem{}, false
+}
+
+func (r reporter) workloads() {
+	problems := r.fromRegions(v1alpha1.ConditionWorkloadAvailable)
+	if ro := r.plan.Rollout; ro != nil {
+		switch ro.State {
+		case RolloutStopped:
+			problems = append([]problem{{metav1.ConditionFalse, v1alpha1.ReasonRolloutStopped, "the rollout has stopped at region " + ro.Region +
+				", which did not become available in time: mend it, or change the workload (back)"}}, problems...)
+		case RolloutFrozen:
+			problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonRolloutFrozen, "the rollout waits before region " + ro.Region +
+				" until incident " + r.seen.openIncident(r.mas) + " is closed"})
+		}
+	}
+	r.settle(v1alpha1.ConditionWorkloadsAvailable, problems, v1alpha1.ReasonAsDeclared, "every region's workload is available")
+}
+
+func (r reporter) topics() {
+	var problems []problem
+	declared := 0
+	for _, c := range r.mas.Spec.DataClasses {
+		if slices.MessageQueue(c) != nil {
+			declared++
+		}
+	}
+	if declared == 0 {
+		r.set.True(v1alpha1.ConditionTopicsReady, v1alpha1.ReasonNoTopics, "no data class uses a message queue")
+		return
+	}
+	for _, t := range slices.RefusedTopics(r.mas, r.seen.regions()) {
+		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonTopicNameRefused, fmt.Sprintf(
+			"dataClasses[%s]: topic %s would be taken for a copy from region %s: run the service in a namespace that is not named like a region",
+			t.DataClass, t.Name, t.Region)})
+	}
+	for _, declared := range r.mas.Spec.Regions {
+		region := r.seen.region(declared.Name).Region
+		switch {
+		case region == nil:
+		case region.Spec.Kafka == nil:
+			problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonNoKafka,
+				declared.Name + ": Region " + declared.Name + " has no spec.kafka: ask the platform team to add it"})
+		case region.Spec.Kafka.Management != nil && region.Spec.Kafka.Management.Type == v1alpha1.KafkaManagementStrimzi:
+			problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonNotSupportedYet,
+				declared.Name + ": spec.kafka.management Strimzi of Region " + declared.Name + " is not in this version: use Admin"})
+		default:
+			if p, bad := r.fromRegion(declared.Name, v1alpha1.ConditionTopicsReady); bad {
+				problems = append(problems, p)
+			}
+		}
+	}
+	r.settle(v1alpha1.ConditionTopicsReady, problems, v1alpha1.ReasonAsDeclared, "every topic is as declared in every region")
+}
+
+// routing tells whether the gateways act on what was agreed.
+func (r reporter) routing() {
+	const kind = v1alpha1.ConditionRoutingReady
+	if r.storeUnknown(kind) {
+		return
+	}
+	record, accepted := r.seen.record(string(r.mas.UID))
+	if !accepted {
+		r.set.False(kind, v1alpha1.ReasonProgressing,
+			"waiting for the regions to have the service, and then for the coordination store's leader to accept it")
+		return
+	}
+	var problems []problem
+	if record.SpecHash != slices.Ownership(r.mas).Hash {
+		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending,
+			"regions, weights, keys, flows or unmatched were changed in a way that moves ownership, which this version does not do for a " +
+				"live service: the former ones stay in force; change them back, or delete the service and create it anew"})
+	}
+	for _, declared := range r.mas.Spec.Regions {
+		if p, bad := r.regionRouted(declared.Name); bad {
+			problems = append(problems, p)
+		}
+	}
+	r.settle(kind, problems, v1alpha1.ReasonAsDeclared, "every region's gateways act on the agreed view")
+}
+
+func (r reporter) regionRouted(name string) (problem, bool) {
+	if reason, _ := r.seen.refusal(r.mas, name); reason != "" {
+		return problem{}, false
+	}
+	switch r.seen.Configuration.View.Regions[name].State {
+	case ownership.RegionServing, ownership.RegionReturning:
+	default:
+		return problem{}, false // nobody is routed there
+	}
+	if p, bad := r.fromRegion(name, v1alpha1.ConditionGatewayReady); bad {
+		return p, true
+	}
+	slice := r.seen.region(name).Slice
+	wanted := slice.Spec.Gateway.Replicas == nil || *slice.Spec.Gateway.Replicas > 0
+	if wanted && slice.Status.Epoch < r.seen.Configuration.View.Epoch {
+		return problem{metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind, name + ": some gateway has not acted on the agreed view yet"}, true
+	}
+	return problem{}, false
+}
+
+// storeUnknown sets a condition to Unknown when the agreed view is not known, and reports that.
+func (r reporter) storeUnknown(kind string) bool {
+	if r.seen.StoreKnown && r.seen.StoreConnected {
+		return false
+	}
+	r.set.Unknown(kind, v1alpha1.ReasonStoreUnreachable,
+		"the hub cannot read the coordination store; the regions go on without it. See the store's members and the manager's log")
+	return true
+}
+
+// ready sums up. What lint would say, and fields that are not acted on, do not keep a service from
+// being ready: their conditions stand beside it.
+func (r reporter) ready() {
+	if !r.mas.DeletionTimestamp.IsZero() {
+		message := r.plan.Blocked
+		if message == "" {
+			message = "the regions let go of the service"
+		}
+		r.set.False(v1alpha1.ConditionReady, v1alpha1.ReasonDeleting, "%s", message)
+		return
+	}
+	var bad, unknown *metav1.Condition
+	for _, n := range []struct {
+		kind string
+		good metav1.ConditionStatus
+	}{
+		{v1alpha1.ConditionRegionsHealthy, metav1.ConditionTrue},
+		{v1alpha1.ConditionCoreAvailable, metav1.ConditionTrue},
+		{v1alpha1.ConditionDegraded, metav1.ConditionFalse},
+		{v1alpha1.ConditionWorkloadsAvailable, metav1.ConditionTrue},
+		{v1alpha1.ConditionTopicsReady, metav1.ConditionTrue},
+		{v1alpha1.ConditionReplicationHealthy, metav1.ConditionTrue},
+		{v1alpha1.ConditionRoutingReady, metav1.ConditionTrue},
+	} {
+		c := r.set.Get(n.kind)
+		switch c.Status {
+		case n.good:
+		case metav1.ConditionUnknown:
+			if unknown == nil {
+				unknown = &c
+			}
+		default:
+			if bad == nil {
+				bad = &c
+			}
+		}
+	}
+	switch {
+	case r.set.Get(v1alpha1.ConditionDesignSound).Status == metav1.ConditionFalse && bad == nil:
+		c := r.set.Get(v1alpha1.ConditionDesignSound)
+		r.set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
+	case bad != nil:
+		r.set.False(v1alpha1.ConditionReady, bad.Reason, "%s: %s", bad.Type, bad.Message)
+	case unknown != nil:
+		r.set.Unknown(v1alpha1.ConditionReady, unknown.Reason, "%s: %s", unknown.Type, unknown.Message)
+	case r.set.Get(v1alpha1.ConditionFieldsActedOn).Status == metav1.ConditionFalse:
+		r.set.True(v1alpha1.ConditionReady, v1alpha1.ReasonAsDeclared, "everything that this version acts on is as declared; FieldsActedOn names the rest")
+	default:
+		r.set.True(v1alpha1.ConditionReady, v1alpha1.ReasonAsDeclared, "everything is as declared")
+	}
+}

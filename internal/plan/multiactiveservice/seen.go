@@ -1,0 +1,175 @@
+// Package multiactiveservice decides what the hub does for one MultiActiveService, and reports it:
+// values in, values out. It must never decide who owns a slot: that is the leader's part, and the
+// hub only proposes.
+package multiactiveservice
+
+import (
+	"k8s.io/apimachinery/pkg/labels"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Finalizer keeps a service until every region has let go of it.
+const Finalizer = "multiactive.dev/hub"
+
+// Connection is how the hub stands with a region's cluster.
+type Connection string
+
+const (
+	// Connected: the cluster answers and Slice is what it has.
+	Connected Connection = "Connected"
+	// Connecting: the first attempt is under way; nothing is known yet.
+	Connecting Connection = "Connecting"
+	// Unusable: it does not answer, refuses the credentials or lacks the CRDs.
+	Unusable Connection = "Unusable"
+)
+
+// RegionSeen is one region as the hub sees it.
+type RegionSeen struct {
+	// Region is nil when there is none of that name.
+	Region     *v1alpha1.Region
+	Connection Connection
+	// Problem with the connection, for people; empty when Connected.
+	Problem string
+	// Slice that the region's cluster has; nil when it has none or is not Connected.
+	Slice *v1alpha1.RegionalService
+	// StageError is why the slice could not be written in this pass.
+	StageError *StageError
+}
+
+// StageError says why a region's cluster refused the slice.
+type StageError struct {
+	// Reason is a condition reason.
+	Reason string
+	// Message names the object and the next step.
+	Message string
+}
+
+// Seen is all that was read for one pass.
+type Seen struct {
+	// Regions has every Region, and every name that the service declares.
+	Regions map[string]*RegionSeen
+	// NamespaceLabels of the service's namespace.
+	NamespaceLabels map[string]string
+	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
+	StoreKnown, StoreConnected bool
+	Configuration              ownership.Configuration
+}
+
+// StepKind names a step.
+type StepKind string
+
+// The steps.
+const (
+	// StepAddFinalizer adds Finalizer.
+	StepAddFinalizer StepKind = "AddFinalizer"
+	// StepStage writes Slice into Region's cluster.
+	StepStage StepKind = "Stage"
+	// StepDelete deletes the slice in Region's cluster.
+	StepDelete StepKind = "Delete"
+	// StepPropose writes Intent.
+	StepPropose StepKind = "Propose"
+	// StepWithdraw deletes the intent.
+	StepWithdraw StepKind = "Withdraw"
+	// StepRemoveFinalizer removes Finalizer.
+	StepRemoveFinalizer StepKind = "RemoveFinalizer"
+)
+
+// Step is one idempotent step. Only the fields of its kind are set.
+type Step struct {
+	Kind   StepKind
+	Region string
+	Slice  *v1alpha1.RegionalService
+	Intent ownership.ServiceIntent
+}
+
+// regions returns the Region objects by name.
+func (s Seen) regions() map[string]*v1alpha1.Region {
+	out := map[string]*v1alpha1.Region{}
+	for name, r := range s.Regions {
+		if r.Region != nil {
+			out[name] = r.Region
+		}
+	}
+	return out
+}
+
+// region never returns nil.
+func (s Seen) region(name string) *RegionSeen {
+	if r := s.Regions[name]; r != nil {
+		return r
+	}
+	return &RegionSeen{Connection: Unusable, Problem: "not looked at yet"}
+}
+
+// record returns what the leader committed for the service.
+func (s Seen) record(uid string) (ownership.ServiceRecord, bool) {
+	r, ok := s.Configuration.Services[uid]
+	return r, ok
+}
+
+// openIncident returns the name of an incident that goes on in one of the service's regions.
+func (s Seen) openIncident(mas *v1alpha1.MultiActiveService) string {
+	name := ""
+	for _, i := range s.Configuration.Incidents {
+		if !i.Closed && declares(mas, i.Region) && (name == "" || i.Name < name) {
+			name = i.Name
+		}
+	}
+	return name
+}
+
+func declares(mas *v1alpha1.MultiActiveService, region string) bool {
+	for _, r := range mas.Spec.Regions {
+		if r.Name == region {
+			return true
+		}
+	}
+	return false
+}
+
+// refusal says why a declared region may not run the service, for people; empty when it may.
+func (s Seen) refusal(mas *v1alpha1.MultiActiveService, name string) (reason, message string) {
+	r := s.region(name).Region
+	switch {
+	case r == nil:
+		return v1alpha1.ReasonRegionUnknown, "there is no Region " + name + ": create it, or take it out of spec.regions"
+	case r.Spec.Role == v1alpha1.RegionRoleWitness:
+		return v1alpha1.ReasonRegionUnknown, "Region " + name + " is a witness, which runs no services: take it out of spec.regions"
+	case !allowed(r, s.NamespaceLabels):
+		return v1alpha1.ReasonNamespaceNotAllowed, "Region " + name + " does not allow namespace " + mas.Namespace +
+			": ask the platform team to extend its spec.allowedNamespaces"
+	}
+	return "", ""
+}
+
+func allowed(r *v1alpha1.Region, namespace map[string]string) bool {
+	if r.Spec.AllowedNamespaces == nil {
+		return false
+	}
+	selector, err := metav1.LabelSelectorAsSelector(r.Spec.AllowedNamespaces.Selector)
+	return err == nil && selector.Matches(labels.Set(namespace))
+}
+
+// kept returns the ownership in force if it differs from the declared one, from the first region
+// that still has it.
+func (s Seen) kept(mas *v1alpha1.MultiActiveService) *slices.Kept {
+	record, ok := s.record(string(mas.UID))
+	if !ok || record.SpecHash == slices.Ownership(mas).Hash {
+		return nil
+	}
+	for _, name := range s.names(mas) {
+		if slice := s.region(name).Slice; slice != nil {
+			for _, own := range slice.Spec.Ownership {
+				if own.Hash == record.SpecHash {
+					return &slices.Kept{Ownership: own, Unmatched: slice.Spec.Unmatched, Peers: slice.Spec.Peers}
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package multiactiveservice
+
+import (
+	"fmt"
+	"strings"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/slices"
+)
+
+// declaration reports what of the declaration is not acted on, and what cannot be.
+func (r reporter) declaration() {
+	r.set.True(v1alpha1.ConditionSpecInSync, v1alpha1.ReasonSingleCopy, "the hub has the only copy")
+	if fields := NotActedOn(r.mas.Spec); len(fields) > 0 {
+		r.set.False(v1alpha1.ConditionFieldsActedOn, v1alpha1.ReasonNotSupportedYet,
+			"this version does not act on: %s", strings.Join(fields, "; "))
+	} else {
+		r.set.True(v1alpha1.ConditionFieldsActedOn, v1alpha1.ReasonAsDeclared, "every declared field is acted on")
+	}
+	if lost := homeless(r.mas.Spec); len(lost) > 0 {
+		r.set.False(v1alpha1.ConditionDesignSound, v1alpha1.ReasonFlowWithoutHome,
+			"flows with servedBy HomeRegion whose home cannot be found: %s; give each a key of spec.partition.keys", strings.Join(lost, ", "))
+		return
+	}
+	r.set.Unknown(v1alpha1.ConditionDesignSound, v1alpha1.ReasonNotChecked, "design lint is not in this version")
+}
+
+// homeless returns the flows that are served in a home region that nothing leads to.
+func homeless(spec v1alpha1.MultiActiveServiceSpec) []string {
+	var out []string
+	own := slices.Ownership(&v1alpha1.MultiActiveService{Spec: spec})
+	for _, f := range own.Flows {
+		if f.ServedBy == v1alpha1.ServedByHomeRegion && f.Key == "" && len(f.Pinned) == 0 {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+// NotActedOn names the declared fields that this version does not act on, and what it does instead.
+func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
+	var out []string
+	if spec.Partition != nil {
+		for _, k := range spec.Partition.Keys {
+			for _, from := range k.From {
+				if from.Type == v1alpha1.KeySourceSession {
+					out = append(out, fmt.Sprintf("partition.keys[%s].from Session (the other sources count)", k.Name))
+				}
+			}
+		}
+	}
+	for _, c := range spec.DataClasses {
+		out = append(out, classNotActedOn(c)...)
+	}
+	for _, f := range spec.Flows {
+		if f.OnHomeLoss == nil {
+			continue
+		}
+		switch f.OnHomeLoss.Action {
+		case v1alpha1.HomeLossTakeover, v1alpha1.HomeLossDefer:
+			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss %s (treated as Reject)", f.Name, f.OnHomeLoss.Action))
+		case v1alpha1.HomeLossReject, v1alpha1.HomeLossReadOnly:
+		}
+	}
+	if o := spec.Failover; o != nil {
+		if o.Mode == "Manual" {
+			out = append(out, "failover.mode Manual (treated as Automatic)")
+		}
+		if o.Handback == "Automatic" {
+			out = append(out, "failover.handback Automatic (nothing is taken over, so nothing is handed back)")
+		}
+		if o.Survivors == "Scale" {
+			out = append(out, "failover.survivors Scale (treated as Keep)")
+		}
+	}
+	if spec.DNS != nil {
+		out = append(out, "dns (no DNSEndpoint is written)")
+	}
+	return out
+}
+
+func classNotActedOn(c v1alpha1.DataClass) []string {
+	var out []string
+	for _, s := range c.Sync {
+		if s.Method != v1alpha1.SyncMessageQueue {
+			out = append(out, fmt.Sprintf("dataClasses[%s].sync %s", c.Name, s.Method))
+		}
+	}
+	if c.Conflict != nil {
+		out = append(out, fmt.Sprintf("dataClasses[%s].conflict", c.Name))
+	}
+	return out
+}

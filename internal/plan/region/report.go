@@ -1,0 +1,195 @@
+package region
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/condition"
+)
+
+var owned = []string{
+	v1alpha1.ConditionReady, v1alpha1.ConditionClusterReachable,
+	v1alpha1.ConditionServing, v1alpha1.ConditionLeaseHeld,
+}
+
+// Report fills the region's status from what was seen and decided. observed is false when reading
+// failed: then only what is absent is filled in, and Ready tells it.
+func Report(now time.Time, rg *v1alpha1.Region, seen Seen, plan Plan, observed bool) {
+	set := condition.Set{List: &rg.Status.Conditions, Generation: rg.Generation, Now: now}
+	if !observed {
+		set.Fill(owned...)
+		set.Unknown(v1alpha1.ConditionReady, v1alpha1.ReasonNotYetObserved, "reading the region's surroundings failed; see the manager's log")
+		return
+	}
+	rg.Status.ObservedGeneration = rg.Generation
+	reportCluster(set, rg, seen)
+	reportView(now, set, rg, seen)
+	reportLease(set, rg, seen)
+	rg.Status.ObserversSummary = observers(rg.Name, seen)
+	if outage := lastOutage(rg.Name, seen); outage != nil {
+		rg.Status.LastOutage = outage
+	}
+	reportReady(set, rg, plan)
+	set.Fill(owned...)
+}
+
+func reportCluster(set condition.Set, rg *v1alpha1.Region, seen Seen) {
+	const kind = v1alpha1.ConditionClusterReachable
+	switch c := seen.Cluster; {
+	case rg.Spec.Cluster == nil:
+		set.Unknown(kind, v1alpha1.ReasonNoCluster, "the region has no cluster")
+	case c.Reason == "":
+		set.Unknown(kind, v1alpha1.ReasonProgressing, "connecting")
+	case c.Reason == v1alpha1.ReasonConnected:
+		set.True(kind, c.Reason, "the API server answers")
+	default:
+		set.False(kind, c.Reason, "%s", c.Message)
+	}
+}
+
+// storeUnknown sets a condition to Unknown while the agreed view is not known, and reports that.
+func storeUnknown(set condition.Set, kind string, seen Seen) bool {
+	if seen.StoreKnown && seen.StoreConnected {
+		return false
+	}
+	set.Unknown(kind, v1alpha1.ReasonStoreUnreachable,
+		"the hub cannot read the coordination store; the regions go on without it. See the store's members and the manager's log")
+	return true
+}
+
+func reportView(now time.Time, set condition.Set, rg *v1alpha1.Region, seen Seen) {
+	const kind = v1alpha1.ConditionServing
+	rec, known := seen.Configuration.View.Regions[rg.Name]
+	if storeUnknown(set, kind, seen) {
+		state(rg, v1alpha1.RegionUnknown, now)
+		return
+	}
+	if !known {
+		state(rg, v1alpha1.RegionUnknown, now)
+		set.Unknown(kind, v1alpha1.ReasonRegionUnknown, "not in the agreed view yet: it appears once the region's member runs and beats")
+		return
+	}
+	switch rec.State {
+	case ownership.RegionServing:
+		if rec.Suspect {
+			state(rg, v1alpha1.RegionSuspect, rec.Since)
+			set.True(kind, v1alpha1.ReasonRegionSuspect, "the region serves; some observers cannot reach it")
+			return
+		}
+		state(rg, v1alpha1.RegionUp, rec.Since)
+		set.True(kind, v1alpha1.ReasonRegionServing, "the region serves")
+	case ownership.RegionLost:
+		state(rg, v1alpha1.RegionDown, rec.Since)
+		set.False(kind, v1alpha1.ReasonRegionLost, "the region is lost; the others go on without it. See incident %s", rec.Incident)
+	case ownership.RegionReturning:
+		state(rg, v1alpha1.RegionReturning, rec.Since)
+		set.False(kind, v1alpha1.ReasonRegionReturning, "the region is back and serves again once it has been reachable for a while")
+	case ownership.RegionDrained:
+		state(rg, v1alpha1.RegionDrained, rec.Since)
+		set.False(kind, v1alpha1.ReasonRegionDrained, "the region was emptied on purpose")
+	}
+}
+
+// state sets the state; its time moves only with it.
+func state(rg *v1alpha1.Region, to v1alpha1.RegionPhase, since time.Time) {
+	if rg.Status.State == to && rg.Status.StateSince != nil {
+		return
+	}
+	at := metav1.NewTime(since.UTC().Truncate(time.Second))
+	rg.Status.State, rg.Status.StateSince = to, &at
+}
+
+func reportLease(set condition.Set, rg *v1alpha1.Region, seen Seen) {
+	const kind = v1alpha1.ConditionLeaseHeld
+	if storeUnknown(set, kind, seen) {
+		return
+	}
+	rg.Status.Coordination = &v1alpha1.RegionCoordination{Agent: "Never", Epoch: seen.Configuration.View.Epoch}
+	_, beaten := seen.Configuration.Beats[rg.Name]
+	switch {
+	case !beaten:
+		set.False(kind, v1alpha1.ReasonAgentNeverSeen, "the region's agent has never beaten: install the member there, and give it every endpoint of the coordination store")
+	case !seen.Configuration.Gates[rg.Name].Open:
+		rg.Status.Coordination.Agent = "Silent"
+		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's gate is closed: it holds no lease until its agent asks again and the leader opens it")
+	case !seen.Beating[rg.Name]:
+		rg.Status.Coordination.Agent = "Silent"
+		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's agent does not beat: see its member's log and its way to the coordination store")
+	default:
+		rg.Status.Coordination.Agent = "Active"
+		set.True(kind, v1alpha1.ReasonAgentBeating, "the region's agent beats")
+	}
+}
+
+// observers returns how many of the other regions' beating agents have no complaint about the
+// region.
+func observers(name string, seen Seen) string {
+	if !seen.StoreKnown || !seen.StoreConnected {
+		return ""
+	}
+	all, reach := 0, 0
+	for other := range seen.Configuration.RegionIntents {
+		if other == name || !seen.Beating[other] {
+			continue
+		}
+		all++
+		e := seen.Configuration.Evidence[other]
+		if !slices.Contains(e.Unreachable, name) && !slices.Contains(e.Failing, name) {
+			reach++
+		}
+	}
+	return fmt.Sprintf("%d/%d", reach, all)
+}
+
+func lastOutage(name string, seen Seen) *v1alpha1.RegionOutage {
+	var newest *ownership.Incident
+	for _, i := range seen.Configuration.Incidents {
+		if i.Region == name && len(i.Timeline) > 0 &&
+			(newest == nil || i.Timeline[0].At.After(newest.Timeline[0].At)) {
+			newest = &i
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	out := &v1alpha1.RegionOutage{Incident: newest.Name}
+	for _, step := range newest.Timeline {
+		at := metav1.NewTime(step.At.UTC().Truncate(time.Second))
+		switch step.Step {
+		case ownership.StepSuspected:
+			out.StartedAt = &at
+		case ownership.StepServing:
+			out.EndedAt = &at
+		}
+	}
+	return out
+}
+
+func reportReady(set condition.Set, rg *v1alpha1.Region, plan Plan) {
+	if !rg.DeletionTimestamp.IsZero() {
+		message := plan.Blocked
+		if message == "" {
+			message = "letting go of the region"
+		}
+		set.False(v1alpha1.ConditionReady, v1alpha1.ReasonDeleting, "%s", message)
+		return
+	}
+	kinds := []string{v1alpha1.ConditionClusterReachable, v1alpha1.ConditionServing, v1alpha1.ConditionLeaseHeld}
+	if rg.Spec.Cluster == nil {
+		kinds = kinds[1:]
+	}
+	for _, wanted := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
+		for _, kind := range kinds {
+			if c := set.Get(kind); c.Status == wanted {
+				set.Put(v1alpha1.ConditionReady, wanted, c.Reason, c.Type+": "+c.Message)
+				return
+			}
+		}
+	}
+	set.True(v1alpha1.ConditionReady, v1alpha1.ReasonAsDeclared, "the region is reachable and serves")
+}

@@ -1,0 +1,258 @@
+// Package regionincident turns the agreed record of an outage, and what the regions and services
+// say of it, into a RegionIncident's status: values in, values out. It must never forget what was
+// recorded once: the store and the regions do.
+package regionincident
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/condition"
+)
+
+// History is how many closed incidents are kept.
+const History = 50
+
+// worstServices is how many services an incident lists.
+const worstServices = 20
+
+// maxRisks is how many links an incident lists.
+const maxRisks = 64
+
+// ServiceSeen is one service that declares the region.
+type ServiceSeen struct {
+	Namespace, Name string
+	// Degraded flows now.
+	Degraded []string
+	// Risks by link, as the survivors report them.
+	Risks []v1alpha1.DataAtRisk
+	// Epochs that the survivors' gateways act on.
+	Epochs []int64
+}
+
+// Seen is all that was read for one pass.
+type Seen struct {
+	// Agreed is the store's record; nil once the store has forgotten it.
+	Agreed *ownership.Incident
+	// View is the agreed view now.
+	View     ownership.View
+	Services []ServiceSeen
+}
+
+// Report fills the incident's status.
+func Report(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
+	set := condition.Set{List: &i.Status.Conditions, Generation: i.Generation, Now: now}
+	if seen.Agreed == nil {
+		if i.Status.State != v1alpha1.IncidentClosed {
+			i.Status.State = v1alpha1.IncidentClosed
+		}
+		set.True(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentClosed, "the coordination store has closed the incident")
+		return
+	}
+	timeline(i, seen.Agreed)
+	i.Status.Epoch = seen.Agreed.Epoch
+	if !seen.Agreed.Closed {
+		routed(now, i, seen)
+		services(i, seen)
+		risks(i, seen)
+	}
+	recovery(i)
+	i.Status.State = stateOf(seen)
+	if seen.Agreed.Closed {
+		set.True(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentClosed, "region %s serves again", i.Spec.Region)
+	} else {
+		set.False(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentOpen, "region %s does not serve", i.Spec.Region)
+	}
+}
+
+func stateOf(seen Seen) v1alpha1.IncidentState {
+	if seen.Agreed.Closed {
+		return v1alpha1.IncidentClosed
+	}
+	rec := seen.View.Regions[seen.Agreed.Region]
+	switch {
+	case rec.State == ownership.RegionReturning:
+		return v1alpha1.IncidentReturning
+	case rec.State == ownership.RegionLost, seen.Agreed.Epoch > 0:
+		return v1alpha1.IncidentLost
+	case reached(seen.Agreed, ownership.StepConfirmed):
+		return v1alpha1.IncidentConfirmed
+	default:
+		return v1alpha1.IncidentSuspected
+	}
+}
+
+func reached(i *ownership.Incident, step string) bool {
+	return slices.ContainsFunc(i.Timeline, func(s ownership.IncidentStep) bool { return s.Step == step })
+}
+
+// timeline takes over the agreed steps; FirstSurvivorRouted may be the hub's own.
+func timeline(i *v1alpha1.RegionIncident, agreed *ownership.Incident) {
+	for _, step := range agreed.Timeline {
+		at := metav1.NewMicroTime(step.At.UTC().Truncate(time.Microsecond))
+		entry := v1alpha1.IncidentTime{Step: step.Step, At: &at, SinceStart: since(step)}
+		if have := find(i, step.Step); have != nil {
+			if step.Step != ownership.StepRouted {
+				*have = entry
+			}
+			continue
+		}
+		i.Status.Timeline = append(i.Status.Timeline, entry)
+		second := metav1.NewTime(step.At.UTC().Truncate(time.Second))
+		switch step.Step {
+		case ownership.StepSuspected:
+			i.Status.StartedAt = &second
+		case ownership.StepServing:
+			i.Status.EndedAt = &second
+		}
+	}
+	slices.SortStableFunc(i.Status.Timeline, func(a, b v1alpha1.IncidentTime) int { return a.At.Compare(b.At.Time) })
+}
+
+func since(step ownership.IncidentStep) string {
+	if step.Approximate {
+		return ""
+	}
+	return tenths(step.SinceSuspected)
+}
+
+func find(i *v1alpha1.RegionIncident, step string) *v1alpha1.IncidentTime {
+	for n := range i.Status.Timeline {
+		if i.Status.Timeline[n].Step == step {
+			return &i.Status.Timeline[n]
+		}
+	}
+	return nil
+}
+
+// routed notes when the hub first saw a survivor's gateways act on the view that declared the
+// region lost. That is the hub's clock against the leader's, and later than it was: marked "~".
+func routed(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
+	if seen.Agreed.Epoch == 0 || find(i, ownership.StepRouted) != nil || len(seen.Agreed.Timeline) == 0 {
+		return
+	}
+	for _, s := range seen.Services {
+		if slices.ContainsFunc(s.Epochs, func(e int64) bool { return e >= seen.Agreed.Epoch }) {
+			at := metav1.NewMicroTime(now.UTC().Truncate(time.Microsecond))
+			i.Status.Timeline = append(i.Status.Timeline, v1alpha1.IncidentTime{
+				Step: ownership.StepRouted, At: &at, SinceStart: "~" + tenths(max(0, now.Sub(seen.Agreed.Timeline[0].At))),
+			})
+			return
+		}
+	}
+}
+
+// recovery is the time until survivors were routed to, or, before anybody saw that, until the view
+// was committed.
+func recovery(i *v1alpha1.RegionIncident) {
+	for _, step := range []string{ownership.StepRouted, ownership.StepCommitted} {
+		if t := find(i, step); t != nil && t.SinceStart != "" {
+			i.Status.Recovery = t.SinceStart
+			return
+		}
+	}
+}
+
+// services keeps, for each service, the most flows that were degraded at once.
+func services(i *v1alpha1.RegionIncident, seen Seen) {
+	if seen.Agreed.Epoch == 0 {
+		return
+	}
+	i.Status.Services = ptr.To(int32(len(seen.Services))) //nolint:gosec // far below the limit
+	for _, s := range seen.Services {
+		if len(s.Degraded) == 0 {
+			continue
+		}
+		n := slices.IndexFunc(i.Status.WorstServices, func(w v1alpha1.IncidentService) bool {
+			return w.Namespace == s.Namespace && w.Name == s.Name
+		})
+		entry := v1alpha1.IncidentService{Namespace: s.Namespace, Name: s.Name, DegradedFlows: slices.Clone(s.Degraded)}
+		switch {
+		case n < 0:
+			i.Status.WorstServices = append(i.Status.WorstServices, entry)
+		case len(s.Degraded) > len(i.Status.WorstServices[n].DegradedFlows):
+			i.Status.WorstServices[n] = entry
+		}
+	}
+	slices.SortStableFunc(i.Status.WorstServices, func(a, b v1alpha1.IncidentService) int {
+		return cmp.Or(cmp.Compare(len(b.DegradedFlows), len(a.DegradedFlows)),
+			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	i.Status.WorstServices = i.Status.WorstServices[:min(worstServices, len(i.Status.WorstServices))]
+}
+
+// risks keeps, for each link, the lag that its target latched when the region was lost.
+func risks(i *v1alpha1.RegionIncident, seen Seen) {
+	for _, s := range seen.Services {
+		for _, risk := range s.Risks {
+			risk = *risk.DeepCopy()
+			risk.Name = s.Namespace + "/" + s.Name + "/" + risk.Name
+			n := slices.IndexFunc(i.Status.DataAtRisk, func(d v1alpha1.DataAtRisk) bool { return d.Name == risk.Name })
+			switch {
+			case n < 0:
+				i.Status.DataAtRisk = append(i.Status.DataAtRisk, risk)
+			case worse(risk, i.Status.DataAtRisk[n]):
+				i.Status.DataAtRisk[n] = risk
+			}
+		}
+	}
+	slices.SortStableFunc(i.Status.DataAtRisk, func(a, b v1alpha1.DataAtRisk) int {
+		switch {
+		case worse(a, b):
+			return -1
+		case worse(b, a):
+			return 1
+		default:
+			return cmp.Compare(a.Name, b.Name)
+		}
+	})
+	i.Status.DataAtRisk = i.Status.DataAtRisk[:min(maxRisks, len(i.Status.DataAtRisk))]
+	if len(i.Status.DataAtRisk) == 0 {
+		return
+	}
+	if worst := i.Status.DataAtRisk[0]; worst.Lag == nil {
+		i.Status.DataAtRiskSummary = "unknown"
+	} else {
+		i.Status.DataAtRiskSummary = tenths(worst.Lag.Duration)
+	}
+}
+
+// worse puts the unknown before the known, and the longer before the shorter.
+func worse(a, b v1alpha1.DataAtRisk) bool {
+	if a.Lag == nil || b.Lag == nil {
+		return a.Lag == nil && b.Lag != nil
+	}
+	return a.Lag.Duration > b.Lag.Duration
+}
+
+func tenths(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// Surplus returns the names of the closed incidents beyond the newest History.
+func Surplus(all []v1alpha1.RegionIncident) []string {
+	var closed []v1alpha1.RegionIncident
+	for _, i := range all {
+		if i.Status.State == v1alpha1.IncidentClosed {
+			closed = append(closed, i)
+		}
+	}
+	slices.SortFunc(closed, func(a, b v1alpha1.RegionIncident) int {
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	var out []string
+	for n := History; n < len(closed); n++ {
+		out = append(out, closed[n].Name)
+	}
+	return out
+}
