@@ -119,11 +119,12 @@ type RequestMatch struct {
 	// +optional
 	// +kubebuilder:validation:Enum=GET;HEAD;POST;PUT;PATCH;DELETE;OPTIONS
 	Method string `json:"method,omitempty"`
-	// path: exact (/v1/login), a prefix (/v1/x/), or with variables (/v1/users/{id}).
+	// path: exact (/v1/login), a prefix (/v1/x/), or with variables that stand for whole segments
+	// (/v1/users/{id}).
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^/[^\s?#]*$`
+	// +kubebuilder:validation:Pattern=`^(/([^\s?#/{}]*|\{[A-Za-z][A-Za-z0-9_]{0,62}\}))+$`
 	Path string `json:"path,omitempty"`
 }
 
