@@ -1,0 +1,453 @@
+// Package member_test runs the member's controllers against a real API server and an embedded
+// Kafka. Nothing runs Pods there: the tests set the statuses that a cluster would.
+package member_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/controllers/member/regionalservice"
+	"multiactive.dev/operator/controllers/member/replicationlink"
+	"multiactive.dev/operator/internal/agent"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/kafkasecret"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/port/kafka"
+	"multiactive.dev/operator/internal/port/kafka/embedded"
+	"multiactive.dev/operator/internal/routing"
+	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/apiserver"
+)
+
+const (
+	here      = "beijing"
+	there     = "shanghai"
+	timeout   = 30 * time.Second
+	operator  = "multiactive-system"
+	deployer  = "deployer"
+	specHash  = "0123456789abcdef"
+	appImage  = "registry.example.com/app:1"
+	gateImage = "registry.example.com/operator:1"
+)
+
+// world is one region with its member.
+type world struct {
+	t      *testing.T
+	client client.Client
+	region *region
+	writes *writeLog
+	broker *embedded.Broker
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	s := testkit.StartServer(t, apiserver.Options{Name: here})
+	testkit.InstallCRDs(t, s)
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := client.New(testkit.Config(t, s, apiserver.Admin), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	w := &world{t: t, client: c, region: newRegion(), writes: &writeLog{}, broker: broker}
+	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operator}})
+	w.startMember(testkit.Config(t, s, apiserver.Admin), scheme)
+	return w
+}
+
+func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
+	w.t.Helper()
+	access.Wrap(w.writes.wrap)
+	mgr, err := ctrl.NewManager(access, ctrl.Options{
+		Scheme: scheme, Metrics: server.Options{BindAddress: "0"}, Logger: testr.New(w.t),
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)}, // each test has a member of its own
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	options := regional.Options{
+		Region: here, OperatorNamespace: operator, AgentURL: "http://agent:8090", GatewayImage: gateImage, MirrorImage: gateImage,
+	}
+	credentials := func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error) {
+		return kafkasecret.Options(ctx, mgr.GetAPIReader(), operator, k)
+	}
+	real := clock.RealClock{}
+	topics := regionalservice.NewTopicKeeper(credentials, real, mgr.GetLogger())
+	canaries := replicationlink.NewCanaries(here, real, mgr.GetLogger())
+	services := &regionalservice.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Options: options, Agent: w.region, Publisher: w.region,
+		Topics: topics, Canaries: canaries, Recorder: mgr.GetEventRecorder("member"), Clock: real,
+		Impersonate: func(namespace, account string) (client.Client, error) {
+			c := rest.CopyConfig(mgr.GetConfig())
+			c.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + account}
+			return client.New(c, client.Options{Scheme: scheme})
+		},
+	}
+	links := &replicationlink.Reconciler{Client: mgr.GetClient(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries}
+	for _, err := range []error{
+		mgr.Add(topics), mgr.Add(canaries), services.SetupWithManager(mgr, real, topics.Changed()), links.SetupWithManager(mgr),
+	} {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.start(mgr)
+}
+
+func (w *world) start(mgr manager.Manager) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("the member ended with %v", err)
+		}
+	})
+}
+
+func (w *world) create(objects ...client.Object) {
+	w.t.Helper()
+	for _, obj := range objects {
+		if err := w.client.Create(w.t.Context(), obj); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// namespace makes a namespace whose account deployer may write Deployments.
+func (w *world) namespace(name string) {
+	w.t.Helper()
+	w.create(
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		&rbacv1.Role{
+			ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "workload"},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"get", "create", "patch"}}},
+		})
+	w.bind(name)
+}
+
+func (w *world) bind(namespace string) {
+	w.t.Helper()
+	w.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "workload"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "workload"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: deployer}},
+	})
+}
+
+// slice is a RegionalService as the hub writes it.
+func slice(namespace, name string) *v1alpha1.RegionalService {
+	return &v1alpha1.RegionalService{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.RegionalServiceSpec{
+			Region: here, ServiceID: namespace + "-" + name, Stamp: v1alpha1.SliceStamp{Generation: 1},
+			Workload: v1alpha1.WorkloadSlice{
+				Type: v1alpha1.WorkloadManaged, Hash: "w1", ServiceAccountName: deployer,
+				Replicas: ptr.To[int32](2), Port: ptr.To[int32](8080),
+				Template: &corev1.PodTemplateSpec{
+					ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"team": "accounts"}},
+					Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: appImage}}},
+				},
+			},
+			Gateway: v1alpha1.Gateway{Replicas: ptr.To[int32](1)},
+			Peers: []v1alpha1.Peer{
+				{Name: here, DisplayName: "北京", Endpoint: "http://127.0.0.1:1"}, {Name: there, Endpoint: "http://127.0.0.1:2"},
+			},
+			Ownership: []v1alpha1.OwnershipSlice{{
+				Hash:    specHash,
+				Regions: []v1alpha1.RegionWeight{{Name: here, Weight: 50}, {Name: there, Weight: 50}},
+				Keys: []v1alpha1.PartitionKey{{Name: "phone", From: []v1alpha1.KeySource{
+					{Type: v1alpha1.KeySourceHeader, Header: &v1alpha1.NamedSource{Name: "X-User-Phone"}},
+				}}},
+				Flows: []v1alpha1.FlowRouting{
+					{Name: "login", Key: "phone", ServedBy: v1alpha1.ServedByAnyRegion, Match: []v1alpha1.RequestMatch{{Method: http.MethodPost, Path: "/v1/login"}}},
+					{Name: "register", Key: "phone", ServedBy: v1alpha1.ServedByHomeRegion, Match: []v1alpha1.RequestMatch{{Method: http.MethodPost, Path: "/v1/accounts"}}},
+				},
+			}},
+			Behaviours: []v1alpha1.FlowBehaviour{
+				{Name: "login", Tier: v1alpha1.TierCore},
+				{Name: "register", Tier: v1alpha1.TierNonCore, OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossReject}},
+			},
+		},
+	}
+}
+
+// withTopic adds a topic, and the Kafka addresses that it needs.
+func (w *world) withTopic(rs *v1alpha1.RegionalService, topic string) *v1alpha1.RegionalService {
+	rs.Spec.Kafka = &v1alpha1.RegionKafka{BootstrapServers: []string{w.broker.Addr()}}
+	rs.Spec.Topics = append(rs.Spec.Topics, v1alpha1.TopicSlice{
+		Name: topic, DataClass: "account", Partitions: 3, ReplicationFactor: 1,
+		Retention: metav1.Duration{Duration: 168 * time.Hour}, Adoption: v1alpha1.TopicCreate,
+	})
+	return rs
+}
+
+// get reads an object, or fails the look.
+func get[T client.Object](w *world, obj T, namespace, name string) (T, error) {
+	return obj, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, obj)
+}
+
+// condition waits until a RegionalService's condition has the status and the reason, and returns
+// its message.
+func (w *world) condition(namespace, name, condition string, status metav1.ConditionStatus, reason string) string {
+	w.t.Helper()
+	var message string
+	testkit.Eventually(w.t, timeout, func() error {
+		rs, err := get(w, &v1alpha1.RegionalService{}, namespace, name)
+		if err != nil {
+			return err
+		}
+		for _, c := range rs.Status.Conditions {
+			if c.Type == condition {
+				message = c.Message
+				if c.Status == status && c.Reason == reason {
+					return nil
+				}
+				return fmt.Errorf("%s is %s/%s (%s), want %s/%s", condition, c.Status, c.Reason, c.Message, status, reason)
+			}
+		}
+		return fmt.Errorf("no condition %s yet", condition)
+	})
+	return message
+}
+
+// makeAvailable sets a Deployment's status as a cluster does that runs all of its replicas.
+func (w *world) makeAvailable(namespace, name string) {
+	w.t.Helper()
+	testkit.Eventually(w.t, timeout, func() error {
+		d, err := get(w, &appsv1.Deployment{}, namespace, name)
+		if err != nil {
+			return err
+		}
+		n := ptr.Deref(d.Spec.Replicas, 1)
+		d.Status = appsv1.DeploymentStatus{
+			ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n,
+		}
+		return w.client.Status().Update(w.t.Context(), d)
+	})
+}
+
+// pod makes a Pod of a Deployment as a cluster does, ready or waiting for the reason.
+func (w *world) pod(namespace, deployment, name, waiting string) {
+	w.t.Helper()
+	var d *appsv1.Deployment
+	testkit.Eventually(w.t, timeout, func() (err error) {
+		d, err = get(w, &appsv1.Deployment{}, namespace, deployment)
+		return err
+	})
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: d.Spec.Template.Labels},
+		Spec: corev1.PodSpec{
+			Containers:                   []corev1.Container{{Name: "app", Image: appImage}},
+			AutomountServiceAccountToken: ptr.To(false),
+		},
+	}
+	w.create(pod)
+	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
+	if waiting != "" {
+		pod.Status.Phase, pod.Status.Conditions[0].Status = corev1.PodPending, corev1.ConditionFalse
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+			Name: "app", Image: appImage, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: waiting}},
+		}}
+	}
+	if err := w.client.Status().Update(w.t.Context(), pod); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// service is a Service that somebody else deployed.
+func service(namespace, name string) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: corev1.ServiceSpec{
+			Selector: map[string]string{"app": name},
+			Ports:    []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+		},
+	}
+}
+
+// region stands for the agent: what the regions agreed on, the lease, the gateways' answers.
+type region struct {
+	mu     sync.Mutex
+	conf   ownership.Configuration
+	lease  time.Duration
+	acks   []agent.Ack
+	builds map[string]agent.Build
+	subs   map[chan struct{}]bool
+}
+
+func newRegion() *region {
+	r := &region{lease: time.Minute, builds: map[string]agent.Build{}, subs: map[chan struct{}]bool{}}
+	r.conf = ownership.Configuration{
+		Revision: 1, Decided: 1, Services: map[string]ownership.ServiceRecord{},
+		View: ownership.View{Epoch: 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{
+			here: {State: ownership.RegionServing, Role: "Active"}, there: {State: ownership.RegionServing, Role: "Active"},
+		}},
+	}
+	return r
+}
+
+// agree changes what the regions agreed on.
+func (r *region) agree(change func(*ownership.Configuration)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.conf
+	next.Services = map[string]ownership.ServiceRecord{}
+	for k, v := range r.conf.Services {
+		next.Services[k] = v
+	}
+	next.View.Regions = map[string]ownership.RegionRecord{}
+	for k, v := range r.conf.View.Regions {
+		next.View.Regions[k] = v
+	}
+	change(&next)
+	next.Revision++
+	next.Decided = next.Revision
+	r.conf = next
+	for sub := range r.subs {
+		select {
+		case sub <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// accept has the regions agree on a service.
+func (r *region) accept(rs *v1alpha1.RegionalService, hash string) {
+	r.agree(func(c *ownership.Configuration) {
+		c.Services[rs.Spec.ServiceID] = ownership.ServiceRecord{
+			UID: rs.Spec.ServiceID, Namespace: rs.Namespace, Name: rs.Name, SpecHash: hash, PeerKey: []byte("key"),
+		}
+	})
+}
+
+func (r *region) setLease(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lease = d
+}
+
+// acknowledge has a gateway act on the current epoch.
+func (r *region) acknowledge(namespace, name, gateway string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acks = slices.DeleteFunc(r.acks, func(a agent.Ack) bool { return a.Namespace == namespace && a.Gateway == gateway })
+	r.acks = append(r.acks, agent.Ack{Namespace: namespace, Name: name, Gateway: gateway, Epoch: r.conf.View.Epoch})
+}
+
+// routing is what the gateways get now.
+func (r *region) routing(namespace, name string) (routing.Config, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	build := r.builds[namespace+"/"+name]
+	if build == nil {
+		return routing.Config{}, false
+	}
+	return build(r.conf), true
+}
+
+func (r *region) Snapshot() (ownership.Configuration, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conf, true
+}
+
+func (r *region) Lease() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lease
+}
+
+func (r *region) Acks() []agent.Ack {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.acks)
+}
+
+func (r *region) Subscribe() (<-chan struct{}, func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := make(chan struct{}, 1)
+	c <- struct{}{}
+	r.subs[c] = true
+	return c, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.subs, c)
+	}
+}
+
+func (r *region) Publish(namespace, name string, build agent.Build) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.builds[namespace+"/"+name] = build
+	return nil
+}
+
+func (r *region) Withdraw(namespace, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.builds, namespace+"/"+name)
+}
+
+// writeLog notes every request of the member that is not a read.
+type writeLog struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (l *writeLog) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Method != http.MethodGet {
+			l.mu.Lock()
+			l.list = append(l.list, r.Method+" "+r.URL.Path)
+			l.mu.Unlock()
+		}
+		return next.RoundTrip(r)
+	})
+}
+
+func (l *writeLog) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.list
+	l.list = nil
+	return out
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
