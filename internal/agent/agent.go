@@ -53,13 +53,15 @@ type Agent struct {
 	answered     bool
 	refused      error
 	leading      bool
-	// committed is the revision of this agent's last beat but one: a watch that has not shown it
-	// by now has stalled.
+	// committed and previous are the revisions of this agent's last two beats: a watch that has not
+	// shown the earlier when the next is committed has stalled.
 	committed, previous int64
 	subscribers         map[chan struct{}]struct{}
-	restartWatch        context.CancelFunc
-	observer            *health.Observer
-	evidenceChanged     chan struct{}
+	// restartWatch ends the present watch, and shown is whether that has delivered anything.
+	restartWatch    context.CancelFunc
+	shown           bool
+	observer        *health.Observer
+	evidenceChanged chan struct{}
 }
 
 // New returns an Agent that does nothing until Run.

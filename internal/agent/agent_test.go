@@ -54,12 +54,27 @@ type world struct {
 	// seen has every configuration that the hub was shown, in order.
 	mu   sync.Mutex
 	seen []ownership.Configuration
+	// changed is called with every further configuration.
+	changed func(ownership.Configuration)
+}
+
+func (w *world) onChange(f func(ownership.Configuration)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changed = f
 }
 
 type running struct {
 	*agent.Agent
 	stop context.CancelFunc
 	done chan error
+}
+
+// wait waits until the agent has ended.
+func (r *running) wait() {
+
+	for range r.done {
+	}
 }
 
 func newWorld(t *testing.T) *world {
@@ -69,7 +84,7 @@ func newWorld(t *testing.T) *world {
 		HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
 	}, regions...)
 	w.hub = connect(t, w.store)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
@@ -78,6 +93,9 @@ func newWorld(t *testing.T) *world {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				w.seen = append(w.seen, c)
+				if w.changed != nil {
+					w.changed(c)
+				}
 			})
 		}
 	}()
@@ -107,8 +125,13 @@ func connect(t *testing.T, s *etcdstore.Store) *coordination.Store {
 
 func (w *world) start(region string) {
 	w.t.Helper()
+	w.startOn(region, connect(w.t, w.store))
+}
+
+func (w *world) startOn(region string, store *coordination.Store) {
+	w.t.Helper()
 	a, err := agent.New(agent.Config{
-		Region: region, Store: connect(w.t, w.store), Clock: agent.SystemClock(),
+		Region: region, Store: store, Clock: agent.SystemClock(),
 		Timings: ownership.FastTimings(), Prober: w.net, Log: testr.New(w.t).WithName(region),
 	})
 	if err != nil {
@@ -118,14 +141,14 @@ func (w *world) start(region string) {
 	r := &running{Agent: a, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- a.Run(ctx); close(r.done) }()
 	w.agents[region] = r
-	w.t.Cleanup(func() { stop(); <-r.done })
+	w.t.Cleanup(func() { stop(); r.wait() })
 }
 
 // kill ends a region's agent and edge.
 func (w *world) kill(region string) {
 	w.net.kill(region, true)
 	w.agents[region].stop()
-	<-w.agents[region].done
+	w.agents[region].wait()
 }
 
 func (w *world) latest() ownership.Configuration {

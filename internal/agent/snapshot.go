@@ -59,7 +59,7 @@ func (a *Agent) watch(ctx context.Context) error {
 	for {
 		attempt, cancel := context.WithCancel(ctx)
 		a.mu.Lock()
-		a.restartWatch = cancel
+		a.restartWatch, a.shown = cancel, false
 		a.mu.Unlock()
 		err := a.config.Store.Watch(attempt, a.deliver)
 		restarted := attempt.Err() != nil
@@ -68,9 +68,10 @@ func (a *Agent) watch(ctx context.Context) error {
 			return ctx.Err()
 		}
 		a.storeAnswered(err)
-		if !restarted {
-			a.config.Log.Info("The watch of the coordination store ended; starting over.", "error", err.Error())
+		if restarted {
+			continue // at most once for each beat that it has fallen behind
 		}
+		a.config.Log.Info("The watch of the coordination store ended; starting over.", "error", err.Error())
 		if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func (a *Agent) deliver(c ownership.Configuration) {
 	if a.have && (c.Revision < a.conf.Revision || c.ClusterID != a.conf.ClusterID) {
 		return
 	}
-	a.conf, a.have = c, true
+	a.conf, a.have, a.shown = c, true, true
 	a.lastAnswer, a.answered, a.refused = now, true, nil
 	if !c.Gates[a.config.Region].Open {
 		a.leaseUntil = 0 // R5: an agent whose gate is closed holds nothing
@@ -117,11 +118,9 @@ func (a *Agent) storeAnswered(err error) {
 func (a *Agent) noteCommitted(revision int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.conf.Revision < a.previous && a.restartWatch != nil {
+	if a.conf.Revision < a.previous && a.startWatchOver() {
 		a.config.Log.Info("The watch of the coordination store lags; starting over.",
 			"revision", a.conf.Revision, "committed", a.previous)
-		a.restartWatch()
-		a.restartWatch = nil
 		a.previous, a.committed = 0, 0
 		return
 	}
@@ -133,10 +132,18 @@ func (a *Agent) noteCommitted(revision int64) {
 func (a *Agent) readAgain() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.restartWatch != nil {
-		a.restartWatch()
-		a.restartWatch = nil
+	a.startWatchOver()
+}
+
+// startWatchOver ends the watch, which then begins with a fresh read, and reports whether it did: a
+// watch whose read is still under way goes on. The caller holds the lock.
+func (a *Agent) startWatchOver() bool {
+	if !a.shown || a.restartWatch == nil {
+		return false
 	}
+	a.restartWatch()
+	a.restartWatch = nil
+	return true
 }
 
 // upToDate reports whether the snapshot shows this agent's last beat but one.

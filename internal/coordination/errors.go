@@ -3,6 +3,7 @@ package coordination
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -28,12 +29,7 @@ func (e *GuardError) Is(target error) bool { return target == ErrGuard }
 
 // Has reports whether the named comparison failed.
 func (e *GuardError) Has(name string) bool {
-	for _, f := range e.Failed {
-		if f == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.Failed, name)
 }
 
 // Comparisons that a GuardError names.

@@ -95,6 +95,14 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 	case dirService:
 		f.conf.Decided = kv.GetModRevision()
 		return change(f, dir, &f.conf.Services, name, value, deleted)
+	default:
+		return f.applyRecord(dir, name, value, deleted)
+	}
+}
+
+// applyRecord applies a change of what nobody's routing depends on.
+func (f *fold) applyRecord(dir, name string, value []byte, deleted bool) error {
+	switch dir {
 	case dirGate:
 		return change(f, dir, &f.conf.Gates, name, value, deleted)
 	case dirAgent:
@@ -116,6 +124,9 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 	}
 }
 
+// change changes one record of a map, which is copied before its first change in a revision.
+//
+//nolint:gocritic // the pointer is needed: the map itself is replaced by its copy
 func change[T any](f *fold, dir string, m *map[string]T, name string, value []byte, deleted bool) error {
 	if !f.copied[dir] {
 		*m = maps.Clone(*m)

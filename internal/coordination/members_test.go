@@ -20,7 +20,7 @@ func TestOneMemberLostStopsNoBeat(t *testing.T) {
 		term, err = w.Campaign(ctx, "x", 5*time.Second)
 		return err
 	})
-	r := w.register("beijing", "one")
+	r := w.register("one")
 	w.must(term.OpenGate(ctx, w.read(), "beijing"))
 	open := w.read()
 	watched, _ := watch(t, w.Store)
@@ -59,7 +59,7 @@ func TestDeadLeaderIsFollowed(t *testing.T) {
 	}
 	won := make(chan elected, 1)
 	go func() {
-		term, err := second.Campaign(context.Background(), "new", 2*time.Second)
+		term, err := second.Campaign(t.Context(), "new", 2*time.Second)
 		won <- elected{term, err}
 	}()
 	// The first leader's process dies: its connections end and nobody resigns.

@@ -70,10 +70,10 @@ func (w *world) lead(identity string) *coordination.Term {
 	return term
 }
 
-// register registers an agent that has asked for its gate.
-func (w *world) register(region, incarnation string) *coordination.Registration {
+// register registers an incarnation of the agent of region beijing.
+func (w *world) register(incarnation string) *coordination.Registration {
 	w.t.Helper()
-	r, err := w.RegisterAgent(w.t.Context(), region, incarnation)
+	r, err := w.RegisterAgent(w.t.Context(), "beijing", incarnation)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func (w *world) must(revision int64, err error) int64 {
 }
 
 // refused fails the test unless the write was refused for exactly this reason.
-func (w *world) refused(guard string, _ int64, err error) {
+func (w *world) refused(guard string, err error) {
 	w.t.Helper()
 	var refused *coordination.GuardError
 	if !errors.As(err, &refused) || !errors.Is(err, coordination.ErrGuard) {
@@ -108,11 +108,11 @@ func TestBeatIsGuarded(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	term := w.lead("x")
-	first := w.register("beijing", "one")
+	first := w.register("one")
 
 	c := w.read()
 	_, err := first.Beat(ctx, c, 1)
-	w.refused(coordination.GuardGate, 0, err) // no gate yet
+	w.refused(coordination.GuardGate, err) // no gate yet
 	w.must(first.Ask(ctx, c))
 	w.must(term.OpenGate(ctx, w.read(), "beijing"))
 	open := w.read()
@@ -123,32 +123,32 @@ func TestBeatIsGuarded(t *testing.T) {
 	}
 
 	// R1: the replaced incarnation writes nothing, the new one goes on from the last beat.
-	second := w.register("beijing", "two")
+	second := w.register("two")
 	if second.LastBeat() != 2 {
 		t.Errorf("the new incarnation goes on after beat %d, want 2", second.LastBeat())
 	}
 	_, err = first.Beat(ctx, open, 3)
-	w.refused(coordination.GuardAgent, 0, err)
+	w.refused(coordination.GuardAgent, err)
 	_, err = first.PutEvidence(ctx, open, ownership.Evidence{Failing: []string{"shanghai"}})
-	w.refused(coordination.GuardAgent, 0, err)
+	w.refused(coordination.GuardAgent, err)
 	w.must(second.Beat(ctx, open, 3))
 
 	// R3: nobody beats through a closed gate, also who has not read yet that it is closed.
 	w.must(term.CloseGate(ctx, w.read(), "beijing"))
 	_, err = second.Beat(ctx, open, 4)
-	w.refused(coordination.GuardGate, 0, err)
+	w.refused(coordination.GuardGate, err)
 	_, err = second.PutEvidence(ctx, open, ownership.Evidence{Failing: []string{"shanghai"}})
-	w.refused(coordination.GuardGate, 0, err)
+	w.refused(coordination.GuardGate, err)
 	closed := w.read()
 	_, err = second.Beat(ctx, closed, 4)
-	w.refused(coordination.GuardGate, 0, err)
+	w.refused(coordination.GuardGate, err)
 
 	// R5: opened again, in another generation; a beat of the old one stays refused.
 	w.must(second.Ask(ctx, closed))
 	asked := w.read()
 	w.must(term.OpenGateReturning(ctx, asked, "beijing", nextView(asked)))
 	_, err = second.Beat(ctx, open, 4)
-	w.refused(coordination.GuardGate, 0, err)
+	w.refused(coordination.GuardGate, err)
 	again := w.read()
 	if again.Gates["beijing"] != (ownership.Gate{Generation: 3, Open: true}) || again.View.Epoch != asked.View.Epoch+1 {
 		t.Errorf("gate %+v, epoch %d", again.Gates["beijing"], again.View.Epoch)
@@ -159,14 +159,14 @@ func TestBeatIsGuarded(t *testing.T) {
 func TestGateClosesOnlyOnAStillBeat(t *testing.T) {
 	w := newWorld(t)
 	term := w.lead("x")
-	r := w.register("beijing", "one")
+	r := w.register("one")
 	w.must(term.OpenGate(t.Context(), w.read(), "beijing"))
 	open := w.read()
 	w.must(r.Beat(t.Context(), open, 1))
 	watched := w.read()
 	w.must(r.Beat(t.Context(), open, 2))
 	_, err := term.CloseGate(t.Context(), watched, "beijing")
-	w.refused(coordination.GuardBeat, 0, err)
+	w.refused(coordination.GuardBeat, err)
 	w.must(term.CloseGate(t.Context(), w.read(), "beijing"))
 	_, err = term.CloseGate(t.Context(), watched, "beijing")
 	var refused *coordination.GuardError
@@ -179,7 +179,7 @@ func TestDeposedLeaderWritesNothing(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	old := w.lead("old")
-	w.register("beijing", "one")
+	w.register("one")
 	before := w.read()
 	if before.Leader != "old" {
 		t.Errorf("leader %q, want old", before.Leader)
@@ -211,7 +211,10 @@ func TestDeposedLeaderWritesNothing(t *testing.T) {
 	for name, write := range writes {
 		t.Run(name, func(t *testing.T) {
 			_, err := write(old)
-			w.refused(coordination.GuardLeader, 0, err)
+			var refused *coordination.GuardError
+			if !errors.As(err, &refused) || !refused.Has(coordination.GuardLeader) {
+				t.Errorf("the deposed leader's write answered %v", err)
+			}
 		})
 	}
 	if got := w.read().Revision; got != c.Revision {
@@ -226,7 +229,7 @@ func TestViewFollowsOnlyTheOneItWasDecidedFrom(t *testing.T) {
 	c := w.read()
 	w.must(term.CommitView(t.Context(), c, nextView(c)))
 	_, err := term.CommitView(t.Context(), c, nextView(c))
-	w.refused(coordination.GuardView, 0, err)
+	w.refused(coordination.GuardView, err)
 	c = w.read()
 	skipping := nextView(c)
 	skipping.Epoch++
@@ -246,14 +249,14 @@ func TestRecordsAreGuarded(t *testing.T) {
 	record := ownership.ServiceRecord{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h", PeerKey: []byte{1, 2}}
 	w.must(term.PutServiceRecord(ctx, empty, record))
 	_, err := term.PutServiceRecord(ctx, empty, record)
-	w.refused(coordination.GuardRecord, 0, err)
+	w.refused(coordination.GuardRecord, err)
 	c := w.read()
 	if diff := cmp.Diff(map[string]ownership.ServiceRecord{"u": record}, c.Services); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
 	}
 	w.must(term.DeleteServiceRecord(ctx, c, "u"))
 	_, err = term.DeleteServiceRecord(ctx, c, "u")
-	w.refused(coordination.GuardRecord, 0, err)
+	w.refused(coordination.GuardRecord, err)
 
 	w.must(term.PutIncident(ctx, c, ownership.Incident{Name: "a-1", Region: "a"}))
 	w.must(term.DeleteIncident(ctx, w.read(), "a-1"))
@@ -266,7 +269,7 @@ func TestUnchangedValuesAreNotWritten(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	term := w.lead("x")
-	r := w.register("beijing", "one")
+	r := w.register("one")
 	c := w.read()
 	w.must(r.Ask(ctx, c))
 	w.must(term.OpenGate(ctx, w.read(), "beijing"))
@@ -340,7 +343,7 @@ func (r *recorder) until(t *testing.T, revision int64) {
 func watch(t *testing.T, s *coordination.Store) (*recorder, context.CancelFunc) {
 	t.Helper()
 	r := &recorder{}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -358,7 +361,7 @@ func TestWatchDeliversEveryRevisionWhole(t *testing.T) {
 	ctx := t.Context()
 	before, stop := watch(t, w.Store)
 	term := w.lead("x")
-	reg := w.register("beijing", "one")
+	reg := w.register("one")
 	w.must(reg.Ask(ctx, w.read()))
 	asked := w.read()
 	w.must(term.OpenGateReturning(ctx, asked, "beijing", nextView(asked)))

@@ -34,14 +34,16 @@ func TestOwner(t *testing.T) {
 		change          func(*ownership.RegionView) // of the home region a
 		owner, homeOnly string
 	}{
-		"serving":           {func(*ownership.RegionView) {}, "a", "a"},
-		"lost":              {func(r *ownership.RegionView) { r.State = ownership.RegionLost }, "b", ""},
-		"drained":           {func(r *ownership.RegionView) { r.State = ownership.RegionDrained }, "b", ""},
-		"not in the view":   {func(r *ownership.RegionView) { r.State = "" }, "b", ""},
-		"returning":         {func(r *ownership.RegionView) { r.State = ownership.RegionReturning }, "b", ""},
-		"handed back":       {func(r *ownership.RegionView) { r.State, r.HandedBack = ownership.RegionReturning, true }, "a", "a"},
-		"excluded":          {func(r *ownership.RegionView) { r.Excluded = true }, "b", ""},
-		"back but excluded": {func(r *ownership.RegionView) { r.State, r.HandedBack, r.Excluded = ownership.RegionReturning, true, true }, "b", ""},
+		"serving":         {func(*ownership.RegionView) {}, "a", "a"},
+		"lost":            {func(r *ownership.RegionView) { r.State = ownership.RegionLost }, "b", ""},
+		"drained":         {func(r *ownership.RegionView) { r.State = ownership.RegionDrained }, "b", ""},
+		"not in the view": {func(r *ownership.RegionView) { r.State = "" }, "b", ""},
+		"returning":       {func(r *ownership.RegionView) { r.State = ownership.RegionReturning }, "b", ""},
+		"handed back":     {func(r *ownership.RegionView) { r.State, r.HandedBack = ownership.RegionReturning, true }, "a", "a"},
+		"excluded":        {func(r *ownership.RegionView) { r.Excluded = true }, "b", ""},
+		"back but excluded": {func(r *ownership.RegionView) {
+			r.State, r.HandedBack, r.Excluded = ownership.RegionReturning, true, true
+		}, "b", ""},
 		"lost but on the handed-back list": {
 			func(r *ownership.RegionView) { r.State, r.HandedBack = ownership.RegionLost, true }, "b", "",
 		},
