@@ -9,6 +9,13 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
+// beater is the part of a coordination.Registration that beating needs.
+type beater interface {
+	Incarnation() string
+	Beat(ctx context.Context, from ownership.Configuration, n int64) (int64, error)
+	Ask(ctx context.Context, from ownership.Configuration) (int64, error)
+}
+
 // beat registers this incarnation and then beats (R3), or asks for the gate to be opened (R5).
 func (a *Agent) beat(ctx context.Context) error {
 	r, err := a.register(ctx)
@@ -54,7 +61,7 @@ func (a *Agent) register(ctx context.Context) (*coordination.Registration, error
 	}
 }
 
-func (a *Agent) beatOnce(ctx context.Context, r *coordination.Registration, c ownership.Configuration, n int64) error {
+func (a *Agent) beatOnce(ctx context.Context, r beater, c ownership.Configuration, n int64) error {
 	region := a.config.Region
 	gate := c.Gates[region]
 	if !gate.Open {
