@@ -89,8 +89,11 @@ func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
 		LeaderElectionReleaseOnCancel: true,
 		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 	}
-	if o.common.mode == modeHub {
+	switch o.common.mode {
+	case modeHub:
 		m.Cache.ByObject = hubCache(o.common)
+	case modeMember:
+		m.Cache.ByObject = memberCache()
 	}
 	return m
 }

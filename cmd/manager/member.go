@@ -11,8 +11,14 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -67,6 +73,22 @@ func (o *memberOptions) complete() error {
 	return nil
 }
 
+// memberCache bounds what the member keeps in memory: of most kinds the operator's own objects
+// alone. Deployments and Services are there in full, because workloads may refer to others'.
+func memberCache() map[client.Object]cache.ByObject {
+	ours := labels.SelectorFromSet(labels.Set{regional.LabelManagedBy: regional.ManagedBy})
+	parts, err := labels.NewRequirement(regional.LabelComponent, selection.Exists, nil)
+	if err != nil {
+		panic("manager: the selector of our own Pods is wrong: " + err.Error())
+	}
+	return map[client.Object]cache.ByObject{
+		&corev1.ConfigMap{}:             {Label: ours},
+		&policyv1.PodDisruptionBudget{}: {Label: ours},
+		&networkingv1.NetworkPolicy{}:   {Label: ours},
+		&corev1.Pod{}:                   {Label: labels.NewSelector().Add(*parts)},
+	}
+}
+
 // setupMember adds the region's agent and its controllers to the manager.
 func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err := o.complete(); err != nil {
@@ -96,8 +118,12 @@ func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
 	}
 	topics := regionalservice.NewTopicKeeper(credentials, clock, ctrl.Log.WithName("topics"))
 	canaries := replicationlink.NewCanaries(o.region, clock, ctrl.Log.WithName("canaries"))
+	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		return store.Close()
+	})
 	for _, part := range []manager.Runnable{
-		manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())}, topics, canaries,
+		closeStore, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())}, topics, canaries,
 	} {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("adding a part of the member: %w", err)
@@ -112,7 +138,7 @@ func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{
-		Client: mgr.GetClient(), Credentials: credentials, Options: options, Agent: regionAgent, Canaries: canaries,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: regionAgent, Canaries: canaries,
 	}
 	if err := links.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("adding the controller of replication links: %w", err)

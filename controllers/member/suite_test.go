@@ -115,7 +115,7 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 			return client.New(c, client.Options{Scheme: scheme})
 		},
 	}
-	links := &replicationlink.Reconciler{Client: mgr.GetClient(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries}
+	links := &replicationlink.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries}
 	for _, err := range []error{
 		mgr.Add(topics), mgr.Add(canaries), services.SetupWithManager(mgr, real, topics.Changed()), links.SetupWithManager(mgr),
 	} {

@@ -29,8 +29,6 @@ type InvalidError struct {
 // Error implements error; it says what to do.
 func (e *InvalidError) Error() string { return e.message }
 
-// +kubebuilder:rbac:groups="",namespace=multiactive-system,resources=secrets,verbs=get
-
 // Options reads the Secret that the Kafka names, in the operator's namespace. Without one
 // connections are plain and unauthenticated. Errors: *InvalidError when a person has to mend the
 // Secret.

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,6 +44,8 @@ type Agent interface {
 type Reconciler struct {
 	// Client reads from a cache and writes.
 	Client client.Client
+	// Live reads from the API server, for what the cache leaves out.
+	Live client.Reader
 	// Credentials turns a Region's Kafka into client options.
 	Credentials func(context.Context, v1alpha1.RegionKafka) (kafka.Options, error)
 	Options     regional.Options
@@ -53,8 +56,11 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks/status,verbs=get;patch;update
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apps,namespace=multiactive-system,resources=deployments,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",namespace=multiactive-system,resources=configmaps,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",namespace=multiactive-system,resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=multiactive-system,resources=leases,verbs=get;create;update;patch
 
 // Reconcile makes one pass for the source region that the request names.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
@@ -181,12 +187,7 @@ func (r *Reconciler) act(ctx context.Context, todo plan.Plan) error {
 	var failures []error
 	for _, obj := range todo.Apply {
 		logger.Info("Writing an object.", "kind", obj.GetObjectKind().GroupVersionKind().Kind, "object", obj.GetName())
-		content, err := regional.Content(obj)
-		if err == nil {
-			u := &unstructured.Unstructured{Object: content}
-			err = r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), FieldOwner, client.ForceOwnership)
-		}
-		if err != nil {
+		if err := r.apply(ctx, obj); err != nil {
 			failures = append(failures, fmt.Errorf("writing %s: %w", obj.GetName(), err))
 		}
 	}
@@ -197,6 +198,26 @@ func (r *Reconciler) act(ctx context.Context, todo plan.Plan) error {
 		}
 	}
 	return errors.Join(failures...)
+}
+
+// apply writes an object, unless somebody else made one of that name.
+func (r *Reconciler) apply(ctx context.Context, obj regional.Object) error {
+	found := &metav1.PartialObjectMetadata{}
+	found.SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(obj), found)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return err
+	case err == nil && found.Labels[regional.LabelManagedBy] != regional.ManagedBy:
+		return fmt.Errorf("it exists and was not made by the operator, which leaves it alone; rename or remove %s %s",
+			found.Kind, client.ObjectKeyFromObject(found))
+	}
+	content, err := regional.Content(obj)
+	if err != nil {
+		return err
+	}
+	u := &unstructured.Unstructured{Object: content}
+	return r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), FieldOwner, client.ForceOwnership)
 }
 
 // report patches the statuses of the links that were there; those just made come with their watch.

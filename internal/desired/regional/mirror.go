@@ -80,7 +80,8 @@ func MirrorObjects(o Options, m Mirror) (*corev1.ConfigMap, *appsv1.Deployment) 
 		Name: MirrorName(m.From), Namespace: o.OperatorNamespace,
 		Labels: map[string]string{
 			LabelManagedBy: ManagedBy, LabelMirrorFrom: m.From,
-			"app.kubernetes.io/name": "multiactive-mirror", "app.kubernetes.io/component": "mirror",
+			"app.kubernetes.io/name": "multiactive-mirror", "app.kubernetes.io/component": string(ComponentMirror),
+			LabelComponent: string(ComponentMirror),
 		},
 	}
 	content, err := json.MarshalIndent(mirrorFile{
@@ -119,6 +120,7 @@ func mirrorDeployment(o Options, m Mirror, objectMeta metav1.ObjectMeta, config 
 		ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: objectMeta.Name}},
 	}}}, append(m.Source.volumes("SOURCE"), m.Target.volumes("TARGET")...)...)
 	selector := map[string]string{LabelMirrorFrom: m.From}
+	podLabels := merged(selector, map[string]string{LabelComponent: string(ComponentMirror)})
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: objectMeta,
@@ -129,7 +131,7 @@ func mirrorDeployment(o Options, m Mirror, objectMeta metav1.ObjectMeta, config 
 			Selector: &metav1.LabelSelector{MatchLabels: selector},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
-					Labels: selector, Annotations: map[string]string{AnnotationConfigHash: hex.EncodeToString(sum[:8])},
+					Labels: podLabels, Annotations: map[string]string{AnnotationConfigHash: hex.EncodeToString(sum[:8])},
 				},
 				Spec: spec,
 			},

@@ -44,6 +44,7 @@ const (
 	ComponentApplication Component = "application"
 	ComponentGateway     Component = "gateway"
 	ComponentAdditional  Component = "additional"
+	ComponentMirror      Component = "mirror"
 )
 
 // Ports of the gateway's Pods; the gateway's Service offers GatewayPort alone.

@@ -106,6 +106,9 @@ func (r reporter) ready(err error) {
 	}
 	status, reason, message := metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "everything is as declared"
 	for _, name := range conditionTypes {
+		if name == v1alpha1.ConditionFieldsActedOn {
+			continue // what a later version will act on is no reason to wait for this one
+		}
 		c := meta.FindStatusCondition(rs.Status.Conditions, name)
 		switch {
 		case c.Status == metav1.ConditionFalse:
