@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
@@ -37,7 +38,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	o, err := parse(args, stdout, stderr)
+	o, err := parse(args, stdout)
 	if err != nil {
 		return err
 	}
@@ -45,7 +46,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, version)
 		return err
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.logging), zap.WriteTo(stderr)))
+	logger := zap.New(zap.UseFlagOptions(&o.logging), zap.WriteTo(stderr))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger.WithName("client-go"))
 	restConfig, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the Kubernetes API server: %w; give --kubeconfig, or run in a Pod", err)

@@ -64,21 +64,22 @@ type options struct {
 	logging zap.Options
 }
 
-func parse(args []string, stdout, stderr io.Writer) (options, error) {
+// parse reads the flags. With --help it writes the help to stdout and returns flag.ErrHelp.
+func parse(args []string, stdout io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fs.SetOutput(stdout)
-		_, _ = io.WriteString(stdout, usage)
-		fs.PrintDefaults()
-	}
+	fs.SetOutput(io.Discard) // the error says it all; the whole help would bury it
 	o.common.bind(fs)
 	o.member.bind(fs)
 	o.logging.BindFlags(fs)
 	config.RegisterFlags(fs)
-	if err := fs.Parse(args); err != nil {
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fs.SetOutput(stdout)
+		_, _ = io.WriteString(stdout, usage)
+		fs.PrintDefaults()
 		return options{}, err
+	} else if err != nil {
+		return options{}, fmt.Errorf("%w; see --help", err)
 	}
 	if fs.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q; flags only, see --help", fs.Arg(0))

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	hub := []string{"--mode=hub", "--coordination-endpoints=http://a:2379, http://b:2379"}
+	for name, c := range map[string]struct {
+		args []string
+		want string // in the error; empty: accepted
+	}{
+		"hub":                    {args: hub},
+		"version needs no mode":  {args: []string{"--version"}},
+		"no mode":                {args: nil, want: "--mode is required"},
+		"peer is not pretended":  {args: []string{"--mode=peer"}, want: "peer mode is not in this version"},
+		"unknown mode":           {args: []string{"--mode=both"}, want: "--mode=both is unknown"},
+		"no store":               {args: []string{"--mode=hub"}, want: "--coordination-endpoints is required"},
+		"unknown timings":        {args: append(hub[:2:2], "--timings=slow"), want: "--timings=slow is unknown"},
+		"certificate and no key": {args: append(hub[:2:2], "--coordination-cert-file=x"), want: "give both or none"},
+		"an argument":            {args: append(hub[:2:2], "start"), want: `unexpected argument "start"`},
+		"an unknown flag":        {args: []string{"--mod=hub"}, want: "-mod; see --help"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(c.args, &bytes.Buffer{})
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("error %v, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	o := commonOptions{coordinationEndpoints: " http://a:2379,,http://b:2379 "}
+	if diff := cmp.Diff([]string{"http://a:2379", "http://b:2379"}, o.endpoints()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestHelpTeaches(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if _, err := parse([]string{"--help"}, &out); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("error %v, want %v", err, flag.ErrHelp)
+	}
+	for _, want := range []string{"--mode=hub", "--mode=member", "-coordination-endpoints", "-operator-namespace"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("help does not mention %s", want)
+		}
+	}
+}
