@@ -304,6 +304,9 @@ func TestPublisherNeverGoesBack(t *testing.T) {
 	if err := d.publisher.update(); err != nil {
 		t.Fatal(err)
 	}
+	if c, _ := d.Snapshot(); c.Revision != 20 {
+		t.Errorf("the snapshot went from revision 20 to %d", c.Revision)
+	}
 	if p := d.publisher.Config("accounts", "user"); p.Config.Epoch != 5 || p.Revision != 20 {
 		t.Errorf("published %+v after an older configuration", p)
 	}

@@ -172,6 +172,11 @@ func TestDecide(t *testing.T) {
 			}(),
 			held: map[string]string{"c": health.ReasonLeaseRunning},
 		},
+		"R4: an opened gate starts the watch afresh": {
+			stage: three().lost("c").pass(time.Minute).gate("c", true).state("c", ownership.RegionReturning).
+				report("a", "c").report("b", "c").pass(4 * time.Second),
+			held: map[string]string{"c": health.ReasonLeaseRunning},
+		},
 		"R13: beats that arrive are not expired": {
 			stage: three().suspect("c").report("a", "c").report("b", "c").pass(time.Minute),
 			want:  []string{"OpenIncident c"}, held: map[string]string{"c": health.ReasonBeatsArrive},
