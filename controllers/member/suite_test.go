@@ -4,8 +4,12 @@ package member_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -40,17 +45,20 @@ import (
 	"multiactive.dev/operator/internal/routing"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apiserver"
+	"multiactive.dev/operator/internal/testkit/binaries"
 )
 
 const (
-	here      = "beijing"
-	there     = "shanghai"
-	timeout   = 30 * time.Second
-	operator  = "multiactive-system"
-	deployer  = "deployer"
-	specHash  = "0123456789abcdef"
-	appImage  = "registry.example.com/app:1"
-	gateImage = "registry.example.com/operator:1"
+	here     = "beijing"
+	there    = "shanghai"
+	timeout  = 30 * time.Second
+	operator = "multiactive-system"
+	deployer = "deployer"
+	specHash = "0123456789abcdef"
+	// memberUser stands for the account multiactive-member.
+	memberUser = "multiactive:member"
+	appImage   = "registry.example.com/app:1"
+	gateImage  = "registry.example.com/operator:1"
 )
 
 // world is one region with its member.
@@ -64,7 +72,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s := testkit.StartServer(t, apiserver.Options{Name: here})
+	s := testkit.StartServer(t, apiserver.Options{Name: here, Users: []apiserver.User{{Name: memberUser}}})
 	testkit.InstallCRDs(t, s)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -83,8 +91,41 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(broker.Close)
 	w := &world{t: t, client: c, region: newRegion(), writes: &writeLog{}, broker: broker}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operator}})
-	w.startMember(testkit.Config(t, s, apiserver.Admin), scheme)
+	w.grantRoles()
+	w.startMember(testkit.Config(t, s, memberUser), scheme)
 	return w
+}
+
+// grantRoles gives the member the roles that it is installed with, and no others.
+func (w *world) grantRoles() {
+	w.t.Helper()
+	root, err := binaries.ModuleRoot()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	file, err := os.Open(filepath.Join(root, "config", "rbac", "member", "role.yaml"))
+	if err != nil {
+		w.t.Fatalf("%v; run make generate", err)
+	}
+	defer func() { _ = file.Close() }()
+	decoder := yaml.NewYAMLOrJSONDecoder(file, 4096)
+	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: memberUser}}
+	for {
+		role := &rbacv1.ClusterRole{}
+		if err := decoder.Decode(role); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			w.t.Fatal(err)
+		}
+		ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: role.Kind, Name: role.Name}
+		switch role.Kind {
+		case "ClusterRole":
+			w.create(role, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: role.Name}, RoleRef: ref, Subjects: subjects})
+		case "Role":
+			meta := metav1.ObjectMeta{Namespace: role.Namespace, Name: role.Name}
+			w.create(&rbacv1.Role{ObjectMeta: meta, Rules: role.Rules}, &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
+		}
+	}
 }
 
 func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
