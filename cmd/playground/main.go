@@ -1,0 +1,41 @@
+// Command playground runs a multi-region world on this machine and shows what MultiActive does when a
+// region is lost. It reads flags and wires; internal/playground does the work.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errBroken):
+		os.Exit(1) // the table has said it
+	default:
+		fmt.Fprintln(os.Stderr, "playground: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "kafka":
+			return runKafka(ctx, args[1:])
+		case "demo":
+			return runDemo(ctx, args[1:])
+		case "bench-failover":
+			return runBench(ctx, args[1:])
+		}
+	}
+	return runDemo(ctx, args)
+}

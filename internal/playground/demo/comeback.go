@@ -1,0 +1,143 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"multiactive.dev/operator/internal/playground/term"
+	"multiactive.dev/operator/internal/playground/world"
+)
+
+// Bounds of the return and of what the programs may use.
+const (
+	returnTimeout = 120 * time.Second
+	managerBound  = 150 << 20
+	gatewayBound  = 40 << 20
+)
+
+// comeback brings the region back and waits until nothing is degraded any more.
+func (d *Demo) comeback(ctx context.Context) error {
+	d.console.Section("Bringing " + d.killed.Name + " back on the data that it had")
+	began := d.options.Clock.Now()
+	done := d.console.Step("its API server, etcd, Kafka, node and manager run")
+	err := d.killed.Return(ctx)
+	done(err)
+	if err != nil {
+		return err
+	}
+	done = d.console.Step("it serves, by its own gateway and by the others'")
+	err = d.await(ctx, returnTimeout, d.allServe)
+	done(err)
+	if err != nil {
+		return err
+	}
+	d.promised(true, d.killed.Name+" serves again after its return", "after %s", term.Seconds(d.options.Clock.Since(began)))
+	if err := d.undegraded(ctx); err != nil {
+		return err
+	}
+	if d.people != nil {
+		d.people.tryHealed(ctx, d)
+	}
+	return d.show(ctx, "After the return of "+d.killed.Name)
+}
+
+// allServe returns nil when every region's gateway says that every region serves.
+func (d *Demo) allServe(ctx context.Context) error {
+	for _, r := range d.world.Regions() {
+		if err := healthy(ctx, r); err != nil {
+			return err
+		}
+		for _, other := range d.world.Regions() {
+			if state, serves, err := stateSeen(ctx, r, other.Name); err != nil || !serves {
+				return fmt.Errorf("the gateway of %s has %s as %s: %w", r.Name, other.Name, state, err)
+			}
+		}
+	}
+	return nil
+}
+
+// undegraded waits for the status and the flags.
+func (d *Demo) undegraded(ctx context.Context) error {
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	if !d.degradable() {
+		return nil
+	}
+	clients := map[string]client.Client{}
+	for _, r := range d.world.Regions() {
+		c, err := r.Client()
+		if err != nil {
+			return err
+		}
+		clients[r.Name] = c
+	}
+	done := d.console.Step("the flags of every region are undone")
+	err := d.await(ctx, returnTimeout, func(ctx context.Context) error {
+		for _, name := range slices.Sorted(maps.Keys(clients)) {
+			if on, err := d.flagged(ctx, clients[name]); err != nil || on {
+				return fmt.Errorf("flags of %s: %w", name, errors.Join(errors.New("a flow is still degraded"), err))
+			}
+		}
+		return nil
+	})
+	done(err)
+	return err
+}
+
+// memory shows what everything uses and judges the operator's parts.
+func (d *Demo) memory() {
+	d.console.Section("Memory")
+	total := d.world.Total()
+	rows, sum := [][]string{}, int64(0)
+	for _, name := range slices.Sorted(maps.Keys(total)) {
+		rows = append(rows, []string{name, megabytes(total[name])})
+		sum += total[name]
+	}
+	d.console.Table(append(rows, []string{"all", megabytes(sum)}))
+	for _, p := range []struct {
+		what    string
+		bound   int64
+		measure []world.Memory
+	}{{"managers", managerBound, d.world.Managers()}, {"gateways", gatewayBound, d.world.Pods("-gateway-")}} {
+		largest := slices.MaxFunc(append(p.measure, world.Memory{}), func(a, b world.Memory) int { return int(a.Bytes - b.Bytes) })
+		d.promised(len(p.measure) > 0 && largest.Bytes <= p.bound,
+			fmt.Sprintf("%s stay below %s of memory", p.what, megabytes(p.bound)), "%s at most, of %d", megabytes(largest.Bytes), len(p.measure))
+	}
+}
+
+func megabytes(bytes int64) string { return fmt.Sprintf("%d MB", bytes>>20) }
+
+// stay leaves the world running until ctx ends.
+func (d *Demo) stay(ctx context.Context) {
+	d.console.Section("The world stays up until Ctrl-C")
+	d.console.Line("export PATH=%s:$PATH", filepath.Dir(d.world.KubectlPath()))
+	rows := [][]string{{"hub", "export KUBECONFIG=" + d.world.Kubeconfig("hub")}}
+	for _, r := range d.world.Regions() {
+		rows = append(rows, []string{r.Name, "export KUBECONFIG=" + d.world.Kubeconfig(r.Name)})
+	}
+	d.console.Table(rows)
+	s, r := d.manifest.Service, d.world.Regions()[0]
+	d.console.Line("")
+	d.console.Line("Things to try:")
+	d.console.Table([][]string{
+		{"kubectl get multiactive -A", "everything that the hub knows"},
+		{"kubectl get regions -w", "what the regions think of each other"},
+		{fmt.Sprintf("kubectl get mas %s -n %s -o yaml", s.Name, s.Namespace), "conditions that say what to do"},
+		{fmt.Sprintf("kubectl describe mas %s -n %s", s.Name, s.Namespace), "and the events"},
+		{"kubectl get ri -o yaml", "the outage, step by step"},
+		{fmt.Sprintf("curl %s/.multiactive/endpoints", r.Edge()), "which regions serve, as clients see it"},
+		{fmt.Sprintf("curl -i %s/.multiactive/healthz", r.Edge()), "whether this region serves"},
+		{fmt.Sprintf("KUBECONFIG=%s kubectl get deploy,pods,svc -A", d.world.Kubeconfig(r.Name)), "what the operator made"},
+		{fmt.Sprintf("KUBECONFIG=%s kubectl get cm %s-flags -n %s -o yaml", d.world.Kubeconfig(r.Name), s.Name, s.Namespace), "flags for applications"},
+		{fmt.Sprintf("KUBECONFIG=%s kubectl scale deploy %s -n %s --replicas=5", d.world.Kubeconfig(r.Name), s.Name, s.Namespace), "watch it being put back"},
+	})
+	<-ctx.Done()
+}

@@ -1,0 +1,193 @@
+// Package load is the users of the example service: they register, log in, read their profile and
+// transfer money through the regions' gateways, and remember every answer. It is the only part of the
+// playground that knows the example.
+//
+// It must never know more than a user's client could: addresses, and how to ask again elsewhere. The
+// home of a user is computed to check what is seen, never to choose an address.
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+const (
+	// tryTimeout bounds one request to one endpoint.
+	tryTimeout = 2 * time.Second
+	// patience is how long a client goes on asking the endpoints that it knows.
+	patience = 5 * time.Second
+	// pause between two rounds of all endpoints.
+	pause    = 50 * time.Millisecond
+	maxBody  = 64 << 10
+	password = "correct horse battery"
+)
+
+// errNobody is the cause when no endpoint served a request.
+var errNobody = errors.New("no endpoint served it")
+
+// Endpoint is a region's address.
+type Endpoint struct{ Region, URL string }
+
+// User is one user.
+type User struct {
+	Phone string
+	// Home is the region that the user's key belongs to.
+	Home string
+}
+
+// Answer is what one operation came to.
+type Answer struct {
+	// Region that answered last; empty when none did.
+	Region string
+	// Status of the last answer; 0 without one.
+	Status int
+	// Attempts it took; each endpoint that was asked counts.
+	Attempts int
+	// FirstFailure is when the first attempt failed; zero when none did.
+	FirstFailure time.Time
+	// Began and Took of the operation as a whole.
+	Began time.Time
+	Took  time.Duration
+	Stale bool
+	Body  []byte
+	// Err is nil when an endpoint answered below 500.
+	Err error
+}
+
+// Client is one user's client: it knows endpoints and asks the next one when one fails.
+type Client struct {
+	http  *http.Client
+	clock clock.WithTicker
+}
+
+// NewClient returns a client whose connections are its own.
+func NewClient(c clock.WithTicker) *Client {
+	return &Client{clock: c, http: &http.Client{
+		Timeout:   tryTimeout,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 10 * time.Second},
+	}}
+}
+
+// Login logs the user in at the first endpoint that serves it, and returns the session's token.
+func (c *Client) Login(ctx context.Context, u User, endpoints []Endpoint) (Answer, string) {
+	body := map[string]string{"phone": u.Phone, "password": password}
+	a := c.anywhere(ctx, endpoints, request{method: http.MethodPost, path: "/v1/login", phone: u.Phone, body: body})
+	var session struct{ Token string }
+	if a.Err == nil && a.Status == http.StatusOK {
+		a.Err = json.Unmarshal(a.Body, &session)
+	} else if a.Err == nil {
+		a.Err = fmt.Errorf("login answered %d: %s", a.Status, a.Body)
+	}
+	return a, session.Token
+}
+
+// Register creates the user's account, at one endpoint, in one attempt.
+func (c *Client) Register(ctx context.Context, u User, at Endpoint, language string) Answer {
+	body := map[string]string{"phone": u.Phone, "password": password, "name": "User " + u.Phone}
+	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/accounts", phone: u.Phone, body: body, language: language})
+}
+
+// Profile reads the user's profile.
+func (c *Client) Profile(ctx context.Context, u User, at Endpoint, token string) Answer {
+	return c.once(ctx, at, request{method: http.MethodGet, path: "/v1/profile", phone: u.Phone, token: token})
+}
+
+// Transfer sends an amount to another user.
+func (c *Client) Transfer(ctx context.Context, from, to User, at Endpoint, token, id string) Answer {
+	body := map[string]any{"from": from.Phone, "to": to.Phone, "amount": 1}
+	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/transfers", phone: from.Phone, token: token, body: body, idempotency: id})
+}
+
+type request struct {
+	method, path, phone, token, language, idempotency string
+	body                                              any
+}
+
+// anywhere asks the endpoints in turn until one serves the request or patience ends.
+func (c *Client) anywhere(ctx context.Context, endpoints []Endpoint, r request) Answer {
+	began := c.clock.Now()
+	var total Answer
+	for {
+		for _, e := range endpoints {
+			a := c.once(ctx, e, r)
+			a.Began, a.Attempts, a.FirstFailure = began, total.Attempts+1, total.FirstFailure
+			a.Took = c.clock.Since(began)
+			if a.Err == nil {
+				return a
+			}
+			if a.FirstFailure.IsZero() {
+				a.FirstFailure = c.clock.Now()
+			}
+			total = a
+		}
+		if ctx.Err() != nil || c.clock.Since(began) > patience {
+			total.Err = fmt.Errorf("%w: %w", errNobody, total.Err)
+			return total
+		}
+		timer := c.clock.NewTimer(pause)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// once asks one endpoint.
+func (c *Client) once(ctx context.Context, e Endpoint, r request) (a Answer) {
+	a = Answer{Began: c.clock.Now(), Attempts: 1}
+	defer func() {
+		a.Took = c.clock.Since(a.Began)
+		if a.Err != nil {
+			a.FirstFailure = c.clock.Now()
+		}
+	}()
+	content, err := json.Marshal(r.body)
+	if err != nil {
+		a.Err = err
+		return a
+	}
+	var body io.Reader = http.NoBody
+	if r.body != nil {
+		body = bytes.NewReader(content)
+	}
+	q, err := http.NewRequestWithContext(ctx, r.method, e.URL+r.path, body)
+	if err != nil {
+		a.Err = err
+		return a
+	}
+	for name, value := range map[string]string{
+		"X-User-Phone": r.phone, "Accept-Language": r.language, "Idempotency-Key": r.idempotency,
+	} {
+		if value != "" {
+			q.Header.Set(name, value)
+		}
+	}
+	if r.body != nil {
+		q.Header.Set("Content-Type", "application/json")
+	}
+	if r.token != "" {
+		q.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	answer, err := c.http.Do(q)
+	if err != nil {
+		a.Err = err
+		return a
+	}
+	defer func() { _ = answer.Body.Close() }()
+	a.Region, a.Status, a.Stale = e.Region, answer.StatusCode, answer.Header.Get("Multiactive-Stale") == "true"
+	if a.Body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody)); err != nil {
+		a.Err = err
+	} else if answer.StatusCode >= http.StatusInternalServerError {
+		a.Err = fmt.Errorf("%s answered %d: %s", e.Region, a.Status, a.Body)
+	}
+	return a
+}

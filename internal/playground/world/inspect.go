@@ -1,0 +1,200 @@
+package world
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"multiactive.dev/operator/internal/testkit/apiserver"
+)
+
+// logTail is how much of a log is shown when something fails, in bytes.
+const logTail = 2000
+
+// Deploy applies the service to the hub.
+func (w *World) Deploy(ctx context.Context) error {
+	c, err := w.HubClient()
+	if err != nil {
+		return err
+	}
+	return apply(ctx, c, w.options.Manifest.Service)
+}
+
+// HubClient returns a client that may do everything at the hub.
+func (w *World) HubClient() (client.WithWatch, error) {
+	config, err := w.hub.Config(apiserver.Admin)
+	if err != nil {
+		return nil, err
+	}
+	return watchClient(config)
+}
+
+// Client returns a client that may do everything in the region's cluster.
+func (r *Region) Client() (client.WithWatch, error) {
+	config, err := r.AdminConfig()
+	if err != nil {
+		return nil, err
+	}
+	return watchClient(config)
+}
+
+func watchClient(config *rest.Config) (client.WithWatch, error) {
+	types, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	return client.NewWithWatch(config, client.Options{Scheme: types})
+}
+
+// Kubeconfig is the administrator's kubeconfig file of "hub" or of a region.
+func (w *World) Kubeconfig(cluster string) string { return w.kubeconfigFile(cluster, apiserver.Admin) }
+
+// KubectlPath is the real kubectl.
+func (w *World) KubectlPath() string { return w.kubectl }
+
+// Kubectl runs kubectl against the hub or a region and returns what it prints.
+func (w *World) Kubectl(ctx context.Context, cluster string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, w.kubectl, append([]string{"--kubeconfig", w.Kubeconfig(cluster)}, args...)...) //nolint:gosec // the program is kubectl
+	cmd.Env = []string{"HOME=" + w.options.Dir}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(out.String()))
+	}
+	return out.String(), nil
+}
+
+// Dir is where everything lies.
+func (w *World) Dir() string { return w.options.Dir }
+
+// Memory is the resident memory of a process in bytes.
+type Memory struct {
+	Name  string
+	Bytes int64
+}
+
+// Managers returns the memory of the managers that run.
+func (w *World) Managers() []Memory {
+	var out []Memory
+	add := func(p *program) {
+		if p == nil {
+			return
+		}
+		if bytes := resident(p.pid()); bytes > 0 {
+			out = append(out, Memory{p.spec.Name, bytes})
+		}
+	}
+	add(w.manager)
+	add(w.witness)
+	for _, r := range w.regions {
+		add(r.manager)
+	}
+	return out
+}
+
+// Pods returns the memory of the running Pods whose name contains part.
+func (w *World) Pods(part string) []Memory {
+	var out []Memory
+	for _, r := range w.regions {
+		for key, pid := range r.processes() {
+			if bytes := resident(pid); bytes > 0 && strings.Contains(key, part) {
+				out = append(out, Memory{r.Name + " " + key, bytes})
+			}
+		}
+	}
+	return out
+}
+
+// processes of the region's Pods by name.
+func (r *Region) processes() map[string]int {
+	r.mu.Lock()
+	agent := r.node
+	r.mu.Unlock()
+	out := map[string]int{}
+	if agent != nil {
+		for key, pid := range agent.Processes() {
+			out[key.Name] = pid
+		}
+	}
+	return out
+}
+
+// Total returns the memory of the playground's processes by kind.
+func (w *World) Total() map[string]int64 {
+	out := map[string]int64{"playground": resident(os.Getpid())}
+	for _, m := range w.Managers() {
+		out["managers"] += m.Bytes
+	}
+	for _, m := range w.Pods("") {
+		out["pods"] += m.Bytes
+	}
+	servers := []*apiserver.Server{w.hub}
+	for _, r := range w.regions {
+		servers = append(servers, r.cluster)
+		out["kafka"] += resident(r.kafka.pid())
+	}
+	for _, s := range servers {
+		if p := s.Process(); p != nil {
+			out["API servers"] += resident(p.PID())
+		}
+		if p := s.Storage().Process(); p != nil {
+			out["etcd"] += resident(p.PID())
+		}
+	}
+	for _, m := range w.store.Members() {
+		if p := m.Process(); p != nil {
+			out["etcd"] += resident(p.PID())
+		}
+	}
+	return out
+}
+
+// resident reads a process's resident memory; 0 when there is no such process.
+func resident(pid int) int64 {
+	if pid == 0 {
+		return 0
+	}
+	content, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "statm"))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(content))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// Logs returns the ends of the logs that explain most failures, by file.
+func (w *World) Logs() map[string]string {
+	out := map[string]string{}
+	files, err := filepath.Glob(filepath.Join(w.options.Dir, "logs", "manager-*.log"))
+	if err != nil {
+		return out // the pattern is right
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		out[file] = string(content[max(0, len(content)-logTail):])
+	}
+	return out
+}
+
+// LogFiles names the files of Logs in order.
+func LogFiles(logs map[string]string) []string { return slices.Sorted(maps.Keys(logs)) }

@@ -1,0 +1,308 @@
+// Package world builds a multi-region world on one machine out of real parts: an API server with its
+// own etcd, a Kafka and a member manager for every region, a coordination etcd with a member in each,
+// and a hub. Every region has loopback addresses of its own, and what a region's cluster would run as
+// Pods runs as local processes (package node) behind real ClusterIPs (package proxy).
+//
+// A region can be killed as a whole, as the loss of a city does, and be brought back on its data. All
+// processes end with the playground, also when it crashes. It must never listen on, or connect to,
+// anything but loopback, and must know nothing of the service that it runs.
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"k8s.io/utils/clock"
+
+	"multiactive.dev/operator/internal/playground/node"
+	"multiactive.dev/operator/internal/testkit/apiserver"
+	"multiactive.dev/operator/internal/testkit/binaries"
+	"multiactive.dev/operator/internal/testkit/etcdstore"
+	"multiactive.dev/operator/internal/testkit/process"
+)
+
+const (
+	// Namespace is the operator's own, in every cluster.
+	Namespace = "multiactive-system"
+	// OperatorImage stands for the operator's programs.
+	OperatorImage = "multiactive.dev/operator:playground"
+	hubName       = "hub"
+	witnessName   = "witness"
+)
+
+// Progress is told what is going on; the function that it returns is called with the outcome.
+type Progress func(what string) func(error)
+
+// Options describe a world.
+type Options struct {
+	// Dir holds data, logs and kubeconfigs. One that was used before gives the same world again.
+	Dir string
+	// Root of the source tree: CRDs and RBAC come from there.
+	Root string
+	// Programs has manager, gateway and mirror (a directory); Self is this program, which is also the
+	// Kafka ("kafka --listen --data").
+	Programs, Self string
+	// Manifest is the service.
+	Manifest *Manifest
+	// Regions, two to five, in the service's order.
+	Regions []string
+	// Images are the programs of the service's images.
+	Images   node.Programs
+	Progress Progress
+	Clock    clock.WithTicker
+	Log      *slog.Logger
+}
+
+// World is a running world.
+type World struct {
+	options Options
+	network network
+	guard   net.Listener
+	hub     *apiserver.Server
+	store   *etcdstore.Store
+	manager *program
+	witness *program // nil with three regions or more
+	regions []*Region
+	kubectl string
+}
+
+// New prepares a world and starts nothing.
+func New(o Options) (*World, error) {
+	if len(o.Regions) < 2 || len(o.Regions) > 5 {
+		return nil, fmt.Errorf("the playground has two to five regions, not %d: see --regions", len(o.Regions))
+	}
+	w := &World{options: o}
+	if err := w.prepare(); err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing the world in %s: %w", o.Dir, err), w.release())
+	}
+	return w, nil
+}
+
+func (w *World) prepare() (err error) {
+	o := w.options
+	if w.kubectl, err = binaries.Find(binaries.Kubectl); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "logs"), 0o700); err != nil {
+		return err
+	}
+	if err := w.claimNetwork(); err != nil {
+		return err
+	}
+	members := make([]etcdstore.MemberOptions, 0, len(o.Regions)+1)
+	for i, name := range o.Regions {
+		r, err := newRegion(w, name, network{w.network.number + 1 + i})
+		if err != nil {
+			return err
+		}
+		w.regions = append(w.regions, r)
+		members = append(members, etcdstore.MemberOptions{
+			Name: name, Host: r.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
+		})
+	}
+	if len(o.Regions) == 2 {
+		members = append(members, etcdstore.MemberOptions{
+			Name: witnessName, Host: w.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
+		})
+	}
+	o.Manifest.move(w.regions)
+	w.store, err = etcdstore.New(etcdstore.Options{Dir: filepath.Join(o.Dir, "coordination"), Members: members})
+	if err != nil {
+		return err
+	}
+	if w.hub, err = w.newServer(hubName, w.network, []apiserver.User{account(hubRole), account(memberRole)}); err != nil {
+		return err
+	}
+	w.manager = w.managerProgram(hubName, w.network, nil)
+	if len(o.Regions) == 2 {
+		w.witness = w.managerProgram(witnessName, network{w.network.number}, nil)
+	}
+	return nil
+}
+
+// claimNetwork takes free networks, or those that the directory had before.
+func (w *World) claimNetwork() (err error) {
+	file := filepath.Join(w.options.Dir, "network")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		if w.network, w.guard, err = claim(); err != nil {
+			return err
+		}
+		return os.WriteFile(file, []byte(strconv.Itoa(w.network.number)), 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	number, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		return fmt.Errorf("%s should hold a number: %w", file, err)
+	}
+	w.network, w.guard, err = at(number)
+	return err
+}
+
+func (w *World) newServer(name string, n network, users []apiserver.User) (*apiserver.Server, error) {
+	return apiserver.New(apiserver.Options{
+		Name: name, Dir: filepath.Join(w.options.Dir, name, "cluster"), Host: n.api(), Port: apiPort,
+		EtcdClientPort: storageClientPort, EtcdPeerPort: storagePeerPort,
+		ServiceClusterIPRange: n.services(), Users: users,
+	})
+}
+
+// Start boots everything and returns once the hub and all members run. On an error nothing is left.
+func (w *World) Start(ctx context.Context) error {
+	err := w.boot(ctx)
+	if err != nil {
+		return errors.Join(err, w.Stop())
+	}
+	return nil
+}
+
+func (w *World) boot(ctx context.Context) error {
+	tasks := []func() error{
+		w.step("coordination store, "+strconv.Itoa(len(w.store.Members()))+" members", func() error { return w.store.Start(ctx) }),
+		w.step("hub: API server, CRDs, roles", func() error { return w.bootHub(ctx) }),
+	}
+	for _, r := range w.regions {
+		tasks = append(tasks, w.step(r.Name+": API server, Kafka, CRDs, roles, node", func() error { return r.boot(ctx, true) }))
+	}
+	if err := together(tasks); err != nil {
+		return err
+	}
+	tasks = []func() error{w.step("hub: manager", func() error { return w.manager.start(ctx) })}
+	for _, r := range w.regions {
+		tasks = append(tasks, w.step(r.Name+": member manager", func() error { return r.manager.start(ctx) }))
+	}
+	if w.witness != nil {
+		tasks = append(tasks, w.step("witness: observer", func() error { return w.witness.start(ctx) }))
+	}
+	return together(tasks)
+}
+
+func (w *World) bootHub(ctx context.Context) error {
+	if err := w.hub.Start(ctx); err != nil {
+		return err
+	}
+	if err := w.installHub(ctx); err != nil {
+		return fmt.Errorf("installing the hub: %w", err)
+	}
+	return nil
+}
+
+func (w *World) step(what string, do func() error) func() error {
+	return func() error {
+		done := w.options.Progress(what)
+		err := do()
+		done(err)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	}
+}
+
+// Stop ends every process at once.
+func (w *World) Stop() error {
+	tasks := make([]func() error, 0, len(w.regions)+4)
+	for _, r := range w.regions {
+		tasks = append(tasks, r.kill)
+	}
+	for _, p := range []*program{w.manager, w.witness} {
+		if p != nil {
+			tasks = append(tasks, p.kill)
+		}
+	}
+	if w.hub != nil {
+		tasks = append(tasks, w.hub.Kill)
+	}
+	if w.store != nil {
+		tasks = append(tasks, w.store.Kill)
+	}
+	return errors.Join(together(tasks), w.release())
+}
+
+func (w *World) release() error {
+	if w.guard == nil {
+		return nil
+	}
+	err := w.guard.Close()
+	w.guard = nil
+	return err
+}
+
+// Regions in the service's order.
+func (w *World) Regions() []*Region { return w.regions }
+
+// Region returns the region of that name, or nil.
+func (w *World) Region(name string) *Region {
+	for _, r := range w.regions {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+// managerProgram is a manager of the hub (region nil), of a region, or of the witness.
+func (w *World) managerProgram(name string, n network, r *Region) *program {
+	mode, kubeconfig := hubRole, w.kubeconfigFile(hubName, hubRole)
+	args := []string{
+		"--operator-namespace=" + Namespace,
+		"--coordination-endpoints=" + strings.Join(w.coordinationEndpoints(), ","),
+	}
+	health := n.health()
+	metrics := net.JoinHostPort(n.manager(), strconv.Itoa(metricsPort))
+	if r != nil || name == witnessName {
+		mode, kubeconfig = memberRole, w.kubeconfigFile(name, memberRole)
+		agent := n.agentURL()
+		if name == witnessName {
+			kubeconfig = w.kubeconfigFile(hubName, memberRole)
+			health = net.JoinHostPort(n.host(8), strconv.Itoa(healthPort))
+			metrics = net.JoinHostPort(n.host(8), strconv.Itoa(metricsPort))
+			agent = "http://" + net.JoinHostPort(n.host(8), strconv.Itoa(agentPort))
+		}
+		args = append(args, "--region="+name, "--agent-bind-address="+strings.TrimPrefix(agent, "http://"), "--agent-url="+agent,
+			"--gateway-image="+OperatorImage, "--mirror-image="+OperatorImage)
+	}
+	args = append(args, "--mode="+mode, "--kubeconfig="+kubeconfig, "--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
+	return &program{clock: w.options.Clock, log: w.options.Log, spec: process.Spec{
+		Name: "manager " + name, Path: filepath.Join(w.options.Programs, "manager"), Args: args,
+		// The limits of the chart's Deployment.
+		Env:     []string{"GOMEMLIMIT=200MiB", "GOMAXPROCS=2"},
+		LogFile: filepath.Join(w.options.Dir, "logs", "manager-"+name+".log"),
+		Ready:   ready("http://" + health + "/readyz"),
+	}}
+}
+
+func (w *World) coordinationEndpoints() []string {
+	out := make([]string, 0, len(w.regions)+1)
+	add := func(n network) {
+		out = append(out, "http://"+net.JoinHostPort(n.coordination(), strconv.Itoa(storageClientPort)))
+	}
+	for i := range w.options.Regions {
+		add(network{w.network.number + 1 + i})
+	}
+	if len(w.options.Regions) == 2 {
+		add(w.network)
+	}
+	return out
+}
+
+// together runs tasks at the same time and returns their errors.
+func together(tasks []func() error) error {
+	failures := make([]error, len(tasks))
+	var all sync.WaitGroup
+	for i, task := range tasks {
+		all.Go(func() { failures[i] = task() })
+	}
+	all.Wait()
+	return errors.Join(failures...)
+}
