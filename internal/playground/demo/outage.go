@@ -127,8 +127,12 @@ func (d *Demo) watchOutage(ctx context.Context, t *timeline) (func() error, erro
 			if err != nil {
 				return err
 			}
-			if status, _ := condition(s, v1alpha1.ConditionRegionsHealthy); status != "False" {
-				return fmt.Errorf("condition RegionsHealthy is %q", status)
+			name, wanted := v1alpha1.ConditionRegionsHealthy, "False"
+			if d.degradable() {
+				name, wanted = v1alpha1.ConditionDegraded, "True"
+			}
+			if status, _ := condition(s, name); status != wanted {
+				return fmt.Errorf("condition %s is %q", name, status)
 			}
 			return nil
 		},

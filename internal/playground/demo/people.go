@@ -15,6 +15,9 @@ import (
 	"multiactive.dev/operator/internal/playground/term"
 )
 
+// elsewhere marks the operations of users whose home is not the region that is lost.
+const elsewhere = ", at home elsewhere"
+
 // syncTimeout bounds the wait until accounts made in one region are known in all.
 const syncTimeout = 60 * time.Second
 
@@ -146,7 +149,7 @@ func (p *people) tryDegraded(ctx context.Context, d *Demo) {
 		seen := map[string]string{}
 		kept := true
 		for _, language := range []string{"en", "zh-CN"} {
-			a := p.client.Register(ctx, p.population.NewAt(d.killed.Name), at, language)
+			a := p.client.Register(ctx, p.population.NewAt(d.killed.Name), []load.Endpoint{at}, language)
 			var doc refusal
 			if err := json.Unmarshal(a.Body, &doc); err != nil || a.Status != http.StatusServiceUnavailable || doc.Announcement == "" {
 				kept = false
@@ -160,7 +163,7 @@ func (p *people) tryDegraded(ctx context.Context, d *Demo) {
 	}
 	others := p.otherHomes(d)
 	if len(others) > 0 {
-		a := p.client.Register(ctx, p.population.NewAt(others...), at, "en")
+		a := p.client.Register(ctx, p.population.NewAt(others...), []load.Endpoint{at}, "en")
 		d.console.Line("register, at home in %s -> %d", strings.Join(others, " or "), a.Status)
 		d.promised(a.Status == http.StatusCreated, "registrations of the other users work", "status %d", a.Status)
 	}
@@ -205,7 +208,7 @@ func (p *people) sums(d *Demo) {
 			if r.Home == d.killed.Name {
 				name += ", at home in " + d.killed.Name
 			} else {
-				name += ", at home elsewhere"
+				name += elsewhere
 			}
 		}
 		s := sums[name]
@@ -217,7 +220,7 @@ func (p *people) sums(d *Demo) {
 		if r.Err != nil || r.Status >= http.StatusBadRequest {
 			failed = 1
 		}
-		if r.Began.Before(p.killedAt) {
+		if r.Began.Add(r.Took).Before(p.killedAt) {
 			s.before, s.beforeFailed = s.before+1, s.beforeFailed+failed
 		} else {
 			s.after, s.failed = s.after+1, s.failed+failed
@@ -230,15 +233,16 @@ func (p *people) sums(d *Demo) {
 	}
 	d.console.Line("")
 	d.console.Table(rows)
-	for kind, text := range map[string]string{
-		load.KindLogin:  "no login of a client that knows every endpoint fails",
-		load.KindPinned: "no login at the surviving regions fails",
+	for _, p := range []struct{ kind, text string }{
+		{load.KindLogin, "no login of a client that knows every endpoint fails"},
+		{load.KindPinned, "no login at the surviving regions fails"},
+		{load.KindRegister + elsewhere, "no registration of the other users fails"},
 	} {
-		s := sums[kind]
+		s := sums[p.kind]
 		if s == nil {
-			s = &sum{}
+			continue // nobody is at home there
 		}
-		d.promised(s.failed+s.beforeFailed == 0 && s.after > 0, text, "%d of %d failed", s.failed+s.beforeFailed, s.after+s.before)
+		d.promised(s.failed+s.beforeFailed == 0 && s.after > 0, p.text, "%d of %d failed", s.failed+s.beforeFailed, s.after+s.before)
 	}
 }
 
@@ -249,7 +253,7 @@ func (p *people) tryHealed(ctx context.Context, d *Demo) {
 	if d.degradable() {
 		u = p.population.NewAt(d.killed.Name)
 	}
-	a := p.client.Register(ctx, u, at, "en")
+	a := p.client.Register(ctx, u, []load.Endpoint{at}, "en")
 	d.promised(a.Status == http.StatusCreated, "registrations of its users work again", "status %d", a.Status)
 	limited, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()

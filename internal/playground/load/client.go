@@ -89,10 +89,19 @@ func (c *Client) Login(ctx context.Context, u User, endpoints []Endpoint) (Answe
 	return a, session.Token
 }
 
-// Register creates the user's account, at one endpoint, in one attempt.
-func (c *Client) Register(ctx context.Context, u User, at Endpoint, language string) Answer {
+// Register creates the user's account at the first endpoint that can be reached; an endpoint that
+// answers is not asked again, whatever it says.
+func (c *Client) Register(ctx context.Context, u User, endpoints []Endpoint, language string) (a Answer) {
 	body := map[string]string{"phone": u.Phone, "password": password, "name": "User " + u.Phone}
-	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/accounts", phone: u.Phone, body: body, language: language})
+	began := c.clock.Now()
+	for i, e := range endpoints {
+		a = c.once(ctx, e, request{method: http.MethodPost, path: "/v1/accounts", phone: u.Phone, body: body, language: language})
+		a.Began, a.Took, a.Attempts = began, c.clock.Since(began), i+1
+		if a.Status != 0 {
+			break
+		}
+	}
+	return a
 }
 
 // Profile reads the user's profile.

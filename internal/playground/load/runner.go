@@ -85,7 +85,7 @@ func (l *Load) operate(ctx context.Context, i int) Record {
 		return Record{KindPinned, u.Home, a}
 	case 7:
 		u = l.population.New()
-		a := l.client.Register(ctx, u, l.endpoints[n%len(l.endpoints)], "en")
+		a := l.client.Register(ctx, u, Order(l.endpoints, n), "en")
 		return Record{KindRegister, u.Home, a}
 	case 8:
 		return Record{KindProfile, u.Home, l.withSession(ctx, u, func(at Endpoint, token string) Answer {

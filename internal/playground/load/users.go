@@ -69,7 +69,7 @@ func Each(ctx context.Context, users []User, do func(context.Context, int, User)
 // RegisterAll gives every user an account, through the gateways in turn.
 func RegisterAll(ctx context.Context, c *Client, users []User, endpoints []Endpoint) error {
 	return Each(ctx, users, func(ctx context.Context, i int, u User) error {
-		a := c.Register(ctx, u, endpoints[i%len(endpoints)], "")
+		a := c.Register(ctx, u, Order(endpoints, i), "")
 		if a.Err != nil || (a.Status != http.StatusCreated && a.Status != http.StatusConflict) {
 			return fmt.Errorf("registering %s at %s: status %d: %s: %w", u.Phone, endpoints[i%len(endpoints)].Region,
 				a.Status, strings.TrimSpace(string(a.Body)), orOK(a.Err))

@@ -148,7 +148,9 @@ func (a *Agent) stop(p *pod) {
 	})
 }
 
-func (a *Agent) remove(ctx context.Context, object *corev1.Pod) error { return a.delete(ctx, object, 0) }
+func (a *Agent) remove(ctx context.Context, object *corev1.Pod) error {
+	return a.delete(ctx, object, 0)
+}
 
 func (a *Agent) delete(ctx context.Context, object *corev1.Pod, seconds int64) error {
 	err := a.config.Client.CoreV1().Pods(object.Namespace).Delete(ctx, object.Name, metav1.DeleteOptions{

@@ -311,4 +311,3 @@ func open(address string) func(context.Context) error {
 		return conn.Close()
 	}
 }
-
