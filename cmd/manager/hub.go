@@ -41,10 +41,10 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 	if err != nil {
 		return err
 	}
-	real := clock.RealClock{}
-	view := follow.New(store, real, timings.RegionLease, mgr.GetLogger().WithName("coordination"))
+	wall := clock.RealClock{}
+	view := follow.New(store, wall, timings.RegionLease, mgr.GetLogger().WithName("coordination"))
 	registry := clusters.New(clusters.Options{
-		Scheme: mgr.GetScheme(), Clock: real, Log: mgr.GetLogger().WithName("clusters"),
+		Scheme: mgr.GetScheme(), Clock: wall, Log: mgr.GetLogger().WithName("clusters"),
 	})
 	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
@@ -57,18 +57,18 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 	}
 	if err := (&region.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
-		Namespace: o.common.operatorNamespace, Clock: real, Recorder: mgr.GetEventRecorder("multiactive-region"),
+		Namespace: o.common.operatorNamespace, Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-region"),
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	if err := (&multiactiveservice.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
-		Clock: real, Recorder: mgr.GetEventRecorder("multiactive-service"),
+		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-service"),
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	return (&regionincident.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view,
-		Clock: real, Recorder: mgr.GetEventRecorder("multiactive-incident"),
+		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-incident"),
 	}).SetupWithManager(mgr)
 }

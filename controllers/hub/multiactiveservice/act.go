@@ -66,7 +66,7 @@ func (r *Reconciler) actInRegions(ctx context.Context, mas *v1alpha1.MultiActive
 	failures := make([]error, len(steps))
 	var all sync.WaitGroup
 	for i, step := range steps {
-		all.Go(func() { failures[i] = r.actInRegion(ctx, mas, seen.Regions[step.Region], step) })
+		all.Go(func() { failures[i] = r.actInRegion(ctx, seen.Regions[step.Region], step) })
 	}
 	all.Wait()
 	var again []error
@@ -86,7 +86,7 @@ func (r *Reconciler) actInRegions(ctx context.Context, mas *v1alpha1.MultiActive
 	return errors.Join(again...)
 }
 
-func (r *Reconciler) actInRegion(ctx context.Context, mas *v1alpha1.MultiActiveService, at *plan.RegionSeen, step plan.Step) error {
+func (r *Reconciler) actInRegion(ctx context.Context, at *plan.RegionSeen, step plan.Step) error {
 	cluster, err := r.Clusters.Get(step.Region)
 	if err != nil {
 		return err

@@ -73,8 +73,7 @@ func (r *Reconciler) observeRegion(ctx context.Context, mas *v1alpha1.MultiActiv
 
 // kindOf returns what is wrong with a connection without what differs from one failure to the next.
 func kindOf(err error) string {
-	var connection *clusters.ConnectionError
-	if errors.As(err, &connection) {
+	if connection, is := errors.AsType[*clusters.ConnectionError](err); is {
 		return connection.Kind.Error()
 	}
 	return "not usable"

@@ -200,7 +200,7 @@ func (r *Reconciler) prune(ctx context.Context) error {
 	}
 	for _, name := range plan.Surplus(all.Items) {
 		old := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if err := r.Client.Delete(ctx, old); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(r.Client.Delete(ctx, old)); err != nil {
 			return fmt.Errorf("deleting old incident %s: %w", name, err)
 		}
 	}

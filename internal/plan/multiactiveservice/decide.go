@@ -135,33 +135,20 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		plan.Blocked = "the coordination store does not answer, so nobody can agree to stop routing: see its members"
 		return plan
 	}
-	uid := string(mas.UID)
-	record, accepted := seen.record(uid)
-	intent, proposed := seen.Configuration.ServiceIntents[uid]
-	if (accepted && !record.Deleted || proposed) && !intent.Deleted {
-		gone := ownership.ServiceIntent{
-			UID: uid, Namespace: mas.Namespace, Name: mas.Name, SpecHash: record.SpecHash, Deleted: true,
-		}
+	gone, due := withdrawal(mas, seen)
+	if due {
 		plan.Steps = append(plan.Steps, Step{Kind: StepPropose, Intent: gone})
 	}
-	if accepted && !record.Deleted {
+	// Also one that is not accepted waits until the store has it as deleted: the leader may be
+	// accepting what it has read a moment ago.
+	if record, accepted := seen.record(string(mas.UID)); due || accepted && !record.Deleted {
 		plan.Blocked = "waiting for the coordination store's leader to stop routing"
 		return plan
 	}
-	var holding, unreachable []string
-	for _, name := range seen.names(mas) {
-		at := seen.region(name)
-		switch {
-		case at.Region == nil || at.Region.Spec.Role == v1alpha1.RegionRoleWitness:
-		case at.Connection != Connected:
-			if declares(mas, name) || reported(mas, name) {
-				unreachable = append(unreachable, name)
-			}
-		case at.Slice != nil && !foreign(mas, at.Slice):
-			holding = append(holding, name)
-			if at.Slice.DeletionTimestamp.IsZero() {
-				plan.Steps = append(plan.Steps, Step{Kind: StepDelete, Region: name})
-			}
+	holding, unreachable := seen.remaining(mas)
+	for _, name := range holding {
+		if seen.region(name).Slice.DeletionTimestamp.IsZero() {
+			plan.Steps = append(plan.Steps, Step{Kind: StepDelete, Region: name})
 		}
 	}
 	switch {
@@ -171,12 +158,41 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	case len(holding) > 0:
 		plan.Blocked = "waiting for " + strings.Join(holding, ", ") + " to let go of the service"
 	default:
-		if proposed || len(plan.Steps) > 0 {
+		if _, proposed := seen.Configuration.ServiceIntents[string(mas.UID)]; proposed {
 			plan.Steps = append(plan.Steps, Step{Kind: StepWithdraw})
 		}
 		plan.Steps = append(plan.Steps, Step{Kind: StepRemoveFinalizer})
 	}
 	return plan
+}
+
+// withdrawal returns the intent that asks the leader to stop routing, if it has not been asked.
+func withdrawal(mas *v1alpha1.MultiActiveService, seen Seen) (ownership.ServiceIntent, bool) {
+	uid := string(mas.UID)
+	record, accepted := seen.record(uid)
+	intent, proposed := seen.Configuration.ServiceIntents[uid]
+	due := (accepted && !record.Deleted || proposed) && !intent.Deleted
+	return ownership.ServiceIntent{
+		UID: uid, Namespace: mas.Namespace, Name: mas.Name, SpecHash: record.SpecHash, Deleted: true,
+	}, due
+}
+
+// remaining returns the regions that have the service, and those that may have it and cannot be
+// reached.
+func (s Seen) remaining(mas *v1alpha1.MultiActiveService) (holding, unreachable []string) {
+	for _, name := range s.names(mas) {
+		at := s.region(name)
+		switch {
+		case at.Region == nil || at.Region.Spec.Role == v1alpha1.RegionRoleWitness:
+		case at.Connection == Connected:
+			if at.Slice != nil && !foreign(mas, at.Slice) {
+				holding = append(holding, name)
+			}
+		case declares(mas, name) || reported(mas, name):
+			unreachable = append(unreachable, name)
+		}
+	}
+	return holding, unreachable
 }
 
 // reported says whether the service was in the region when its status was last written.

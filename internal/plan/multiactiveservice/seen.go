@@ -4,9 +4,8 @@
 package multiactiveservice
 
 import (
-	"k8s.io/apimachinery/pkg/labels"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/slices"

@@ -100,8 +100,8 @@ func TestService(t *testing.T) {
 			return is(r.Status.Conditions, "Ready", yes, v1alpha1.ReasonAsDeclared)
 		})
 	}
-	w.namespace(w.hub, "shop", nil)
-	w.namespace(w.regions["beijing"], "shop", nil)
+	w.namespace(w.hub, "shop")
+	w.namespace(w.regions["beijing"], "shop")
 	mas := service("beijing", "shanghai")
 	must(t, w.hub.Create(t.Context(), mas))
 
@@ -128,7 +128,7 @@ func TestService(t *testing.T) {
 			}
 			return nil
 		})
-		w.namespace(w.regions["shanghai"], "shop", nil)
+		w.namespace(w.regions["shanghai"], "shop")
 		eventually(w, w.regions["shanghai"], slice(), func(*v1alpha1.RegionalService) error { return nil })
 	})
 	t.Run("proposed, accepted, ready", func(*testing.T) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -78,7 +79,7 @@ func newWorld(t *testing.T, regions ...string) *world {
 	endpoints := testkit.StartStore(t, etcdstore.Options{}, "store").Endpoints()
 	w.store = connect(t, endpoints)
 	w.leader = lead(t, connect(t, endpoints))
-	w.namespace(w.hub, operatorNamespace, nil)
+	w.namespace(w.hub, operatorNamespace)
 	w.runHub(connect(t, endpoints))
 	return w
 }
@@ -130,7 +131,7 @@ func (w *world) runHub(store *coordination.Store) {
 		Client: mgr.GetClient(), Clusters: registry, View: view,
 		Clock: clock.RealClock{}, Recorder: mgr.GetEventRecorder("incident"),
 	}).SetupWithManager(mgr))
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // must outlive t.Context, which ends before Cleanup
+	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	w.t.Cleanup(func() {
@@ -141,9 +142,9 @@ func (w *world) runHub(store *coordination.Store) {
 	})
 }
 
-func (w *world) namespace(c client.Client, name string, labels map[string]string) {
+func (w *world) namespace(c client.Client, name string) {
 	w.t.Helper()
-	must(w.t, client.IgnoreAlreadyExists(c.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})))
+	must(w.t, client.IgnoreAlreadyExists(c.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})))
 }
 
 // kubeconfig stores a Secret for the region, as a platform team would.
@@ -236,7 +237,7 @@ func lead(t *testing.T, store *coordination.Store) *leader {
 	term, err := store.Campaign(t.Context(), "test", 30*time.Second)
 	must(t, err)
 	l := &leader{t: t, store: store, term: term, beat: map[string]*coordination.Registration{}}
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // ends in Cleanup, in order
+	ctx, cancel := context.WithCancel(context.Background()) // ends in Cleanup, in order
 	var running sync.WaitGroup
 	running.Go(func() {
 		ticker := time.NewTicker(time.Second)
@@ -314,12 +315,8 @@ func (l *leader) commit(states map[string]ownership.RegionRecord) int64 {
 	var epoch int64
 	l.retry(func(c ownership.Configuration) error {
 		next := ownership.View{Epoch: c.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}}
-		for name, rec := range c.View.Regions {
-			next.Regions[name] = rec
-		}
-		for name, rec := range states {
-			next.Regions[name] = rec
-		}
+		maps.Copy(next.Regions, c.View.Regions)
+		maps.Copy(next.Regions, states)
 		epoch = next.Epoch
 		_, err := l.term.CommitView(l.t.Context(), c, next)
 		return err

@@ -1,0 +1,199 @@
+package multiactiveservice_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
+)
+
+// steps writes steps as words, regions sorted as decided.
+func steps(p plan.Plan) []string {
+	var out []string
+	for _, s := range p.Steps {
+		word := string(s.Kind)
+		if s.Region != "" {
+			word += " " + s.Region
+		}
+		if s.Intent.Deleted {
+			word += " deleted"
+		}
+		out = append(out, word)
+	}
+	return out
+}
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	type world = func(*v1alpha1.MultiActiveService, *plan.Seen)
+	nowhere := func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+		delete(s.Configuration.Services, uid)
+		delete(s.Configuration.ServiceIntents, uid)
+		for _, r := range s.Regions {
+			r.Slice = nil
+		}
+	}
+	unproposed := func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+		delete(s.Configuration.Services, uid)
+		delete(s.Configuration.ServiceIntents, uid)
+	}
+	deleted := func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+		m.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+	}
+	stopped := func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+		s.Configuration.Services[uid] = ownership.ServiceRecord{UID: uid, Deleted: true}
+		s.Configuration.ServiceIntents[uid] = ownership.ServiceIntent{UID: uid, Deleted: true}
+	}
+	all := func(changes ...world) world {
+		return func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+			for _, c := range changes {
+				c(m, s)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		world world
+		want  []string
+	}{
+		"as declared": {func(*v1alpha1.MultiActiveService, *plan.Seen) {}, nil},
+		"new: everywhere at once, and not proposed before it is there": {
+			nowhere, []string{"Stage beijing", "Stage shanghai", "Stage shenzhen"},
+		},
+		"staged everywhere: proposed": {unproposed, []string{"Propose"}},
+		"a region that is not reached does not hold up the proposal": {
+			all(unproposed, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["beijing"] = &plan.RegionSeen{Region: s.Regions["beijing"].Region, Connection: plan.Unusable}
+			}), []string{"Propose"},
+		},
+		"a region that is being connected does": {
+			all(unproposed, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["beijing"] = &plan.RegionSeen{Region: s.Regions["beijing"].Region, Connection: plan.Connecting}
+			}), nil,
+		},
+		"no region at all: nothing to propose": {
+			all(unproposed, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				for _, r := range s.Regions {
+					r.Connection, r.Slice = plan.Unusable, nil
+				}
+			}), nil,
+		},
+		"nothing is staged before it is known what is in force": {
+			all(nowhere, func(m *v1alpha1.MultiActiveService, s *plan.Seen) { m.Finalizers = nil }), []string{
+				"AddFinalizer", "Stage beijing", "Stage shanghai", "Stage shenzhen",
+			},
+		},
+		"a region that refuses the namespace is left alone": {
+			all(nowhere, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["beijing"].Region.Spec.AllowedNamespaces = nil
+			}),
+			[]string{"Stage shanghai", "Stage shenzhen"},
+		},
+		"a witness runs nothing": {
+			all(nowhere, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["beijing"].Region.Spec.Role = v1alpha1.RegionRoleWitness
+			}), []string{"Stage shanghai", "Stage shenzhen"},
+		},
+		"somebody else's object is left alone": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["beijing"].Slice.Spec.ServiceID = "other"
+			}, nil,
+		},
+		"what a person changed in a region is put back": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["shanghai"].Slice.Spec.Workload.Replicas = ptr.To[int32](1)
+			}, []string{"Stage shanghai"},
+		},
+		"what the API server fills in is no change": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["shanghai"].Slice.Spec.Workload.Template.Spec.RestartPolicy = "Always"
+			}, nil,
+		},
+		"deletion: routing stops first": {deleted, []string{"Propose deleted"}},
+		"deletion: then the regions":    {all(deleted, stopped), []string{"Delete beijing", "Delete shanghai", "Delete shenzhen"}},
+		"deletion: a region that is not reached keeps the service": {
+			all(deleted, stopped, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { lose(s, "beijing") }),
+			[]string{"Delete shanghai", "Delete shenzhen"},
+		},
+		"deletion: nothing is left": {
+			all(deleted, stopped, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				for _, r := range s.Regions {
+					r.Slice = nil
+				}
+			}), []string{"Withdraw", "RemoveFinalizer"},
+		},
+		"deletion of what was never accepted": {
+			all(nowhere, deleted), []string{"RemoveFinalizer"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mas := service()
+			seen := healthy(mas)
+			c.world(mas, &seen)
+			if diff := cmp.Diff(c.want, steps(plan.Decide(start, mas, seen))); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNothingIsStagedBeforeTheStoreIsKnown(t *testing.T) {
+	t.Parallel()
+	mas := service()
+	seen := healthy(mas)
+	for _, r := range seen.Regions {
+		r.Slice = nil
+	}
+	seen.StoreKnown = false
+	if got := steps(plan.Decide(start, mas, seen)); len(got) > 0 {
+		t.Errorf("steps %v: a slice built now could drop the ownership that is in force", got)
+	}
+	mas.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+	if p := plan.Decide(start, mas, seen); len(p.Steps) > 0 || p.Blocked == "" {
+		t.Errorf("deletion goes on without the store: %v", steps(p))
+	}
+}
+
+// A change that moves ownership is staged beside what is in force, and never proposed.
+func TestOwnershipChangeIsOnlyStaged(t *testing.T) {
+	t.Parallel()
+	mas := service()
+	seen := healthy(mas)
+	old := slices.Ownership(mas).Hash
+	mas.Spec.Regions = mas.Spec.Regions[1:] // beijing is to go
+	mas.Spec.Unmatched = &v1alpha1.Unmatched{OtherMethods: v1alpha1.UnmatchedAnyRegion}
+	p := plan.Decide(start, mas, seen)
+	if diff := cmp.Diff([]string{"Stage shanghai", "Stage shenzhen"}, steps(p)); diff != "" {
+		t.Fatalf("(-want +got)\n%s", diff)
+	}
+	spec := p.Steps[0].Slice.Spec
+	var hashes, peers []string
+	for _, o := range spec.Ownership {
+		hashes = append(hashes, o.Hash)
+	}
+	for _, peer := range spec.Peers {
+		peers = append(peers, peer.Name)
+	}
+	if diff := cmp.Diff([]string{old, slices.Ownership(mas).Hash}, hashes); diff != "" {
+		t.Errorf("ownership (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"shanghai", "shenzhen", "beijing"}, peers); diff != "" {
+		t.Errorf("peers (-want +got)\n%s", diff)
+	}
+	if spec.Unmatched.OtherMethods != v1alpha1.UnmatchedReject {
+		t.Errorf("unmatched %v is in force before the ownership that it belongs to", spec.Unmatched)
+	}
+	// Staged: nothing more to do, and it stays so.
+	for _, s := range p.Steps {
+		seen.Regions[s.Region].Slice = s.Slice
+	}
+	if got := steps(plan.Decide(start, mas, seen)); len(got) > 0 {
+		t.Errorf("steps %v after staging", got)
+	}
+}
