@@ -17,7 +17,7 @@ import (
 
 // How soon to look again at what nothing announces.
 const (
-	recheckRouting = 500 * time.Millisecond
+	recheckRouting = time.Second
 	recheckProblem = 30 * time.Second
 	recheckLag     = 15 * time.Second
 )
@@ -78,18 +78,13 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	case v1alpha1.WorkloadManaged:
 		if w.Template == nil || w.Port == nil || w.ServiceAccountName == "" {
 			p.problem(condition, v1alpha1.ReasonInvalidObject, "a Managed workload needs template, port and serviceAccountName; declare them in the MultiActiveService")
-			return nil
+			return managed(rs, true)
 		}
-		return []wanted{
-			{object: regional.Workload(rs), as: w.ServiceAccountName, condition: condition},
-			{object: regional.Service(rs, nil), condition: condition},
-			{object: regional.Budget(rs, rs.Name, regional.ComponentApplication), condition: condition},
-			{object: regional.ApplicationPolicy(rs), condition: condition},
-		}
+		return managed(rs, false)
 	case v1alpha1.WorkloadDeploymentRef:
 		if w.DeploymentRef == nil || w.Port == nil {
 			p.problem(condition, v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
-			return nil
+			return []wanted{{object: regional.Service(rs, nil), held: true}}
 		}
 		if seen.Deployment == nil {
 			p.problem(condition, v1alpha1.ReasonNotFound, fmt.Sprintf("there is no Deployment %s in namespace %s; deploy it, or name another in workload.deploymentRef", w.DeploymentRef.Name, rs.Namespace))
@@ -108,6 +103,18 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	return nil
 }
 
+// managed are the objects of a Managed workload. Those of a declaration that cannot be acted on are
+// held: what runs goes on.
+func managed(rs *v1alpha1.RegionalService, held bool) []wanted {
+	const condition = v1alpha1.ConditionWorkloadAvailable
+	return []wanted{
+		{object: regional.Workload(rs), as: rs.Spec.Workload.ServiceAccountName, condition: condition, held: held},
+		{object: regional.Service(rs, nil), condition: condition, held: held},
+		{object: regional.Budget(rs, rs.Name, regional.ComponentApplication), condition: condition, held: held},
+		{object: regional.ApplicationPolicy(rs), condition: condition, held: held},
+	}
+}
+
 func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	const condition = v1alpha1.ConditionWorkloadAvailable
 	var list []wanted
@@ -119,6 +126,7 @@ func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 			continue
 		case rs.Spec.Workload.ServiceAccountName == "":
 			p.problem(condition, v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: it is written as workload.serviceAccountName, and none is declared", a.Name))
+			list = append(list, wanted{object: regional.Additional(rs, a, true), held: true})
 			continue
 		}
 		ownerOnly := a.Activation == v1alpha1.ActivationOwnerOnly

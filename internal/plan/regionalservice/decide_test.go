@@ -1,0 +1,244 @@
+package regionalservice_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/regionalservice"
+)
+
+// steps prints a plan's steps, without the topics' that every plan has.
+func steps(p plan.Plan) []string {
+	out := []string{}
+	for _, s := range p.Steps {
+		switch s.Kind {
+		case plan.StepTopics:
+		case plan.StepApply, plan.StepDelete:
+			line := fmt.Sprintf("%s %s %s", s.Kind, s.Object.GetObjectKind().GroupVersionKind().Kind, s.Object.GetName())
+			if s.As != "" {
+				line += " as " + s.As
+			}
+			out = append(out, line)
+		case plan.StepPublish:
+			out = append(out, fmt.Sprintf("%s %s", s.Kind, s.Upstream))
+		default:
+			out = append(out, string(s.Kind))
+		}
+	}
+	return out
+}
+
+func TestDecide(t *testing.T) {
+	const published = "Publish http://10.0.0.7:8080"
+	for name, test := range map[string]struct {
+		change   func(*testing.T, *v1alpha1.RegionalService, *plan.Seen)
+		want     []string
+		problems []string
+	}{
+		"nothing to do": {want: []string{published}},
+		"first sight": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Finalizers, seen.Owned = nil, nil
+			},
+			want: []string{
+				"AddFinalizer", "Apply Deployment user as deployer", "Apply Service user", "Apply PodDisruptionBudget user", "Apply NetworkPolicy user",
+				"Apply Deployment user-cron as deployer", "Apply Deployment user-gateway", "Apply Service user-gateway",
+				"Apply PodDisruptionBudget user-gateway", "Apply NetworkPolicy user-gateway", "Apply ConfigMap user-flags",
+			},
+		},
+		"scaled by hand": {
+			change: func(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+				owned(t, seen, "user").Spec.Replicas = ptr.To[int32](9)
+			},
+			want: []string{"Apply Deployment user as deployer", published},
+		},
+		"scaled by a scaler": {
+			change: func(t *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Workload.Replicas = nil
+				settle(t, rs, seen)
+				owned(t, seen, "user").Spec.Replicas = ptr.To[int32](9)
+			},
+			want: []string{published},
+		},
+		"lease lost": {
+			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) { seen.LeaseHeld = false },
+			want:   []string{"Apply Deployment user-cron as deployer", published},
+		},
+		"lease not known yet": {
+			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+				seen.LeaseHeld, seen.LeaseSettled = false, false
+			},
+			want: []string{published},
+		},
+		"another region before this one": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+				regions := rs.Spec.Ownership[0].Regions
+				regions[0], regions[1] = regions[1], regions[0]
+			},
+			want: []string{"Apply Deployment user-cron as deployer", published},
+		},
+		"a home lost": {
+			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+				seen.Configuration.View.Regions["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost}
+			},
+			want: []string{"Apply ConfigMap user-flags", published},
+		},
+		"no configuration: flags and OwnerOnly stay as they are": {
+			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+				seen.HasConfiguration, seen.LeaseHeld, seen.Configuration = false, false, ownership.Configuration{}
+			},
+			want: []string{published},
+		},
+		"an additional workload less": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Workload.Additional = nil },
+			want:   []string{"Delete Deployment user-cron", published},
+		},
+		"an additional workload named gateway": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+				rs.Spec.Workload.Additional[0].Name = "gateway"
+			},
+			want: []string{"Delete Deployment user-cron", published}, problems: []string{`"gateway": the name is taken`},
+		},
+		"no template": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Workload.Template = nil },
+			want:   []string{published}, problems: []string{"needs template"},
+		},
+		"no account: what runs goes on": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+				rs.Spec.Workload.ServiceAccountName = ""
+			},
+			want: []string{published}, problems: []string{"needs template, port and serviceAccountName", `"cron": it is written as`},
+		},
+		"the referenced Deployment is missing": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadDeploymentRef, Port: ptr.To[int32](8080), DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"}}
+			},
+			want:     []string{"Delete Deployment user", "Delete PodDisruptionBudget user", "Delete NetworkPolicy user", "Delete Deployment user-cron", published},
+			problems: []string{"no Deployment legacy in namespace accounts"},
+		},
+		"a Deployment selected by expressions": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadDeploymentRef, Port: ptr.To[int32](8080), DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"}}
+				seen.Deployment = &appsv1.Deployment{Spec: appsv1.DeploymentSpec{
+					Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpExists}}},
+					Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}}},
+				}}
+			},
+			want: []string{
+				"Apply Service user", "Delete Deployment user", "Delete PodDisruptionBudget user", "Delete NetworkPolicy user", "Delete Deployment user-cron", published,
+			},
+		},
+		"deletion": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.DeletionTimestamp, seen.Owned = &metav1.Time{Time: now}, seen.Owned[:2]
+			},
+			want: []string{"Withdraw", "ForgetTopics", "Delete Deployment user", "Delete Service user"},
+		},
+		"deletion goes on": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.DeletionTimestamp, seen.Owned = &metav1.Time{Time: now}, seen.Owned[:1]
+				seen.Owned[0].SetDeletionTimestamp(&metav1.Time{Time: now})
+			},
+			want: []string{"Withdraw", "ForgetTopics"},
+		},
+		"deletion ends": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.DeletionTimestamp, seen.Owned = &metav1.Time{Time: now}, nil
+			},
+			want: []string{"Withdraw", "ForgetTopics", "RemoveFinalizer"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rs := sample()
+			seen := well(t, rs)
+			if test.change != nil {
+				test.change(t, rs, &seen)
+			}
+			p, err := plan.Decide(rs, seen, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, steps(p)); diff != "" {
+				t.Errorf("steps (-want +got):\n%s", diff)
+			}
+			for i, want := range test.problems {
+				if i >= len(p.Problems) || !strings.Contains(p.Problems[i].Message, want) {
+					t.Errorf("problems are %+v, want one that says %q", p.Problems, want)
+				}
+			}
+			if len(p.Problems) != len(test.problems) {
+				t.Errorf("problems are %+v, want %d", p.Problems, len(test.problems))
+			}
+		})
+	}
+}
+
+func TestUpstream(t *testing.T) {
+	ports := func(list ...int32) []corev1.ServicePort {
+		var out []corev1.ServicePort
+		for _, p := range list {
+			out = append(out, corev1.ServicePort{Port: p, TargetPort: intstr.FromInt32(p + 1000)})
+		}
+		return out
+	}
+	for name, test := range map[string]struct {
+		spec    corev1.ServiceSpec
+		port    *int32
+		want    string
+		problem string
+	}{
+		"its only port":     {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80)}, want: "http://10.0.0.9:80"},
+		"a named port":      {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80, 81)}, port: ptr.To[int32](81), want: "http://10.0.0.9:81"},
+		"IPv6":              {spec: corev1.ServiceSpec{ClusterIP: "fd00::9", Ports: ports(80)}, want: "http://[fd00::9]:80"},
+		"headless":          {spec: corev1.ServiceSpec{ClusterIP: "None", Ports: ports(80)}, want: "http://legacy.accounts.svc:1080"},
+		"without address":   {spec: corev1.ServiceSpec{Ports: ports(80)}},
+		"which port":        {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80, 81)}, problem: "several ports"},
+		"no such port":      {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80)}, port: ptr.To[int32](9), problem: "no port 9"},
+		"somewhere outside": {spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "169.254.169.254"}, problem: "ExternalName"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rs := sample()
+			rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadServiceRef, ServiceRef: &v1alpha1.ServiceReference{Name: "legacy", Port: test.port}}
+			seen := well(t, rs)
+			seen.Service = &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "accounts", Name: "legacy"}, Spec: test.spec}
+			p, err := plan.Decide(rs, seen, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Upstream != test.want {
+				t.Errorf("upstream %q, want %q", p.Upstream, test.want)
+			}
+			if test.problem != "" && (len(p.Problems) != 1 || !strings.Contains(p.Problems[0].Message, test.problem)) {
+				t.Errorf("problems are %+v, want %q", p.Problems, test.problem)
+			}
+		})
+	}
+}
+
+// Steps that remove never touch what is not owned, whatever is declared.
+func TestDecideRemovesOwnedObjectsOnly(t *testing.T) {
+	rs := sample()
+	seen := well(t, rs)
+	rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadServiceRef, ServiceRef: &v1alpha1.ServiceReference{Name: "legacy"}}
+	seen.Service = &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "accounts", Name: "legacy"}}
+	p, err := plan.Decide(rs, seen, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Steps {
+		if s.Kind == plan.StepDelete && !regional.Owned(s.Object, rs) {
+			t.Errorf("%s would be removed", s.Object.GetName())
+		}
+	}
+}

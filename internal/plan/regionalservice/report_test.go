@@ -1,0 +1,252 @@
+package regionalservice_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/regionalservice"
+	"multiactive.dev/operator/internal/plan/topic"
+)
+
+func report(t *testing.T, rs *v1alpha1.RegionalService, seen plan.Seen) {
+	t.Helper()
+	p, err := plan.Decide(rs, seen, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Report(now, rs, seen, p, nil)
+}
+
+func TestReport(t *testing.T) {
+	const isTrue, isFalse, unknown = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
+	type change = func(*testing.T, *v1alpha1.RegionalService, *plan.Seen)
+	pods := func(reason string) change {
+		return func(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+			d := owned(t, seen, "user")
+			d.Status.AvailableReplicas = 0
+			seen.Pods = append(seen.Pods, corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Name: "user-1", Labels: d.Spec.Template.Labels},
+				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
+					Name: "app", Image: "app:1", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: "back-off 40s"}},
+					LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Reason: "Error"}},
+				}}},
+			})
+		}
+	}
+	topics := func(found plan.Topics) change {
+		return func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) { seen.Topics = found }
+	}
+	link := func(l plan.Link, state ownership.RegionState) change {
+		return func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+			seen.Links["shanghai"] = l
+			seen.Configuration.View.Regions["shanghai"] = ownership.RegionRecord{State: state}
+		}
+	}
+	for name, test := range map[string]struct {
+		change    change
+		condition string
+		status    metav1.ConditionStatus
+		reason    string
+		message   string
+	}{
+		"all is well":          {condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"pull failed":          {change: pods("ImagePullBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonImagePull, message: `"app:1"`},
+		"crash loop":           {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "exit code 3"},
+		"starting":             {change: pods("ContainerCreating"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
+		"Ready says what":      {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "WorkloadAvailable"},
+		"no Deployment yet":    {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing},
+		"no gateway yet":       {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonProgressing},
+		"quota of Pods":        {change: quota, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "exceeded quota"},
+		"rolling out":          {change: rolling, condition: v1alpha1.ConditionWorkloadAvailable, status: isTrue, reason: v1alpha1.ReasonProgressing},
+		"gateway behind":       {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Acknowledged = nil }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonGatewaysBehind},
+		"no gateway ready":     {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Pods = nil }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonGatewaysBehind},
+		"store never read":     {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.HasConfiguration = false }, condition: v1alpha1.ConditionRouted, status: unknown, reason: v1alpha1.ReasonStoreUnreachable},
+		"not agreed":           {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Configuration.Services = nil }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonOwnershipChangePending},
+		"hash missing":         {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Ownership[0].Hash = "x" }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonOwnershipChangePending, message: hash},
+		"no topics":            {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Topics = nil }, condition: v1alpha1.ConditionTopicsReady, status: isTrue, reason: v1alpha1.ReasonNoTopics},
+		"no Kafka":             {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Kafka = nil }, condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonNoKafka},
+		"Strimzi":              {change: strimzi, condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet},
+		"topics not looked at": {change: topics(plan.Topics{}), condition: v1alpha1.ConditionTopicsReady, status: unknown, reason: v1alpha1.ReasonNotYetObserved},
+		"brokers dead":         {change: topics(plan.Topics{Known: true, Unavailable: &plan.Problem{Reason: v1alpha1.ReasonBrokersUnreachable, Message: "no broker"}}), condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonBrokersUnreachable},
+		"topic conflict":       {change: topics(found(topic.Plan{Refused: &topic.Note{Reason: topic.ReasonConflict, Message: "theirs"}})), condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonTopicConflict, message: "theirs"},
+		"fewer replicas":       {change: topics(found(topic.Plan{Notes: []topic.Note{{Reason: topic.ReasonReplicationLowered, Message: "one broker"}}})), condition: v1alpha1.ConditionTopicsReady, status: isTrue, reason: v1alpha1.ReasonReplicationFactorLowered},
+		"lagging":              {change: link(plan.Link{Known: true, Age: 2 * time.Minute}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonLagging},
+		"nothing arrived":      {change: link(plan.Link{}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: unknown, reason: v1alpha1.ReasonLagUnknown},
+		"source lost":          {change: link(plan.Link{Known: true, Age: time.Second}, ownership.RegionLost), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonSourceLost},
+		"fields for later":     {change: takeover, condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "onHomeLoss Takeover"},
+		"Ready without them":   {change: takeover, condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"deleting": {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+			rs.DeletionTimestamp = &metav1.Time{Time: now}
+		}, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rs := sample()
+			seen := well(t, rs)
+			if test.change != nil {
+				test.change(t, rs, &seen)
+			}
+			report(t, rs, seen)
+			got := meta.FindStatusCondition(rs.Status.Conditions, test.condition)
+			if got == nil || got.Status != test.status || got.Reason != test.reason || !strings.Contains(got.Message, test.message) {
+				t.Errorf("%s is %+v, want %s/%s with %q", test.condition, got, test.status, test.reason, test.message)
+			}
+			if strings.Contains(got.Message, "40s") {
+				t.Errorf("message %q has a figure that changes by itself", got.Message)
+			}
+			if len(rs.Status.Conditions) != 7 {
+				t.Errorf("%d conditions, want all seven", len(rs.Status.Conditions))
+			}
+		})
+	}
+}
+
+func quota(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+	d := owned(t, seen, "user")
+	d.Status.AvailableReplicas = 0
+	d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "exceeded quota: pods"}}
+}
+
+func rolling(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+	d := owned(t, seen, "user")
+	d.Status.Replicas, d.Status.UpdatedReplicas = 3, 1
+}
+
+func strimzi(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+	rs.Spec.Kafka.Management = &v1alpha1.KafkaManagement{Type: v1alpha1.KafkaManagementStrimzi}
+}
+
+func takeover(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+	rs.Spec.Behaviours[0].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+}
+
+func found(p topic.Plan) plan.Topics {
+	return plan.Topics{Known: true, Results: map[string]plan.TopicResult{"accounts.account": plan.TopicResultOf(p)}}
+}
+
+// The hub waits for workloadHash: it must not be there before the last replica is.
+func TestWorkloadHash(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*appsv1.Deployment)
+		want   string
+	}{
+		"complete":            {func(*appsv1.Deployment) {}, "w1"},
+		"not observed":        {func(d *appsv1.Deployment) { d.Generation = 2 }, "w0"},
+		"old replicas left":   {func(d *appsv1.Deployment) { d.Status.Replicas = 3 }, "w0"},
+		"not all updated":     {func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 1 }, "w0"},
+		"not all available":   {func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 1 }, "w0"},
+		"of another template": {func(d *appsv1.Deployment) { d.Annotations["multiactive.dev/workload-hash"] = "w2" }, "w0"},
+		"scaled to nothing": {func(d *appsv1.Deployment) {
+			d.Spec.Replicas, d.Status = ptr.To[int32](0), appsv1.DeploymentStatus{}
+		}, "w1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rs := sample()
+			rs.Status.WorkloadHash = "w0"
+			seen := well(t, rs)
+			test.change(owned(t, &seen, "user"))
+			report(t, rs, seen)
+			if rs.Status.WorkloadHash != test.want {
+				t.Errorf("hash %s, want %s", rs.Status.WorkloadHash, test.want)
+			}
+		})
+	}
+}
+
+// Reporting the same twice changes nothing: a steady region writes no status.
+func TestReportIsStable(t *testing.T) {
+	rs := sample()
+	seen := well(t, rs)
+	report(t, rs, seen)
+	before := rs.DeepCopy()
+	seen.Links["shanghai"] = plan.Link{Known: true, Age: 1300 * time.Millisecond}
+	report(t, rs, seen)
+	if diff := cmp.Diff(before.Status, rs.Status); diff != "" {
+		t.Errorf("status (-before +after):\n%s", diff)
+	}
+}
+
+func TestReportKeepsWhatWasKnown(t *testing.T) {
+	rs := sample()
+	plan.Report(now, rs, plan.Seen{}, plan.Plan{}, errors.New("reading failed"))
+	for _, c := range rs.Status.Conditions {
+		if c.Type != v1alpha1.ConditionReady && (c.Status != metav1.ConditionUnknown || c.Reason != v1alpha1.ReasonNotYetObserved) {
+			t.Errorf("%s is %s/%s before anything was read", c.Type, c.Status, c.Reason)
+		}
+	}
+	seen := well(t, rs)
+	report(t, rs, seen)
+	before := meta.FindStatusCondition(rs.Status.Conditions, v1alpha1.ConditionWorkloadAvailable).DeepCopy()
+	plan.Report(now, rs, plan.Seen{}, plan.Plan{}, errors.New("reading failed"))
+	if diff := cmp.Diff(before, meta.FindStatusCondition(rs.Status.Conditions, v1alpha1.ConditionWorkloadAvailable)); diff != "" {
+		t.Errorf("a failed look changed what was known (-before +after):\n%s", diff)
+	}
+	if c := meta.FindStatusCondition(rs.Status.Conditions, v1alpha1.ConditionReady); c.Status != metav1.ConditionFalse {
+		t.Errorf("Ready is %s after a failed look", c.Status)
+	}
+}
+
+func TestDataAtRisk(t *testing.T) {
+	rs := sample()
+	seen := well(t, rs)
+	view := seen.Configuration.View.Regions
+	view["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost, LostAt: ptr.To(now.Add(-10 * time.Second))}
+	seen.Links["shanghai"] = plan.Link{Known: true, Age: 13 * time.Second}
+	report(t, rs, seen)
+	want := []v1alpha1.DataAtRisk{{Name: "accounts.account-from-shanghai", Lag: &metav1.Duration{Duration: 3 * time.Second}}}
+	if diff := cmp.Diff(want, rs.Status.DataAtRisk); diff != "" {
+		t.Errorf("when lost (-want +got):\n%s", diff)
+	}
+	seen.Links["shanghai"] = plan.Link{Known: true, Age: time.Hour}
+	view["shanghai"] = ownership.RegionRecord{State: ownership.RegionReturning}
+	report(t, rs, seen)
+	if diff := cmp.Diff(want, rs.Status.DataAtRisk); diff != "" {
+		t.Errorf("it is latched (-want +got):\n%s", diff)
+	}
+	view["shanghai"] = ownership.RegionRecord{State: ownership.RegionServing}
+	report(t, rs, seen)
+	if len(rs.Status.DataAtRisk) > 0 {
+		t.Errorf("%v after the return, want none", rs.Status.DataAtRisk)
+	}
+	view["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost}
+	seen.Links = nil
+	report(t, rs, seen)
+	if len(rs.Status.DataAtRisk) != 1 || rs.Status.DataAtRisk[0].Lag != nil {
+		t.Errorf("%+v without a canary; an unknown lag must not read as a small one", rs.Status.DataAtRisk)
+	}
+}
+
+func TestLag(t *testing.T) {
+	for name, test := range map[string]struct {
+		link plan.Link
+		want v1alpha1.LagState
+	}{
+		"within":  {plan.Link{Known: true, Age: time.Second}, v1alpha1.LagWithinObjective},
+		"beyond":  {plan.Link{Known: true, Age: time.Hour}, v1alpha1.LagBeyondObjective},
+		"unknown": {plan.Link{}, v1alpha1.LagUnknown},
+	} {
+		rs := sample()
+		seen := well(t, rs)
+		seen.Links["shanghai"] = test.link
+		report(t, rs, seen)
+		if got := rs.Status.Lag[0].Lag; got != test.want {
+			t.Errorf("%s: lag %s, want %s", name, got, test.want)
+		}
+	}
+	rs := sample()
+	rs.Spec.Peers = rs.Spec.Peers[:1]
+	report(t, rs, well(t, rs))
+	if got := rs.Status.Lag[0].Lag; got != v1alpha1.LagNotReplicated {
+		t.Errorf("alone: lag %s, want NotReplicated", got)
+	}
+}
