@@ -39,8 +39,10 @@ type connection struct {
 	mu    sync.Mutex
 	ready client.Client // nil: not connected
 	err   *ConnectionError
-	// refused is what the API server last answered to a list or watch that it does not permit.
+	// refused is what the API server last answered to a list or watch that it does not permit, and
+	// abort ends the wait for one.
 	refused error
+	abort   context.CancelFunc
 }
 
 func newConnection(region string, access *Access, o Options, tell func(Change)) *connection {
@@ -121,6 +123,7 @@ func (c *connection) session(ctx context.Context) error {
 func (c *connection) engage(requests *rest.Config, transport *http.Client) (client.Client, cache.Cache, error) {
 	watches := rest.CopyConfig(requests)
 	watches.Timeout = 0 // a watch is meant to last; look notices a dead server
+	watches.Wrap(func(next http.RoundTripper) http.RoundTripper { return noticing{next, c.suspect} })
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("RegionalService"), meta.RESTScopeNamespace)
 	reader, err := cache.New(watches, cache.Options{
@@ -150,9 +153,12 @@ func (c *connection) engage(requests *rest.Config, transport *http.Client) (clie
 func (c *connection) listen(ctx context.Context, reader cache.Cache) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*c.options.RequestTimeout)
 	defer cancel()
+	c.mu.Lock()
+	c.refused, c.abort = nil, cancel
+	c.mu.Unlock()
 	informer, err := reader.GetInformer(ctx, &v1alpha1.RegionalService{})
 	if err != nil {
-		return fmt.Errorf("listing RegionalServices: %w", errors.Join(err, c.takeRefused()))
+		return fmt.Errorf("listing RegionalServices: %w", c.refusal(err))
 	}
 	tell := func(o any) {
 		if gone, is := o.(toolscache.DeletedFinalStateUnknown); is {
@@ -184,16 +190,21 @@ func (c *connection) watchFailed(err error) {
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		c.mu.Lock()
 		c.refused = err
+		if c.abort != nil {
+			c.abort()
+		}
 		c.mu.Unlock()
 	}
 	c.suspect()
 }
 
-func (c *connection) takeRefused() error {
+// refusal returns why a list was not permitted, which a wait that it ended does not tell.
+func (c *connection) refusal(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.refused
-	c.refused = nil
+	if c.refused != nil {
+		return c.refused
+	}
 	return err
 }
 
