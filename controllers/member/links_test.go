@@ -79,8 +79,18 @@ func TestLinks(t *testing.T) {
 	w.region.acknowledge(ns, "user", "user-gateway-1")
 	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
 	if got, err = get(w, &v1alpha1.RegionalService{}, ns, "user"); err != nil || len(got.Status.DataAtRisk) > 0 {
-		t.Errorf("data at risk is %+v (%v) after the return, want none", got.Status.DataAtRisk, err)
+		t.Fatalf("data at risk is %+v (%v) after the return, want none", got.Status.DataAtRisk, err)
 	}
+
+	got.Spec.Workload.Additional = []v1alpha1.AdditionalWorkload{
+		{Name: "cron", Activation: v1alpha1.ActivationOwnerOnly, Template: got.Spec.Workload.Template},
+	}
+	if err := w.client.Update(t.Context(), got); err != nil {
+		t.Fatal(err)
+	}
+	w.replicas(ns, "user-cron", 1)
+	w.region.setLease(0)
+	w.replicas(ns, "user-cron", 0)
 }
 
 // quiet waits until the member has stopped writing, and then requires silence.

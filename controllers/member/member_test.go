@@ -34,7 +34,7 @@ func TestMember(t *testing.T) {
 		"a refused template":                 invalid,
 		"an image that cannot be pulled":     imagePull,
 		"a hash that is not here":            missingHash,
-		"OwnerOnly follows the lease":        ownerOnly,
+		"OwnerOnly follows the owner":        ownerOnly,
 		"two services claim a topic":         topicConflict,
 		"brokers that do not answer":         brokersUnreachable,
 		"a topic's drift is repaired":        topicDrift,
@@ -88,7 +88,7 @@ func managed(w *world) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	config, ok := w.region.routing(ns, "user")
+	config, ok := w.region.routing(ns)
 	if want := "http://" + svc.Spec.ClusterIP + ":8080"; !ok || config.Upstream != want || config.Closed {
 		w.t.Errorf("routing to %q, closed %t (%s); want to %q, open", config.Upstream, config.Closed, config.ClosedReason, want)
 	}
@@ -118,7 +118,7 @@ func forbidden(w *world) {
 	}
 	// The rest goes on: users are routed although the workload is not there.
 	testkit.Eventually(w.t, timeout, func() error {
-		if _, ok := w.region.routing(ns, "user"); !ok {
+		if _, ok := w.region.routing(ns); !ok {
 			return fmt.Errorf("no routing")
 		}
 		_, err := get(w, &appsv1.Deployment{}, ns, "user-gateway")
@@ -190,7 +190,7 @@ func serviceRef(w *world) {
 	w.create(svc)
 	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionTrue, v1alpha1.ReasonNotChecked)
 	testkit.Eventually(w.t, timeout, func() error {
-		config, _ := w.region.routing(ns, "user")
+		config, _ := w.region.routing(ns)
 		if want := "http://" + svc.Spec.ClusterIP + ":80"; config.Upstream != want {
 			return fmt.Errorf("upstream %q, want %q", config.Upstream, want)
 		}
@@ -262,7 +262,7 @@ func missingHash(w *world) {
 		w.t.Errorf("message %q does not name the spec", message)
 	}
 	testkit.Eventually(w.t, timeout, func() error {
-		if config, ok := w.region.routing(ns, "user"); !ok || !config.Closed {
+		if config, ok := w.region.routing(ns); !ok || !config.Closed {
 			return fmt.Errorf("routing is published %t, closed %t; want the service closed", ok, config.Closed)
 		}
 		return nil
@@ -412,7 +412,7 @@ func pruned(w *world) {
 	})
 	testkit.Eventually(w.t, timeout, func() error {
 		if _, err := get(w, &appsv1.Deployment{}, ns, "user-sync"); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the additional workload is still there: %v", err)
+			return fmt.Errorf("the additional workload is still there: %w", err)
 		}
 		return nil
 	})
@@ -438,9 +438,9 @@ func deleted(w *world) {
 	}
 	testkit.Eventually(w.t, timeout, func() error {
 		if _, err := get(w, &v1alpha1.RegionalService{}, ns, "user"); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the regional service is still there: %v", err)
+			return fmt.Errorf("the regional service is still there: %w", err)
 		}
-		if _, ok := w.region.routing(ns, "user"); ok {
+		if _, ok := w.region.routing(ns); ok {
 			return fmt.Errorf("still routed")
 		}
 		for _, list := range []client.ObjectList{&appsv1.DeploymentList{}, &policyv1.PodDisruptionBudgetList{}, &networkingv1.NetworkPolicyList{}} {
@@ -452,7 +452,7 @@ func deleted(w *world) {
 			}
 		}
 		if _, err := get(w, &v1alpha1.ReplicationLink{}, "", link); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the link is still there: %v", err)
+			return fmt.Errorf("the link is still there: %w", err)
 		}
 		return nil
 	})
@@ -488,31 +488,31 @@ func degraded(w *world) {
 	})
 	w.region.accept(rs, specHash)
 	w.create(rs)
-	w.flag(ns, `"degraded-register": {`, "off")
+	w.flag("register", "off")
 	w.region.agree(func(c *ownership.Configuration) {
 		c.View.Regions["shenzhen"] = ownership.RegionRecord{State: ownership.RegionLost, LostAt: ptr.To(time.Now())}
 	})
-	w.flag(ns, `"degraded-register": {`, "on")
-	w.flag(ns, `"degraded-login": {`, "off")
-	config, _ := w.region.routing(ns, "user")
+	w.flag("register", "on")
+	w.flag("login", "off")
+	config, _ := w.region.routing(ns)
 	if !config.Flows[1].Degraded || config.Flows[0].Degraded {
 		w.t.Errorf("flows are routed as %+v, want register alone degraded", config.Flows)
 	}
 	w.region.agree(func(c *ownership.Configuration) {
 		c.View.Regions["shenzhen"] = ownership.RegionRecord{State: ownership.RegionServing}
 	})
-	w.flag(ns, `"degraded-register": {`, "off")
+	w.flag("register", "off")
 }
 
-// flag waits until a flag of the service user has the default variant.
-func (w *world) flag(namespace, flag, variant string) {
+// flag waits until a flow's flag in the case of a lost region has the default variant.
+func (w *world) flag(flag, variant string) {
 	w.t.Helper()
 	testkit.Eventually(w.t, timeout, func() error {
-		c, err := get(w, &corev1.ConfigMap{}, namespace, "user-flags")
+		c, err := get(w, &corev1.ConfigMap{}, "degraded", "user-flags")
 		if err != nil {
 			return err
 		}
-		_, rest, found := strings.Cut(c.Data["flags.json"], flag)
+		_, rest, found := strings.Cut(c.Data["flags.json"], `"degraded-`+flag+`": {`)
 		if body, _, _ := strings.Cut(rest, `"defaultVariant": "`+variant+`"`); !found || strings.Contains(body, "defaultVariant") {
 			return fmt.Errorf("flags are %s; want %s %s", c.Data["flags.json"], flag, variant)
 		}

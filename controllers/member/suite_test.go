@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -144,21 +145,24 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	credentials := func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error) {
 		return kafkasecret.Options(ctx, mgr.GetAPIReader(), operator, k)
 	}
-	real := clock.RealClock{}
-	topics := regionalservice.NewTopicKeeper(credentials, real, mgr.GetLogger())
-	canaries := replicationlink.NewCanaries(here, real, mgr.GetLogger())
+	machine := clock.RealClock{}
+	topics := regionalservice.NewTopicKeeper(credentials, machine, mgr.GetLogger())
+	canaries := replicationlink.NewCanaries(here, machine, mgr.GetLogger())
 	services := &regionalservice.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Options: options, Agent: w.region, Publisher: w.region,
-		Topics: topics, Canaries: canaries, Recorder: mgr.GetEventRecorder("member"), Clock: real,
+		Topics: topics, Canaries: canaries, Recorder: mgr.GetEventRecorder("member"), Clock: machine,
 		Impersonate: func(namespace, account string) (client.Client, error) {
 			c := rest.CopyConfig(mgr.GetConfig())
 			c.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + account}
 			return client.New(c, client.Options{Scheme: scheme})
 		},
 	}
-	links := &replicationlink.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries}
+	mirrors := replicationlink.NewMirrors(mgr.GetClient(), operator, machine)
+	links := &replicationlink.Reconciler{
+		Mirrors: mirrors, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries,
+	}
 	for _, err := range []error{
-		mgr.Add(topics), mgr.Add(canaries), services.SetupWithManager(mgr, real, topics.Changed()), links.SetupWithManager(mgr),
+		mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), services.SetupWithManager(mgr, machine, topics.Changed()), links.SetupWithManager(mgr),
 	} {
 		if err != nil {
 			w.t.Fatal(err)
@@ -366,14 +370,7 @@ func (r *region) agree(change func(*ownership.Configuration)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := r.conf
-	next.Services = map[string]ownership.ServiceRecord{}
-	for k, v := range r.conf.Services {
-		next.Services[k] = v
-	}
-	next.View.Regions = map[string]ownership.RegionRecord{}
-	for k, v := range r.conf.View.Regions {
-		next.View.Regions[k] = v
-	}
+	next.Services, next.View.Regions = maps.Clone(r.conf.Services), maps.Clone(r.conf.View.Regions)
 	change(&next)
 	next.Revision++
 	next.Decided = next.Revision
@@ -409,11 +406,11 @@ func (r *region) acknowledge(namespace, name, gateway string) {
 	r.acks = append(r.acks, agent.Ack{Namespace: namespace, Name: name, Gateway: gateway, Epoch: r.conf.View.Epoch})
 }
 
-// routing is what the gateways get now.
-func (r *region) routing(namespace, name string) (routing.Config, bool) {
+// routing is what the gateways of the service user get now.
+func (r *region) routing(namespace string) (routing.Config, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	build := r.builds[namespace+"/"+name]
+	build := r.builds[namespace+"/user"]
 	if build == nil {
 		return routing.Config{}, false
 	}

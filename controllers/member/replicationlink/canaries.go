@@ -76,6 +76,13 @@ func (c *Canaries) Read(origin string) canary.Reading {
 	return canary.Reading{}
 }
 
+// Origins are the regions that are listened to, sorted.
+func (c *Canaries) Origins() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.origins
+}
+
 // Lag is the lag of an origin with its damped step.
 func (c *Canaries) Lag(origin string) plan.Lag {
 	reading := c.Read(origin)
@@ -140,15 +147,16 @@ func (c *Canaries) adjust(ctx context.Context, parts *running) {
 		parts.stop = map[string]context.CancelFunc{}
 	}
 	for origin, stop := range parts.stop {
-		if origin != "" && !slices.Contains(origins, origin) {
-			stop()
-			delete(parts.stop, origin)
-			c.mu.Lock()
-			delete(c.readers, origin)
-			delete(c.dampers, origin)
-			delete(c.steps, origin)
-			c.mu.Unlock()
+		if origin == "" || slices.Contains(origins, origin) {
+			continue
 		}
+		stop()
+		delete(parts.stop, origin)
+		c.mu.Lock()
+		delete(c.readers, origin)
+		delete(c.dampers, origin)
+		delete(c.steps, origin)
+		c.mu.Unlock()
 	}
 	if err := c.start(ctx, parts, *options, origins); err != nil {
 		c.log.Error(err, "Canaries are not running.")
@@ -191,10 +199,7 @@ func (c *Canaries) run(ctx context.Context, parts *running, name string, run fun
 
 // look announces the origins whose step is another one than with the last look.
 func (c *Canaries) look(ctx context.Context) {
-	c.mu.Lock()
-	origins := c.origins
-	c.mu.Unlock()
-	for _, origin := range origins {
+	for _, origin := range c.Origins() {
 		reading := c.Read(origin)
 		c.mu.Lock()
 		if c.dampers[origin] == nil {

@@ -51,6 +51,7 @@ type Reconciler struct {
 	Options     regional.Options
 	Agent       Agent
 	Canaries    *Canaries
+	Mirrors     *Mirrors
 }
 
 // +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks,verbs=get;list;watch;create;patch;delete
@@ -142,6 +143,7 @@ func (r *Reconciler) mirror(ctx context.Context, from string, seen *plan.Seen) e
 		return fmt.Errorf("listing the mirror's Pods: %w", err)
 	}
 	seen.Pods = pods.Items
+	seen.MirrorError = r.Mirrors.Problem(from)
 	return nil
 }
 
@@ -193,7 +195,7 @@ func (r *Reconciler) act(ctx context.Context, todo plan.Plan) error {
 	}
 	for _, obj := range todo.Delete {
 		logger.Info("Removing an object.", "object", obj.GetName(), "reason", "no service needs it")
-		if err := r.Client.Delete(ctx, obj); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(r.Client.Delete(ctx, obj)); err != nil {
 			failures = append(failures, fmt.Errorf("removing %s: %w", obj.GetName(), err))
 		}
 	}
@@ -230,7 +232,8 @@ func (r *Reconciler) report(ctx context.Context, seen plan.Seen, todo plan.Plan)
 		if equality.Semantic.DeepEqual(before.Status, after.Status) {
 			continue
 		}
-		if err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), FieldOwner); client.IgnoreNotFound(err) != nil {
+		err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), FieldOwner)
+		if err = client.IgnoreNotFound(err); err != nil {
 			failures = append(failures, err)
 		}
 	}

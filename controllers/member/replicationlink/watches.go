@@ -45,6 +45,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.ConfigMap{}, byLabel, builder.WithPredicates(mine)).
 		Watches(&corev1.Pod{}, byLabel, builder.WithPredicates(mine)).
 		WatchesRawSource(source.Channel(r.Canaries.Changed(), byName)).
+		WatchesRawSource(source.Channel(r.Mirrors.Changed(), byName)).
 		WatchesRawSource(source.Channel(views.out, byName)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
 		Complete(r)

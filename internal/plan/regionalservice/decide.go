@@ -77,17 +77,17 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	switch w.Type {
 	case v1alpha1.WorkloadManaged:
 		if w.Template == nil || w.Port == nil || w.ServiceAccountName == "" {
-			p.problem(condition, v1alpha1.ReasonInvalidObject, "a Managed workload needs template, port and serviceAccountName; declare them in the MultiActiveService")
+			p.problem(v1alpha1.ReasonInvalidObject, "a Managed workload needs template, port and serviceAccountName; declare them in the MultiActiveService")
 			return managed(rs, true)
 		}
 		return managed(rs, false)
 	case v1alpha1.WorkloadDeploymentRef:
 		if w.DeploymentRef == nil || w.Port == nil {
-			p.problem(condition, v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
+			p.problem(v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
 			return []wanted{{object: regional.Service(rs, nil), held: true}}
 		}
 		if seen.Deployment == nil {
-			p.problem(condition, v1alpha1.ReasonNotFound, fmt.Sprintf("there is no Deployment %s in namespace %s; deploy it, or name another in workload.deploymentRef", w.DeploymentRef.Name, rs.Namespace))
+			p.problem(v1alpha1.ReasonNotFound, fmt.Sprintf("there is no Deployment %s in namespace %s; deploy it, or name another in workload.deploymentRef", w.DeploymentRef.Name, rs.Namespace))
 			return []wanted{{object: regional.Service(rs, nil), held: true}}
 		}
 		selector := seen.Deployment.Spec.Selector.MatchLabels
@@ -97,7 +97,7 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 		return []wanted{{object: regional.Service(rs, maps.Clone(selector)), condition: condition}}
 	case v1alpha1.WorkloadServiceRef:
 		if w.ServiceRef != nil && seen.Service == nil {
-			p.problem(condition, v1alpha1.ReasonNotFound, fmt.Sprintf("there is no Service %s in namespace %s; create it, or name another in workload.serviceRef", w.ServiceRef.Name, rs.Namespace))
+			p.problem(v1alpha1.ReasonNotFound, fmt.Sprintf("there is no Service %s in namespace %s; create it, or name another in workload.serviceRef", w.ServiceRef.Name, rs.Namespace))
 		}
 	}
 	return nil
@@ -122,10 +122,10 @@ func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 		a := &rs.Spec.Workload.Additional[i]
 		switch {
 		case a.Name == regional.ReservedAdditionalName:
-			p.problem(condition, v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: the name is taken by the service's gateway; choose another", a.Name))
+			p.problem(v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: the name is taken by the service's gateway; choose another", a.Name))
 			continue
 		case rs.Spec.Workload.ServiceAccountName == "":
-			p.problem(condition, v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: it is written as workload.serviceAccountName, and none is declared", a.Name))
+			p.problem(v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: it is written as workload.serviceAccountName, and none is declared", a.Name))
 			list = append(list, wanted{object: regional.Additional(rs, a, true), held: true})
 			continue
 		}
@@ -217,7 +217,7 @@ func (p *Plan) publish(rs *v1alpha1.RegionalService, seen Seen) {
 	}
 	upstream, err := upstreamURL(svc, port)
 	if err != nil {
-		p.problem(v1alpha1.ConditionWorkloadAvailable, v1alpha1.ReasonInvalidObject, err.Error())
+		p.problem(v1alpha1.ReasonInvalidObject, err.Error())
 		return
 	}
 	if upstream != "" {
@@ -274,8 +274,9 @@ func (p *Plan) recheck(rs *v1alpha1.RegionalService, seen Seen) {
 	}
 }
 
-func (p *Plan) problem(condition, reason, message string) {
-	p.Problems = append(p.Problems, Problem{Condition: condition, Reason: reason, Message: message})
+// problem notes what keeps the workload from being as declared.
+func (p *Plan) problem(reason, message string) {
+	p.Problems = append(p.Problems, Problem{Condition: v1alpha1.ConditionWorkloadAvailable, Reason: reason, Message: message})
 }
 
 // identity names an object whatever it was read from: its Go type and its name.

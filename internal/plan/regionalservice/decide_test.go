@@ -59,7 +59,7 @@ func TestDecide(t *testing.T) {
 		},
 		"scaled by hand": {
 			change: func(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
-				owned(t, seen, "user").Spec.Replicas = ptr.To[int32](9)
+				application(t, seen).Spec.Replicas = ptr.To[int32](9)
 			},
 			want: []string{"Apply Deployment user as deployer", published},
 		},
@@ -67,7 +67,7 @@ func TestDecide(t *testing.T) {
 			change: func(t *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
 				rs.Spec.Workload.Replicas = nil
 				settle(t, rs, seen)
-				owned(t, seen, "user").Spec.Replicas = ptr.To[int32](9)
+				application(t, seen).Spec.Replicas = ptr.To[int32](9)
 			},
 			want: []string{published},
 		},
@@ -121,7 +121,7 @@ func TestDecide(t *testing.T) {
 			want: []string{published}, problems: []string{"needs template, port and serviceAccountName", `"cron": it is written as`},
 		},
 		"the referenced Deployment is missing": {
-			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 				rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadDeploymentRef, Port: ptr.To[int32](8080), DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"}}
 			},
 			want:     []string{"Delete Deployment user", "Delete PodDisruptionBudget user", "Delete NetworkPolicy user", "Delete Deployment user-cron", published},

@@ -33,7 +33,7 @@ func TestReport(t *testing.T) {
 	type change = func(*testing.T, *v1alpha1.RegionalService, *plan.Seen)
 	pods := func(reason string) change {
 		return func(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
-			d := owned(t, seen, "user")
+			d := application(t, seen)
 			d.Status.AvailableReplicas = 0
 			seen.Pods = append(seen.Pods, corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Name: "user-1", Labels: d.Spec.Template.Labels},
@@ -112,13 +112,13 @@ func TestReport(t *testing.T) {
 }
 
 func quota(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
-	d := owned(t, seen, "user")
+	d := application(t, seen)
 	d.Status.AvailableReplicas = 0
 	d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "exceeded quota: pods"}}
 }
 
 func rolling(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
-	d := owned(t, seen, "user")
+	d := application(t, seen)
 	d.Status.Replicas, d.Status.UpdatedReplicas = 3, 1
 }
 
@@ -154,7 +154,7 @@ func TestWorkloadHash(t *testing.T) {
 			rs := sample()
 			rs.Status.WorkloadHash = "w0"
 			seen := well(t, rs)
-			test.change(owned(t, &seen, "user"))
+			test.change(application(t, &seen))
 			report(t, rs, seen)
 			if rs.Status.WorkloadHash != test.want {
 				t.Errorf("hash %s, want %s", rs.Status.WorkloadHash, test.want)

@@ -129,14 +129,14 @@ func available(n int32) appsv1.DeploymentStatus {
 	return appsv1.DeploymentStatus{Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n}
 }
 
-// owned returns an owned Deployment to change.
-func owned(t *testing.T, seen *plan.Seen, name string) *appsv1.Deployment {
+// application returns the application's Deployment, to be changed.
+func application(t *testing.T, seen *plan.Seen) *appsv1.Deployment {
 	t.Helper()
 	for _, o := range seen.Owned {
-		if d, ok := o.(*appsv1.Deployment); ok && d.Name == name {
+		if d, ok := o.(*appsv1.Deployment); ok && d.Name == "user" {
 			return d
 		}
 	}
-	t.Fatalf("no Deployment %s", name)
+	t.Fatal("no Deployment user")
 	return nil
 }

@@ -98,7 +98,8 @@ func Decide(from string, seen Seen, o regional.Options) (Plan, error) {
 	if p.Problem != "" {
 		return p, nil // what runs goes on as it is
 	}
-	return p, p.mirror(o, mirror, seen)
+	err := p.mirror(o, mirror, seen)
+	return p, err
 }
 
 // objective keeps the strictest objective of a link.

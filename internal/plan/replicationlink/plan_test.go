@@ -230,21 +230,21 @@ func TestStep(t *testing.T) {
 
 func TestDamper(t *testing.T) {
 	for name, test := range map[string]struct {
-		ages []time.Duration // in seconds; negative: unknown
+		ages []int // in seconds; negative: unknown
 		want []string
 	}{
-		"worse counts at once":   {[]time.Duration{1, 3, 70}, []string{"<2s", "<10s", "<5m"}},
-		"better when it lasts":   {[]time.Duration{3, 1, 1, 1, 1, 1}, []string{"<10s", "<10s", "<10s", "<10s", "<10s", "<2s"}},
-		"a border is no news":    {[]time.Duration{3, 1, 1, 3, 1, 1, 1}, []string{"<10s", "<10s", "<10s", "<10s", "<10s", "<10s", "<10s"}},
-		"the worst of the good":  {[]time.Duration{70, 1, 3, 1, 1, 1}, []string{"<5m", "<5m", "<5m", "<5m", "<5m", "<10s"}},
-		"known at last":          {[]time.Duration{-1, 1}, []string{"unknown", "<2s"}},
-		"known no more, at once": {[]time.Duration{1, -1}, []string{"<2s", "unknown"}},
+		"worse counts at once":   {[]int{1, 3, 70}, []string{"<2s", "<10s", "<5m"}},
+		"better when it lasts":   {[]int{3, 1, 1, 1, 1, 1}, []string{"<10s", "<10s", "<10s", "<10s", "<10s", "<2s"}},
+		"a border is no news":    {[]int{3, 1, 1, 3, 1, 1, 1}, []string{"<10s", "<10s", "<10s", "<10s", "<10s", "<10s", "<10s"}},
+		"the worst of the good":  {[]int{70, 1, 3, 1, 1, 1}, []string{"<5m", "<5m", "<5m", "<5m", "<5m", "<10s"}},
+		"known at last":          {[]int{-1, 1}, []string{"unknown", "<2s"}},
+		"known no more, at once": {[]int{1, -1}, []string{"<2s", "unknown"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d plan.Damper
 			var got []string
 			for _, age := range test.ages {
-				got = append(got, d.Look(age >= 0, age*time.Second))
+				got = append(got, d.Look(age >= 0, time.Duration(age)*time.Second))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("steps (-want +got):\n%s", diff)

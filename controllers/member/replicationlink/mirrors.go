@@ -1,0 +1,136 @@
+package replicationlink
+
+import (
+	"context"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+)
+
+const (
+	mirrorsEvery   = 5 * time.Second
+	mirrorTimeout  = time.Second
+	mirrorMaxBytes = 1024
+)
+
+// Mirrors asks the mirrors that run and are not ready what is wrong. It is safe for concurrent use.
+type Mirrors struct {
+	reader    client.Reader
+	namespace string
+	clock     clock.WithTicker
+	http      *http.Client
+	changed   chan event.GenericEvent
+
+	mu       sync.Mutex
+	problems map[string]string // by source region
+}
+
+// NewMirrors returns mirrors that are asked while Start runs. reader is the cache.
+func NewMirrors(reader client.Reader, namespace string, c clock.WithTicker) *Mirrors {
+	return &Mirrors{
+		reader: reader, namespace: namespace, clock: c, changed: make(chan event.GenericEvent, 16), problems: map[string]string{},
+		http: &http.Client{
+			Timeout:       mirrorTimeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Changed announces source regions whose mirror says something else.
+func (m *Mirrors) Changed() <-chan event.GenericEvent { return m.changed }
+
+// Problem is what the mirror from a region last said is wrong; empty when nothing is, or when it
+// does not say.
+func (m *Mirrors) Problem(from string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.problems[from]
+}
+
+// Start asks until ctx ends.
+func (m *Mirrors) Start(ctx context.Context) error {
+	tick := m.clock.NewTicker(mirrorsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C():
+			m.round(ctx)
+		}
+	}
+}
+
+func (m *Mirrors) round(ctx context.Context) {
+	pods := &corev1.PodList{}
+	if err := m.reader.List(ctx, pods, client.InNamespace(m.namespace), client.HasLabels{regional.LabelMirrorFrom}); err != nil {
+		return // asked again with the next tick
+	}
+	problems := map[string]string{}
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if pod.DeletionTimestamp == nil && pod.Status.PodIP != "" && !ready(pod) {
+			problems[pod.Labels[regional.LabelMirrorFrom]] = m.ask(ctx, pod.Status.PodIP)
+		}
+	}
+	m.mu.Lock()
+	before := m.problems
+	m.problems = problems
+	m.mu.Unlock()
+	sources := maps.Clone(before)
+	maps.Copy(sources, problems)
+	for from := range sources {
+		if before[from] == problems[from] {
+			continue
+		}
+		link := &v1alpha1.ReplicationLink{}
+		link.Name = from
+		select {
+		case m.changed <- event.GenericEvent{Object: link}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ask returns what a mirror's readiness check says is wrong.
+func (m *Mirrors) ask(ctx context.Context, address string) string {
+	url := "http://" + net.JoinHostPort(address, strconv.Itoa(regional.MirrorPort)) + "/readyz"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return ""
+	}
+	answer, err := m.http.Do(request)
+	if err != nil {
+		return "" // a network policy may keep the member out; the mirror's log says more
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusServiceUnavailable {
+		return ""
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, mirrorMaxBytes))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(string(text), ""))
+}
+
+func ready(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
