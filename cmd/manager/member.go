@@ -21,15 +21,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
 	"multiactive.dev/operator/internal/agent"
-	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
 	"multiactive.dev/operator/internal/port/kafka"
+	"multiactive.dev/operator/internal/storeposition"
 )
 
 // memberOptions are the flags of --mode=member.
@@ -90,7 +91,7 @@ func memberCache() map[client.Object]cache.ByObject {
 }
 
 // setupMember adds the region's agent and its controllers to the manager.
-func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
+func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
@@ -98,7 +99,11 @@ func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := o.common.connectStore(coordination.Position{})
+	known, err := storeposition.Load(ctx, mgr.GetAPIReader(), o.common.operatorNamespace)
+	if err != nil {
+		return err
+	}
+	store, err := o.common.connectStore(known)
 	if err != nil {
 		return err
 	}
@@ -122,8 +127,13 @@ func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
 		<-ctx.Done()
 		return store.Close()
 	})
+	position := &storeposition.Keeper{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: clock,
+		Log: ctrl.Log.WithName("coordination"),
+	}
+	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, clock)
 	for _, part := range []manager.Runnable{
-		closeStore, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())}, topics, canaries,
+		closeStore, position, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())}, topics, canaries, mirrors,
 	} {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("adding a part of the member: %w", err)
@@ -138,10 +148,14 @@ func setupMember(_ context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: regionAgent, Canaries: canaries,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options,
+		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors,
 	}
 	if err := links.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("adding the controller of replication links: %w", err)
+	}
+	if err := metrics.Registry.Register(replicationlink.LagMetric(canaries)); err != nil {
+		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil
 }
