@@ -2,6 +2,7 @@ package slices
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,9 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 		name := TopicName(mas.Namespace, q.Topic)
 		if mistaken(name, regions) != "" {
 			continue // the condition says so
+		}
+		if slices.ContainsFunc(out, func(t v1alpha1.TopicSlice) bool { return t.Name == name }) {
+			continue // two classes share it: the first one says how it is to be
 		}
 		normal, _ := Objectives(c)
 		topic := v1alpha1.TopicSlice{
