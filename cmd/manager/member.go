@@ -154,7 +154,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err := links.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("adding the controller of replication links: %w", err)
 	}
-	if err := metrics.Registry.Register(replicationlink.LagMetric(canaries)); err != nil {
+	if err := metrics.Registry.Register(canaries); err != nil {
 		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil
