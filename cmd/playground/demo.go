@@ -58,6 +58,7 @@ func (c *common) parse(name, usage string, args []string, more func(*common, fla
 		c.programs = append(c.programs, text)
 		return nil
 	})
+	flags.StringVar(&o.Bin, "bin", "", "`directory` with the operator's programs: manager, gateway and mirror (default bin of the source tree)")
 	flags.StringVar(&o.Dir, "dir", "", "`directory` of data, logs and kubeconfigs, kept at the end (default: a temporary one, removed at the end unless something failed)")
 	flags.IntVar(&o.Rate, "load", 30, "requests per second of the example's users")
 	flags.IntVar(&o.People, "people", 60, "how many users the example has")
@@ -85,7 +86,9 @@ func (c *common) complete() (err error) {
 	if o.Self, err = os.Executable(); err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	o.Bin = filepath.Join(o.Root, "bin")
+	if o.Bin == "" {
+		o.Bin = filepath.Join(o.Root, "bin")
+	}
 	for _, name := range []string{"manager", "gateway", "mirror"} {
 		if _, err := os.Stat(filepath.Join(o.Bin, name)); err != nil {
 			return fmt.Errorf("%w: run `make build`", err)
@@ -165,6 +168,9 @@ func runDemo(ctx context.Context, args []string) error {
 		return err
 	}
 	broken, err := demo.Run(ctx, c.options)
+	if ctx.Err() != nil {
+		return nil // interrupted: everything has been ended
+	}
 	if err == nil && broken {
 		return errBroken
 	}

@@ -118,26 +118,29 @@ func megabytes(bytes int64) string { return fmt.Sprintf("%d MB", bytes>>20) }
 // stay leaves the world running until ctx ends.
 func (d *Demo) stay(ctx context.Context) {
 	d.console.Section("The world stays up until Ctrl-C")
+	s, r := d.manifest.Service, d.world.Regions()[0]
 	d.console.Line("export PATH=%s:$PATH", filepath.Dir(d.world.KubectlPath()))
 	rows := [][]string{{"hub", "export KUBECONFIG=" + d.world.Kubeconfig("hub")}}
 	for _, r := range d.world.Regions() {
 		rows = append(rows, []string{r.Name, "export KUBECONFIG=" + d.world.Kubeconfig(r.Name)})
 	}
 	d.console.Table(rows)
-	s, r := d.manifest.Service, d.world.Regions()[0]
 	d.console.Line("")
-	d.console.Line("Things to try:")
+	d.console.Line("To try at the hub:")
 	d.console.Table([][]string{
 		{"kubectl get multiactive -A", "everything that the hub knows"},
 		{"kubectl get regions -w", "what the regions think of each other"},
 		{fmt.Sprintf("kubectl get mas %s -n %s -o yaml", s.Name, s.Namespace), "conditions that say what to do"},
 		{fmt.Sprintf("kubectl describe mas %s -n %s", s.Name, s.Namespace), "and the events"},
 		{"kubectl get ri -o yaml", "the outage, step by step"},
+	})
+	d.console.Line("To try in %s:", r.Name)
+	d.console.Table([][]string{
+		{"kubectl get deploy,pods,svc -A", "what the operator made"},
+		{fmt.Sprintf("kubectl get cm %s-flags -n %s -o yaml", s.Name, s.Namespace), "flags for applications"},
+		{fmt.Sprintf("kubectl scale deploy %s -n %s --replicas=5", s.Name, s.Namespace), "is put back: watch the Pods"},
 		{fmt.Sprintf("curl %s/.multiactive/endpoints", r.Edge()), "which regions serve, as clients see it"},
 		{fmt.Sprintf("curl -i %s/.multiactive/healthz", r.Edge()), "whether this region serves"},
-		{fmt.Sprintf("KUBECONFIG=%s kubectl get deploy,pods,svc -A", d.world.Kubeconfig(r.Name)), "what the operator made"},
-		{fmt.Sprintf("KUBECONFIG=%s kubectl get cm %s-flags -n %s -o yaml", d.world.Kubeconfig(r.Name), s.Name, s.Namespace), "flags for applications"},
-		{fmt.Sprintf("KUBECONFIG=%s kubectl scale deploy %s -n %s --replicas=5", d.world.Kubeconfig(r.Name), s.Name, s.Namespace), "watch it being put back"},
 	})
 	<-ctx.Done()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -89,6 +90,8 @@ func (d *Demo) outage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stopAsking := d.keepAsking(ctx)
+	defer stopAsking()
 	killed := d.options.Clock.Now()
 	t.mark(eventKilled, killed)
 	if err := d.killed.Kill(); err != nil {
@@ -108,6 +111,8 @@ func (d *Demo) outage(ctx context.Context) error {
 		t.mark(eventFirstFailed, d.people.firstFailure(killed))
 	}
 	d.printTimeline(t, killed)
+	asked, failed := stopAsking()
+	d.promised(failed == 0 && asked > 0, "the survivors' gateways serve all the time", "%d of %d requests failed", failed, asked)
 	d.judgeOutage(t, killed, leader == d.killed.Name)
 	if d.people != nil {
 		d.people.tryDegraded(ctx, d)
@@ -183,6 +188,40 @@ func (d *Demo) watchOutage(ctx context.Context, t *timeline) (func() error, erro
 		}
 		return out
 	}, nil
+}
+
+// keepAsking asks the survivors' gateways whether they serve, until it is told to stop.
+func (d *Demo) keepAsking(ctx context.Context) (stop func() (asked, failed int64)) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	var asked, failed atomic.Int64
+	for _, r := range d.survivors() {
+		all.Go(func() {
+			ticker := d.options.Clock.NewTicker(statusInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C():
+				}
+				err := healthy(ctx, r)
+				if ctx.Err() != nil {
+					return
+				}
+				asked.Add(1)
+				if err != nil {
+					failed.Add(1)
+					d.options.Log.Warn("a survivor does not serve", "region", r.Name, "error", err)
+				}
+			}
+		})
+	}
+	return sync.OnceValues(func() (int64, int64) {
+		cancel()
+		all.Wait()
+		return asked.Load(), failed.Load()
+	})
 }
 
 // degradable reports whether losing the region degrades a flow of the service: it owns keys.

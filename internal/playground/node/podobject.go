@@ -50,7 +50,7 @@ func (p *pod) status() corev1.PodStatus {
 	out := corev1.PodStatus{
 		Phase: corev1.PodPending, HostIP: p.agent.config.HostIP, HostIPs: []corev1.HostIP{{IP: p.agent.config.HostIP}},
 		PodIP: p.object.Status.PodIP, PodIPs: []corev1.PodIP{{IP: p.object.Status.PodIP}},
-		StartTime: &started, QOSClass: corev1.PodQOSBurstable,
+		StartTime: &started, // the API server fills in the QoS class
 	}
 	ready := state.ready && !stopping
 	for i := range p.object.Spec.Containers {
