@@ -17,9 +17,8 @@ import (
 )
 
 const (
-	yes     = metav1.ConditionTrue
-	no      = metav1.ConditionFalse
-	unknown = metav1.ConditionUnknown
+	yes = metav1.ConditionTrue
+	no  = metav1.ConditionFalse
 )
 
 func service(regions ...string) *v1alpha1.MultiActiveService {
