@@ -30,6 +30,7 @@ type Canaries struct {
 
 	changed chan event.GenericEvent
 	wake    chan struct{}
+	metrics lagMetrics
 
 	mu      sync.Mutex
 	options *kafka.Options // nil: no Kafka
@@ -42,7 +43,7 @@ type Canaries struct {
 // NewCanaries returns canaries that work while Start runs.
 func NewCanaries(region string, c clock.WithTicker, log logr.Logger) *Canaries {
 	return &Canaries{
-		region: region, clock: c, log: log, changed: make(chan event.GenericEvent, 16), wake: make(chan struct{}, 1),
+		region: region, clock: c, log: log, changed: make(chan event.GenericEvent, 16), wake: make(chan struct{}, 1), metrics: newLagMetrics(),
 		readers: map[string]*canary.Reader{}, dampers: map[string]*plan.Damper{}, steps: map[string]string{},
 	}
 }
@@ -152,6 +153,7 @@ func (c *Canaries) adjust(ctx context.Context, parts *running) {
 		}
 		stop()
 		delete(parts.stop, origin)
+		c.metrics.forget(origin)
 		c.mu.Lock()
 		delete(c.readers, origin)
 		delete(c.dampers, origin)
@@ -201,6 +203,7 @@ func (c *Canaries) run(ctx context.Context, parts *running, name string, run fun
 func (c *Canaries) look(ctx context.Context) {
 	for _, origin := range c.Origins() {
 		reading := c.Read(origin)
+		c.metrics.set(origin, reading)
 		c.mu.Lock()
 		if c.dampers[origin] == nil {
 			c.dampers[origin] = &plan.Damper{}

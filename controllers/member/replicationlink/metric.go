@@ -1,37 +1,52 @@
 package replicationlink
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
 
-// lagMetric reads the exact figures when it is scraped; statuses know coarse steps alone.
-type lagMetric struct {
-	canaries *Canaries
-	lag      *prometheus.Desc
-	missing  *prometheus.Desc
+	"multiactive.dev/operator/internal/canary"
+)
+
+// lagMetrics are the exact figures; statuses know coarse steps alone. What is not known has no
+// series.
+type lagMetrics struct {
+	lag, missing *prometheus.GaugeVec
 }
 
-// LagMetric returns the metrics of the canaries: multiactive_link_lag_seconds and
-// multiactive_link_missing_canaries, by source region. A lag that is not known has no series.
-func LagMetric(c *Canaries) prometheus.Collector {
+func newLagMetrics() lagMetrics {
 	labels := []string{"from"}
-	return lagMetric{
-		canaries: c,
-		lag:      prometheus.NewDesc("multiactive_link_lag_seconds", "Age of the newest canary that arrived from the region.", labels, nil),
-		missing:  prometheus.NewDesc("multiactive_link_missing_canaries", "Canaries of the region that were jumped over and have not arrived since.", labels, nil),
+	return lagMetrics{
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "multiactive_link_lag_seconds", Help: "Age of the newest canary that arrived from the region.",
+		}, labels),
+		missing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "multiactive_link_missing_canaries", Help: "Canaries of the region that were jumped over and have not arrived since.",
+		}, labels),
 	}
+}
+
+func (m lagMetrics) set(from string, r canary.Reading) {
+	if !r.Known {
+		m.forget(from)
+		return
+	}
+	m.lag.WithLabelValues(from).Set(r.Age.Seconds())
+	m.missing.WithLabelValues(from).Set(float64(r.Missing))
+}
+
+func (m lagMetrics) forget(from string) {
+	m.lag.DeleteLabelValues(from)
+	m.missing.DeleteLabelValues(from)
 }
 
 // Describe implements prometheus.Collector.
-func (m lagMetric) Describe(out chan<- *prometheus.Desc) {
-	out <- m.lag
-	out <- m.missing
+func (c *Canaries) Describe(out chan<- *prometheus.Desc) {
+	c.metrics.lag.Describe(out)
+	c.metrics.missing.Describe(out)
 }
 
-// Collect implements prometheus.Collector.
-func (m lagMetric) Collect(out chan<- prometheus.Metric) {
-	for _, from := range m.canaries.Origins() {
-		if r := m.canaries.Read(from); r.Known {
-			out <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, r.Age.Seconds(), from)
-			out <- prometheus.MustNewConstMetric(m.missing, prometheus.GaugeValue, float64(r.Missing), from)
-		}
-	}
+// Collect implements prometheus.Collector: multiactive_link_lag_seconds and
+// multiactive_link_missing_canaries, by source region.
+func (c *Canaries) Collect(out chan<- prometheus.Metric) {
+	c.metrics.lag.Collect(out)
+	c.metrics.missing.Collect(out)
 }
