@@ -1,0 +1,309 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/sim/store"
+	"multiactive.dev/operator/internal/ownership/sim/world"
+)
+
+// agent repeats internal/agent.Agent: what it reads, waits for and writes around the decisions.
+type agent struct {
+	s  *Sim
+	r  *region
+	p  *world.Process
+	cl *client
+	// skew of the machine's wall clock, which nothing safe depends on.
+	skew time.Duration
+	// before is the position that the region's agents had kept when this one started.
+	before position
+
+	// registration is set once the agent is registered, superseded once another process is after it.
+	registration *store.Registration
+	superseded   bool
+
+	conf       ownership.Configuration
+	have       bool
+	leaseUntil time.Duration
+	refused    bool
+	// committed and previous are the revisions of the last two beats.
+	committed, previous int64
+	n                   int64
+	beating, beatAgain  bool
+
+	watching *watch
+	attempt  int
+	shown    bool
+	lag      int64
+
+	observer  *health.Observer
+	asking    map[string]bool
+	reporting bool
+
+	published     ownership.Configuration
+	havePublished bool
+	polls         []*poll
+	acked         int64
+
+	leader *leader
+}
+
+// startAgent starts a process of the region's agent.
+func (s *Sim) startAgent(r *region) *agent {
+	s.processes++
+	p := s.Start(fmt.Sprintf("agent-%s%d", r.name, s.processes), r.agentNode, s.NewClock(ownership.MaxDrift))
+	a := &agent{
+		s: s, r: r, p: p, before: r.kept, asking: map[string]bool{}, observer: health.NewObserver(s.timings.DownAfter),
+		skew: s.Between(-time.Second/2, time.Second/2),
+	}
+	a.cl = &client{c: s.store, p: p, next: r.index - 1, trusting: s.mutant(RestoredStoreAccepted)}
+	if !s.mutant(PositionForgotten) {
+		a.cl.known = r.kept
+	}
+	if s.mutant(LaggingFirstRead) {
+		a.lag = int64(s.IntN(20))
+	}
+	r.agents = append(r.agents, a)
+	s.Tracef("%s starts", p.Name)
+	a.startWatch()
+	a.register()
+	a.probe()
+	a.campaign()
+	return a
+}
+
+// end ends the process, as Run returning does. A region without an agent gets another one.
+func (a *agent) end(why string) {
+	if !a.p.Alive() {
+		return
+	}
+	a.s.Tracef("%s ends: %s", a.p.Name, why)
+	a.p.Kill()
+	a.leaseUntil = 0
+	if a.watching != nil {
+		a.watching.close()
+	}
+	for _, q := range a.polls {
+		q.fail()
+	}
+	a.polls = nil
+	a.r.forget(a)
+}
+
+// lease repeats Agent.Lease.
+func (a *agent) lease() time.Duration { return max(a.leaseUntil-a.p.Clock.Now(), 0) }
+
+// register repeats Agent.register: it tries until it succeeds, every time as another incarnation.
+func (a *agent) register() {
+	again := func() { a.p.After(a.s.timings.BeatInterval, a.register) }
+	a.cl.read(0, func(_ int, c ownership.Configuration, err error) {
+		if err != nil {
+			a.storeAnswered(err)
+			again()
+			return
+		}
+		a.s.incarnations++
+		r := &store.Registration{
+			Region: a.r.name, Incarnation: fmt.Sprintf("%s-%d", a.p.Name, a.s.incarnations), LastBeat: c.Beats[a.r.name].N,
+		}
+		a.cl.write(store.Register(r.Region, r.Incarnation), requestTimeout, func(int64) { a.s.registered(a) }, func(revision int64, err error) {
+			a.storeAnswered(err)
+			if err != nil {
+				again()
+				return
+			}
+			r.Revision = revision
+			first := a.registration == nil
+			a.registration = r
+			if a.s.Tracef("%s is registered at revision %d", a.p.Name, revision); first {
+				a.n = r.LastBeat
+				a.beat()
+			}
+		})
+	})
+}
+
+// beat repeats Agent.beat: a ticker, of which one tick waits for a beat that takes long.
+func (a *agent) beat() {
+	a.p.After(a.s.timings.BeatInterval, a.beat)
+	if a.beating {
+		a.beatAgain = true
+		return
+	}
+	a.beatOnce()
+}
+
+// beatOnce repeats Agent.beatOnce (R3, R5).
+func (a *agent) beatOnce() {
+	if !a.have {
+		return
+	}
+	a.n++
+	gate := a.conf.Gates[a.r.name]
+	if !gate.Open {
+		want := ownership.Ask{Generation: gate.Generation, Incarnation: a.registration.Incarnation}
+		if have, asked := a.conf.Asks[a.r.name]; asked && have == want || a.s.mutant(NeverAsks) {
+			return
+		}
+		a.beating = true
+		a.write(a.registration.Ask(a.conf), requestTimeout, func(_ int64, err error) { a.beaten(err) })
+		return
+	}
+	a.beating = true
+	t0 := a.p.Clock.Now()
+	timeout := min(a.s.timings.RegionLease/4, requestTimeout)
+	a.write(a.registration.Beat(a.conf, a.n), timeout, func(revision int64, err error) {
+		from := t0
+		if a.s.mutant(LeaseFromSuccess) {
+			from = a.p.Clock.Now()
+		}
+		switch {
+		case err == nil:
+			if a.conf.Gates[a.r.name] == gate && !a.refused {
+				a.extend(from + a.s.timings.RegionLease)
+			}
+			a.noteCommitted(revision)
+		case failedGuard(err, store.GuardGate) && a.s.mutant(LeaseAfterGateClosed):
+			a.extend(from + a.s.timings.RegionLease)
+		}
+		a.beaten(err)
+	})
+}
+
+func (a *agent) beaten(err error) {
+	a.beating = false
+	a.storeAnswered(err)
+	a.afterWrite(err)
+	if again := a.beatAgain; again && a.p.Alive() {
+		a.beatAgain = false
+		a.beatOnce()
+	}
+}
+
+func (a *agent) extend(until time.Duration) {
+	a.leaseUntil = max(a.leaseUntil, until)
+	a.s.leaseExtended(a)
+}
+
+// write sends a guarded write of the agent.
+func (a *agent) write(r store.Request, timeout time.Duration, done func(int64, error)) {
+	if a.s.mutant(AgentWithoutIncarnation) {
+		r = r.Without(store.GuardAgent)
+	}
+	a.cl.write(r, timeout, func(int64) { a.s.agentWrote(a, r.What) }, done)
+}
+
+// afterWrite repeats Agent.afterWrite (R1).
+func (a *agent) afterWrite(err error) {
+	switch {
+	case failedGuard(err, store.GuardAgent):
+		if a.s.mutant(TwoAgentsBeat) {
+			a.register()
+			return
+		}
+		a.end("another agent of this region has registered")
+	case isRefusal(err):
+		a.readAgain()
+	}
+}
+
+// startWatch repeats Agent.watch and coordination.Store.Watch: a fresh read, then a stream.
+func (a *agent) startWatch() {
+	a.attempt++
+	attempt := a.attempt
+	a.shown = false
+	a.cl.read(a.lag, func(member int, c ownership.Configuration, err error) {
+		if attempt != a.attempt {
+			return
+		}
+		if err != nil {
+			a.watchEnded(err)
+			return
+		}
+		a.lag = 0
+		a.deliver(c)
+		if attempt != a.attempt {
+			return
+		}
+		a.watching = &watch{
+			member: member, p: a.p, clusterID: c.ClusterID, after: c.Revision, failed: a.watchEnded,
+			deliver: func(news []ownership.Configuration) {
+				for _, c := range news {
+					a.cl.known.revision = max(a.cl.known.revision, c.Revision)
+					a.deliver(c)
+				}
+			},
+		}
+		a.s.store.watch(a.watching)
+	})
+}
+
+func (a *agent) watchEnded(err error) {
+	a.attempt++
+	attempt := a.attempt
+	a.storeAnswered(err)
+	wait := a.s.timings.BeatInterval
+	if err == errCompacted { //nolint:errorlint // never wrapped
+		wait = 0
+	}
+	a.p.After(wait, func() {
+		if attempt == a.attempt {
+			a.startWatch()
+		}
+	})
+}
+
+// deliver repeats Agent.deliver (R2, R5).
+func (a *agent) deliver(c ownership.Configuration) {
+	trusting := a.s.mutant(RestoredStoreAccepted) || a.s.mutant(LaggingFirstRead)
+	if a.have && (c.Revision < a.conf.Revision || c.ClusterID != a.conf.ClusterID) && !trusting {
+		return
+	}
+	a.s.delivered(a, c)
+	a.conf, a.have, a.shown, a.refused = c, true, true, false
+	if !c.Gates[a.r.name].Open && !a.s.mutant(LeaseAfterGateClosed) {
+		a.leaseUntil = 0
+	}
+	a.p.After(a.s.Between(0, a.s.publishLag), a.publish)
+	a.report()
+	if a.leader != nil {
+		a.leader.pass()
+	}
+}
+
+// storeAnswered repeats Agent.storeAnswered (R2).
+func (a *agent) storeAnswered(err error) {
+	if err == errOtherStore { //nolint:errorlint // never wrapped
+		a.refused, a.leaseUntil = true, 0
+	}
+}
+
+// noteCommitted repeats Agent.noteCommitted.
+func (a *agent) noteCommitted(revision int64) {
+	if a.conf.Revision < a.previous && a.startWatchOver() {
+		a.s.Tracef("%s starts its watch over", a.p.Name)
+		a.previous, a.committed = 0, 0
+		return
+	}
+	a.previous, a.committed = a.committed, revision
+}
+
+// readAgain repeats Agent.readAgain (R1).
+func (a *agent) readAgain() { a.startWatchOver() }
+
+// startWatchOver repeats Agent.startWatchOver.
+func (a *agent) startWatchOver() bool {
+	if !a.shown {
+		return false
+	}
+	a.shown = false
+	a.watching.close()
+	a.startWatch()
+	return true
+}
+
+// upToDate repeats Agent.upToDate.
+func (a *agent) upToDate() bool { return a.have && a.conf.Revision >= a.previous }

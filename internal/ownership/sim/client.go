@@ -1,0 +1,159 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/sim/store"
+	"multiactive.dev/operator/internal/ownership/sim/world"
+)
+
+// requestTimeout is coordination.DefaultRequestTimeout.
+const requestTimeout = 1500 * time.Millisecond
+
+// position is coordination.Position.
+type position struct {
+	clusterID uint64
+	revision  int64
+}
+
+// refusal is coordination.GuardError.
+type refusal struct{ failed []string }
+
+// Error implements error.
+func (r *refusal) Error() string { return "refused: " + strings.Join(r.failed, ", ") }
+
+func failedGuard(err error, name string) bool {
+	var r *refusal
+	return errors.As(err, &r) && slices.Contains(r.failed, name)
+}
+
+func isRefusal(err error) bool {
+	var r *refusal
+	return errors.As(err, &r)
+}
+
+// client repeats coordination.Store: a bounded call of one member at a time, whose answer is checked
+// against the position known when the question was asked.
+type client struct {
+	c     *cluster
+	p     *world.Process
+	known position
+	next  int
+	// trusting accepts the answers of any store.
+	trusting bool
+}
+
+// pick goes round the members whose processes are there: a refused connection costs no time, and
+// packets that vanish cost the call.
+func (cl *client) pick() int {
+	for range cl.c.members {
+		cl.next = (cl.next + 1) % len(cl.c.members)
+		if cl.c.members[cl.next].alive {
+			break
+		}
+	}
+	return cl.next
+}
+
+// call asks a member. at runs in the store if the request gets there, and what it returns runs here if
+// the answer does; otherwise lost runs after the timeout.
+func (cl *client) call(timeout time.Duration, at func(member int) func(), lost func()) {
+	done := false
+	cl.p.After(timeout, func() {
+		if !done {
+			done = true
+			lost()
+		}
+	})
+	s, i := cl.c.s, cl.pick()
+	d, ok := s.net.Delay(cl.p.Node, cl.c.members[i].node)
+	if !ok {
+		return
+	}
+	s.After(d, func() {
+		until := s.Now()
+		if s.Chance(0.5) {
+			until += s.Between(0, serverTimeout)
+		}
+		cl.c.commit(i, until, func() {
+			answer := at(i)
+			d, ok := s.net.Delay(cl.c.members[i].node, cl.p.Node)
+			if !ok {
+				return
+			}
+			s.After(d, func() {
+				cl.p.Receive(func() {
+					if !done {
+						done = true
+						answer()
+					}
+				})
+			})
+		})
+	})
+}
+
+// accept repeats coordination.Store.accept (R2).
+func (cl *client) accept(before, seen position) error {
+	if !cl.trusting && (before.clusterID != 0 && before.clusterID != seen.clusterID || seen.revision < before.revision ||
+		cl.known.clusterID != 0 && cl.known.clusterID != seen.clusterID) {
+		return errOtherStore
+	}
+	cl.known.clusterID = seen.clusterID
+	cl.known.revision = max(cl.known.revision, seen.revision)
+	return nil
+}
+
+// write repeats coordination.Store.commit. committed, if set, runs in the store, at the instant at
+// which the write takes effect.
+func (cl *client) write(r store.Request, timeout time.Duration, committed func(revision int64), done func(int64, error)) {
+	if r.Refused != "" {
+		done(0, &refusal{[]string{r.Refused}})
+		return
+	}
+	before := cl.known
+	cl.call(timeout, func(int) func() {
+		from := cl.c.content.Now().Revision
+		answer := cl.c.content.Do(r)
+		if len(answer.Failed) == 0 && answer.Revision > from {
+			if committed != nil {
+				committed(answer.Revision)
+			}
+			cl.c.committed()
+		}
+		return func() {
+			err := cl.accept(before, position{answer.ClusterID, answer.Revision})
+			switch {
+			case err != nil:
+				done(0, err)
+			case len(answer.Failed) > 0:
+				done(0, &refusal{answer.Failed})
+			default:
+				done(answer.Revision, nil)
+			}
+		}
+	}, func() { done(0, errNoAnswer) })
+}
+
+// read repeats coordination.Store.readAll. lag shows a member's past instead of the present, as a read
+// that is not linearizable would.
+func (cl *client) read(lag int64, done func(member int, c ownership.Configuration, err error)) {
+	before := cl.known
+	cl.call(requestTimeout, func(i int) func() {
+		conf := cl.c.content.Read()
+		if lag > 0 {
+			conf = cl.c.content.At(max(conf.Revision-lag, 1))
+		}
+		return func() {
+			err := cl.accept(before, position{conf.ClusterID, conf.Revision})
+			if lag > 0 {
+				err = nil
+			}
+			done(i, conf, err)
+		}
+	}, func() { done(0, ownership.Configuration{}, errNoAnswer) })
+}

@@ -1,0 +1,129 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// probe repeats Agent.probe: every other region once per interval, none again before it has answered.
+func (a *agent) probe() {
+	a.p.After(a.s.timings.ProbeInterval, a.probe)
+	var names []string
+	for _, other := range a.s.regions {
+		if _, wanted := a.conf.RegionIntents[other.name]; other != a.r && wanted {
+			names = append(names, other.name)
+		}
+	}
+	a.observer.Retain(names)
+	for _, other := range a.s.regions {
+		if slices.Contains(names, other.name) && !a.asking[other.name] {
+			a.asking[other.name] = true
+			a.ask(other)
+		}
+	}
+}
+
+// ask repeats Agent.ask. What happens to question and answer is settled when the question is put.
+func (a *agent) ask(other *region) {
+	there, ok := a.s.net.Delay(a.r.agentNode, other.edgeNode)
+	back, heard := a.s.net.Delay(other.edgeNode, a.r.agentNode)
+	answered := other.answers()
+	took := a.s.timings.ProbeTimeout
+	if d := there + back; ok && heard && d < took && answered != silent {
+		took = d
+	} else {
+		answered = silent
+	}
+	a.p.After(took, func() {
+		a.asking[other.name] = false
+		a.heard(other.name, answered == well)
+	})
+}
+
+// heard is the end of Agent.ask.
+func (a *agent) heard(name string, answered bool) {
+	before := a.observer.Evidence()
+	a.observer.Record(a.p.Clock.Now(), name, answered)
+	if after := a.observer.Evidence(); !sameEvidence(before, after) {
+		a.s.Tracef("%s sees %v unreachable, %v failing", a.p.Name, after.Unreachable, after.Failing)
+		a.report()
+	}
+}
+
+// report repeats Agent.report and putEvidence: it writes what the store does not show yet, one write
+// at a time (R13).
+func (a *agent) report() {
+	evidence := a.observer.Evidence()
+	if a.reporting || a.registration == nil || !a.conf.Gates[a.r.name].Open ||
+		sameEvidence(a.conf.Evidence[a.r.name], evidence) {
+		return
+	}
+	a.reporting = true
+	a.write(a.registration.PutEvidence(a.conf, evidence), requestTimeout, func(_ int64, err error) {
+		a.reporting = false
+		a.afterWrite(err)
+	})
+}
+
+func sameEvidence(a, b ownership.Evidence) bool {
+	return slices.Equal(a.Unreachable, b.Unreachable) && slices.Equal(a.Failing, b.Failing)
+}
+
+// routing.MaxWait and the gateway's timings; see internal/gateway/agent.go.
+const (
+	maxWait      = time.Second
+	agentTimeout = 2 * time.Second
+	minBackoff   = 100 * time.Millisecond
+	maxBackoff   = time.Second
+	minPollTime  = 20 * time.Millisecond
+)
+
+// publish repeats Publisher.update: gateways that wait hear of another routing at once.
+func (a *agent) publish() {
+	if a.havePublished && a.conf.Revision <= a.published.Revision && !a.s.mutant(RestoredStoreAccepted) && !a.s.mutant(LaggingFirstRead) {
+		return
+	}
+	fresh := !a.havePublished || a.conf.View.Epoch != a.published.View.Epoch
+	a.published, a.havePublished = a.conf, true
+	if fresh {
+		waiting := a.polls
+		a.polls = nil
+		for _, q := range waiting {
+			a.answer(q)
+		}
+	}
+}
+
+// serve repeats Agent.serveRouting: an answer at once to a gateway that has another version, and after
+// the wait otherwise.
+func (a *agent) serve(q *poll) {
+	q.arrived = a.p.Clock.Now()
+	if a.havePublished && q.version == a.published.View.Epoch {
+		a.acked = max(a.acked, q.version)
+	}
+	if a.havePublished && (!q.has || q.version != a.published.View.Epoch) {
+		a.answer(q)
+		return
+	}
+	a.polls = append(a.polls, q)
+	a.p.After(maxWait, func() {
+		if i := slices.Index(a.polls, q); i >= 0 {
+			a.polls = slices.Delete(a.polls, i, i+1)
+			a.answer(q)
+		}
+	})
+}
+
+func (a *agent) answer(q *poll) {
+	if !a.havePublished {
+		q.fail()
+		return
+	}
+	lease := a.lease()
+	if held := a.p.Clock.Now() - q.arrived; a.s.o.CountWait && lease > 0 {
+		lease += time.Duration(float64(held) / (1 + ownership.MaxDrift))
+	}
+	q.reply(a.published, lease)
+}

@@ -1,0 +1,251 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/sim/store"
+)
+
+// campaign repeats Agent.campaign and coordination.Store.Campaign: a session, a candidate's key, and
+// waiting until no older one is there.
+func (a *agent) campaign() {
+	again := func() { a.p.After(a.s.timings.BeatInterval, a.campaign) }
+	if a.registration == nil {
+		again()
+		return
+	}
+	a.s.terms++
+	seconds := (a.s.timings.LeaderSession + time.Second - 1) / time.Second
+	x := &session{holder: a.p, ttl: seconds * time.Second, term: store.Term{Key: fmt.Sprintf("leader/%d", a.s.terms)}}
+	c := a.s.store
+	a.cl.call(requestTimeout, func(member int) func() { // grant
+		x.member = member
+		c.open(x)
+		return func() { a.stand(x, again) }
+	}, again)
+}
+
+func (a *agent) stand(x *session, again func()) {
+	l := &leader{a: a, session: x, again: again}
+	l.keepAlive()
+	r := store.Stand(x.term.Key, a.registration.Incarnation)
+	// The election's own calls are not held against the known position.
+	a.cl.call(requestTimeout, func(int) func() {
+		c := a.s.store
+		if !c.has(x) {
+			return func() { l.resign("its session is not known") }
+		}
+		x.term.Created = c.content.Do(r).Revision
+		x.won = l.lead
+		c.committed()
+		return func() {}
+	}, func() {
+		if !l.leading {
+			l.resign("no answer to its candidature")
+		}
+	})
+}
+
+// leader repeats the leader of internal/agent, and the coordination.Term that it holds.
+type leader struct {
+	a       *agent
+	session *session
+	term    store.Term
+	again   func()
+	leading bool
+	over    bool
+	watch   *health.Watch
+	written int64
+	busy    bool
+	news    bool
+}
+
+// keepAlive keeps the session, until the store says that it is over or is silent for as long as it
+// lives.
+func (l *leader) keepAlive() {
+	a, x := l.a, l.session
+	heard := a.p.Clock.Now()
+	var send func()
+	send = func() {
+		if l.over {
+			return
+		}
+		if a.p.Clock.Now()-heard > x.ttl {
+			l.resign("its session is not kept")
+			return
+		}
+		a.cl.call(x.ttl/3, func(int) func() {
+			alive := a.s.store.has(x)
+			if alive {
+				x.expires = a.s.Now() + x.ttl
+			}
+			return func() {
+				if heard = a.p.Clock.Now(); !alive {
+					l.resign("its session has expired")
+				}
+			}
+		}, func() {})
+		a.p.After(x.ttl/3, send)
+	}
+	a.p.After(x.ttl/3, send)
+}
+
+// resign repeats Term.Resign and what campaign does after it.
+func (l *leader) resign(why string) {
+	if l.over {
+		return
+	}
+	l.over = true
+	if l.leading {
+		l.a.s.Tracef("%s leads no more: %s", l.a.p.Name, why)
+	}
+	if l.a.leader == l {
+		l.a.leader = nil
+	}
+	c, x := l.a.s.store, l.session
+	l.a.cl.call(requestTimeout, func(int) func() {
+		c.close(x)
+		return func() {}
+	}, func() {})
+	l.again()
+}
+
+// lead repeats Agent.lead.
+func (l *leader) lead() {
+	if l.over {
+		return
+	}
+	a := l.a
+	a.s.Tracef("%s leads", a.p.Name)
+	a.leader, l.leading, l.term = l, true, l.session.term
+	t := a.s.timings
+	if a.s.mutant(NoDriftMargin) {
+		t.RegionLease = time.Duration(float64(t.RegionLease) / (1 + ownership.MaxDrift))
+	}
+	if a.s.mutant(NoHoldDown) {
+		t.UpAfter = 0
+	}
+	l.watch = health.NewWatch(t)
+	if a.s.mutant(InheritedStillness) && a.have {
+		l.watch.Update(a.p.Clock.Now()-health.Expiry(t), a.conf)
+	}
+	l.tick()
+	l.pass()
+}
+
+func (l *leader) tick() {
+	l.a.p.After(l.a.s.timings.BeatInterval/2, func() {
+		if !l.over {
+			l.pass()
+			l.tick()
+		}
+	})
+}
+
+// pass repeats leader.pass: one decision, carried out write by write.
+func (l *leader) pass() {
+	if l.busy {
+		l.news = true
+		return
+	}
+	a := l.a
+	c := a.conf
+	if l.over || !a.have || c.Revision < l.written || !a.upToDate() {
+		return
+	}
+	now, at := a.p.Clock.Now(), a.wall()
+	l.watch.Routed(a.acked)
+	l.watch.Update(now, c)
+	d := health.Decide(now, c, l.watch)
+	if steps := l.steps(now, at, c, d); len(steps) > 0 {
+		l.busy = true
+		l.carryOut(steps)
+	}
+}
+
+// wall returns the machine's wall clock.
+func (a *agent) wall() time.Time {
+	if a.s.wildWalls {
+		return time.Unix(0, 0).Add(a.p.Clock.Now())
+	}
+	return time.Unix(0, 0).Add(a.s.Now() + a.skew)
+}
+
+func (l *leader) carryOut(steps []store.Request) {
+	if len(steps) == 0 {
+		l.free()
+		return
+	}
+	r := steps[0]
+	a := l.a
+	if a.s.mutant(LeaderWithoutGuard) {
+		r = r.Without(store.GuardLeader)
+	}
+	if a.s.mutant(CloseWithoutBeat) {
+		r = r.Without(store.GuardBeat)
+	}
+	a.cl.write(r, requestTimeout, func(revision int64) { a.s.leaderWrote(l, r.What) }, func(revision int64, err error) {
+		switch {
+		case l.over:
+		case failedGuard(err, store.GuardLeader):
+			l.resign("a write was refused: it is deposed")
+		case err != nil:
+			a.s.Tracef("%s: writing %s: %v", a.p.Name, r.What, err)
+			l.free()
+		default:
+			l.written = max(l.written, revision)
+			l.carryOut(steps[1:])
+		}
+	})
+}
+
+func (l *leader) free() {
+	l.busy = false
+	if l.news {
+		l.news = false
+		l.pass()
+	}
+}
+
+// steps repeats leader.steps, without what concerns services.
+func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuration, d health.Decision) []store.Request {
+	var steps []store.Request
+	for _, i := range d.Intents {
+		switch i.Kind { //nolint:exhaustive // the others are changes of the view or incidents
+		case health.CloseGate:
+			l.a.s.aboutToClose(i.Region)
+			steps = append(steps, l.term.CloseGate(c, i.Region))
+		case health.OpenGate:
+			steps = append(steps, l.term.OpenGate(c, i.Region))
+		}
+	}
+	steps = append(steps, l.viewStep(at, c, d.Intents)...)
+	for _, i := range health.Incidents(now, at, c, l.watch, d.Intents) {
+		steps = append(steps, l.term.PutIncident(c, i))
+	}
+	if !maps.Equal(c.Held, d.Held) {
+		steps = append(steps, l.term.PutHeld(d.Held))
+	}
+	return steps
+}
+
+// viewStep repeats leader.viewStep.
+func (l *leader) viewStep(at time.Time, c ownership.Configuration, intents []health.Intent) []store.Request {
+	s := l.a.s
+	isReturn := func(i health.Intent) bool { return i.Kind == health.OpenGateReturning }
+	rest := slices.DeleteFunc(slices.Clone(intents), isReturn)
+	if next, changed := health.Apply(c, rest, s.timings, at); changed {
+		return []store.Request{l.term.CommitView(c, next)}
+	}
+	i := slices.IndexFunc(intents, isReturn)
+	if i < 0 {
+		return nil
+	}
+	next, _ := health.Apply(c, intents[i:i+1], s.timings, at)
+	return []store.Request{l.term.OpenGateReturning(c, intents[i].Region, next)}
+}

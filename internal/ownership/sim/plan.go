@@ -1,0 +1,151 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/health"
+)
+
+// plan is what goes wrong in a run, and when.
+type plan struct {
+	s *Sim
+	// harmless: nothing goes wrong but what must cost no home write, one thing at a time.
+	harmless bool
+	// warm is when the world has settled after its start, end when the last fault is over.
+	warm, end time.Duration
+	starts    []planned
+	active    []*fault
+	// closing has, by region, what happens when a leader is about to close the region's gate.
+	closing map[string]func()
+}
+
+type planned struct {
+	at, lasts time.Duration
+	begin     func(*plan) *fault
+}
+
+// fault is something that is wrong now.
+type fault struct {
+	name string
+	// atLeast is how long the fault lasts if its plan says less.
+	atLeast time.Duration
+	undo    func()
+	over    bool
+}
+
+// newPlan draws the faults of a run: harmless ones, one region that comes and goes, or anything.
+func (s *Sim) newPlan() *plan {
+	p := &plan{s: s, warm: 3*s.timings.LeaderSession + 5*s.timings.BeatInterval, closing: map[string]func(){}}
+	switch class := s.IntN(20); {
+	case class < 3:
+		p.harmlessFaults()
+	case class == 3:
+		p.flapping()
+	default:
+		p.anything()
+	}
+	return p
+}
+
+func (p *plan) harmlessFaults() {
+	p.harmless = true
+	at := p.warm
+	for range 1 + p.s.IntN(3) {
+		lasts := p.s.Between(p.s.timings.BeatInterval, 2*p.s.timings.RegionLease)
+		p.add(at, lasts, pick(p.s, harmlessKinds()))
+		at += lasts + 2*p.s.timings.RegionLease
+	}
+}
+
+func (p *plan) flapping() {
+	r := p.s.regions[p.s.IntN(len(p.s.regions))]
+	at := p.warm / 2
+	for range 3 + p.s.IntN(3) {
+		lasts := p.lasts() + p.s.timings.RegionLease
+		p.add(at, lasts, func(p *plan) *fault { return p.isolate(r) })
+		at += lasts + p.s.Between(p.s.timings.DownAfter, 3*p.s.timings.UpAfter)
+	}
+}
+
+func (p *plan) anything() {
+	s := p.s
+	if s.Chance(0.3) {
+		s.net.Loss = []float64{0.001, 0.01, 0.05}[s.IntN(3)]
+	}
+	if s.Chance(0.3) {
+		s.net.Tail = []float64{0.01, 0.1}[s.IntN(2)]
+	}
+	window := 3 * s.timings.RegionLease
+	for range 1 + min(s.IntN(5), s.IntN(5)) {
+		p.add(s.Between(s.timings.BeatInterval, window), p.lasts(), pick(s, kinds()))
+	}
+	if s.Chance(0.02) {
+		p.add(s.Between(window/2, window), s.timings.RegionLease, (*plan).restore)
+	}
+}
+
+// lasts draws how long a fault lasts: shorter than a lease, about as long as a loss takes, or longer.
+func (p *plan) lasts() time.Duration {
+	t := p.s.timings
+	switch p.s.IntN(3) {
+	case 0:
+		return p.s.Between(t.BeatInterval, t.RegionLease)
+	case 1:
+		return health.Expiry(t) + p.s.Between(-t.BeatInterval, 2*t.BeatInterval)
+	default:
+		return p.s.Between(t.RegionLease, 3*t.RegionLease)
+	}
+}
+
+func (p *plan) add(at, lasts time.Duration, begin func(*plan) *fault) {
+	p.starts = append(p.starts, planned{at, lasts, begin})
+	p.end = max(p.end, at+lasts)
+}
+
+// start plans the faults of the run.
+func (p *plan) start() {
+	for _, x := range p.starts {
+		p.s.After(x.at, func() {
+			f := x.begin(p)
+			if f == nil || p.s.calm {
+				return
+			}
+			lasts := max(x.lasts, f.atLeast)
+			p.s.Tracef("fault: %s for %s", f.name, lasts)
+			p.active = append(p.active, f)
+			p.s.After(lasts, func() { p.finish(f) })
+			p.end = max(p.end, p.s.Now()+lasts)
+		})
+	}
+}
+
+func (p *plan) finish(f *fault) {
+	if f.over {
+		return
+	}
+	f.over = true
+	p.active = slices.DeleteFunc(p.active, func(other *fault) bool { return other == f })
+	p.s.Tracef("fault over: %s", f.name)
+	f.undo()
+}
+
+// endFaults ends all that is wrong.
+func (s *Sim) endFaults() {
+	s.Tracef("all faults are over")
+	s.calm = true
+	s.net.Loss, s.net.Tail = 0, 0
+	for len(s.plan.active) > 0 {
+		s.plan.finish(s.plan.active[0])
+	}
+}
+
+// aboutToClose tells the plan that a leader is about to close the region's gate.
+func (s *Sim) aboutToClose(region string) {
+	if do := s.plan.closing[region]; do != nil {
+		delete(s.plan.closing, region)
+		do()
+	}
+}
+
+func pick(s *Sim, from []func(*plan) *fault) func(*plan) *fault { return from[s.IntN(len(from))] }

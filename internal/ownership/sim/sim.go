@@ -1,0 +1,284 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/sim/store"
+	"multiactive.dev/operator/internal/ownership/sim/world"
+)
+
+const (
+	serviceUID = "service"
+	roleActive = "Active"
+)
+
+// Options say what to run.
+type Options struct {
+	// Seed decides everything that is left to chance.
+	Seed uint64
+	// Takeover lets the next region own the slots of a lost home, as a later version of the protocol
+	// will. Without it a slot whose home does not serve has no owner.
+	Takeover bool
+	// CountWait lets a gateway count the lease from when its agent answered instead of from when it
+	// asked: the agent says for how long it held the question. Not in this version.
+	CountWait bool
+	// Mutant breaks a rule; empty breaks none.
+	Mutant Mutant
+	// Traced keeps the trace.
+	Traced bool
+}
+
+// Result is what a run came to.
+type Result struct {
+	// Violation is nil if every promise was kept.
+	Violation *Violation
+	// Trace has the last events of a traced run.
+	Trace []string
+	// Duration is the true time at the end.
+	Duration time.Duration
+	// Losses and Returns count the regions that were lost and that served again, Accepted and
+	// Refused the home writes of users.
+	Losses, Returns, Accepted, Refused int
+	// Recovery is the time from the last fault until every region served.
+	Recovery time.Duration
+}
+
+// Sim is one run.
+type Sim struct {
+	*world.World
+	o       Options
+	timings ownership.Timings
+	far     time.Duration
+	net     *world.Network
+	store   *cluster
+	regions []*region
+	plan    *plan
+	weights []ownership.WeightedRegion
+	// slots has one slot for each region that serves, whose home that is.
+	slots []int
+	// publishLag bounds the time from a configuration to the routing that is made from it.
+	publishLag time.Duration
+	wildWalls  bool
+	restored   bool
+	calm       bool
+
+	processes, incarnations, terms      int
+	losses, returns, accepted, refusals int
+	violation                           *Violation
+	// last is the configuration after the latest write of a leader.
+	last ownership.Configuration
+}
+
+// region is one region's machines. Its three nodes in the network are the agents' (with the API
+// server), the edge's (the gateways) and the store member's.
+type region struct {
+	s                              *Sim
+	name                           string
+	index                          int
+	witness                        bool
+	agentNode, edgeNode, storeNode int
+	agents                         []*agent
+	gateways                       []*gateway
+	// down: nothing is started again.
+	down bool
+	// kept is the highest position that the agents have kept for their successors (R2).
+	kept position
+	// underWay is the true time until which writes to a slot may be under way here.
+	underWay []time.Duration
+	// returned is when the region's gate was last opened again.
+	returned time.Duration
+}
+
+// Run runs a seed.
+func Run(o Options) Result {
+	s := newSim(o)
+	s.bootstrap()
+	s.plan.start()
+	stop := func() bool { return s.violation != nil }
+	for s.Now() < s.plan.end && !stop() {
+		s.World.Run(s.plan.end, stop) // faults may set the end later
+	}
+	s.endFaults()
+	calmAt := s.Now()
+	recovery := s.recover(stop)
+	return Result{
+		Violation: s.violation, Trace: s.Trace(), Duration: s.Now(), Recovery: recovery - calmAt,
+		Losses: s.losses, Returns: s.returns, Accepted: s.accepted, Refused: s.refusals,
+	}
+}
+
+// recover lets the world go on without faults until it is well, which must not take longer than Bound.
+func (s *Sim) recover(stop func() bool) time.Duration {
+	if s.restored {
+		// A restored store gives no lease until a person adopts it.
+		s.Run(s.Now()+3*s.timings.RegionLease, stop)
+		return s.Now()
+	}
+	from := s.Now()
+	for !stop() {
+		why := s.unrecovered()
+		if why == "" {
+			break
+		}
+		flaps := 0
+		for _, r := range s.store.content.Now().View.Regions {
+			flaps = max(flaps, r.Flaps)
+		}
+		if bound := Bound(s.timings, flaps); s.Now()-from > bound {
+			s.violate(Recovers, "%s after the last fault, %s", s.Now()-from, why)
+			break
+		}
+		s.World.Run(s.Now()+s.timings.BeatInterval/3, stop)
+	}
+	return s.Now()
+}
+
+func newSim(o Options) *Sim {
+	s := &Sim{World: world.New(o.Seed, o.Traced), o: o, publishLag: 2 * time.Millisecond}
+	s.timings, s.far = ownership.FastTimings(), 10*time.Millisecond
+	if s.Chance(0.3) {
+		s.timings, s.far = ownership.DefaultTimings(), 45*time.Millisecond
+	}
+	if s.Chance(0.4) {
+		s.far /= 10 // regions near one another leave little room for error
+	}
+	if o.Mutant == SlowBeats {
+		s.timings.BeatInterval = s.timings.RegionLease
+	}
+	s.wildWalls = s.Chance(0.1)
+	count := 3
+	if s.Chance(0.1) {
+		count = 5
+	}
+	var zones, storeNodes []int
+	for i := range count {
+		n := 3 * i
+		s.regions = append(s.regions, &region{
+			s: s, name: string(rune('a' + i)), index: i, agentNode: n, edgeNode: n + 1, storeNode: n + 2,
+			underWay: make([]time.Duration, count),
+		})
+		zones = append(zones, i, i, i)
+		storeNodes = append(storeNodes, n+2)
+	}
+	if count == 3 && s.Chance(0.15) {
+		s.regions[2].witness = true
+	}
+	s.net = s.NewNetwork(zones, s.far)
+	s.net.TailDelay = s.timings.RegionLease / 4
+	s.store = newCluster(s, storeNodes)
+	s.net.Changed = s.store.changed
+	s.homes()
+	s.plan = s.newPlan()
+	return s
+}
+
+// homes finds a slot for each region that serves.
+func (s *Sim) homes() {
+	for _, r := range s.regions {
+		if !r.witness {
+			s.weights = append(s.weights, ownership.WeightedRegion{Name: r.name, Weight: 1})
+		}
+	}
+	for _, w := range s.weights {
+		slot := 0
+		for ownership.Home(slot, s.weights) != w.Name {
+			slot++
+		}
+		s.slots = append(s.slots, slot)
+	}
+}
+
+// bootstrap writes what hub and first leader have written, and starts all processes. Without takeover
+// some worlds begin with the hub's proposals alone.
+func (s *Sim) bootstrap() {
+	c := s.store.content
+	view := ownership.View{Epoch: 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}}
+	for _, r := range s.regions {
+		role := roleActive
+		if r.witness {
+			role = "Witness"
+		}
+		c.Do(store.PutRegionIntent(ownership.RegionIntent{Name: r.name, Role: role, Probes: []ownership.Probe{{Name: "edge"}}}))
+		view.Regions[r.name] = ownership.RegionRecord{State: ownership.RegionServing, Role: role}
+	}
+	first := store.Term{Key: "leader/0"}
+	first.Created = c.Do(store.Stand(first.Key, "first")).Revision
+	c.Do(first.PutServiceRecord(c.Now(), ownership.ServiceRecord{UID: serviceUID, Namespace: "n", Name: "s"}))
+	if s.o.Takeover || s.Chance(0.8) {
+		for _, r := range s.regions {
+			c.Do(first.OpenGate(c.Now(), r.name))
+		}
+		c.Do(first.CommitView(c.Now(), view))
+	}
+	c.EndSession(first.Key)
+	s.last = c.Now()
+	s.store.elect()
+	for _, r := range s.regions {
+		s.startAgent(r)
+		if !r.witness {
+			s.startGateway(r)
+		}
+	}
+}
+
+// What a region answers to a probe.
+type answer int
+
+const (
+	silent answer = iota
+	refuses
+	well
+)
+
+// answers repeats what a probe of the region finds: an edge that works, none, or one that hangs.
+func (r *region) answers() answer {
+	found := refuses
+	look := func(p *world.Process) {
+		switch {
+		case p.Running():
+			found = well
+		case found == refuses:
+			found = silent
+		}
+	}
+	for _, g := range r.gateways {
+		look(g.p)
+	}
+	for _, a := range r.agents {
+		if r.witness {
+			look(a.p)
+		}
+	}
+	if found == refuses && r.down {
+		return silent
+	}
+	return found
+}
+
+// forget takes an ended agent off the list, and has another started if it was the last one.
+func (r *region) forget(a *agent) {
+	r.agents = slices.DeleteFunc(slices.Clone(r.agents), func(other *agent) bool { return other == a })
+	r.revive()
+}
+
+func (r *region) forgetGateway(g *gateway) {
+	r.gateways = slices.DeleteFunc(slices.Clone(r.gateways), func(other *gateway) bool { return other == g })
+	r.revive()
+}
+
+// revive starts what a region lacks, after the time that a restart takes.
+func (r *region) revive() {
+	r.s.After(r.s.Between(r.s.timings.BeatInterval/10, r.s.timings.BeatInterval), func() {
+		if r.down {
+			return
+		}
+		if len(r.agents) == 0 {
+			r.s.startAgent(r)
+		}
+		if len(r.gateways) == 0 && !r.witness {
+			r.s.startGateway(r)
+		}
+	})
+}

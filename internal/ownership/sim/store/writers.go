@@ -1,0 +1,150 @@
+package store
+
+import (
+	"maps"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Registration is the right of one incarnation of a region's agent to write, as
+// coordination.Registration is.
+type Registration struct {
+	Region, Incarnation string
+	// Revision of the registration.
+	Revision int64
+	// LastBeat is the number of the region's last beat before the registration.
+	LastBeat int64
+}
+
+// Register is the write of coordination.Store.RegisterAgent.
+func Register(region, incarnation string) Request {
+	return Request{
+		What: "agent/" + region,
+		puts: []put{record("agent/", region, ownership.AgentRecord{Incarnation: incarnation}, agents)},
+	}
+}
+
+// Beat commits beat n (R3).
+func (r *Registration) Beat(from ownership.Configuration, n int64) Request {
+	beat := ownership.Beat{N: n, Incarnation: r.Incarnation}
+	return r.open(from, Request{What: "beat/" + r.Region, puts: []put{record("beat/", r.Region, beat, beats)}})
+}
+
+// PutEvidence writes what the region sees of the others, if it differs (R13).
+func (r *Registration) PutEvidence(from ownership.Configuration, e ownership.Evidence) Request {
+	return r.open(from, Request{
+		What: "evidence/" + r.Region, onlyChanges: true, puts: []put{record("evidence/", r.Region, e, evidence)},
+	})
+}
+
+// Ask asks for the gate to be opened that from shows closed or missing (R5).
+func (r *Registration) Ask(from ownership.Configuration) Request {
+	ask := ownership.Ask{Generation: from.Gates[r.Region].Generation, Incarnation: r.Incarnation}
+	return Request{
+		What: "ask/" + r.Region, Guards: r.guards(from), onlyChanges: true,
+		puts: []put{record("ask/", r.Region, ask, asks)},
+	}
+}
+
+// open makes a write one that the region's gate must be open for.
+func (r *Registration) open(from ownership.Configuration, write Request) Request {
+	if !from.Gates[r.Region].Open {
+		write.Refused = GuardGate
+	}
+	write.Guards = r.guards(from)
+	return write
+}
+
+func (r *Registration) guards(from ownership.Configuration) []Guard {
+	return []Guard{
+		{GuardAgent, "agent/" + r.Region, writtenAt, r.Revision},
+		{GuardGate, "gate/" + r.Region, unwrittenSince, from.Revision},
+	}
+}
+
+// Term is one leader's time in office, as coordination.Term is.
+type Term struct {
+	Key string
+	// Created is the revision at which the key was created.
+	Created int64
+}
+
+// Stand is the write of a campaign: the candidate's key, which lives as long as its session.
+func Stand(key, identity string) Request {
+	return Request{What: key, puts: []put{{key: key, identity: identity}}}
+}
+
+// CommitView writes the view that follows from's.
+func (t Term) CommitView(from ownership.Configuration, next ownership.View) Request {
+	return Request{What: "view", Guards: t.guards(view(from)), puts: []put{putView(next)}}
+}
+
+// OpenGateReturning opens a closed gate and commits the view that says so, at once (R5).
+func (t Term) OpenGateReturning(from ownership.Configuration, region string, next ownership.View) Request {
+	r := t.OpenGate(from, region)
+	r.Guards = t.guards(view(from), gate(from, region), asked(from, region))
+	r.puts = append(r.puts, putView(next))
+	return r
+}
+
+// OpenGate opens the gate of a region that the view does not have yet.
+func (t Term) OpenGate(from ownership.Configuration, region string) Request {
+	g := ownership.Gate{Generation: from.Gates[region].Generation + 1, Open: true}
+	return Request{
+		What: "gate/" + region, Guards: t.guards(gate(from, region), asked(from, region)),
+		puts: []put{record("gate/", region, g, gates)},
+	}
+}
+
+// CloseGate closes the region's gate: refused when the region has beaten since from (R4).
+func (t Term) CloseGate(from ownership.Configuration, region string) Request {
+	g := ownership.Gate{Generation: from.Gates[region].Generation + 1}
+	beat := Guard{GuardBeat, "beat/" + region, unwrittenSince, from.Revision}
+	return Request{
+		What: "gate/" + region, Guards: t.guards(gate(from, region), beat),
+		puts: []put{record("gate/", region, g, gates)},
+	}
+}
+
+// PutIncident writes an incident.
+func (t Term) PutIncident(from ownership.Configuration, i ownership.Incident) Request {
+	unchanged := Guard{GuardRecord, "incident/" + i.Name, unwrittenSince, from.Revision}
+	return Request{
+		What: "incident/" + i.Name, Guards: t.guards(unchanged),
+		puts: []put{record("incident/", i.Name, i, incidents)},
+	}
+}
+
+// PutServiceRecord writes a service's record.
+func (t Term) PutServiceRecord(from ownership.Configuration, s ownership.ServiceRecord) Request {
+	p := record("service/", s.UID, s, services)
+	p.decides = true
+	unchanged := Guard{GuardRecord, "service/" + s.UID, unwrittenSince, from.Revision}
+	return Request{What: "service/" + s.UID, Guards: t.guards(unchanged), puts: []put{p}}
+}
+
+// PutHeld writes why regions are left as they are, if that differs.
+func (t Term) PutHeld(held map[string]string) Request {
+	return Request{What: "held", Guards: t.guards(), onlyChanges: true, puts: []put{{
+		key:    "held",
+		apply:  func(c *ownership.Configuration) { c.Held = held },
+		equals: func(c *ownership.Configuration) bool { return maps.Equal(c.Held, held) },
+	}}}
+}
+
+func (t Term) guards(more ...Guard) []Guard {
+	return append([]Guard{{GuardLeader, t.Key, createdAt, t.Created}}, more...)
+}
+
+func view(from ownership.Configuration) Guard {
+	return Guard{GuardView, "view", unwrittenSince, from.Revision}
+}
+
+func gate(from ownership.Configuration, region string) Guard {
+	return Guard{GuardGate, "gate/" + region, unwrittenSince, from.Revision}
+}
+
+// asked demands that the incarnation that asked still acts.
+func asked(from ownership.Configuration, region string) Guard {
+	return Guard{GuardAgent, "agent/" + region, unwrittenSince, from.Revision}
+}
