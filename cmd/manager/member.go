@@ -142,7 +142,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	services := &regionalservice.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Impersonate: impersonator(mgr), Options: options,
 		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries,
-		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: clock, LeaseSettledAt: clock.Now().Add(timings.RegionLease),
+		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: clock, LeaseSettles: timings.RegionLease,
 	}
 	if err := services.SetupWithManager(mgr, clock, topics.Changed()); err != nil {
 		return fmt.Errorf("adding the controller of regional services: %w", err)

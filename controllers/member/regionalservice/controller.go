@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -83,8 +84,12 @@ type Reconciler struct {
 	Canaries    Canaries
 	Recorder    kevents.EventRecorder
 	Clock       clock.PassiveClock
-	// LeaseSettledAt is when a region without a lease certainly has none, rather than not yet.
-	LeaseSettledAt time.Time
+	// LeaseSettles is how long after its first pass a member without a lease may be one that does
+	// not have it yet, rather than one that has lost it.
+	LeaseSettles time.Duration
+
+	firstPass   sync.Once
+	firstPassAt time.Time
 }
 
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices,verbs=get;list;watch;patch;update

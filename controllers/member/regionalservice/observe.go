@@ -20,9 +20,12 @@ import (
 
 // observe reads everything that a decision depends on.
 func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) (plan.Seen, error) {
+	// Of several members one acts; when it begins, not when it was started, it has no lease yet.
+	r.firstPass.Do(func() { r.firstPassAt = r.Clock.Now() })
+	held := r.Agent.Lease() > 0
 	seen := plan.Seen{
-		LeaseHeld:    r.Agent.Lease() > 0,
-		LeaseSettled: r.Agent.Lease() > 0 || !r.Clock.Now().Before(r.LeaseSettledAt),
+		LeaseHeld:    held,
+		LeaseSettled: held || r.Clock.Since(r.firstPassAt) >= r.LeaseSettles,
 		Topics:       r.Topics.Look(client.ObjectKeyFromObject(rs), wantedTopics(rs)),
 	}
 	seen.Configuration, seen.HasConfiguration = r.Agent.Snapshot()

@@ -266,11 +266,20 @@ func (p *Plan) recheck(rs *v1alpha1.RegionalService, seen Seen) {
 	if p.Upstream != "" && gatewaysBehind(rs, seen) {
 		again(recheckRouting)
 	}
+	if !seen.LeaseSettled {
+		again(recheckRouting)
+	}
 	if len(p.Problems) > 0 {
 		again(recheckProblem)
 	}
-	if len(rs.Spec.Topics) > 0 && len(sources(rs)) > 0 {
-		again(recheckLag)
+	for _, from := range sources(rs) {
+		for _, t := range rs.Spec.Topics {
+			// A lag within its objective can leave it after the rest of that at the earliest.
+			again(max(objective(t)-seen.Links[from].Age, recheckLag))
+			if !seen.Links[from].Known {
+				again(recheckLag)
+			}
+		}
 	}
 }
 

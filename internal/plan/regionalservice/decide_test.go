@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -223,6 +224,30 @@ func TestUpstream(t *testing.T) {
 				t.Errorf("problems are %+v, want %q", p.Problems, test.problem)
 			}
 		})
+	}
+}
+
+// A pass is repeated when a lag may have left its objective, and soon while that is not known.
+func TestRecheckAfter(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*v1alpha1.RegionalService, *plan.Seen)
+		want   time.Duration
+	}{
+		"within the objective": {func(*v1alpha1.RegionalService, *plan.Seen) {}, 59 * time.Second},
+		"beyond it": {func(_ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.Links["shanghai"] = plan.Link{Known: true, Age: time.Hour}
+		}, 15 * time.Second},
+		"unknown":         {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Links = nil }, 15 * time.Second},
+		"no links":        {func(rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Topics = nil }, 0},
+		"gateways behind": {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Acknowledged = nil }, time.Second},
+	} {
+		rs := sample()
+		seen := well(t, rs)
+		test.change(rs, &seen)
+		p, err := plan.Decide(rs, seen, options)
+		if err != nil || p.RecheckAfter != test.want {
+			t.Errorf("%s: again after %s (%v), want %s", name, p.RecheckAfter, err, test.want)
+		}
 	}
 }
 
