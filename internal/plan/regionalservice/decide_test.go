@@ -237,9 +237,10 @@ func TestRecheckAfter(t *testing.T) {
 		"beyond it": {func(_ *v1alpha1.RegionalService, s *plan.Seen) {
 			s.Links["shanghai"] = plan.Link{Known: true, Age: time.Hour}
 		}, 15 * time.Second},
-		"unknown":         {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Links = nil }, 15 * time.Second},
-		"no links":        {func(rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Topics = nil }, 0},
-		"gateways behind": {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Acknowledged = nil }, time.Second},
+		"unknown":             {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Links = nil }, 15 * time.Second},
+		"no links":            {func(rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Topics = nil }, 0},
+		"lease not known yet": {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.LeaseSettled = false }, time.Second},
+		"gateways behind":     {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Acknowledged = nil }, time.Second},
 	} {
 		rs := sample()
 		seen := well(t, rs)
