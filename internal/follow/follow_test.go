@@ -59,7 +59,7 @@ func start(t *testing.T) (*follow.Follower, *fake, *clocktesting.FakeClock) {
 	store := &fake{deliver: make(chan ownership.Configuration), fail: make(chan error)}
 	c := clocktesting.NewFakeClock(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
 	f := follow.New(store, c, lease, logr.Discard())
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = f.Start(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })

@@ -17,17 +17,24 @@ import (
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 )
 
-// act carries the steps out: what concerns regions in all of them at once, so that one which is
-// just dying costs its own timeout only; the rest in order before and after.
+// act carries the steps out: the finalizer before anything that it is for, what concerns regions in
+// all of them at once, so that one which is just dying costs its own timeout only, then the rest.
 func (r *Reconciler) act(ctx context.Context, mas *v1alpha1.MultiActiveService, seen *plan.Seen, steps []plan.Step) error {
-	var inRegions []plan.Step
+	var inRegions, after []plan.Step
 	for _, step := range steps {
-		if step.Kind == plan.StepStage || step.Kind == plan.StepDelete {
+		switch step.Kind {
+		case plan.StepAddFinalizer:
+			if err := r.actHere(ctx, mas, step); err != nil {
+				return fmt.Errorf("step %s: %w", step.Kind, err)
+			}
+		case plan.StepStage, plan.StepDelete:
 			inRegions = append(inRegions, step)
+		case plan.StepPropose, plan.StepWithdraw, plan.StepRemoveFinalizer:
+			after = append(after, step)
 		}
 	}
 	regionErr := r.actInRegions(ctx, mas, seen, inRegions)
-	for _, step := range steps {
+	for _, step := range after {
 		if err := r.actHere(ctx, mas, step); err != nil {
 			return errors.Join(regionErr, fmt.Errorf("step %s: %w", step.Kind, err))
 		}
@@ -47,11 +54,9 @@ func (r *Reconciler) actHere(ctx context.Context, mas *v1alpha1.MultiActiveServi
 	case plan.StepWithdraw:
 		_, err := r.Store.DeleteServiceIntent(ctx, string(mas.UID))
 		return err
-	case plan.StepStage, plan.StepDelete:
-		return nil // done in the regions
-	default:
-		return fmt.Errorf("unknown step %q", step.Kind)
+	case plan.StepStage, plan.StepDelete: // actInRegion's
 	}
+	return fmt.Errorf("step %q cannot be carried out here", step.Kind)
 }
 
 func (r *Reconciler) patchFinalizer(ctx context.Context, mas *v1alpha1.MultiActiveService, change func()) error {

@@ -83,8 +83,8 @@ func TestDecide(t *testing.T) {
 				}
 			}), nil,
 		},
-		"nothing is staged before it is known what is in force": {
-			all(nowhere, func(m *v1alpha1.MultiActiveService, s *plan.Seen) { m.Finalizers = nil }), []string{
+		"the finalizer comes before anything is written": {
+			all(nowhere, func(m *v1alpha1.MultiActiveService, _ *plan.Seen) { m.Finalizers = nil }), []string{
 				"AddFinalizer", "Stage beijing", "Stage shanghai", "Stage shenzhen",
 			},
 		},

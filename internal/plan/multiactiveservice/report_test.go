@@ -123,7 +123,7 @@ func TestReport(t *testing.T) {
 			want:  map[string]string{"Ready": "Unknown/LagUnknown", "ReplicationHealthy": "Unknown/LagUnknown"},
 		},
 		"an ownership change waits": {
-			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
 				r := s.Configuration.Services[uid]
 				r.SpecHash = "former"
 				s.Configuration.Services[uid] = r

@@ -50,7 +50,7 @@ func decideRollout(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) r
 	r := rollout{carries: map[string]bool{}, status: resume(mas.Status.Rollout, target)}
 	var pending []string
 	var unfinished, relapsed string
-	for _, s := range standings(mas, seen, target) {
+	for _, s := range standings(mas, seen, target, r.status.Region) {
 		switch {
 		case s.has && s.done:
 			r.carries[s.region] = true
@@ -87,7 +87,7 @@ func resume(old *v1alpha1.RolloutStatus, target string) *v1alpha1.RolloutStatus 
 	return old.DeepCopy()
 }
 
-func standings(mas *v1alpha1.MultiActiveService, seen Seen, target string) []standing {
+func standings(mas *v1alpha1.MultiActiveService, seen Seen, target, changing string) []standing {
 	var out []standing
 	for _, declared := range mas.Spec.Regions {
 		if reason, _ := seen.refusal(mas, declared.Name); reason != "" {
@@ -97,7 +97,7 @@ func standings(mas *v1alpha1.MultiActiveService, seen Seen, target string) []sta
 		s := standing{region: declared.Name, reachable: at.Connection == Connected}
 		if s.reachable {
 			s.has = at.Slice == nil || foreign(mas, at.Slice) || at.Slice.Spec.Workload.Hash == target
-			s.done = at.Slice != nil && s.has && available(at.Slice, target)
+			s.done = at.Slice != nil && s.has && available(at.Slice, target, declared.Name == changing)
 		}
 		out = append(out, s)
 	}
@@ -105,10 +105,12 @@ func standings(mas *v1alpha1.MultiActiveService, seen Seen, target string) []sta
 }
 
 // available reports whether the region's member has rolled the workload out and calls it available.
-func available(s *v1alpha1.RegionalService, hash string) bool {
+// In the region that is changing that must be said of the slice as it stands; in the others a
+// change of something else in the slice must not hold the rollout up.
+func available(s *v1alpha1.RegionalService, hash string, changing bool) bool {
 	c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionWorkloadAvailable)
 	return s.Status.WorkloadHash == hash && c != nil && c.Status == metav1.ConditionTrue &&
-		c.ObservedGeneration == s.Generation
+		(!changing || c.ObservedGeneration == s.Generation)
 }
 
 // finished notes a region that became available; the pause counts from it.

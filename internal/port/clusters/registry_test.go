@@ -48,7 +48,7 @@ func start(t *testing.T) *clusters.Registry {
 		Scheme: scheme(t), Clock: clock.RealClock{}, RequestTimeout: 2 * time.Second,
 		CheckInterval: time.Hour, RetryInterval: 100 * time.Millisecond, // only news may wake it
 	})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = r.Start(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -175,8 +175,8 @@ func mute(t *testing.T) string {
 func replaceToken(kubeconfig, with []byte) []byte {
 	lines := bytes.Split(kubeconfig, []byte("\n"))
 	for i, line := range lines {
-		if at := bytes.Index(line, []byte("token: ")); at >= 0 {
-			lines[i] = append(bytes.Clone(line[:at]), with...)
+		if before, _, found := bytes.Cut(line, []byte("token: ")); found {
+			lines[i] = append(bytes.Clone(before), with...)
 		}
 	}
 	return bytes.Join(lines, []byte("\n"))

@@ -283,9 +283,9 @@ func (w *world) rollout(t *testing.T, mas *v1alpha1.MultiActiveService) {
 	runs("shanghai", "cart:2")
 
 	image("cart:2", time.Minute)
-	w.member("shanghai", yes) // it has the former workload and goes on
-	runs("beijing", "cart:2")
+	runs("beijing", "cart:2") // although shanghai has not acted on its new slice yet
 	w.member("beijing", yes)
+	w.member("shanghai", yes)
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
 		return is(m.Status.Conditions, "Ready", yes, v1alpha1.ReasonAsDeclared)
 	})

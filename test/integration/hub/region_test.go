@@ -20,9 +20,8 @@ func TestRegion(t *testing.T) {
 	valid, err := w.servers["hub"].Kubeconfig(apiserver.Admin)
 	must(t, err)
 	const token = "token: "
-	begin := strings.Index(string(valid), token) + len(token)
-	end := begin + strings.IndexByte(string(valid[begin:]), '\n')
-	credential := string(valid[begin:end])
+	_, rest, _ := strings.Cut(string(valid), token)
+	credential, _, _ := strings.Cut(rest, "\n")
 	replaced := func(with string) []byte {
 		return []byte(strings.Replace(string(valid), token+credential, with, 1))
 	}

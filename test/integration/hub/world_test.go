@@ -237,7 +237,7 @@ func lead(t *testing.T, store *coordination.Store) *leader {
 	term, err := store.Campaign(t.Context(), "test", 30*time.Second)
 	must(t, err)
 	l := &leader{t: t, store: store, term: term, beat: map[string]*coordination.Registration{}}
-	ctx, cancel := context.WithCancel(context.Background()) // ends in Cleanup, in order
+	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
 		ticker := time.NewTicker(time.Second)
