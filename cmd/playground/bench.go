@@ -25,9 +25,6 @@ func runBench(ctx context.Context, args []string) error {
 		return err
 	}
 	broken, err := demo.Bench(ctx, c.options, rounds)
-	if ctx.Err() != nil {
-		return nil // interrupted: everything has been ended
-	}
 	if err == nil && broken {
 		return errBroken
 	}

@@ -89,25 +89,12 @@ func (c *common) complete() (err error) {
 	if o.Bin == "" {
 		o.Bin = filepath.Join(o.Root, "bin")
 	}
-	for _, name := range []string{"manager", "gateway", "mirror"} {
-		if _, err := os.Stat(filepath.Join(o.Bin, name)); err != nil {
-			return fmt.Errorf("%w: run `make build`", err)
-		}
+	if err := c.findPrograms(); err != nil {
+		return err
 	}
-	o.Programs = node.Programs{}
 	isExample := o.Service == ""
 	if isExample {
 		o.Service = filepath.Join(o.Root, "examples", "user", "multiactiveservice.yaml")
-	}
-	if path := filepath.Join(o.Bin, "user"); exists(path) {
-		o.Programs[exampleImage] = path
-	}
-	for _, text := range c.programs {
-		image, path, err := node.ParseProgram(text)
-		if err != nil {
-			return fmt.Errorf("--program: %w", err)
-		}
-		o.Programs[image] = path
 	}
 	if c.regions != "" {
 		o.Regions = strings.Split(c.regions, ",")
@@ -126,6 +113,28 @@ func (c *common) complete() (err error) {
 	}
 	o.Out, o.Color, o.Clock = os.Stdout, !c.noColor, clock.RealClock{}
 	return c.prepareDir()
+}
+
+// findPrograms checks that the operator's programs are there and collects those of images.
+func (c *common) findPrograms() error {
+	o := &c.options
+	for _, name := range []string{"manager", "gateway", "mirror"} {
+		if _, err := os.Stat(filepath.Join(o.Bin, name)); err != nil {
+			return fmt.Errorf("%w: run `make build`", err)
+		}
+	}
+	o.Programs = node.Programs{}
+	if path := filepath.Join(o.Root, "bin", "user"); exists(path) {
+		o.Programs[exampleImage] = path
+	}
+	for _, text := range c.programs {
+		image, path, err := node.ParseProgram(text)
+		if err != nil {
+			return fmt.Errorf("--program: %w", err)
+		}
+		o.Programs[image] = path
+	}
+	return nil
 }
 
 func (c *common) prepareDir() (err error) {
@@ -168,9 +177,6 @@ func runDemo(ctx context.Context, args []string) error {
 		return err
 	}
 	broken, err := demo.Run(ctx, c.options)
-	if ctx.Err() != nil {
-		return nil // interrupted: everything has been ended
-	}
 	if err == nil && broken {
 		return errBroken
 	}

@@ -12,12 +12,18 @@ import (
 	"syscall"
 )
 
+// interruptedStatus is the exit status after Ctrl-C, as shells have it.
+const interruptedStatus = 130
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
+	interrupted := ctx.Err() != nil
 	stop()
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
+	case interrupted:
+		os.Exit(interruptedStatus) // everything has been ended
 	case errors.Is(err, errBroken):
 		os.Exit(1) // the table has said it
 	default:

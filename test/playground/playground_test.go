@@ -33,7 +33,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "playground-test-") //nolint:usetesting // shared by all tests
+	dir, err := os.MkdirTemp("", "playground-test-")
 	if err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"multiactive.dev/operator/internal/playground/term"
@@ -39,21 +40,28 @@ func Bench(ctx context.Context, o Options, rounds int) (broken bool, err error) 
 type round struct {
 	logins, rerouted, returned time.Duration
 	refused                    int
+	leader                     string // region where the leader ran before
 }
 
 func (d *Demo) rounds(ctx context.Context, count int) error {
 	d.console.Section(fmt.Sprintf("%d kills", count))
 	results := make([]round, 0, count)
+	rows := [][]string{{"ROUND", "LOST", "LEADER", "LOGINS", "REROUTED", "BACK", "REFUSED"}}
 	for i := range count {
 		d.killed = d.world.Regions()[i%len(d.world.Regions())]
+		done := d.console.Step(fmt.Sprintf("round %d: %s", i+1, d.killed.Name))
 		r, err := d.round(ctx)
+		done(err)
 		if err != nil {
 			return fmt.Errorf("round %d (%s): %w", i+1, d.killed.Name, err)
 		}
-		d.console.Line("%2d  %-10s  logins %-8s  rerouted %-8s  back %-8s  refused %d", i+1, d.killed.Name,
-			term.Seconds(r.logins), term.Seconds(r.rerouted), term.Seconds(r.returned), r.refused)
+		rows = append(rows, []string{
+			strconv.Itoa(i + 1), d.killed.Name, r.leader, term.Seconds(r.logins), term.Seconds(r.rerouted), term.Seconds(r.returned), strconv.Itoa(r.refused),
+		})
 		results = append(results, r)
 	}
+	d.console.Table(rows)
+	d.promises = nil
 	refused := 0
 	for _, r := range results {
 		refused += r.refused
@@ -68,8 +76,8 @@ func (d *Demo) rounds(ctx context.Context, count int) error {
 }
 
 func (d *Demo) round(ctx context.Context) (round, error) {
-	d.promises = nil
 	t := newTimeline()
+	leader := d.leader(ctx)
 	watching, cancel := context.WithTimeout(ctx, outageTimeout)
 	defer cancel()
 	watch, err := d.watchOutage(watching, t)
@@ -80,11 +88,11 @@ func (d *Demo) round(ctx context.Context) (round, error) {
 	if err := d.killed.Kill(); err != nil {
 		return round{}, err
 	}
-	refused, err := d.people.loginAll(ctx, d, t, killed)
-	if err = errors.Join(err, watch()); err != nil {
+	refused, loginErr := d.people.loginAll(ctx, d, t, killed)
+	if err := errors.Join(loginErr, watch()); err != nil {
 		return round{}, err
 	}
-	out := round{refused: refused}
+	out := round{refused: refused, leader: leader}
 	if at, seen := t.at(eventLoginsBack); seen {
 		out.logins = at.Sub(killed)
 	}

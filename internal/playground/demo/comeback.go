@@ -2,14 +2,11 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/internal/playground/term"
 	"multiactive.dev/operator/internal/playground/world"
@@ -55,8 +52,12 @@ func (d *Demo) allServe(ctx context.Context) error {
 			return err
 		}
 		for _, other := range d.world.Regions() {
-			if state, serves, err := stateSeen(ctx, r, other.Name); err != nil || !serves {
-				return fmt.Errorf("the gateway of %s has %s as %s: %w", r.Name, other.Name, state, err)
+			state, serves, err := stateSeen(ctx, r, other.Name)
+			if err != nil {
+				return err
+			}
+			if !serves {
+				return fmt.Errorf("the gateway of %s has %s as %s", r.Name, other.Name, state)
 			}
 		}
 	}
@@ -71,23 +72,12 @@ func (d *Demo) undegraded(ctx context.Context) error {
 	if !d.degradable() {
 		return nil
 	}
-	clients := map[string]client.Client{}
-	for _, r := range d.world.Regions() {
-		c, err := r.Client()
-		if err != nil {
-			return err
-		}
-		clients[r.Name] = c
+	clients, err := clients(d.world.Regions())
+	if err != nil {
+		return err
 	}
 	done := d.console.Step("the flags of every region are undone")
-	err := d.await(ctx, returnTimeout, func(ctx context.Context) error {
-		for _, name := range slices.Sorted(maps.Keys(clients)) {
-			if on, err := d.flagged(ctx, clients[name]); err != nil || on {
-				return fmt.Errorf("flags of %s: %w", name, errors.Join(errors.New("a flow is still degraded"), err))
-			}
-		}
-		return nil
-	})
+	err = d.await(ctx, returnTimeout, func(ctx context.Context) error { return d.flags(ctx, clients, false) })
 	done(err)
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -117,7 +118,8 @@ func start(ctx context.Context, o Options) (*Demo, error) {
 	if err := d.world.Start(ctx); err != nil {
 		return d, err
 	}
-	return d, d.deploy(ctx)
+	err = d.deploy(ctx)
+	return d, err
 }
 
 // checkImages names the images that nothing stands for, before anything is booted.
@@ -204,7 +206,7 @@ func (d *Demo) show(ctx context.Context, title string) error {
 		{d.survivors()[0].Name, []string{"get", "rl"}},
 		{d.survivors()[0].Name, []string{"get", "deploy,pods", "-n", d.manifest.Service.Namespace}},
 	} {
-		d.console.Command("kubectl --context " + c.cluster + " " + join(c.args))
+		d.console.Command("kubectl --context " + c.cluster + " " + strings.Join(c.args, " "))
 		out, err := d.world.Kubectl(ctx, c.cluster, c.args...)
 		if err != nil {
 			return err
@@ -274,17 +276,6 @@ func condition(s *v1alpha1.MultiActiveService, name string) (status, message str
 		}
 	}
 	return "", ""
-}
-
-func join(args []string) string {
-	out := ""
-	for i, a := range args {
-		if i > 0 {
-			out += " "
-		}
-		out += a
-	}
-	return out
 }
 
 // deployTimeout bounds the wait until a new service is served everywhere.

@@ -66,8 +66,11 @@ func healthy(ctx context.Context, r *world.Region) error {
 // stateSeen is what a region's gateway says of another region.
 func stateSeen(ctx context.Context, r *world.Region, other string) (state string, serves bool, err error) {
 	body, status, err := get(ctx, r.Edge()+"/.multiactive/endpoints")
-	if err != nil || status != http.StatusOK {
-		return "", false, fmt.Errorf("gateway of %s answers %d: %w", r.Name, status, err)
+	if err != nil {
+		return "", false, fmt.Errorf("gateway of %s: %w", r.Name, err)
+	}
+	if status != http.StatusOK {
+		return "", false, fmt.Errorf("gateway of %s answers %d", r.Name, status)
 	}
 	var seen struct {
 		Regions []struct {
@@ -114,6 +117,33 @@ func (d *Demo) flagged(ctx context.Context, c client.Client) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// flags returns nil when the flags of every region say that some flow is degraded, or that none is.
+func (d *Demo) flags(ctx context.Context, clients map[string]client.Client, degraded bool) error {
+	for _, region := range sortedKeys(clients) {
+		on, err := d.flagged(ctx, clients[region])
+		if err != nil {
+			return fmt.Errorf("flags of %s: %w", region, err)
+		}
+		if on != degraded {
+			return fmt.Errorf("flags of %s: some flow is degraded: %t", region, on)
+		}
+	}
+	return nil
+}
+
+// clients returns a client for every region's cluster.
+func clients(regions []*world.Region) (map[string]client.Client, error) {
+	out := map[string]client.Client{}
+	for _, r := range regions {
+		c, err := r.Client()
+		if err != nil {
+			return nil, err
+		}
+		out[r.Name] = c
+	}
+	return out, nil
 }
 
 // timeline collects when things were first seen.

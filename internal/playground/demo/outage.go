@@ -127,46 +127,15 @@ func (d *Demo) watchOutage(ctx context.Context, t *timeline) (func() error, erro
 		return nil, err
 	}
 	looks := map[string]func(context.Context) error{
-		eventDegraded: func(ctx context.Context) error {
-			s, err := d.service(ctx, hub)
-			if err != nil {
-				return err
-			}
-			name, wanted := v1alpha1.ConditionRegionsHealthy, "False"
-			if d.degradable() {
-				name, wanted = v1alpha1.ConditionDegraded, "True"
-			}
-			if status, _ := condition(s, name); status != wanted {
-				return fmt.Errorf("condition %s is %q", name, status)
-			}
-			return nil
-		},
-		eventRerouted: func(ctx context.Context) error {
-			for _, r := range d.survivors() {
-				if state, serves, err := stateSeen(ctx, r, d.killed.Name); err != nil || serves || state != string(ownership.RegionLost) {
-					return fmt.Errorf("the gateway of %s has %s as %s: %w", r.Name, d.killed.Name, state, err)
-				}
-			}
-			return nil
-		},
+		eventDegraded: func(ctx context.Context) error { return d.degradedInStatus(ctx, hub) },
+		eventRerouted: d.rerouted,
 	}
 	if d.degradable() {
-		clients := make([]client.Client, 0, len(d.survivors()))
-		for _, r := range d.survivors() {
-			c, err := r.Client()
-			if err != nil {
-				return nil, err
-			}
-			clients = append(clients, c)
+		clients, err := clients(d.survivors())
+		if err != nil {
+			return nil, err
 		}
-		looks[eventFlagged] = func(ctx context.Context) error {
-			for _, c := range clients {
-				if on, err := d.flagged(ctx, c); err != nil || !on {
-					return fmt.Errorf("flags: %w", errors.Join(errors.New("no flow is degraded"), err))
-				}
-			}
-			return nil
-		}
+		looks[eventFlagged] = func(ctx context.Context) error { return d.flags(ctx, clients, true) }
 	}
 	var all sync.WaitGroup
 	failures := make(chan error, len(looks))
@@ -188,6 +157,36 @@ func (d *Demo) watchOutage(ctx context.Context, t *timeline) (func() error, erro
 		}
 		return out
 	}, nil
+}
+
+// degradedInStatus returns nil when the hub's status tells of the outage.
+func (d *Demo) degradedInStatus(ctx context.Context, hub client.Client) error {
+	s, err := d.service(ctx, hub)
+	if err != nil {
+		return err
+	}
+	name, wanted := v1alpha1.ConditionRegionsHealthy, "False"
+	if d.degradable() {
+		name, wanted = v1alpha1.ConditionDegraded, "True"
+	}
+	if status, _ := condition(s, name); status != wanted {
+		return fmt.Errorf("condition %s is %q", name, status)
+	}
+	return nil
+}
+
+// rerouted returns nil when the gateways of every survivor have the region as lost.
+func (d *Demo) rerouted(ctx context.Context) error {
+	for _, r := range d.survivors() {
+		state, serves, err := stateSeen(ctx, r, d.killed.Name)
+		if err != nil {
+			return err
+		}
+		if serves || state != string(ownership.RegionLost) {
+			return fmt.Errorf("the gateway of %s has %s as %s", r.Name, d.killed.Name, state)
+		}
+	}
+	return nil
 }
 
 // keepAsking asks the survivors' gateways whether they serve, until it is told to stop.

@@ -124,7 +124,7 @@ func (a *Agent) stop(p *pod) {
 		return
 	}
 	a.all.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:usetesting // outlives the caller
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		seconds := int64(grace(p.object) / time.Second)
 		// Marked as terminating first, so that nobody sends it anything more.

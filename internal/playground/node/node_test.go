@@ -34,6 +34,7 @@ import (
 
 const (
 	namespace = "default"
+	name      = "web"
 	image     = "registry.example.com/web:v1"
 	port      = 8080
 	timeout   = 30 * time.Second
@@ -57,7 +58,7 @@ func serve() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	server := &http.Server{Addr: os.Args[1], Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{Addr: os.Args[1], Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		content, _ := os.ReadFile(os.Getenv("FILE")) // empty when there is none
 		_, _ = fmt.Fprintf(w, "%s %s %s", os.Getenv("ANSWER"), os.Getenv("KEY"), content)
 	})}
@@ -127,8 +128,8 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// web is a Deployment that answers with text.
-func web(name, answer string, replicas int32) *appsv1.Deployment {
+// web is the Deployment that answers with text.
+func web(answer string, replicas int32) *appsv1.Deployment {
 	labels := map[string]string{"app": name}
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
@@ -174,7 +175,7 @@ func (c *cluster) apply(d *appsv1.Deployment) {
 }
 
 // complete waits until the Deployment is rolled out as kubectl rollout status has it.
-func (c *cluster) complete(name string, replicas int32) {
+func (c *cluster) complete(replicas int32) {
 	c.t.Helper()
 	testkit.Eventually(c.t, timeout, func() error {
 		d, err := c.client.AppsV1().Deployments(namespace).Get(c.t.Context(), name, metav1.GetOptions{})
@@ -189,7 +190,7 @@ func (c *cluster) complete(name string, replicas int32) {
 	})
 }
 
-func (c *cluster) pods(name string) []corev1.Pod {
+func (c *cluster) pods() []corev1.Pod {
 	c.t.Helper()
 	list, err := c.client.CoreV1().Pods(namespace).List(c.t.Context(), metav1.ListOptions{LabelSelector: "app=" + name})
 	if err != nil {
@@ -199,10 +200,10 @@ func (c *cluster) pods(name string) []corev1.Pod {
 }
 
 // waiting waits until a Pod waits for a reason, and returns the message.
-func (c *cluster) waiting(name, reason string) (message string) {
+func (c *cluster) waiting(reason string) (message string) {
 	c.t.Helper()
 	testkit.Eventually(c.t, timeout, func() error {
-		for _, p := range c.pods(name) {
+		for _, p := range c.pods() {
 			for _, s := range p.Status.ContainerStatuses {
 				if s.State.Waiting != nil && s.State.Waiting.Reason == reason {
 					message = s.State.Waiting.Message
@@ -261,8 +262,8 @@ func TestNode(t *testing.T) {
 	}
 	address := net.JoinHostPort(service.Spec.ClusterIP, "80")
 
-	c.apply(web("web", "one", 2))
-	c.complete("web", 2)
+	c.apply(web("one", 2))
+	c.complete(2)
 	testkit.Eventually(t, timeout, func() error {
 		got, err := ask(ctx, address)
 		if err == nil && got != "one hush from a file" {
@@ -270,14 +271,14 @@ func TestNode(t *testing.T) {
 		}
 		return err
 	})
-	c.apply(web("web", "one", 3))
-	c.complete("web", 3)
-	c.apply(web("web", "one", 1))
-	c.complete("web", 1)
+	c.apply(web("one", 3))
+	c.complete(3)
+	c.apply(web("one", 1))
+	c.complete(1)
 
 	serving := c.keepAsking(address)
-	c.apply(web("web", "two", 1))
-	c.complete("web", 1)
+	c.apply(web("two", 1))
+	c.complete(1)
 	testkit.Eventually(t, timeout, func() error {
 		if got, err := ask(ctx, address); err != nil || !strings.HasPrefix(got, "two") {
 			return fmt.Errorf("got %q, %w", got, err)
@@ -286,44 +287,44 @@ func TestNode(t *testing.T) {
 	})
 
 	// Templates that never get ready replace nothing.
-	crashing := web("web", "three", 1)
+	crashing := web("three", 1)
 	crashing.Spec.Template.Spec.Containers[0].Env[0].Value = "crash"
 	c.apply(crashing)
-	if message := c.waiting("web", "CrashLoopBackOff"); !strings.Contains(message, "exit status 3") {
+	if message := c.waiting("CrashLoopBackOff"); !strings.Contains(message, "exit status 3") {
 		t.Errorf("the message should tell the exit code: %s", message)
 	}
-	unknown := web("web", "four", 1)
+	unknown := web("four", 1)
 	unknown.Spec.Template.Spec.Containers[0].Image = "registry.example.com/web:v2"
 	c.apply(unknown)
-	if message := c.waiting("web", "ErrImagePull"); !strings.Contains(message, "--program registry.example.com/web:v2=") {
+	if message := c.waiting("ErrImagePull"); !strings.Contains(message, "--program registry.example.com/web:v2=") {
 		t.Errorf("the message should say what to do: %s", message)
 	}
-	secretless := web("web", "five", 1)
+	secretless := web("five", 1)
 	secretless.Spec.Template.Spec.Containers[0].Env[4].ValueFrom.SecretKeyRef.Key = "none"
 	c.apply(secretless)
-	if message := c.waiting("web", "CreateContainerConfigError"); !strings.Contains(message, `Secret web has no key "none"`) {
+	if message := c.waiting("CreateContainerConfigError"); !strings.Contains(message, `Secret web has no key "none"`) {
 		t.Errorf("the message should name the key: %s", message)
 	}
 	if got, err := ask(ctx, address); err != nil || !strings.HasPrefix(got, "two") {
 		t.Errorf("the last good template should still serve: %q, %v", got, err)
 	}
-	c.apply(web("web", "six", 1))
-	c.complete("web", 1)
+	c.apply(web("six", 1))
+	c.complete(1)
 	serving()
 
 	// A Pod that somebody deletes is replaced.
-	before := c.pods("web")[0].UID
-	if err := c.client.CoreV1().Pods(namespace).Delete(ctx, c.pods("web")[0].Name, metav1.DeleteOptions{}); err != nil {
+	before := c.pods()[0].UID
+	if err := c.client.CoreV1().Pods(namespace).Delete(ctx, c.pods()[0].Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, timeout, func() error {
-		pods := c.pods("web")
+		pods := c.pods()
 		if len(pods) != 1 || pods[0].UID == before {
 			return errors.New("not replaced")
 		}
 		return nil
 	})
-	c.complete("web", 1)
+	c.complete(1)
 
 	c.refusesAfter(address, func() {
 		if err := c.client.AppsV1().Deployments(namespace).Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {
@@ -331,17 +332,17 @@ func TestNode(t *testing.T) {
 		}
 	})
 	testkit.Eventually(t, timeout, func() error {
-		if left := len(c.pods("web")); left > 0 {
+		if left := len(c.pods()); left > 0 {
 			return fmt.Errorf("%d Pods are left", left)
 		}
 		return nil
 	})
 
 	// The loss of the machine: addresses refuse, and no process is left.
-	c.apply(web("web", "seven", 2))
-	c.complete("web", 2)
+	c.apply(web("seven", 2))
+	c.complete(2)
 	c.refusesAfter(address, c.kill)
-	for _, p := range c.pods("web") {
+	for _, p := range c.pods() {
 		if _, err := ask(ctx, net.JoinHostPort(p.Status.PodIP, fmt.Sprint(port))); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("Pod %s still listens: %v", p.Name, err)
 		}

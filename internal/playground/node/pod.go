@@ -261,7 +261,7 @@ func exitOf(err error) (code int32, text string) {
 	case err == nil:
 		return 0, "it ended with exit code 0"
 	case errors.As(err, &exit):
-		return int32(exit.ExitCode()), "it ended with " + exit.Error() //nolint:gosec // an exit code fits
+		return int32(exit.ExitCode()), "it ended with " + exit.Error()
 	default:
 		return 1, err.Error()
 	}

@@ -26,24 +26,7 @@ type step struct {
 // nothing; Recreate ends all old Pods first. stopping counts the Pods that are on their way out.
 func next(d *appsv1.Deployment, members []member, stopping int) step {
 	desired := int(ptr.Deref(d.Spec.Replicas, 1))
-	var fresh, old []member
-	ready := 0
-	for _, m := range members {
-		if m.current {
-			fresh = append(fresh, m)
-		} else {
-			old = append(old, m)
-		}
-		if m.ready {
-			ready++
-		}
-	}
-	unreadyFirst := func(a, b member) int {
-		return cmp.Or(cmp.Compare(btoi(a.ready), btoi(b.ready)), cmp.Compare(a.name, b.name))
-	}
-	slices.SortFunc(fresh, unreadyFirst)
-	slices.SortFunc(old, unreadyFirst)
-
+	fresh, old, ready := sorted(members)
 	if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType && (len(old) > 0 || stopping > 0) {
 		return step{stop: names(old)}
 	}
@@ -70,6 +53,25 @@ func next(d *appsv1.Deployment, members []member, stopping int) step {
 		out.stop = append(out.stop, m.name)
 	}
 	return out
+}
+
+// sorted splits the Pods into those of the present template and the others, those first that serve
+// nobody, and counts the ready ones.
+func sorted(members []member) (fresh, old []member, ready int) {
+	for _, m := range members {
+		if m.current {
+			fresh = append(fresh, m)
+		} else {
+			old = append(old, m)
+		}
+		ready += btoi(m.ready)
+	}
+	unreadyFirst := func(a, b member) int {
+		return cmp.Or(cmp.Compare(btoi(a.ready), btoi(b.ready)), cmp.Compare(a.name, b.name))
+	}
+	slices.SortFunc(fresh, unreadyFirst)
+	slices.SortFunc(old, unreadyFirst)
+	return fresh, old, ready
 }
 
 func btoi(b bool) int {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -74,7 +75,7 @@ func TestRolloutNeverServesLess(t *testing.T) {
 			}
 			var rest []member
 			for _, m := range members {
-				if !contains(todo.stop, m.name) {
+				if !slices.Contains(todo.stop, m.name) {
 					rest = append(rest, m)
 				}
 			}
@@ -104,13 +105,4 @@ func TestRolloutNeverServesLess(t *testing.T) {
 		}
 		t.Fatalf("the rollout does not end: %+v", members)
 	})
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }

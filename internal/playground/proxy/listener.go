@@ -70,22 +70,29 @@ func (l *listener) accept() {
 // forward joins a connection with the first Pod that takes one.
 func (l *listener) forward(conn net.Conn) {
 	defer l.drop(conn)
-	for _, backend := range l.order() {
-		peer, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(l.ctx, "tcp", backend)
-		if err != nil {
-			continue
-		}
-		if !l.track(peer) {
-			cut(peer)
-			return
-		}
-		defer l.drop(peer)
-		var both sync.WaitGroup
-		both.Go(func() { pipe(peer, conn) })
-		both.Go(func() { pipe(conn, peer) })
-		both.Wait()
+	peer := l.dial()
+	if peer == nil {
 		return
 	}
+	if !l.track(peer) {
+		cut(peer)
+		return
+	}
+	defer l.drop(peer)
+	var both sync.WaitGroup
+	both.Go(func() { pipe(peer, conn) })
+	both.Go(func() { pipe(conn, peer) })
+	both.Wait()
+}
+
+// dial connects to the first Pod that can be reached; nil when there is none.
+func (l *listener) dial() net.Conn {
+	for _, backend := range l.order() {
+		if peer, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(l.ctx, "tcp", backend); err == nil {
+			return peer
+		}
+	}
+	return nil
 }
 
 // pipe copies one direction and hands on its end; an error cuts both.

@@ -115,11 +115,11 @@ func (c *Console) Table(rows [][]string) {
 	}
 	var out strings.Builder
 	for _, row := range rows {
-		line := "  "
+		cells := make([]string, 0, len(row))
 		for i, cell := range row {
-			line += pad(cell, widths[i]) + "  "
+			cells = append(cells, pad(cell, widths[i]))
 		}
-		out.WriteString(strings.TrimRight(line, " ") + "\n")
+		out.WriteString(strings.TrimRight("  "+strings.Join(cells, "  "), " ") + "\n")
 	}
 	c.write(out.String())
 }

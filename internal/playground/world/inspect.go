@@ -64,7 +64,7 @@ func (w *World) KubectlPath() string { return w.kubectl }
 
 // Kubectl runs kubectl against the hub or a region and returns what it prints.
 func (w *World) Kubectl(ctx context.Context, cluster string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, w.kubectl, append([]string{"--kubeconfig", w.Kubeconfig(cluster)}, args...)...) //nolint:gosec // the program is kubectl
+	cmd := exec.CommandContext(ctx, w.kubectl, append([]string{"--kubeconfig", w.Kubeconfig(cluster)}, args...)...)
 	cmd.Env = []string{"HOME=" + w.options.Dir}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -164,7 +164,7 @@ func resident(pid int) int64 {
 	if pid == 0 {
 		return 0
 	}
-	content, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "statm"))
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0
 	}

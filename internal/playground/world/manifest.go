@@ -64,7 +64,8 @@ func ReadManifest(file string) (*Manifest, error) {
 	if m.Service.Namespace == "" {
 		return nil, fmt.Errorf("reading the service from %s: metadata.namespace is missing", file)
 	}
-	return m, m.readRegions(filepath.Join(filepath.Dir(file), "..", "regions"))
+	err = m.readRegions(filepath.Join(filepath.Dir(file), "..", "regions"))
+	return m, err
 }
 
 func (m *Manifest) readRegions(dir string) error {

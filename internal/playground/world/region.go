@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -92,9 +93,7 @@ func (r *Region) startNode(ctx context.Context) error {
 	o := r.world.options
 	factory := informers.NewSharedInformerFactory(client, 0)
 	programs := node.Programs{OperatorImage: o.Programs}
-	for image, path := range o.Images {
-		programs[image] = path
-	}
+	maps.Copy(programs, o.Images)
 	log := o.Log.With("region", r.Name)
 	agent, err := node.New(node.Config{
 		Name: r.Name + "-1", HostIP: r.network.node(), PodIPs: r.network.pods(), Client: client, Informers: factory,
