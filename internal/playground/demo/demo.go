@@ -118,8 +118,34 @@ func start(ctx context.Context, o Options) (*Demo, error) {
 	if err := d.world.Start(ctx); err != nil {
 		return d, err
 	}
+	if err := d.regionsUp(ctx); err != nil {
+		return d, err
+	}
 	err = d.deploy(ctx)
 	return d, err
+}
+
+// regionsUp waits until the regions have agreed that they all serve.
+func (d *Demo) regionsUp(ctx context.Context) error {
+	hub, err := d.world.HubClient()
+	if err != nil {
+		return err
+	}
+	done := d.console.Step("the regions elect a leader and see each other")
+	err = d.await(ctx, deployTimeout, func(ctx context.Context) error {
+		list := &v1alpha1.RegionList{}
+		if err := hub.List(ctx, list); err != nil {
+			return err
+		}
+		for i := range list.Items {
+			if r := &list.Items[i]; r.Status.State != v1alpha1.RegionUp {
+				return fmt.Errorf("region %s is %q", r.Name, r.Status.State)
+			}
+		}
+		return nil
+	})
+	done(err)
+	return err
 }
 
 // checkImages names the images that nothing stands for, before anything is booted.

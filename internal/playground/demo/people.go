@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"multiactive.dev/operator/internal/ownership"
@@ -59,6 +60,7 @@ func (d *Demo) populate(ctx context.Context) error {
 	for _, r := range d.world.Regions() {
 		d.console.Line("  at home in %-10s %d", r.Name, homes[r.Name])
 	}
+	p.registerTwice(ctx, d)
 	began := d.options.Clock.Now()
 	done = d.console.Step("every region knows every account (through Kafka)")
 	limited, cancel := context.WithTimeout(ctx, syncTimeout)
@@ -69,6 +71,30 @@ func (d *Demo) populate(ctx context.Context) error {
 		d.promised(true, "accounts reach every region through the queue", "after %s", term.Seconds(d.options.Clock.Since(began)))
 	}
 	return err
+}
+
+// registerTwice lets new users register at all gateways at the same time.
+func (p *people) registerTwice(ctx context.Context, d *Demo) {
+	const contested = 10
+	var created, refused atomic.Int32
+	var all sync.WaitGroup
+	for range contested {
+		u := p.population.New()
+		for _, e := range d.endpoints() {
+			all.Go(func() {
+				switch a := p.client.Register(ctx, u, []load.Endpoint{e}, "en"); a.Status {
+				case http.StatusCreated:
+					created.Add(1)
+				case http.StatusConflict:
+					refused.Add(1)
+				}
+			})
+		}
+	}
+	all.Wait()
+	asked := contested * len(d.endpoints())
+	d.promised(created.Load() == contested && int(created.Load()+refused.Load()) == asked,
+		"a number that registers everywhere at once gets one account", "%d numbers, %d requests, %d accounts", contested, asked, created.Load())
 }
 
 // knownEverywhere logs every user in at every region, again while a region does not know one yet.

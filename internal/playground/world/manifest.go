@@ -124,7 +124,9 @@ func (m *Manifest) move(regions []*Region) {
 		if s.Overrides != nil {
 			replacer := strings.NewReplacer(replace...)
 			for j := range s.Overrides.Env {
-				s.Overrides.Env[j].Value = replacer.Replace(s.Overrides.Env[j].Value)
+				if value := s.Overrides.Env[j].Value; value != nil {
+					*value = replacer.Replace(*value)
+				}
 			}
 		}
 	}
