@@ -102,9 +102,11 @@ func (m *Manifest) RegionNames() []string {
 }
 
 // move puts the service into the playground's regions: the regions that it names are replaced, in
-// order, when others are wanted; endpoints and Kafka addresses become the playground's.
-func (m *Manifest) move(regions []*Region) {
+// order, when others are wanted; endpoints and Kafka addresses, wherever they stand, become the
+// playground's.
+func (m *Manifest) move(regions []*Region) error {
 	spec := &m.Service.Spec
+	var replace []string
 	for i, r := range regions {
 		if i >= len(spec.Regions) {
 			spec.Regions = append(spec.Regions, v1alpha1.ServiceRegion{})
@@ -112,7 +114,6 @@ func (m *Manifest) move(regions []*Region) {
 		s := &spec.Regions[i]
 		former := s.Name
 		s.Name, s.Endpoint = r.Name, r.Edge()
-		var replace []string
 		for _, name := range []string{former, r.Name} {
 			replace = append(replace, fmt.Sprintf("kafka.%s.svc:9092", name), r.Kafka())
 			if known := m.Regions[name]; known != nil && known.Spec.Kafka != nil {
@@ -121,16 +122,18 @@ func (m *Manifest) move(regions []*Region) {
 				}
 			}
 		}
-		if s.Overrides != nil {
-			replacer := strings.NewReplacer(replace...)
-			for j := range s.Overrides.Env {
-				if value := s.Overrides.Env[j].Value; value != nil {
-					*value = replacer.Replace(*value)
-				}
-			}
-		}
 	}
 	spec.Regions = spec.Regions[:len(regions)]
+	content, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("moving the service into the playground: %w", err)
+	}
+	moved := v1alpha1.MultiActiveServiceSpec{}
+	if err := json.Unmarshal([]byte(strings.NewReplacer(replace...).Replace(string(content))), &moved); err != nil {
+		return fmt.Errorf("moving the service into the playground: %w", err)
+	}
+	m.Service.Spec = moved
+	return nil
 }
 
 // hasNamespace reports whether the manifest brings the service's namespace.

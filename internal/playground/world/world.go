@@ -113,7 +113,9 @@ func (w *World) prepare() (err error) {
 			Name: witnessName, Host: w.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
 		})
 	}
-	o.Manifest.move(w.regions)
+	if err := o.Manifest.move(w.regions); err != nil {
+		return err
+	}
 	w.store, err = etcdstore.New(etcdstore.Options{Dir: filepath.Join(o.Dir, "coordination"), Members: members})
 	if err != nil {
 		return err
