@@ -235,13 +235,13 @@ type MessageQueueSync struct {
 	// +kubebuilder:default=12
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
-	Partitions *int32 `json:"partitions,omitempty"`
+	Partitions int32 `json:"partitions,omitempty"`
 	// replicationFactor; lowered to the number of brokers where these are fewer.
 	// +optional
 	// +kubebuilder:default=3
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=9
-	ReplicationFactor *int32 `json:"replicationFactor,omitempty"`
+	ReplicationFactor int32 `json:"replicationFactor,omitempty"`
 	// retention of records. Default: 168h. Must outlast the outage objective.
 	// +optional
 	// +kubebuilder:validation:Type=string

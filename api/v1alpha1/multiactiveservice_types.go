@@ -127,7 +127,7 @@ type EnvVar struct {
 	// value of the variable; $(NAME) refers to earlier ones as in a container's env.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
-	Value string `json:"value,omitempty"`
+	Value *string `json:"value,omitempty"`
 }
 
 // Partition says how a request's user key is found.
@@ -298,7 +298,7 @@ type Workload struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
-	Port *int32 `json:"port,omitempty"`
+	Port int32 `json:"port,omitempty"`
 	// template of the pods, as in a Deployment.
 	// +optional
 	Template *corev1.PodTemplateSpec `json:"template,omitempty"`
@@ -337,7 +337,7 @@ type ServiceReference struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
-	Port *int32 `json:"port,omitempty"`
+	Port int32 `json:"port,omitempty"`
 }
 
 // Activation says where an additional workload runs.

@@ -39,7 +39,7 @@ type OperationSpec struct {
 	// expectedEpoch refuses the order when the view has moved on.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
-	ExpectedEpoch *int64 `json:"expectedEpoch,omitempty"`
+	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
 	// timeout after which the order is given up. Default: 10m.
 	// +optional
 	// +kubebuilder:validation:Type=string

@@ -94,7 +94,7 @@ type WorkloadSlice struct {
 	Replicas *int32 `json:"replicas,omitempty"`
 	// port of the application.
 	// +optional
-	Port *int32 `json:"port,omitempty"`
+	Port int32 `json:"port,omitempty"`
 	// template of the pods, overrides applied.
 	// +optional
 	Template *corev1.PodTemplateSpec `json:"template,omitempty"`

@@ -208,7 +208,7 @@ func deploymentRef(w *world) {
 	w.namespace(ns)
 	rs := slice(ns, "user")
 	rs.Spec.Workload = v1alpha1.WorkloadSlice{
-		Type: v1alpha1.WorkloadDeploymentRef, Hash: "w1", Port: ptr.To[int32](9000), DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"},
+		Type: v1alpha1.WorkloadDeploymentRef, Hash: "w1", Port: 9000, DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"},
 	}
 	w.create(rs)
 	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonNotFound)

@@ -221,7 +221,7 @@ func slice(namespace, name string) *v1alpha1.RegionalService {
 			Region: here, ServiceID: namespace + "-" + name, Stamp: v1alpha1.SliceStamp{Generation: 1},
 			Workload: v1alpha1.WorkloadSlice{
 				Type: v1alpha1.WorkloadManaged, Hash: "w1", ServiceAccountName: deployer,
-				Replicas: ptr.To[int32](2), Port: ptr.To[int32](8080),
+				Replicas: ptr.To[int32](2), Port: 8080,
 				Template: &corev1.PodTemplateSpec{
 					ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"team": "accounts"}},
 					Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: appImage}}},

@@ -16,7 +16,7 @@ const lastPort = 65535
 // nobody goes round the gateway and writes where the key has no home. All its other ports stay as
 // open as they are without a policy: metrics, debuggers, cluster protocols.
 func ApplicationPolicy(rs *v1alpha1.RegionalService) *networkingv1.NetworkPolicy {
-	port := ptr.Deref(rs.Spec.Workload.Port, 0)
+	port := rs.Spec.Workload.Port
 	guarded := networkingv1.NetworkPolicyIngressRule{
 		Ports: []networkingv1.NetworkPolicyPort{portRange(corev1.ProtocolTCP, port, port)},
 		From: []networkingv1.NetworkPolicyPeer{{

@@ -51,7 +51,7 @@ func sample() *v1alpha1.RegionalService {
 			Region: "beijing", ServiceID: "uid-1",
 			Workload: v1alpha1.WorkloadSlice{
 				Type: v1alpha1.WorkloadManaged, Hash: "w1", ServiceAccountName: "deployer",
-				Replicas: ptr.To[int32](3), Port: ptr.To[int32](8080), Template: template("registry.example.com/user:1"),
+				Replicas: ptr.To[int32](3), Port: 8080, Template: template("registry.example.com/user:1"),
 				Additional: []v1alpha1.AdditionalWorkload{{Name: "sync", Replicas: ptr.To[int32](2), Template: template("registry.example.com/sync:1")}},
 			},
 			Gateway: v1alpha1.Gateway{Replicas: ptr.To[int32](2)},

@@ -58,7 +58,7 @@ func Service(rs *v1alpha1.RegionalService, selector map[string]string) *corev1.S
 	if selector == nil {
 		selector = Selector(rs.Name, ComponentApplication)
 	}
-	return service(rs, rs.Name, ComponentApplication, selector, ptr.Deref(rs.Spec.Workload.Port, 0))
+	return service(rs, rs.Name, ComponentApplication, selector, rs.Spec.Workload.Port)
 }
 
 func service(rs *v1alpha1.RegionalService, name string, component Component, selector map[string]string, port int32) *corev1.Service {

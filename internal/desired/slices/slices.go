@@ -139,7 +139,7 @@ func overrideEnv(pod *corev1.PodSpec, env []v1alpha1.EnvVar) {
 func mergeEnv(have []corev1.EnvVar, more []v1alpha1.EnvVar) []corev1.EnvVar {
 	var added []corev1.EnvVar
 	for _, m := range more {
-		fresh := corev1.EnvVar{Name: m.Name, Value: m.Value}
+		fresh := corev1.EnvVar{Name: m.Name, Value: ptr.Deref(m.Value, "")}
 		if i := slices.IndexFunc(have, func(e corev1.EnvVar) bool { return e.Name == m.Name }); i >= 0 {
 			have[i] = fresh
 			continue

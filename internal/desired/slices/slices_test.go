@@ -29,7 +29,7 @@ func input() slices.Input {
 					Name: "shanghai", Weight: ptr.To[int32](0), Endpoint: "http://sh.example.com",
 					Overrides: &v1alpha1.WorkloadOverrides{
 						Replicas: ptr.To[int32](5), Image: "user:canary",
-						Env: []v1alpha1.EnvVar{{Name: "DSN", Value: "sh"}, {Name: "ZONE", Value: "east"}},
+						Env: []v1alpha1.EnvVar{{Name: "DSN", Value: ptr.To("sh")}, {Name: "ZONE", Value: ptr.To("east")}},
 					},
 				},
 			},
@@ -38,7 +38,7 @@ func input() slices.Input {
 				From: []v1alpha1.KeySource{{Type: v1alpha1.KeySourceHeader, Header: &v1alpha1.NamedSource{Name: "X-Phone"}}},
 			}}},
 			Workload: v1alpha1.Workload{
-				Type: v1alpha1.WorkloadManaged, ServiceAccountName: "deployer", Replicas: ptr.To[int32](3), Port: ptr.To[int32](8080),
+				Type: v1alpha1.WorkloadManaged, ServiceAccountName: "deployer", Replicas: ptr.To[int32](3), Port: 8080,
 				Template: &corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 					InitContainers: []corev1.Container{{Name: "migrate", Image: "user:1"}},
 					Containers: []corev1.Container{

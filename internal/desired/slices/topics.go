@@ -7,7 +7,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
 )
@@ -93,8 +92,8 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 		normal, _ := Objectives(c)
 		topic := v1alpha1.TopicSlice{
 			Name: name, DataClass: c.Name,
-			Partitions:        ptr.Deref(q.Partitions, DefaultPartitions),
-			ReplicationFactor: ptr.Deref(q.ReplicationFactor, DefaultReplicationFactor),
+			Partitions:        cmp.Or(q.Partitions, DefaultPartitions),
+			ReplicationFactor: cmp.Or(q.ReplicationFactor, DefaultReplicationFactor),
 			Retention:         metav1.Duration{Duration: DefaultRetention},
 			Adoption:          cmp.Or(q.Adoption, v1alpha1.TopicCreate),
 			ConsumerGroups:    q.ConsumerGroups,

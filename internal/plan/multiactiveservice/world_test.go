@@ -34,7 +34,7 @@ func service() *v1alpha1.MultiActiveService {
 				{Type: v1alpha1.KeySourceHeader, Header: &v1alpha1.NamedSource{Name: "X-User-Phone"}},
 			}}}},
 			Workload: v1alpha1.Workload{
-				Type: v1alpha1.WorkloadManaged, ServiceAccountName: "deployer", Port: ptr.To[int32](8080), Replicas: ptr.To[int32](3),
+				Type: v1alpha1.WorkloadManaged, ServiceAccountName: "deployer", Port: 8080, Replicas: ptr.To[int32](3),
 				Template: &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "user", Image: "user:1"}}}},
 			},
 			Flows: []v1alpha1.Flow{

@@ -76,13 +76,13 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	const condition = v1alpha1.ConditionWorkloadAvailable
 	switch w.Type {
 	case v1alpha1.WorkloadManaged:
-		if w.Template == nil || w.Port == nil || w.ServiceAccountName == "" {
+		if w.Template == nil || w.Port == 0 || w.ServiceAccountName == "" {
 			p.problem(v1alpha1.ReasonInvalidObject, "a Managed workload needs template, port and serviceAccountName; declare them in the MultiActiveService")
 			return managed(rs, true)
 		}
 		return managed(rs, false)
 	case v1alpha1.WorkloadDeploymentRef:
-		if w.DeploymentRef == nil || w.Port == nil {
+		if w.DeploymentRef == nil || w.Port == 0 {
 			p.problem(v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
 			return []wanted{{object: regional.Service(rs, nil), held: true}}
 		}
@@ -206,8 +206,8 @@ func (p *Plan) prune(list []wanted, seen Seen) {
 func (p *Plan) publish(rs *v1alpha1.RegionalService, seen Seen) {
 	svc, port := seen.Service, int32(0)
 	if rs.Spec.Workload.Type == v1alpha1.WorkloadServiceRef {
-		if rs.Spec.Workload.ServiceRef != nil && rs.Spec.Workload.ServiceRef.Port != nil {
-			port = *rs.Spec.Workload.ServiceRef.Port
+		if rs.Spec.Workload.ServiceRef != nil && rs.Spec.Workload.ServiceRef.Port != 0 {
+			port = rs.Spec.Workload.ServiceRef.Port
 		}
 	} else {
 		svc, _ = find(seen.Owned, regional.Service(rs, nil)).(*corev1.Service)

@@ -123,14 +123,14 @@ func TestDecide(t *testing.T) {
 		},
 		"the referenced Deployment is missing": {
 			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
-				rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadDeploymentRef, Port: ptr.To[int32](8080), DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"}}
+				rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadDeploymentRef, Port: 8080, DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"}}
 			},
 			want:     []string{"Delete Deployment user", "Delete PodDisruptionBudget user", "Delete NetworkPolicy user", "Delete Deployment user-cron", published},
 			problems: []string{"no Deployment legacy in namespace accounts"},
 		},
 		"a Deployment selected by expressions": {
 			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
-				rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadDeploymentRef, Port: ptr.To[int32](8080), DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"}}
+				rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadDeploymentRef, Port: 8080, DeploymentRef: &v1alpha1.LocalObjectReference{Name: "legacy"}}
 				seen.Deployment = &appsv1.Deployment{Spec: appsv1.DeploymentSpec{
 					Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpExists}}},
 					Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}}},
@@ -195,17 +195,17 @@ func TestUpstream(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		spec    corev1.ServiceSpec
-		port    *int32
+		port    int32
 		want    string
 		problem string
 	}{
 		"its only port":     {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80)}, want: "http://10.0.0.9:80"},
-		"a named port":      {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80, 81)}, port: ptr.To[int32](81), want: "http://10.0.0.9:81"},
+		"a named port":      {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80, 81)}, port: 81, want: "http://10.0.0.9:81"},
 		"IPv6":              {spec: corev1.ServiceSpec{ClusterIP: "fd00::9", Ports: ports(80)}, want: "http://[fd00::9]:80"},
 		"headless":          {spec: corev1.ServiceSpec{ClusterIP: "None", Ports: ports(80)}, want: "http://legacy.accounts.svc:1080"},
 		"without address":   {spec: corev1.ServiceSpec{Ports: ports(80)}},
 		"which port":        {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80, 81)}, problem: "several ports"},
-		"no such port":      {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80)}, port: ptr.To[int32](9), problem: "no port 9"},
+		"no such port":      {spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: ports(80)}, port: 9, problem: "no port 9"},
 		"somewhere outside": {spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "169.254.169.254"}, problem: "ExternalName"},
 	} {
 		t.Run(name, func(t *testing.T) {

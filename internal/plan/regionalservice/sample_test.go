@@ -36,7 +36,7 @@ func sample() *v1alpha1.RegionalService {
 			Region: "beijing", ServiceID: "uid-1", Kafka: kafka("kafka.bj:9092"),
 			Workload: v1alpha1.WorkloadSlice{
 				Type: v1alpha1.WorkloadManaged, Hash: "w1", ServiceAccountName: "deployer",
-				Replicas: ptr.To[int32](2), Port: ptr.To[int32](8080), Template: template(),
+				Replicas: ptr.To[int32](2), Port: 8080, Template: template(),
 				Additional: []v1alpha1.AdditionalWorkload{{Name: "cron", Activation: v1alpha1.ActivationOwnerOnly, Template: template()}},
 			},
 			Peers: []v1alpha1.Peer{
