@@ -41,7 +41,7 @@ func (d *Demo) populate(ctx context.Context) error {
 		}
 		weights = append(weights, w)
 	}
-	p := &people{client: load.NewClient(d.options.Clock), population: load.NewPopulation(weights)}
+	p := &people{client: load.NewClient(d.options.Clock), population: load.NewPopulation(weights, d.options.Clock.Now())}
 	for range d.options.People {
 		p.users = append(p.users, p.population.New())
 	}

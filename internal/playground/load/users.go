@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -22,9 +23,10 @@ type Population struct {
 	mu      sync.Mutex
 }
 
-// NewPopulation returns a population whose homes are computed by the weights, as declared.
-func NewPopulation(weights []ownership.WeightedRegion) *Population {
-	return &Population{weights: weights, next: 13800000000}
+// NewPopulation returns a population whose homes are computed by the weights, as declared. Populations
+// of different moments have different numbers, so that a world can be used again.
+func NewPopulation(weights []ownership.WeightedRegion, now time.Time) *Population {
+	return &Population{weights: weights, next: 13800000000 + int(now.Unix()%100_000)*1000}
 }
 
 // New returns a user who has no account yet.

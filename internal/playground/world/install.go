@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -117,10 +116,12 @@ func (w *World) roleObjects(role string) ([]client.Object, error) {
 		return nil, fmt.Errorf("reading the roles of the %s: %w", role, err)
 	}
 	var out []client.Object
+	hasRole := false
 	for _, file := range files {
 		if filepath.Base(file) == "kustomization.yaml" {
 			continue
 		}
+		hasRole = hasRole || filepath.Base(file) == "role.yaml"
 		documents, err := readDocuments(file)
 		if err != nil {
 			return nil, fmt.Errorf("reading the roles of the %s: %w", role, err)
@@ -132,21 +133,10 @@ func (w *World) roleObjects(role string) ([]client.Object, error) {
 			out = append(out, document)
 		}
 	}
-	if !slices.ContainsFunc(files, func(f string) bool { return filepath.Base(f) == "role.yaml" }) {
-		w.options.Log.Warn("no role.yaml: binding cluster-admin", "role", role)
-		out = append(out, everything(role))
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("reading the roles of the %s: %s has none: run `make generate`", role, dir)
+	if !hasRole {
+		return nil, fmt.Errorf("reading the roles of the %s: %s has no role.yaml: run `make generate`", role, dir)
 	}
 	return out, nil
-}
-
-func everything(role string) client.Object {
-	return &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "playground-" + role},
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "multiactive-" + role, Namespace: Namespace}},
-	}
 }
 
 // remoteRole lets the hub do in a region's cluster what it has to: write slices, and see that the
