@@ -33,34 +33,39 @@ const kubeVersion = "1.36.0"
 
 var endpoints = []string{"--set", "coordination.endpoints={https://etcd.north:2379,https://etcd.south:2379}"}
 
-func TestChartAppliesInEveryMode(t *testing.T) {
+func TestManifestsApply(t *testing.T) {
+	chart := func(arguments ...string) []string {
+		all := append([]string{"helm", "template", "release", "charts/multiactive", "--include-crds", "--namespace", namespace, "--kube-version", kubeVersion}, endpoints...)
+		return append(all, arguments...)
+	}
 	tests := map[string]struct {
-		arguments []string
+		command []string
 		// want are kind/name of objects that must be there.
 		want []string
 	}{
-		"hub": {
-			want: []string{"Deployment/multiactive-hub", "ClusterRole/multiactive-hub", "CustomResourceDefinition/regions.multiactive.dev"},
+		"chart, hub": {
+			command: chart(),
+			want:    []string{"Deployment/multiactive-hub", "ClusterRole/multiactive-hub", "CustomResourceDefinition/regions.multiactive.dev"},
 		},
-		"member with TLS": {
-			arguments: []string{"--set", "mode=member", "--set", "region=north", "--set", "coordination.tls.secretName=etcd"},
-			want:      []string{"Deployment/multiactive-member", "Service/multiactive-member-agent", "ClusterRole/multiactive-member"},
+		"chart, member with TLS": {
+			command: chart("--set", "mode=member", "--set", "region=north", "--set", "coordination.tls.secretName=etcd"),
+			want:    []string{"Deployment/multiactive-member", "Service/multiactive-member-agent", "ClusterRole/multiactive-member", "ClusterRole/multiactive-hub-access"},
+		},
+		"kustomize, hub": {
+			command: []string{"kustomize", "build", "config/hub"},
+			want:    []string{"Namespace/multiactive-system", "Deployment/multiactive-hub", "ClusterRole/multiactive-hub"},
+		},
+		"kustomize, member": {
+			command: []string{"kustomize", "build", "config/member"},
+			want:    []string{"Deployment/multiactive-member", "Service/multiactive-member-agent", "ClusterRole/multiactive-hub-access"},
 		},
 	}
-	server := testkit.StartServer(t, apiserver.Options{})
-	c := newCluster(t, server)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			arguments := append([]string{"template", "release", "charts/multiactive", "--include-crds", "--namespace", namespace, "--kube-version", kubeVersion}, endpoints...)
-			c.checkApplies(t, run(t, "helm", append(arguments, tt.arguments...)...), tt.want)
+			manifests := run(t, tt.command[0], tt.command[1:]...)
+			newCluster(t, testkit.StartServer(t, apiserver.Options{})).checkApplies(t, manifests, tt.want)
 		})
 	}
-	t.Run("kustomize hub", func(t *testing.T) {
-		c.checkApplies(t, run(t, "kustomize", "build", "config/hub"), []string{"Namespace/multiactive-system", "Deployment/multiactive-hub"})
-	})
-	t.Run("kustomize member", func(t *testing.T) {
-		c.checkApplies(t, run(t, "kustomize", "build", "config/member"), []string{"Deployment/multiactive-member", "Service/multiactive-member-agent"})
-	})
 }
 
 func TestChartPassesLint(t *testing.T) {

@@ -33,7 +33,9 @@ func TestEvaluate(t *testing.T) {
 		{Name: "profile", Tier: v1alpha1.TierNonCore, OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossReadOnly}},
 		{Name: "report", Tier: v1alpha1.TierNonCore},
 	}
-	ok := func(name string, core bool) State { return State{Name: name, Core: core, State: v1alpha1.FlowAvailable} }
+	ok := func(name string, core bool) State {
+		return State{Name: name, Core: core, State: v1alpha1.FlowAvailable}
+	}
 	tests := map[string]struct {
 		view   ownership.View
 		record ownership.ServiceRecord
