@@ -45,6 +45,7 @@ type agent struct {
 
 	published     ownership.Configuration
 	havePublished bool
+	publishing    bool
 	polls         []*poll
 	acked         int64
 
@@ -155,6 +156,9 @@ func (a *agent) beatOnce() {
 	a.beating = true
 	t0 := a.p.Clock.Now()
 	timeout := min(a.s.timings.RegionLease/4, requestTimeout)
+	if a.s.o.Remedied {
+		timeout /= 2 // leaves time for more attempts
+	}
 	a.write(a.registration.Beat(a.conf, a.n), timeout, func(revision int64, err error) {
 		from := t0
 		if a.s.mutant(LeaseFromSuccess) {
@@ -184,8 +188,13 @@ func (a *agent) beaten(err error) {
 }
 
 func (a *agent) extend(until time.Duration) {
+	short := a.lease() < a.s.timings.RegionLease/2
 	a.leaseUntil = max(a.leaseUntil, until)
 	a.s.leaseExtended(a)
+	a.s.reached(leaseExtended, a.r.name)
+	if short && a.s.o.Remedied {
+		a.answerAll()
+	}
 }
 
 // write sends a guarded write of the agent.
@@ -193,7 +202,12 @@ func (a *agent) write(r store.Request, timeout time.Duration, done func(int64, e
 	if a.s.mutant(AgentWithoutIncarnation) {
 		r = r.Without(store.GuardAgent)
 	}
-	a.cl.write(r, timeout, func(int64) { a.s.agentWrote(a, r.What) }, done)
+	a.cl.write(r, timeout, func(int64) {
+		a.s.agentWrote(a, r.What)
+		if a.beating {
+			a.s.reached(beatCommitted, a.r.name)
+		}
+	}, done)
 }
 
 // afterWrite repeats Agent.afterWrite (R1).
@@ -267,7 +281,7 @@ func (a *agent) deliver(c ownership.Configuration) {
 	if !c.Gates[a.r.name].Open && !a.s.mutant(LeaseAfterGateClosed) {
 		a.leaseUntil = 0
 	}
-	a.p.After(a.s.Between(0, a.s.publishLag), a.publish)
+	a.publishSoon()
 	a.report()
 	if a.leader != nil {
 		a.leader.pass()

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"slices"
-	"time"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -69,61 +68,4 @@ func (a *agent) report() {
 
 func sameEvidence(a, b ownership.Evidence) bool {
 	return slices.Equal(a.Unreachable, b.Unreachable) && slices.Equal(a.Failing, b.Failing)
-}
-
-// routing.MaxWait and the gateway's timings; see internal/gateway/agent.go.
-const (
-	maxWait      = time.Second
-	agentTimeout = 2 * time.Second
-	minBackoff   = 100 * time.Millisecond
-	maxBackoff   = time.Second
-	minPollTime  = 20 * time.Millisecond
-)
-
-// publish repeats Publisher.update: gateways that wait hear of another routing at once.
-func (a *agent) publish() {
-	if a.havePublished && a.conf.Revision <= a.published.Revision && !a.s.mutant(RestoredStoreAccepted) && !a.s.mutant(LaggingFirstRead) {
-		return
-	}
-	fresh := !a.havePublished || a.conf.View.Epoch != a.published.View.Epoch
-	a.published, a.havePublished = a.conf, true
-	if fresh {
-		waiting := a.polls
-		a.polls = nil
-		for _, q := range waiting {
-			a.answer(q)
-		}
-	}
-}
-
-// serve repeats Agent.serveRouting: an answer at once to a gateway that has another version, and after
-// the wait otherwise.
-func (a *agent) serve(q *poll) {
-	q.arrived = a.p.Clock.Now()
-	if a.havePublished && q.version == a.published.View.Epoch {
-		a.acked = max(a.acked, q.version)
-	}
-	if a.havePublished && (!q.has || q.version != a.published.View.Epoch) {
-		a.answer(q)
-		return
-	}
-	a.polls = append(a.polls, q)
-	a.p.After(maxWait, func() {
-		if i := slices.Index(a.polls, q); i >= 0 {
-			a.polls = slices.Delete(a.polls, i, i+1)
-			a.answer(q)
-		}
-	})
-}
-
-func (a *agent) answer(q *poll) {
-	if !a.havePublished {
-		q.fail()
-		return
-	}
-	lease := a.lease()
-	if held := a.p.Clock.Now() - q.arrived; a.s.o.CountWait && lease > 0 {
-		lease += time.Duration(float64(held) / (1 + ownership.MaxDrift))
-	}
-	q.reply(a.published, lease)
 }

@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"strconv"
 	"time"
 
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/sim/store"
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
@@ -11,7 +14,8 @@ func kinds() []func(*plan) *fault {
 	return []func(*plan) *fault{
 		func(p *plan) *fault { return p.isolate(p.target()) },
 		func(p *plan) *fault { return p.isolate(p.target()) },
-		(*plan).isolateUntilClosing, (*plan).isolateUntilClosing,
+		(*plan).isolateUntilClosing, (*plan).isolateUntilClosing, (*plan).isolateAfterBeat, (*plan).isolateAfterBeat, (*plan).isolateAfterBeat,
+		(*plan).freezeAtBeat, (*plan).busyHub,
 		(*plan).agentFromStore, (*plan).insideRegion, (*plan).edgeFromAgents, (*plan).anyLinks, (*plan).split,
 		(*plan).slowLinks, (*plan).lossy, (*plan).killRegion, (*plan).freezeRegion, (*plan).killAgent,
 		(*plan).pauseAgent, (*plan).secondAgent, (*plan).killGateway, (*plan).pauseGateway,
@@ -94,7 +98,7 @@ func (p *plan) isolateUntilClosing() *fault {
 	f := p.isolate(r)
 	f.name += " until its gate is about to be closed"
 	f.atLeast = 2*p.s.timings.RegionLease + p.s.timings.LeaderSession
-	p.s.plan.closing[r.name] = func() {
+	p.moments[moment{gateAboutToClose, r.name}] = func() {
 		p.finish(f)
 		var slow []world.Link
 		for _, other := range p.s.regions {
@@ -108,6 +112,55 @@ func (p *plan) isolateUntilClosing() *fault {
 		p.s.After(p.s.timings.BeatInterval, func() { p.s.net.Slow(slow, -p.s.timings.BeatInterval) })
 	}
 	return f
+}
+
+// isolateAfterBeat cuts a region off just after its agent has got a lease, and the hub is busy.
+func (p *plan) isolateAfterBeat() *fault {
+	r := p.target()
+	lasts := p.s.timings.RegionLease + p.s.timings.LeaderSession
+	p.moments[moment{leaseExtended, r.name}] = func() {
+		if !p.s.calm {
+			f := p.isolate(r)
+			p.active = append(p.active, f)
+			p.s.After(lasts, func() { p.finish(f) })
+			p.s.hubWrites(p.s.Now() + lasts)
+		}
+	}
+	return &fault{name: "region " + r.name + " will be cut off after its next beat", atLeast: lasts + p.s.timings.BeatInterval, undo: func() {}}
+}
+
+// freezeAtBeat stops a region between the commit of its beat and the answer.
+func (p *plan) freezeAtBeat() *fault {
+	r := p.target()
+	lasts := p.s.timings.RegionLease + p.s.timings.LeaderSession
+	p.moments[moment{beatCommitted, r.name}] = func() {
+		if !p.s.calm {
+			f := p.freeze(r)
+			p.active = append(p.active, f)
+			p.s.After(lasts, func() { p.finish(f) })
+		}
+	}
+	return &fault{name: "region " + r.name + " will be frozen at its next beat", atLeast: lasts + p.s.timings.BeatInterval, undo: func() {}}
+}
+
+// busyHub makes the hub write often, so that there is news for the leader at any time.
+func (p *plan) busyHub() *fault {
+	p.s.hubWrites(p.s.Now() + p.s.timings.RegionLease)
+	return &fault{name: "the hub is busy", undo: func() {}}
+}
+
+func (s *Sim) hubWrites(until time.Duration) {
+	s.After(s.Between(time.Millisecond, 20*time.Millisecond), func() {
+		if s.Now() > until {
+			return
+		}
+		if s.store.leader != noLeader {
+			s.incarnations++
+			s.store.content.Do(store.PutServiceIntent(ownership.ServiceIntent{UID: "other", SpecHash: strconv.Itoa(s.incarnations)}))
+			s.store.committed()
+		}
+		s.hubWrites(until)
+	})
 }
 
 // agentFromStore cuts a region's agents off from some or all members of the store.
@@ -198,8 +251,9 @@ func (p *plan) killRegion() *fault {
 }
 
 // freezeRegion stops all processes of a region; its clocks go on.
-func (p *plan) freezeRegion() *fault {
-	r := p.target()
+func (p *plan) freezeRegion() *fault { return p.freeze(p.target()) }
+
+func (p *plan) freeze(r *region) *fault {
 	var frozen []*world.Process
 	for _, a := range r.agents {
 		frozen = append(frozen, a.p)

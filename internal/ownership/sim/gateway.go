@@ -161,7 +161,7 @@ func (g *gateway) homeWrite(slot int) {
 
 func (g *gateway) refused(slot int, why string) {
 	g.s.refusals++
-	if g.s.plan.harmless && g.leasedOnce && g.s.Now() > g.s.plan.warm {
+	if g.s.o.Harmless && g.leasedOnce && g.s.Now() > g.s.plan.warm {
 		g.s.violate(HomeWritesGoOn, "%s refuses a write to its own slot %d: %s", g.p.Name, slot, why)
 	}
 }

@@ -218,7 +218,7 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 	for _, i := range d.Intents {
 		switch i.Kind { //nolint:exhaustive // the others are changes of the view or incidents
 		case health.CloseGate:
-			l.a.s.aboutToClose(i.Region)
+			l.a.s.reached(gateAboutToClose, i.Region)
 			steps = append(steps, l.term.CloseGate(c, i.Region))
 		case health.OpenGate:
 			steps = append(steps, l.term.OpenGate(c, i.Region))

@@ -10,20 +10,35 @@ import (
 // plan is what goes wrong in a run, and when.
 type plan struct {
 	s *Sim
-	// harmless: nothing goes wrong but what must cost no home write, one thing at a time.
-	harmless bool
 	// warm is when the world has settled after its start, end when the last fault is over.
 	warm, end time.Duration
 	starts    []planned
 	active    []*fault
-	// closing has, by region, what happens when a leader is about to close the region's gate.
-	closing map[string]func()
+	// moments has what is to happen at the worst of times.
+	moments map[moment]func()
 }
 
 type planned struct {
 	at, lasts time.Duration
 	begin     func(*plan) *fault
 }
+
+// moment is a time at which a fault does its worst.
+type moment struct {
+	of     instant
+	region string
+}
+
+type instant int
+
+const (
+	// gateAboutToClose: a leader has decided to close the region's gate, and not yet written so.
+	gateAboutToClose instant = iota
+	// beatCommitted: a beat of the region has taken effect, and its agent does not know yet.
+	beatCommitted
+	// leaseExtended: the region's agent has its lease.
+	leaseExtended
+)
 
 // fault is something that is wrong now.
 type fault struct {
@@ -36,11 +51,11 @@ type fault struct {
 
 // newPlan draws the faults of a run: harmless ones, one region that comes and goes, or anything.
 func (s *Sim) newPlan() *plan {
-	p := &plan{s: s, warm: 3*s.timings.LeaderSession + 5*s.timings.BeatInterval, closing: map[string]func(){}}
+	p := &plan{s: s, warm: 3*s.timings.LeaderSession + 5*s.timings.BeatInterval, moments: map[moment]func(){}}
 	switch class := s.IntN(20); {
-	case class < 3:
+	case s.o.Harmless:
 		p.harmlessFaults()
-	case class == 3:
+	case class == 0:
 		p.flapping()
 	default:
 		p.anything()
@@ -49,7 +64,6 @@ func (s *Sim) newPlan() *plan {
 }
 
 func (p *plan) harmlessFaults() {
-	p.harmless = true
 	at := p.warm
 	for range 1 + p.s.IntN(3) {
 		lasts := p.s.Between(p.s.timings.BeatInterval, 2*p.s.timings.RegionLease)
@@ -80,7 +94,7 @@ func (p *plan) anything() {
 	for range 1 + min(s.IntN(5), s.IntN(5)) {
 		p.add(s.Between(s.timings.BeatInterval, window), p.lasts(), pick(s, kinds()))
 	}
-	if s.Chance(0.02) {
+	if s.Chance(0.04) {
 		p.add(s.Between(window/2, window), s.timings.RegionLease, (*plan).restore)
 	}
 }
@@ -140,10 +154,11 @@ func (s *Sim) endFaults() {
 	}
 }
 
-// aboutToClose tells the plan that a leader is about to close the region's gate.
-func (s *Sim) aboutToClose(region string) {
-	if do := s.plan.closing[region]; do != nil {
-		delete(s.plan.closing, region)
+// reached lets happen what waits for a moment.
+func (s *Sim) reached(of instant, region string) {
+	m := moment{of, region}
+	if do := s.plan.moments[m]; do != nil {
+		delete(s.plan.moments, m)
 		do()
 	}
 }

@@ -2,62 +2,205 @@ package sim_test
 
 import (
 	"flag"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/sim"
 )
 
 var (
-	seeds = flag.Uint64("seeds", 200, "how many seeds TestSeeds runs")
-	fixed = flag.Bool("fixed", false, "x")
-	seed  = flag.Uint64("seed", 1, "the seed that TestSeed runs")
+	seeds  = flag.Uint64("seeds", defaultSeeds, "how many seeds TestSeeds runs")
+	seed   = flag.Uint64("seed", 1, "the seed that TestSeed runs")
+	mutant = flag.String("mutant", "", "the mutant that TestSeed runs")
 )
 
-func options(n uint64) sim.Options {
-	return sim.Options{Seed: n, Takeover: n%2 == 0, CountWait: *fixed}
+// options are what a seed means in TestSeeds, TestSeed and TestMutants: every other one with takeover.
+func options(seed uint64, m sim.Mutant) sim.Options {
+	return sim.Options{Seed: seed, Takeover: seed%2 == 0, Mutant: m}
 }
 
-func TestSeeds(t *testing.T) {
-	var total sim.Result
-	for n := uint64(1); n <= *seeds; n++ {
-		r := sim.Run(options(n))
-		if r.Violation != nil {
-			t.Errorf("seed %d: %v", n, r.Violation)
-		}
-		total.Losses += r.Losses
-		total.Returns += r.Returns
-		total.Accepted += r.Accepted
-		total.Refused += r.Refused
-		total.Duration += r.Duration
+// search runs the seeds from 1 to count, on all processors, until one breaks a promise. It returns the
+// first such seed, 0 if there is none.
+func search(count uint64, of func(seed uint64) sim.Options, each func(sim.Result)) uint64 {
+	var next, found atomic.Uint64
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for n := next.Add(1); n <= count && (found.Load() == 0 || n < found.Load()); n = next.Add(1) {
+				r := sim.Run(of(n))
+				mu.Lock()
+				if each(r); r.Violation != nil && (found.Load() == 0 || n < found.Load()) {
+					found.Store(n)
+				}
+				mu.Unlock()
+			}
+		})
 	}
-	t.Logf("%+v", total)
+	all.Wait()
+	return found.Load()
 }
 
-func TestSeed(t *testing.T) {
-	o := options(*seed)
+// show runs a seed again, with its trace, and fails the test with it.
+func show(t *testing.T, o sim.Options) {
+	t.Helper()
 	o.Traced = true
 	r := sim.Run(o)
-	for _, line := range r.Trace {
-		t.Log(line)
+	t.Errorf("seed %d: %v\n%s", o.Seed, r.Violation, strings.Join(r.Trace, "\n"))
+}
+
+func replay(n uint64) string {
+	return "replay it with: go test ./internal/ownership/sim -run 'TestSeed$' -seed " + strconv.FormatUint(n, 10) + " -v"
+}
+
+// TestSeeds runs the protocol under faults; it keeps every promise.
+func TestSeeds(t *testing.T) {
+	var sum sim.Result
+	var slowest time.Duration
+	broken := search(*seeds, func(n uint64) sim.Options { return options(n, "") }, func(r sim.Result) {
+		sum.Duration += r.Duration
+		sum.Losses += r.Losses
+		sum.Returns += r.Returns
+		sum.Accepted += r.Accepted
+		sum.Refused += r.Refused
+		slowest = max(slowest, r.Recovery)
+	})
+	if broken != 0 {
+		show(t, options(broken, ""))
+		t.Fatal(replay(broken))
 	}
+	t.Logf("%d seeds: %s of true time, %d regions lost and %d back, %d home writes accepted and %d refused, slowest recovery %s",
+		*seeds, sum.Duration.Round(time.Hour), sum.Losses, sum.Returns, sum.Accepted, sum.Refused, slowest.Round(time.Second))
+	// Worlds in which nothing happens would keep every promise too.
+	if n := int(*seeds); n >= 100 && (sum.Losses < n/10 || sum.Returns < n/20 || sum.Refused < n || sum.Accepted < 10*n) {
+		t.Errorf("too little happened: %+v", sum)
+	}
+}
+
+// TestSeed replays one seed and shows its last events.
+func TestSeed(t *testing.T) {
+	o := options(*seed, sim.Mutant(*mutant))
+	o.Traced = true
+	r := sim.Run(o)
+	t.Logf("the last events of seed %d:\n%s", *seed, strings.Join(r.Trace, "\n"))
 	if r.Violation != nil {
 		t.Errorf("seed %d: %v", *seed, r.Violation)
 	}
 }
 
+// TestMutants breaks each rule on purpose: the simulation must notice.
 func TestMutants(t *testing.T) {
+	const within = 2000
+	cases := map[sim.Mutant][]sim.Invariant{ // how it may show
+		sim.LeaderWithoutGuard:      {sim.DeposedWritesNothing},
+		sim.AgentWithoutIncarnation: {sim.ReplacedWritesNothing},
+		sim.TwoAgentsBeat:           {sim.ReplacedWritesNothing},
+		sim.LaggingFirstRead:        {sim.NeverBack},
+		sim.RestoredStoreAccepted:   {sim.NeverBack},
+		sim.PositionForgotten:       {sim.NeverBack},
+		sim.OlderSnapshotTaken:      {sim.NeverBack},
+		sim.LeaseFromSuccess:        {sim.LostHoldsNoLease, sim.SingleOwner},
+		sim.LeaseAfterGateClosed:    {sim.LostHoldsNoLease, sim.SingleOwner},
+		sim.SlowBeats:               {sim.Recovers},
+		sim.NoDriftMargin:           {sim.LostHoldsNoLease, sim.SingleOwner},
+		sim.CloseWithoutBeat:        {sim.LostHoldsNoLease, sim.SingleOwner},
+		sim.InheritedStillness:      {sim.LostHoldsNoLease, sim.SingleOwner},
+		sim.NeverAsks:               {sim.Recovers},
+		sim.AnyRegionWaits:          {sim.AnyRegionServed},
+		sim.NoHoldDown:              {sim.HoldDownKept},
+	}
 	for _, m := range sim.Mutants() {
 		t.Run(string(m), func(t *testing.T) {
-			t.Parallel()
-			for n := uint64(1); n <= 2000; n++ {
-				o := options(n)
-				o.Mutant = m
-				if r := sim.Run(o); r.Violation != nil {
-					t.Logf("seed %d: %v", n, r.Violation)
+			caught := search(within, func(n uint64) sim.Options { return options(n, m) }, func(sim.Result) {})
+			if caught == 0 {
+				t.Fatalf("not caught within %d seeds", within)
+			}
+			r := sim.Run(options(caught, m))
+			t.Logf("caught at seed %d: %v", caught, r.Violation)
+			for _, i := range cases[m] {
+				if r.Violation.Invariant == i {
 					return
 				}
 			}
-			t.Errorf("not caught")
+			t.Errorf("caught as %s, want one of %v", r.Violation.Invariant, cases[m])
 		})
+	}
+}
+
+// TestRunIsRepeatable holds what replaying rests on: a seed is one run, traced or not.
+func TestRunIsRepeatable(t *testing.T) {
+	for n := range uint64(20) {
+		first := sim.Run(options(n, sim.LeaseAfterGateClosed))
+		traced := options(n, sim.LeaseAfterGateClosed)
+		traced.Traced = true
+		again := sim.Run(traced)
+		again.Trace = nil
+		if (first.Violation == nil) != (again.Violation == nil) || first.Violation != nil && *first.Violation != *again.Violation {
+			t.Fatalf("seed %d: %v, then %v", n, first.Violation, again.Violation)
+		}
+		first.Violation, again.Violation = nil, nil
+		if first.Duration != again.Duration || first.Accepted != again.Accepted || first.Refused != again.Refused {
+			t.Fatalf("seed %d: %+v, then %+v", n, first, again)
+		}
+	}
+}
+
+// TestGaps holds the list of what the shell does not keep yet to the truth: each gap is there, and its
+// remedy closes it. Once the shell has the remedy, the simulation repeats it and the gap leaves the list.
+func TestGaps(t *testing.T) {
+	cases := map[string]struct {
+		options sim.Options
+		want    sim.Invariant
+	}{
+		"a store that fails over costs home writes, default timings": {
+			sim.Options{Harmless: true, Pace: sim.PaceDefault}, sim.HomeWritesGoOn,
+		},
+		"a store that fails over costs home writes, fast timings": {
+			sim.Options{Harmless: true, Pace: sim.PaceFast}, sim.HomeWritesGoOn,
+		},
+		"a lease reaches gateways with routing from before it": {
+			sim.Options{Takeover: true, LatePublisher: true}, sim.SingleOwner,
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			of := func(remedied bool) func(uint64) sim.Options {
+				return func(n uint64) sim.Options {
+					o := c.options
+					o.Seed, o.Remedied = n, remedied
+					return o
+				}
+			}
+			gap := search(otherSeeds, of(false), func(sim.Result) {})
+			if gap == 0 {
+				t.Fatalf("nothing broken within %d seeds: has the gap been closed?", otherSeeds)
+			}
+			t.Logf("the gap shows at seed %d", gap)
+			if r := sim.Run(of(false)(gap)); r.Violation.Invariant != c.want {
+				t.Errorf("seed %d: %v, want %s", gap, r.Violation, c.want)
+			}
+			if left := search(otherSeeds, of(true), func(sim.Result) {}); left != 0 {
+				show(t, of(true)(left))
+			}
+		})
+	}
+}
+
+func TestBound(t *testing.T) {
+	for name, timings := range map[string]ownership.Timings{"default": ownership.DefaultTimings(), "fast": ownership.FastTimings()} {
+		last := time.Duration(0)
+		for flaps := range 10 {
+			bound := sim.Bound(timings, flaps)
+			if bound < last || bound <= timings.RegionLease+timings.UpAfter {
+				t.Errorf("%s: the bound with %d flaps is %s, after %s", name, flaps, bound, last)
+			}
+			last = bound
+		}
 	}
 }

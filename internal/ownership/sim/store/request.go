@@ -105,6 +105,9 @@ func asks(c *ownership.Configuration) *map[string]ownership.Ask               { 
 func evidence(c *ownership.Configuration) *map[string]ownership.Evidence      { return &c.Evidence }
 func incidents(c *ownership.Configuration) *map[string]ownership.Incident     { return &c.Incidents }
 func services(c *ownership.Configuration) *map[string]ownership.ServiceRecord { return &c.Services }
+func serviceIntents(c *ownership.Configuration) *map[string]ownership.ServiceIntent {
+	return &c.ServiceIntents
+}
 func regionIntents(c *ownership.Configuration) *map[string]ownership.RegionIntent {
 	return &c.RegionIntents
 }
@@ -116,4 +119,9 @@ func putView(v ownership.View) put {
 // PutRegionIntent is coordination.Store.PutRegionIntent.
 func PutRegionIntent(i ownership.RegionIntent) Request {
 	return Request{What: "intent/region/" + i.Name, onlyChanges: true, puts: []put{record("intent/region/", i.Name, i, regionIntents)}}
+}
+
+// PutServiceIntent is coordination.Store.PutServiceIntent.
+func PutServiceIntent(i ownership.ServiceIntent) Request {
+	return Request{What: "intent/service/" + i.UID, onlyChanges: true, puts: []put{record("intent/service/", i.UID, i, serviceIntents)}}
 }

@@ -15,6 +15,9 @@ const stream = 0x9e3779b97f4a7c15
 // World holds the true time, which no process in it can see, and what is to happen.
 type World struct {
 	*rand.Rand
+	// Extreme clocks run as slowly or as fast as any may.
+	Extreme bool
+
 	now     time.Duration
 	order   uint64
 	pending []event

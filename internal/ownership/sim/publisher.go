@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// routing.MaxWait and the gateway's timings; see internal/gateway/agent.go.
+const (
+	maxWait      = time.Second
+	agentTimeout = 2 * time.Second
+	minBackoff   = 100 * time.Millisecond
+	maxBackoff   = time.Second
+	minPollTime  = 20 * time.Millisecond
+)
+
+// publishSoon repeats Agent.publish, which is woken by news: those that come before it runs are one.
+func (a *agent) publishSoon() {
+	if a.publishing {
+		return
+	}
+	a.publishing = true
+	a.p.After(a.s.Between(0, a.s.publishLag), func() {
+		a.publishing = false
+		a.publish()
+	})
+}
+
+// publish repeats Publisher.update: gateways that wait hear of another routing at once.
+func (a *agent) publish() {
+	if a.havePublished && a.conf.Revision <= a.published.Revision && !a.s.mutant(RestoredStoreAccepted) && !a.s.mutant(LaggingFirstRead) {
+		return
+	}
+	fresh := !a.havePublished || a.conf.View.Epoch != a.published.View.Epoch
+	a.published, a.havePublished = a.conf, true
+	if fresh {
+		a.answerAll()
+	}
+}
+
+func (a *agent) answerAll() {
+	waiting := a.polls
+	a.polls = nil
+	for _, q := range waiting {
+		a.answer(q)
+	}
+}
+
+// serve repeats Agent.serveRouting: an answer at once to a gateway that has another version, and after
+// the wait otherwise.
+func (a *agent) serve(q *poll) {
+	q.arrived = a.p.Clock.Now()
+	if a.havePublished && q.version == a.published.View.Epoch {
+		a.acked = max(a.acked, q.version)
+	}
+	if a.havePublished && (!q.has || q.version != a.published.View.Epoch) {
+		a.answer(q)
+		return
+	}
+	a.polls = append(a.polls, q)
+	a.p.After(maxWait, func() {
+		if i := slices.Index(a.polls, q); i >= 0 {
+			a.polls = slices.Delete(a.polls, i, i+1)
+			a.answer(q)
+		}
+	})
+}
+
+func (a *agent) answer(q *poll) {
+	if !a.havePublished {
+		q.fail()
+		return
+	}
+	lease := a.lease()
+	switch held := a.p.Clock.Now() - q.arrived; {
+	case !a.s.o.Remedied || lease == 0:
+	case a.published.Gates[a.r.name] != a.conf.Gates[a.r.name]:
+		lease = 0 // it was not granted to what this routing was made from
+	default:
+		lease += time.Duration(float64(held) / (1 + ownership.MaxDrift))
+	}
+	q.reply(a.published, lease)
+}

@@ -1,0 +1,9 @@
+//go:build race
+
+package sim_test
+
+// The race detector makes a run ten times slower, and there is one goroutine: fewer seeds.
+const (
+	defaultSeeds = 300
+	otherSeeds   = 50
+)

@@ -1,0 +1,9 @@
+//go:build !race
+
+package sim_test
+
+// defaultSeeds is how many seeds TestSeeds runs, and otherSeeds the tests beside it.
+const (
+	defaultSeeds = 10_000
+	otherSeeds   = 500
+)

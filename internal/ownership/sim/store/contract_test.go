@@ -1,0 +1,267 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/sim/store"
+	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/etcdstore"
+)
+
+// sequences and steps are how often and how long the two stores are compared.
+const (
+	sequences = 4
+	steps     = 150
+)
+
+// TestContract sends the same writes to a simulated store and, through internal/coordination, to a
+// real etcd. Both must carry out and refuse the same ones for the same reasons, at the same
+// revisions, and hold the same in the end.
+func TestContract(t *testing.T) {
+	for seed := range uint64(sequences) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			p := newPair(t, seed)
+			for range steps {
+				what, real, simulated := p.step()
+				p.log = append(p.log, what)
+				if diff := cmp.Diff(real, simulated); diff != "" {
+					t.Fatalf("step %d, %s: (-etcd +simulated):\n%s\nbefore: %q", len(p.log), what, diff, p.log)
+				}
+				if len(p.log)%10 == 0 {
+					p.look()
+				}
+			}
+			p.look()
+		})
+	}
+}
+
+// outcome is what a write came to.
+type outcome struct {
+	Revision int64
+	Failed   []string
+}
+
+// pair is the two stores, and what two agents and two leaders of each know.
+type pair struct {
+	t         *testing.T
+	rand      *rand.Rand
+	real      *coordination.Store
+	simulated *store.Content
+	log       []string
+
+	// past has configurations that were read, the latest last.
+	past          []known
+	registrations map[string][]registration
+	terms         []term
+	incarnations  int
+}
+
+type known struct{ real, simulated ownership.Configuration }
+
+type registration struct {
+	real      *coordination.Registration
+	simulated *store.Registration
+}
+
+type term struct {
+	real      *coordination.Term
+	simulated store.Term
+}
+
+var regions = []string{"a", "b"}
+
+func newPair(t *testing.T, seed uint64) *pair {
+	t.Helper()
+	etcd := testkit.StartStore(t, etcdstore.Options{HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second}, "one")
+	client, err := coordination.Connect(coordination.Options{Endpoints: etcd.Endpoints(), RequestTimeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	p := &pair{
+		t: t, rand: rand.New(rand.NewPCG(seed, 1)), real: client, simulated: store.New(0),
+		registrations: map[string][]registration{},
+	}
+	p.look()
+	for _, region := range regions {
+		p.register(region)
+	}
+	p.campaign()
+	return p
+}
+
+// look reads both stores, compares them and remembers what they show.
+func (p *pair) look() {
+	p.t.Helper()
+	real, err := p.real.Read(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	simulated := p.simulated.Read()
+	ignored := cmpopts.IgnoreFields(ownership.Configuration{}, "ClusterID")
+	if diff := cmp.Diff(real, simulated, ignored, cmpopts.EquateEmpty()); diff != "" {
+		p.t.Fatalf("the stores differ (-etcd +simulated):\n%s\nafter: %q", diff, p.log)
+	}
+	p.past = append(p.past, known{real, simulated})
+}
+
+// from returns what a writer decides from: mostly the present, sometimes the past.
+func (p *pair) from() known {
+	if p.rand.IntN(3) > 0 {
+		p.look()
+		return p.past[len(p.past)-1]
+	}
+	return p.past[p.rand.IntN(len(p.past))]
+}
+
+func (p *pair) register(region string) (real, simulated outcome) {
+	p.incarnations++
+	incarnation := fmt.Sprintf("i%d", p.incarnations)
+	r, err := p.real.RegisterAgent(p.t.Context(), region, incarnation)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	s := &store.Registration{Region: region, Incarnation: incarnation, LastBeat: p.simulated.Now().Beats[region].N}
+	s.Revision = p.simulated.Do(store.Register(region, incarnation)).Revision
+	if r.LastBeat() != s.LastBeat {
+		p.t.Fatalf("the last beat is %d in etcd, %d in the simulated store", r.LastBeat(), s.LastBeat)
+	}
+	p.registrations[region] = append(p.registrations[region], registration{r, s})
+	c, err := p.real.Read(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return outcome{Revision: c.Revision}, outcome{Revision: s.Revision}
+}
+
+// campaign ends the present term, if any, and begins another one. Writes of the old one are refused
+// from here on.
+func (p *pair) campaign() (real, simulated outcome) {
+	p.t.Helper()
+	if len(p.terms) > 0 {
+		last := p.terms[len(p.terms)-1]
+		last.real.Resign()
+		p.simulated.EndSession(last.simulated.Key)
+	}
+	identity := fmt.Sprintf("l%d", len(p.terms))
+	r, err := p.real.Campaign(p.t.Context(), identity, 60*time.Second)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	s := store.Term{Key: "leader/" + identity}
+	s.Created = p.simulated.Do(store.Stand(s.Key, identity)).Revision
+	if !p.simulated.Leads(s) {
+		p.t.Fatalf("%s does not lead in the simulated store", identity)
+	}
+	p.terms = append(p.terms, term{r, s})
+	c, err := p.real.Read(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return outcome{Revision: c.Revision}, outcome{Revision: s.Created}
+}
+
+// step makes one write of either kind, in both stores.
+func (p *pair) step() (what string, real, simulated outcome) {
+	region := regions[p.rand.IntN(len(regions))]
+	switch n := p.rand.IntN(20); {
+	case n == 0:
+		real, simulated = p.register(region)
+		return "register " + region, real, simulated
+	case n == 1:
+		real, simulated = p.campaign()
+		return "campaign", real, simulated
+	case n < 9:
+		return p.agentStep(region)
+	default:
+		return p.leaderStep(region)
+	}
+}
+
+func latestMostly[T any](p *pair, all []T) T {
+	if p.rand.IntN(4) > 0 {
+		return all[len(all)-1]
+	}
+	return all[p.rand.IntN(len(all))]
+}
+
+func (p *pair) agentStep(region string) (what string, real, simulated outcome) {
+	r, from := latestMostly(p, p.registrations[region]), p.from()
+	ctx := p.t.Context()
+	evidence := ownership.Evidence{Failing: []string{"c"}[:p.rand.IntN(2)]}
+	switch p.rand.IntN(4) {
+	case 0:
+		return "evidence of " + region, p.answer(r.real.PutEvidence(ctx, from.real, evidence)), p.do(r.simulated.PutEvidence(from.simulated, evidence))
+	case 1:
+		return "ask of " + region, p.answer(r.real.Ask(ctx, from.real)), p.do(r.simulated.Ask(from.simulated))
+	default:
+		n := int64(len(p.log))
+		return "beat of " + region, p.answer(r.real.Beat(ctx, from.real, n)), p.do(r.simulated.Beat(from.simulated, n))
+	}
+}
+
+func (p *pair) leaderStep(region string) (what string, real, simulated outcome) {
+	l, from := latestMostly(p, p.terms), p.from()
+	ctx := p.t.Context()
+	next := ownership.View{Epoch: from.real.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{
+		region: {State: ownership.RegionServing, Role: "Active"},
+	}}
+	held := map[string]string{region: fmt.Sprint(p.rand.IntN(2))}
+	incident := ownership.Incident{Name: region + "-1", Region: region, Closed: p.rand.IntN(2) == 0}
+	record := ownership.ServiceRecord{UID: "u", Name: fmt.Sprint(len(p.log))}
+	switch p.rand.IntN(7) {
+	case 0:
+		return "close gate " + region, p.answer(l.real.CloseGate(ctx, from.real, region)), p.do(l.simulated.CloseGate(from.simulated, region))
+	case 1:
+		return "open gate " + region, p.answer(l.real.OpenGate(ctx, from.real, region)), p.do(l.simulated.OpenGate(from.simulated, region))
+	case 2:
+		return "return of " + region, p.answer(l.real.OpenGateReturning(ctx, from.real, region, next)),
+			p.do(l.simulated.OpenGateReturning(from.simulated, region, next))
+	case 3:
+		return "view", p.answer(l.real.CommitView(ctx, from.real, next)), p.do(l.simulated.CommitView(from.simulated, next))
+	case 4:
+		return "incident", p.answer(l.real.PutIncident(ctx, from.real, incident)), p.do(l.simulated.PutIncident(from.simulated, incident))
+	case 5:
+		return "service", p.answer(l.real.PutServiceRecord(ctx, from.real, record)), p.do(l.simulated.PutServiceRecord(from.simulated, record))
+	default:
+		return "held", p.answer(l.real.PutHeld(ctx, held)), p.do(l.simulated.PutHeld(held))
+	}
+}
+
+// answer turns what internal/coordination returned into an outcome.
+func (p *pair) answer(revision int64, err error) outcome {
+	p.t.Helper()
+	var refused *coordination.GuardError
+	switch {
+	case err == nil:
+		return outcome{Revision: revision}
+	case errors.As(err, &refused):
+		return outcome{Failed: refused.Failed}
+	default:
+		p.t.Fatalf("writing to etcd: %v (context: %v)", err, context.Cause(p.t.Context()))
+		return outcome{}
+	}
+}
+
+// do carries out a request of the simulated store, as its client would.
+func (p *pair) do(r store.Request) outcome {
+	if r.Refused != "" {
+		return outcome{Failed: []string{r.Refused}}
+	}
+	answer := p.simulated.Do(r)
+	if len(answer.Failed) > 0 {
+		return outcome{Failed: answer.Failed}
+	}
+	return outcome{Revision: answer.Revision}
+}
