@@ -271,6 +271,16 @@ func TestNode(t *testing.T) {
 		}
 		return err
 	})
+	if _, err := c.client.CoreV1().ConfigMaps(namespace).Update(ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"}, Data: map[string]string{"text": "changed"}}, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, timeout, func() error {
+		if got, err := ask(ctx, address); err != nil || got != "one hush changed" {
+			return fmt.Errorf("the mounted file has not changed: %q, %w", got, err)
+		}
+		return nil
+	})
 	c.apply(web("one", 3))
 	c.complete(3)
 	c.apply(web("one", 1))

@@ -32,6 +32,9 @@ const (
 	// steady is how long a container must have run for its next end to count as the first one.
 	steady       = 30 * time.Second
 	defaultGrace = 30 * time.Second
+	// refreshInterval is how often mounted ConfigMaps and Secrets are read again; kubelet takes up to
+	// a minute.
+	refreshInterval = 5 * time.Second
 )
 
 // pod is one Pod of this node and the process that stands for it.
@@ -169,7 +172,7 @@ func (p *pod) prepare(ctx context.Context, c *corev1.Container) (spec process.Sp
 	if err != nil {
 		return spec, reasonConfigError, err
 	}
-	mounts, err := materialise(ctx, s, p.object, c, dir, filepath.Join(p.agent.config.Dir, "root"))
+	mounts, err := p.materialise(ctx, c)
 	if err != nil {
 		return spec, reasonConfigError, err
 	}
@@ -205,13 +208,18 @@ func (p *pod) look(ctx context.Context, c *corev1.Container, running *process.Pr
 	readyTimer := p.agent.config.Clock.NewTimer(delay(c.ReadinessProbe, firstLooks))
 	liveTimer := p.agent.config.Clock.NewTimer(delay(c.LivenessProbe, period(c.LivenessProbe)))
 	defer readyTimer.Stop()
+	refresh := p.agent.config.Clock.NewTimer(refreshInterval)
 	defer liveTimer.Stop()
+	defer refresh.Stop()
 	for {
 		select {
 		case <-running.Done():
 			return
 		case <-ctx.Done():
 			return
+		case <-refresh.C():
+			p.refresh(ctx, c)
+			refresh.Reset(refreshInterval)
 		case <-readyTimer.C():
 			if ready == nil {
 				continue
@@ -239,6 +247,21 @@ func (p *pod) look(ctx context.Context, c *corev1.Container, running *process.Pr
 			liveTimer.Reset(period(live.probe))
 		}
 	}
+}
+
+// refresh writes the files of ConfigMaps and Secrets anew when they have changed.
+func (p *pod) refresh(ctx context.Context, c *corev1.Container) {
+	if len(c.VolumeMounts) == 0 {
+		return
+	}
+	if _, err := p.materialise(ctx, c); err != nil && ctx.Err() == nil {
+		p.agent.config.Log.Warn("refreshing a Pod's volumes", "pod", p.key().String(), "error", err)
+	}
+}
+
+func (p *pod) materialise(ctx context.Context, c *corev1.Container) ([]mount, error) {
+	s := sources{client: p.agent.config.Client, namespace: p.object.Namespace}
+	return materialise(ctx, s, p.object, c, p.dir(), filepath.Join(p.agent.config.Dir, "root"))
 }
 
 func watchProbe(p *corev1.Probe) *watcher {
