@@ -127,6 +127,8 @@ const (
 	ReasonNamespaceMissing = "NamespaceMissing"
 	// ReasonForbidden: the named service account may not write the object.
 	ReasonForbidden = "Forbidden"
+	// ReasonStaleSlice: the slice is older than the one that the region acts on.
+	ReasonStaleSlice = "StaleSlice"
 	// ReasonNotOurs: an object of this name exists and was not made by the operator.
 	ReasonNotOurs = "NotOurs"
 	// ReasonInvalidObject: the API server refuses the object.
@@ -148,7 +150,7 @@ const (
 	ReasonBrokersUnreachable = "BrokersUnreachable"
 	// ReasonKafkaUnauthorized: Kafka refuses the credentials.
 	ReasonKafkaUnauthorized = "KafkaUnauthorized"
-	// ReasonTopicConflict: another service has claimed the topic.
+	// ReasonTopicConflict: another service has claimed the topic, or two data classes name it.
 	ReasonTopicConflict = "TopicConflict"
 	// ReasonTopicNotOurs: the topic exists and adoption is Create.
 	ReasonTopicNotOurs = "TopicNotOurs"

@@ -283,8 +283,9 @@ type Workload struct {
 	// type is Managed, DeploymentRef or ServiceRef.
 	// +required
 	Type WorkloadType `json:"type,omitempty"`
-	// serviceAccountName is the account of the service's namespace that the workload's objects are
-	// written as: what RBAC denies it, the operator does not do for it.
+	// serviceAccountName is the account of the service's namespace that a Managed workload's and the
+	// additional workloads' objects are written as: what RBAC denies it, the operator does not do for
+	// it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -354,11 +355,12 @@ const (
 
 // AdditionalWorkload runs beside the application.
 type AdditionalWorkload struct {
-	// name, appended to the service's name.
+	// name, appended to the service's name; gateway and flags are taken by the operator's own objects.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=30
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="!(self in ['gateway', 'flags'])",message="an additional workload cannot be named gateway or flags: the service's own objects have these names"
 	Name string `json:"name,omitempty"`
 	// activation is EveryRegion or OwnerOnly.
 	// +optional

@@ -18,7 +18,11 @@ type RegionalServiceSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	ServiceID string `json:"serviceID,omitempty"`
-	// stamp orders slices: a member never goes back to a lower one.
+	// serviceCreatedAt is when the MultiActiveService was created, the same in every region: of two
+	// services that claim one topic the older has it.
+	// +optional
+	ServiceCreatedAt metav1.Time `json:"serviceCreatedAt,omitzero"`
+	// stamp orders slices: a member never goes back to a lower one of the same service.
 	// +required
 	Stamp SliceStamp `json:"stamp,omitzero"`
 	// workload to run here, overrides applied.
@@ -71,9 +75,22 @@ type SliceStamp struct {
 	// ballot grows with every hub that takes over.
 	// +optional
 	Ballot int64 `json:"ballot,omitempty"`
-	// generation of the MultiActiveService.
+	// generation of the MultiActiveService that changed this slice last.
 	// +required
 	Generation int64 `json:"generation,omitempty"`
+}
+
+// ActedStamp is the highest stamp that a region's member has acted on, and of which service: one
+// that is declared anew under the same name starts from the beginning.
+type ActedStamp struct {
+	// serviceID that the stamp belongs to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	ServiceID string `json:"serviceID,omitempty"`
+	// stamp of the slice.
+	// +required
+	Stamp SliceStamp `json:"stamp,omitzero"`
 }
 
 // WorkloadSlice is what runs in this region.
@@ -259,6 +276,9 @@ type RegionalServiceStatus struct {
 	// observedGeneration is the generation that the conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// actedStamp is the highest stamp that was acted on; slices with a lower one are refused.
+	// +optional
+	ActedStamp *ActedStamp `json:"actedStamp,omitempty"`
 	// conditions: WorkloadAvailable, GatewayReady, TopicsReady, LinksHealthy, Routed, FieldsActedOn,
 	// Ready.
 	// +optional
