@@ -11,7 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"multiactive.dev/operator/controllers/hub/datastore"
 	"multiactive.dev/operator/controllers/hub/multiactiveservice"
+	"multiactive.dev/operator/controllers/hub/operation"
 	"multiactive.dev/operator/controllers/hub/region"
 	"multiactive.dev/operator/controllers/hub/regionincident"
 	"multiactive.dev/operator/internal/coordination"
@@ -67,8 +69,14 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	return (&regionincident.Reconciler{
+	if err := (&regionincident.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view,
 		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-incident"),
-	}).SetupWithManager(mgr)
+	}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	if err := (&operation.Reconciler{Client: mgr.GetClient(), Clock: wall}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	return (&datastore.Reconciler{Client: mgr.GetClient(), Clock: wall}).SetupWithManager(mgr)
 }

@@ -29,7 +29,7 @@ func service(regions ...string) *v1alpha1.MultiActiveService {
 				{Type: v1alpha1.KeySourceHeader, Header: &v1alpha1.NamedSource{Name: "X-User"}},
 			}}}},
 			Workload: v1alpha1.Workload{
-				Type: v1alpha1.WorkloadManaged, ServiceAccountName: "deployer", Port: ptr.To[int32](8080), Replicas: ptr.To[int32](2),
+				Type: v1alpha1.WorkloadManaged, ServiceAccountName: "deployer", Port: 8080, Replicas: ptr.To[int32](2),
 				Template: &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{
 					Name: "cart", Image: "cart:1", Ports: []corev1.ContainerPort{{ContainerPort: 8080}},
 				}}}},

@@ -28,7 +28,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/controllers/hub/datastore"
 	"multiactive.dev/operator/controllers/hub/multiactiveservice"
+	"multiactive.dev/operator/controllers/hub/operation"
 	"multiactive.dev/operator/controllers/hub/region"
 	"multiactive.dev/operator/controllers/hub/regionincident"
 	"multiactive.dev/operator/internal/coordination"
@@ -131,6 +133,8 @@ func (w *world) runHub(store *coordination.Store) {
 		Client: mgr.GetClient(), Clusters: registry, View: view,
 		Clock: clock.RealClock{}, Recorder: mgr.GetEventRecorder("incident"),
 	}).SetupWithManager(mgr))
+	must(w.t, (&operation.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr))
+	must(w.t, (&datastore.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr))
 	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
