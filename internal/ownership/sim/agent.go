@@ -53,7 +53,7 @@ type agent struct {
 }
 
 // startAgent starts a process of the region's agent.
-func (s *Sim) startAgent(r *region) *agent {
+func (s *Sim) startAgent(r *region) {
 	s.processes++
 	p := s.Start(fmt.Sprintf("agent-%s%d", r.name, s.processes), r.agentNode, s.NewClock(ownership.MaxDrift))
 	a := &agent{
@@ -73,7 +73,6 @@ func (s *Sim) startAgent(r *region) *agent {
 	a.register()
 	a.probe()
 	a.campaign()
-	return a
 }
 
 // end ends the process, as Run returning does. A region without an agent gets another one.

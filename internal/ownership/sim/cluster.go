@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"multiactive.dev/operator/internal/ownership/sim/store"
@@ -211,22 +212,12 @@ func (c *cluster) open(x *session) {
 	c.s.After(x.ttl, check)
 }
 
-func (c *cluster) has(x *session) bool {
-	for _, other := range c.sessions {
-		if other == x {
-			return true
-		}
-	}
-	return false
-}
+func (c *cluster) has(x *session) bool { return slices.Contains(c.sessions, x) }
 
 func (c *cluster) close(x *session) {
-	for i, other := range c.sessions {
-		if other == x {
-			c.sessions = append(c.sessions[:i:i], c.sessions[i+1:]...)
-			c.content.EndSession(x.term.Key)
-			c.committed()
-			return
-		}
+	if i := slices.Index(c.sessions, x); i >= 0 {
+		c.sessions = slices.Delete(slices.Clone(c.sessions), i, i+1)
+		c.content.EndSession(x.term.Key)
+		c.committed()
 	}
 }

@@ -20,8 +20,8 @@ func (a *agent) campaign() {
 		return
 	}
 	a.s.terms++
-	seconds := (a.s.timings.LeaderSession + time.Second - 1) / time.Second
-	x := &session{holder: a.p, ttl: seconds * time.Second, term: store.Term{Key: fmt.Sprintf("leader/%d", a.s.terms)}}
+	ttl := (a.s.timings.LeaderSession + time.Second - 1).Truncate(time.Second) // whole seconds, rounded up
+	x := &session{holder: a.p, ttl: ttl, term: store.Term{Key: fmt.Sprintf("leader/%d", a.s.terms)}}
 	c := a.s.store
 	a.cl.call(requestTimeout, func(member int) func() { // grant
 		x.member = member
@@ -189,7 +189,7 @@ func (l *leader) carryOut(steps []store.Request) {
 	if a.s.mutant(CloseWithoutBeat) {
 		r = r.Without(store.GuardBeat)
 	}
-	a.cl.write(r, requestTimeout, func(revision int64) { a.s.leaderWrote(l, r.What) }, func(revision int64, err error) {
+	a.cl.write(r, requestTimeout, func(int64) { a.s.leaderWrote(l, r.What) }, func(revision int64, err error) {
 		switch {
 		case l.over:
 		case failedGuard(err, store.GuardLeader):

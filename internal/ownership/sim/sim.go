@@ -117,7 +117,7 @@ func Run(o Options) Result {
 	s.plan.start()
 	stop := func() bool { return s.violation != nil }
 	for s.Now() < s.plan.end && !stop() {
-		s.World.Run(s.plan.end, stop) // faults may set the end later
+		s.Run(s.plan.end, stop) // faults may set the end later
 	}
 	s.endFaults()
 	calmAt := s.Now()
@@ -149,7 +149,7 @@ func (s *Sim) recover(stop func() bool) time.Duration {
 			s.violate(Recovers, "%s after the last fault, %s", s.Now()-from, why)
 			break
 		}
-		s.World.Run(s.Now()+s.timings.BeatInterval/3, stop)
+		s.Run(s.Now()+s.timings.BeatInterval/3, stop)
 	}
 	return s.Now()
 }

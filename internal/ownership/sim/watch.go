@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"multiactive.dev/operator/internal/ownership"
@@ -103,11 +104,8 @@ func (w *watch) fail(err error) {
 
 func (w *watch) close() {
 	w.closed = true
-	for i, other := range w.c.watches {
-		if other == w {
-			w.c.watches = append(w.c.watches[:i:i], w.c.watches[i+1:]...)
-			return
-		}
+	if i := slices.Index(w.c.watches, w); i >= 0 {
+		w.c.watches = slices.Delete(slices.Clone(w.c.watches), i, i+1) // others may be going through it
 	}
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"slices"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -77,7 +78,7 @@ func (c *Content) Leads(t Term) bool {
 func (c *Content) Backup() *Content {
 	b := *c
 	b.keys = maps.Clone(c.keys)
-	b.candidates = append([]candidate(nil), c.candidates...)
+	b.candidates = slices.Clone(c.candidates)
 	return &b
 }
 
@@ -158,16 +159,15 @@ func (c *Content) put(p put) {
 // EndSession removes a candidate's key, as the end of its session does, and reports whether it was
 // there.
 func (c *Content) EndSession(key string) bool {
-	for i, l := range c.candidates {
-		if l.key == key {
-			c.candidates = append(append([]candidate(nil), c.candidates[:i]...), c.candidates[i+1:]...)
-			delete(c.keys, key)
-			c.conf.Revision++
-			c.finish()
-			return true
-		}
+	i := slices.IndexFunc(c.candidates, func(l candidate) bool { return l.key == key })
+	if i < 0 {
+		return false
 	}
-	return false
+	c.candidates = slices.Delete(slices.Clone(c.candidates), i, i+1)
+	delete(c.keys, key)
+	c.conf.Revision++
+	c.finish()
+	return true
 }
 
 // Candidates returns the keys of all candidates.

@@ -32,9 +32,9 @@ func TestContract(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			p := newPair(t, seed)
 			for range steps {
-				what, real, simulated := p.step()
+				what, etcd, simulated := p.step()
 				p.log = append(p.log, what)
-				if diff := cmp.Diff(real, simulated); diff != "" {
+				if diff := cmp.Diff(etcd, simulated); diff != "" {
 					t.Fatalf("step %d, %s: (-etcd +simulated):\n%s\nbefore: %q", len(p.log), what, diff, p.log)
 				}
 				if len(p.log)%10 == 0 {
@@ -56,7 +56,7 @@ type outcome struct {
 type pair struct {
 	t         *testing.T
 	rand      *rand.Rand
-	real      *coordination.Store
+	etcd      *coordination.Store
 	simulated *store.Content
 	log       []string
 
@@ -67,15 +67,15 @@ type pair struct {
 	incarnations  int
 }
 
-type known struct{ real, simulated ownership.Configuration }
+type known struct{ etcd, simulated ownership.Configuration }
 
 type registration struct {
-	real      *coordination.Registration
+	etcd      *coordination.Registration
 	simulated *store.Registration
 }
 
 type term struct {
-	real      *coordination.Term
+	etcd      *coordination.Term
 	simulated store.Term
 }
 
@@ -90,7 +90,7 @@ func newPair(t *testing.T, seed uint64) *pair {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	p := &pair{
-		t: t, rand: rand.New(rand.NewPCG(seed, 1)), real: client, simulated: store.New(0),
+		t: t, rand: rand.New(rand.NewPCG(seed, 1)), etcd: client, simulated: store.New(0),
 		registrations: map[string][]registration{},
 	}
 	p.look()
@@ -104,16 +104,16 @@ func newPair(t *testing.T, seed uint64) *pair {
 // look reads both stores, compares them and remembers what they show.
 func (p *pair) look() {
 	p.t.Helper()
-	real, err := p.real.Read(p.t.Context())
+	etcd, err := p.etcd.Read(p.t.Context())
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	simulated := p.simulated.Read()
 	ignored := cmpopts.IgnoreFields(ownership.Configuration{}, "ClusterID")
-	if diff := cmp.Diff(real, simulated, ignored, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(etcd, simulated, ignored, cmpopts.EquateEmpty()); diff != "" {
 		p.t.Fatalf("the stores differ (-etcd +simulated):\n%s\nafter: %q", diff, p.log)
 	}
-	p.past = append(p.past, known{real, simulated})
+	p.past = append(p.past, known{etcd, simulated})
 }
 
 // from returns what a writer decides from: mostly the present, sometimes the past.
@@ -125,10 +125,10 @@ func (p *pair) from() known {
 	return p.past[p.rand.IntN(len(p.past))]
 }
 
-func (p *pair) register(region string) (real, simulated outcome) {
+func (p *pair) register(region string) (etcd, simulated outcome) {
 	p.incarnations++
 	incarnation := fmt.Sprintf("i%d", p.incarnations)
-	r, err := p.real.RegisterAgent(p.t.Context(), region, incarnation)
+	r, err := p.etcd.RegisterAgent(p.t.Context(), region, incarnation)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func (p *pair) register(region string) (real, simulated outcome) {
 		p.t.Fatalf("the last beat is %d in etcd, %d in the simulated store", r.LastBeat(), s.LastBeat)
 	}
 	p.registrations[region] = append(p.registrations[region], registration{r, s})
-	c, err := p.real.Read(p.t.Context())
+	c, err := p.etcd.Read(p.t.Context())
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -147,15 +147,15 @@ func (p *pair) register(region string) (real, simulated outcome) {
 
 // campaign ends the present term, if any, and begins another one. Writes of the old one are refused
 // from here on.
-func (p *pair) campaign() (real, simulated outcome) {
+func (p *pair) campaign() (etcd, simulated outcome) {
 	p.t.Helper()
 	if len(p.terms) > 0 {
 		last := p.terms[len(p.terms)-1]
-		last.real.Resign()
+		last.etcd.Resign()
 		p.simulated.EndSession(last.simulated.Key)
 	}
 	identity := fmt.Sprintf("l%d", len(p.terms))
-	r, err := p.real.Campaign(p.t.Context(), identity, 60*time.Second)
+	r, err := p.etcd.Campaign(p.t.Context(), identity, 60*time.Second)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func (p *pair) campaign() (real, simulated outcome) {
 		p.t.Fatalf("%s does not lead in the simulated store", identity)
 	}
 	p.terms = append(p.terms, term{r, s})
-	c, err := p.real.Read(p.t.Context())
+	c, err := p.etcd.Read(p.t.Context())
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -173,15 +173,15 @@ func (p *pair) campaign() (real, simulated outcome) {
 }
 
 // step makes one write of either kind, in both stores.
-func (p *pair) step() (what string, real, simulated outcome) {
+func (p *pair) step() (what string, etcd, simulated outcome) {
 	region := regions[p.rand.IntN(len(regions))]
 	switch n := p.rand.IntN(20); {
 	case n == 0:
-		real, simulated = p.register(region)
-		return "register " + region, real, simulated
+		etcd, simulated = p.register(region)
+		return "register " + region, etcd, simulated
 	case n == 1:
-		real, simulated = p.campaign()
-		return "campaign", real, simulated
+		etcd, simulated = p.campaign()
+		return "campaign", etcd, simulated
 	case n < 9:
 		return p.agentStep(region)
 	default:
@@ -196,25 +196,25 @@ func latestMostly[T any](p *pair, all []T) T {
 	return all[p.rand.IntN(len(all))]
 }
 
-func (p *pair) agentStep(region string) (what string, real, simulated outcome) {
+func (p *pair) agentStep(region string) (what string, etcd, simulated outcome) {
 	r, from := latestMostly(p, p.registrations[region]), p.from()
 	ctx := p.t.Context()
 	evidence := ownership.Evidence{Failing: []string{"c"}[:p.rand.IntN(2)]}
 	switch p.rand.IntN(4) {
 	case 0:
-		return "evidence of " + region, p.answer(r.real.PutEvidence(ctx, from.real, evidence)), p.do(r.simulated.PutEvidence(from.simulated, evidence))
+		return "evidence of " + region, p.answer(r.etcd.PutEvidence(ctx, from.etcd, evidence)), p.do(r.simulated.PutEvidence(from.simulated, evidence))
 	case 1:
-		return "ask of " + region, p.answer(r.real.Ask(ctx, from.real)), p.do(r.simulated.Ask(from.simulated))
+		return "ask of " + region, p.answer(r.etcd.Ask(ctx, from.etcd)), p.do(r.simulated.Ask(from.simulated))
 	default:
 		n := int64(len(p.log))
-		return "beat of " + region, p.answer(r.real.Beat(ctx, from.real, n)), p.do(r.simulated.Beat(from.simulated, n))
+		return "beat of " + region, p.answer(r.etcd.Beat(ctx, from.etcd, n)), p.do(r.simulated.Beat(from.simulated, n))
 	}
 }
 
-func (p *pair) leaderStep(region string) (what string, real, simulated outcome) {
+func (p *pair) leaderStep(region string) (what string, etcd, simulated outcome) {
 	l, from := latestMostly(p, p.terms), p.from()
 	ctx := p.t.Context()
-	next := ownership.View{Epoch: from.real.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{
+	next := ownership.View{Epoch: from.etcd.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{
 		region: {State: ownership.RegionServing, Role: "Active"},
 	}}
 	held := map[string]string{region: fmt.Sprint(p.rand.IntN(2))}
@@ -222,20 +222,20 @@ func (p *pair) leaderStep(region string) (what string, real, simulated outcome) 
 	record := ownership.ServiceRecord{UID: "u", Name: fmt.Sprint(len(p.log))}
 	switch p.rand.IntN(7) {
 	case 0:
-		return "close gate " + region, p.answer(l.real.CloseGate(ctx, from.real, region)), p.do(l.simulated.CloseGate(from.simulated, region))
+		return "close gate " + region, p.answer(l.etcd.CloseGate(ctx, from.etcd, region)), p.do(l.simulated.CloseGate(from.simulated, region))
 	case 1:
-		return "open gate " + region, p.answer(l.real.OpenGate(ctx, from.real, region)), p.do(l.simulated.OpenGate(from.simulated, region))
+		return "open gate " + region, p.answer(l.etcd.OpenGate(ctx, from.etcd, region)), p.do(l.simulated.OpenGate(from.simulated, region))
 	case 2:
-		return "return of " + region, p.answer(l.real.OpenGateReturning(ctx, from.real, region, next)),
+		return "return of " + region, p.answer(l.etcd.OpenGateReturning(ctx, from.etcd, region, next)),
 			p.do(l.simulated.OpenGateReturning(from.simulated, region, next))
 	case 3:
-		return "view", p.answer(l.real.CommitView(ctx, from.real, next)), p.do(l.simulated.CommitView(from.simulated, next))
+		return "view", p.answer(l.etcd.CommitView(ctx, from.etcd, next)), p.do(l.simulated.CommitView(from.simulated, next))
 	case 4:
-		return "incident", p.answer(l.real.PutIncident(ctx, from.real, incident)), p.do(l.simulated.PutIncident(from.simulated, incident))
+		return "incident", p.answer(l.etcd.PutIncident(ctx, from.etcd, incident)), p.do(l.simulated.PutIncident(from.simulated, incident))
 	case 5:
-		return "service", p.answer(l.real.PutServiceRecord(ctx, from.real, record)), p.do(l.simulated.PutServiceRecord(from.simulated, record))
+		return "service", p.answer(l.etcd.PutServiceRecord(ctx, from.etcd, record)), p.do(l.simulated.PutServiceRecord(from.simulated, record))
 	default:
-		return "held", p.answer(l.real.PutHeld(ctx, held)), p.do(l.simulated.PutHeld(held))
+		return "held", p.answer(l.etcd.PutHeld(ctx, held)), p.do(l.simulated.PutHeld(held))
 	}
 }
 

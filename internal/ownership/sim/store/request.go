@@ -3,6 +3,7 @@ package store
 import (
 	"maps"
 	"reflect"
+	"slices"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -62,11 +63,7 @@ type Request struct {
 func (r Request) Without(names ...string) Request {
 	var kept []Guard
 	for _, g := range r.Guards {
-		drop := false
-		for _, name := range names {
-			drop = drop || g.Name == name
-		}
-		if !drop {
+		if !slices.Contains(names, g.Name) {
 			kept = append(kept, g)
 		}
 	}
@@ -85,31 +82,15 @@ type put struct {
 	identity string
 }
 
-// record is a put of one entry of a map. The map is copied: readers share configurations.
-func record[T any](dir, name string, value T, of func(*ownership.Configuration) *map[string]T) put {
-	return put{
-		key: dir + name,
-		apply: func(c *ownership.Configuration) {
-			m := of(c)
-			*m = maps.Clone(*m)
-			(*m)[name] = value
-		},
-		equals: func(c *ownership.Configuration) bool { return reflect.DeepEqual((*of(c))[name], value) },
-	}
+// with returns a copy of a map with one entry changed: readers share configurations.
+func with[T any](m map[string]T, name string, value T) map[string]T {
+	m = maps.Clone(m)
+	m[name] = value
+	return m
 }
 
-func gates(c *ownership.Configuration) *map[string]ownership.Gate             { return &c.Gates }
-func agents(c *ownership.Configuration) *map[string]ownership.AgentRecord     { return &c.Agents }
-func beats(c *ownership.Configuration) *map[string]ownership.Beat             { return &c.Beats }
-func asks(c *ownership.Configuration) *map[string]ownership.Ask               { return &c.Asks }
-func evidence(c *ownership.Configuration) *map[string]ownership.Evidence      { return &c.Evidence }
-func incidents(c *ownership.Configuration) *map[string]ownership.Incident     { return &c.Incidents }
-func services(c *ownership.Configuration) *map[string]ownership.ServiceRecord { return &c.Services }
-func serviceIntents(c *ownership.Configuration) *map[string]ownership.ServiceIntent {
-	return &c.ServiceIntents
-}
-func regionIntents(c *ownership.Configuration) *map[string]ownership.RegionIntent {
-	return &c.RegionIntents
+func putGate(region string, g ownership.Gate) put {
+	return put{key: "gate/" + region, apply: func(c *ownership.Configuration) { c.Gates = with(c.Gates, region, g) }}
 }
 
 func putView(v ownership.View) put {
@@ -118,10 +99,18 @@ func putView(v ownership.View) put {
 
 // PutRegionIntent is coordination.Store.PutRegionIntent.
 func PutRegionIntent(i ownership.RegionIntent) Request {
-	return Request{What: "intent/region/" + i.Name, onlyChanges: true, puts: []put{record("intent/region/", i.Name, i, regionIntents)}}
+	return Request{What: "intent/region/" + i.Name, onlyChanges: true, puts: []put{{
+		key:    "intent/region/" + i.Name,
+		apply:  func(c *ownership.Configuration) { c.RegionIntents = with(c.RegionIntents, i.Name, i) },
+		equals: func(c *ownership.Configuration) bool { return reflect.DeepEqual(c.RegionIntents[i.Name], i) },
+	}}}
 }
 
 // PutServiceIntent is coordination.Store.PutServiceIntent.
 func PutServiceIntent(i ownership.ServiceIntent) Request {
-	return Request{What: "intent/service/" + i.UID, onlyChanges: true, puts: []put{record("intent/service/", i.UID, i, serviceIntents)}}
+	return Request{What: "intent/service/" + i.UID, onlyChanges: true, puts: []put{{
+		key:    "intent/service/" + i.UID,
+		apply:  func(c *ownership.Configuration) { c.ServiceIntents = with(c.ServiceIntents, i.UID, i) },
+		equals: func(c *ownership.Configuration) bool { return c.ServiceIntents[i.UID] == i },
+	}}}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"reflect"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -18,32 +19,39 @@ type Registration struct {
 
 // Register is the write of coordination.Store.RegisterAgent.
 func Register(region, incarnation string) Request {
-	return Request{
-		What: "agent/" + region,
-		puts: []put{record("agent/", region, ownership.AgentRecord{Incarnation: incarnation}, agents)},
-	}
+	acting := ownership.AgentRecord{Incarnation: incarnation}
+	return Request{What: "agent/" + region, puts: []put{{
+		key:   "agent/" + region,
+		apply: func(c *ownership.Configuration) { c.Agents = with(c.Agents, region, acting) },
+	}}}
 }
 
 // Beat commits beat n (R3).
 func (r *Registration) Beat(from ownership.Configuration, n int64) Request {
 	beat := ownership.Beat{N: n, Incarnation: r.Incarnation}
-	return r.open(from, Request{What: "beat/" + r.Region, puts: []put{record("beat/", r.Region, beat, beats)}})
+	return r.open(from, Request{What: "beat/" + r.Region, puts: []put{{
+		key:   "beat/" + r.Region,
+		apply: func(c *ownership.Configuration) { c.Beats = with(c.Beats, r.Region, beat) },
+	}}})
 }
 
 // PutEvidence writes what the region sees of the others, if it differs (R13).
 func (r *Registration) PutEvidence(from ownership.Configuration, e ownership.Evidence) Request {
-	return r.open(from, Request{
-		What: "evidence/" + r.Region, onlyChanges: true, puts: []put{record("evidence/", r.Region, e, evidence)},
-	})
+	return r.open(from, Request{What: "evidence/" + r.Region, onlyChanges: true, puts: []put{{
+		key:    "evidence/" + r.Region,
+		apply:  func(c *ownership.Configuration) { c.Evidence = with(c.Evidence, r.Region, e) },
+		equals: func(c *ownership.Configuration) bool { return reflect.DeepEqual(c.Evidence[r.Region], e) },
+	}}})
 }
 
 // Ask asks for the gate to be opened that from shows closed or missing (R5).
 func (r *Registration) Ask(from ownership.Configuration) Request {
 	ask := ownership.Ask{Generation: from.Gates[r.Region].Generation, Incarnation: r.Incarnation}
-	return Request{
-		What: "ask/" + r.Region, Guards: r.guards(from), onlyChanges: true,
-		puts: []put{record("ask/", r.Region, ask, asks)},
-	}
+	return Request{What: "ask/" + r.Region, Guards: r.guards(from), onlyChanges: true, puts: []put{{
+		key:    "ask/" + r.Region,
+		apply:  func(c *ownership.Configuration) { c.Asks = with(c.Asks, r.Region, ask) },
+		equals: func(c *ownership.Configuration) bool { return c.Asks[r.Region] == ask },
+	}}}
 }
 
 // open makes a write one that the region's gate must be open for.
@@ -92,7 +100,7 @@ func (t Term) OpenGate(from ownership.Configuration, region string) Request {
 	g := ownership.Gate{Generation: from.Gates[region].Generation + 1, Open: true}
 	return Request{
 		What: "gate/" + region, Guards: t.guards(gate(from, region), asked(from, region)),
-		puts: []put{record("gate/", region, g, gates)},
+		puts: []put{putGate(region, g)},
 	}
 }
 
@@ -102,25 +110,26 @@ func (t Term) CloseGate(from ownership.Configuration, region string) Request {
 	beat := Guard{GuardBeat, "beat/" + region, unwrittenSince, from.Revision}
 	return Request{
 		What: "gate/" + region, Guards: t.guards(gate(from, region), beat),
-		puts: []put{record("gate/", region, g, gates)},
+		puts: []put{putGate(region, g)},
 	}
 }
 
 // PutIncident writes an incident.
 func (t Term) PutIncident(from ownership.Configuration, i ownership.Incident) Request {
 	unchanged := Guard{GuardRecord, "incident/" + i.Name, unwrittenSince, from.Revision}
-	return Request{
-		What: "incident/" + i.Name, Guards: t.guards(unchanged),
-		puts: []put{record("incident/", i.Name, i, incidents)},
-	}
+	return Request{What: "incident/" + i.Name, Guards: t.guards(unchanged), puts: []put{{
+		key:   "incident/" + i.Name,
+		apply: func(c *ownership.Configuration) { c.Incidents = with(c.Incidents, i.Name, i) },
+	}}}
 }
 
 // PutServiceRecord writes a service's record.
 func (t Term) PutServiceRecord(from ownership.Configuration, s ownership.ServiceRecord) Request {
-	p := record("service/", s.UID, s, services)
-	p.decides = true
 	unchanged := Guard{GuardRecord, "service/" + s.UID, unwrittenSince, from.Revision}
-	return Request{What: "service/" + s.UID, Guards: t.guards(unchanged), puts: []put{p}}
+	return Request{What: "service/" + s.UID, Guards: t.guards(unchanged), puts: []put{{
+		key: "service/" + s.UID, decides: true,
+		apply: func(c *ownership.Configuration) { c.Services = with(c.Services, s.UID, s) },
+	}}}
 }
 
 // PutHeld writes why regions are left as they are, if that differs.
