@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/utils/clock"
 
 	"multiactive.dev/operator/internal/playground/demo"
 	"multiactive.dev/operator/internal/playground/node"
+	"multiactive.dev/operator/internal/playground/world"
 	"multiactive.dev/operator/internal/testkit/binaries"
 )
 
@@ -92,8 +94,7 @@ func (c *common) complete() (err error) {
 	if err := c.findPrograms(); err != nil {
 		return err
 	}
-	isExample := o.Service == ""
-	if isExample {
+	if o.Service == "" {
 		o.Service = filepath.Join(o.Root, "examples", "user", "multiactiveservice.yaml")
 	}
 	if c.regions != "" {
@@ -101,7 +102,7 @@ func (c *common) complete() (err error) {
 	}
 	switch c.users {
 	case "auto":
-		o.LoadUsers = isExample
+		o.LoadUsers = isExample(o.Service)
 	case "user":
 		o.LoadUsers = true
 	case "none":
@@ -135,6 +136,17 @@ func (c *common) findPrograms() error {
 		o.Programs[image] = path
 	}
 	return nil
+}
+
+// isExample reports whether a manifest runs the example's image.
+func isExample(file string) bool {
+	m, err := world.ReadManifest(file)
+	if err != nil {
+		return false // the demo says what is wrong with it
+	}
+	return slices.ContainsFunc(m.Images(), func(image string) bool {
+		return image == exampleImage || strings.HasPrefix(image, exampleImage+":")
+	})
 }
 
 func (c *common) prepareDir() (err error) {

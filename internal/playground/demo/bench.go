@@ -20,7 +20,7 @@ func Bench(ctx context.Context, o Options, rounds int) (broken bool, err error) 
 	o.LoadUsers = true
 	d, err := start(ctx, o)
 	if d == nil {
-		return false, err
+		return false, errors.Join(err, tidy(o))
 	}
 	defer func() { err = errors.Join(err, d.end()) }()
 	if err == nil {

@@ -73,7 +73,7 @@ type promise struct {
 func Run(ctx context.Context, o Options) (broken bool, err error) {
 	d, err := start(ctx, o)
 	if d == nil {
-		return false, err
+		return false, errors.Join(err, tidy(o))
 	}
 	defer func() { err = errors.Join(err, d.end()) }()
 	if err == nil {
@@ -287,11 +287,15 @@ func (d *Demo) explain(ctx context.Context) {
 }
 
 func (d *Demo) end() error {
-	err := d.world.Stop()
-	if !d.options.KeepDir {
-		err = errors.Join(err, os.RemoveAll(d.options.Dir))
+	return errors.Join(d.world.Stop(), tidy(d.options))
+}
+
+// tidy removes the directory unless it is to stay.
+func tidy(o Options) error {
+	if o.KeepDir {
+		return nil
 	}
-	return err
+	return os.RemoveAll(o.Dir)
 }
 
 // condition returns a condition of the service's status; nil when it is not there.
