@@ -55,8 +55,10 @@ func (s *Sim) newPlan() *plan {
 	switch class := s.IntN(20); {
 	case s.o.Harmless:
 		p.harmlessFaults()
+	case s.o.Flaps > 0:
+		p.flapping(s.o.Flaps)
 	case class == 0:
-		p.flapping()
+		p.flapping(3 + s.IntN(3))
 	default:
 		p.anything()
 	}
@@ -72,10 +74,10 @@ func (p *plan) harmlessFaults() {
 	}
 }
 
-func (p *plan) flapping() {
+func (p *plan) flapping(times int) {
 	r := p.s.regions[p.s.IntN(len(p.s.regions))]
 	at := p.warm / 2
-	for range 3 + p.s.IntN(3) {
+	for range times {
 		lasts := p.lasts() + p.s.timings.RegionLease
 		p.add(at, lasts, func(p *plan) *fault { return p.isolate(r) })
 		at += lasts + p.s.Between(p.s.timings.DownAfter, 3*p.s.timings.UpAfter)
@@ -121,17 +123,24 @@ func (p *plan) add(at, lasts time.Duration, begin func(*plan) *fault) {
 func (p *plan) start() {
 	for _, x := range p.starts {
 		p.s.After(x.at, func() {
-			f := x.begin(p)
-			if f == nil || p.s.calm {
+			if p.s.calm {
 				return
 			}
-			lasts := max(x.lasts, f.atLeast)
-			p.s.Tracef("fault: %s for %s", f.name, lasts)
-			p.active = append(p.active, f)
-			p.s.After(lasts, func() { p.finish(f) })
-			p.end = max(p.end, p.s.Now()+lasts)
+			f := x.begin(p)
+			if f == nil {
+				return
+			}
+			p.begin(f, max(x.lasts, f.atLeast))
 		})
 	}
+}
+
+// begin notes a fault that is there now, and ends it when its time is over.
+func (p *plan) begin(f *fault, lasts time.Duration) {
+	p.s.Tracef("fault: %s for %s", f.name, lasts)
+	p.active = append(p.active, f)
+	p.s.After(lasts, func() { p.finish(f) })
+	p.end = max(p.end, p.s.Now()+lasts)
 }
 
 func (p *plan) finish(f *fault) {
@@ -152,12 +161,17 @@ func (s *Sim) endFaults() {
 	for len(s.plan.active) > 0 {
 		s.plan.finish(s.plan.active[0])
 	}
+	for i, m := range s.store.members {
+		if !m.alive {
+			s.store.start(i)
+		}
+	}
 }
 
 // reached lets happen what waits for a moment.
 func (s *Sim) reached(of instant, region string) {
 	m := moment{of, region}
-	if do := s.plan.moments[m]; do != nil {
+	if do := s.plan.moments[m]; do != nil && !s.calm {
 		delete(s.plan.moments, m)
 		do()
 	}

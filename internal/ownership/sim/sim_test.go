@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"flag"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -187,6 +188,24 @@ func TestGaps(t *testing.T) {
 				show(t, of(true)(left))
 			}
 		})
+	}
+}
+
+// TestFlapping bounds how often a region's slots move when it comes and goes (R14): the hold-downs
+// before its returns add up to less than the whole time, and each is twice the one before.
+func TestFlapping(t *testing.T) {
+	for n := range uint64(20) {
+		o := sim.Options{Seed: n, Flaps: 20, Pace: sim.PaceFast}
+		r := sim.Run(o)
+		if r.Violation != nil {
+			show(t, o)
+			return
+		}
+		most := int(math.Log2(float64(r.Duration)/float64(ownership.FastTimings().UpAfter) + 1))
+		if r.Losses < 3 || r.Returns > most {
+			t.Errorf("seed %d: lost %d times and back %d times within %s, want some losses and at most %d returns",
+				n, r.Losses, r.Returns, r.Duration, most)
+		}
 	}
 }
 

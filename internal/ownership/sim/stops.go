@@ -1,0 +1,164 @@
+package sim
+
+import (
+	"time"
+
+	"multiactive.dev/operator/internal/ownership/sim/world"
+)
+
+func (p *plan) killRegion() *fault {
+	r := p.target()
+	if r.down {
+		return nil
+	}
+	r.down = true
+	for len(r.agents) > 0 {
+		r.agents[0].end("its region is killed")
+	}
+	for len(r.gateways) > 0 {
+		r.gateways[0].end()
+	}
+	was := p.s.store.members[r.index].alive
+	p.s.store.kill(r.index)
+	return &fault{name: "region " + r.name + " is killed", undo: func() {
+		r.down = false
+		if was {
+			p.s.store.start(r.index)
+		}
+		r.revive()
+	}}
+}
+
+// freezeRegion stops all processes of a region; its clocks go on.
+func (p *plan) freezeRegion() *fault { return p.freeze(p.target()) }
+
+func (p *plan) freeze(r *region) *fault {
+	var frozen []*world.Process
+	for _, a := range r.agents {
+		frozen = append(frozen, a.p)
+	}
+	for _, g := range r.gateways {
+		frozen = append(frozen, g.p)
+	}
+	silent := p.between([]int{r.storeNode}, p.nodes(func(*region) bool { return true }))
+	p.s.net.Cut(silent)
+	return p.pause("region "+r.name+" is frozen", frozen, func() { p.s.net.Mend(silent) })
+}
+
+func (p *plan) pause(name string, frozen []*world.Process, also func()) *fault {
+	for _, x := range frozen {
+		x.Pause()
+	}
+	return &fault{name: name, undo: func() {
+		also()
+		for _, x := range frozen {
+			x.Resume()
+		}
+	}}
+}
+
+func (p *plan) killAgent() *fault {
+	r := p.target()
+	if len(r.agents) == 0 {
+		return nil
+	}
+	r.agents[0].end("it is killed")
+	return &fault{name: "an agent of " + r.name + " is killed", undo: func() {}}
+}
+
+// deposeLeader kills the session of the leader: its agent lives, and another may lead.
+func (p *plan) deposeLeader() *fault {
+	for _, r := range p.s.regions {
+		for _, a := range r.agents {
+			if l := a.leader; l != nil {
+				p.s.store.close(l.session)
+				return &fault{name: a.p.Name + " is deposed", undo: func() {}}
+			}
+		}
+	}
+	return nil
+}
+
+func (p *plan) pauseAgent() *fault {
+	r := p.target()
+	if len(r.agents) == 0 {
+		return nil
+	}
+	a := r.agents[0]
+	return p.pause(a.p.Name+" is paused", []*world.Process{a.p}, func() {})
+}
+
+// secondAgent starts another agent in a region, as a rolling update does; the first may be paused and
+// come back to find itself replaced.
+func (p *plan) secondAgent() *fault {
+	r := p.target()
+	if r.down || len(r.agents) == 0 {
+		return nil
+	}
+	var frozen []*world.Process
+	if p.s.Chance(0.5) {
+		frozen = append(frozen, r.agents[0].p)
+	}
+	p.s.startAgent(r)
+	return p.pause("a second agent starts in "+r.name, frozen, func() {})
+}
+
+func (p *plan) killGateway() *fault {
+	r := p.target()
+	if len(r.gateways) == 0 {
+		return nil
+	}
+	r.gateways[0].end()
+	return &fault{name: "a gateway of " + r.name + " is killed", undo: func() {}}
+}
+
+func (p *plan) pauseGateway() *fault {
+	r := p.target()
+	if len(r.gateways) == 0 {
+		return nil
+	}
+	return p.pause("a gateway of "+r.name+" is paused", []*world.Process{r.gateways[0].p}, func() {})
+}
+
+func (p *plan) killMember() *fault {
+	i := p.target().index
+	if !p.s.store.members[i].alive {
+		return nil
+	}
+	p.s.store.kill(i)
+	return &fault{name: "the store's member in " + p.s.regions[i].name + " is killed", undo: func() {
+		if !p.s.regions[i].down {
+			p.s.store.start(i)
+		}
+	}}
+}
+
+func (p *plan) compact() *fault {
+	c := p.s.store
+	c.compacted = max(c.compacted, c.content.Now().Revision-1)
+	return &fault{name: "the store is compacted", undo: func() {}}
+}
+
+// restore replaces the store by a backup of a while ago, under another identity.
+func (p *plan) restore() *fault {
+	s := p.s
+	backup, wait := s.store.content.Backup(), s.Between(time.Second, 2*s.timings.RegionLease)
+	s.After(wait, func() {
+		s.restored = true
+		s.store.restore(backup, backup.Now().ClusterID+1)
+		s.last = s.store.content.Now()
+		s.Tracef("fault: the store is restored from a backup of %s ago", wait)
+	})
+	p.end = max(p.end, s.Now()+wait+s.timings.RegionLease)
+	return &fault{name: "a backup is made", undo: func() {}}
+}
+
+// freezeAtBeat stops a region between the commit of its beat and the answer.
+func (p *plan) freezeAtBeat() *fault {
+	r := p.target()
+	lasts := p.s.timings.RegionLease + p.s.timings.LeaderSession
+	p.moments[moment{beatCommitted, r.name}] = func() {
+		p.begin(p.freeze(r), lasts)
+	}
+	return &fault{name: "region " + r.name + " will be frozen at its next beat", atLeast: lasts + p.s.timings.BeatInterval, undo: func() {}}
+}
