@@ -96,7 +96,7 @@ func (p *plan) anything() {
 	for range 1 + min(s.IntN(5), s.IntN(5)) {
 		p.add(s.Between(s.timings.BeatInterval, window), p.lasts(), pick(s, kinds()))
 	}
-	if s.Chance(0.04) {
+	if s.o.Restore != "" || s.Chance(0.04) {
 		p.add(s.Between(window/2, window), s.timings.RegionLease, (*plan).restore)
 	}
 }

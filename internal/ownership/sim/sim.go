@@ -23,6 +23,9 @@ type Options struct {
 	// LatePublisher lets the routing that agents make of a configuration be late by up to a lease, as on
 	// a machine that is short of processor time.
 	LatePublisher bool
+	// Restore has the store restored from a backup in every run; empty leaves it to chance, and the
+	// store then gets a new identity.
+	Restore Restore
 	// Remedied adds what the shell around the decisions does not do in this version, and what the gaps
 	// that docs/concepts/simulation.md lists are closed by.
 	Remedied bool
@@ -48,6 +51,18 @@ const (
 	PaceDefault Pace = "default"
 	// PaceFast is ownership.FastTimings with round trips up to 30 ms.
 	PaceFast Pace = "fast"
+)
+
+// Restore says how the store is restored from a backup.
+type Restore string
+
+// The ways to restore it.
+const (
+	// NewIdentity gives the store another cluster ID, and does so at once: the hardest case.
+	NewIdentity Restore = "new identity"
+	// OldIdentity leaves the store its cluster ID, as a restore does that is given the old cluster
+	// token, and takes longer than a lease.
+	OldIdentity Restore = "old identity"
 )
 
 // Result is what a run came to.
@@ -113,7 +128,7 @@ func Run(o Options) Result {
 func (s *Sim) recover(stop func() bool) time.Duration {
 	if s.restored {
 		// A restored store gives no lease until a person adopts it.
-		s.Run(s.Now()+3*s.timings.RegionLease, stop)
+		s.Run(s.Now()+10*s.timings.RegionLease, stop)
 		return s.Now()
 	}
 	from := s.Now()

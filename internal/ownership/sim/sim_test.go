@@ -150,42 +150,54 @@ func TestRunIsRepeatable(t *testing.T) {
 	}
 }
 
-// TestGaps holds the list of what the shell does not keep yet to the truth: each gap is there, and its
-// remedy closes it. Once the shell has the remedy, the simulation repeats it and the gap leaves the list.
+// TestGaps holds the list of what is not kept yet to the truth: each gap is there, and its remedy
+// closes it. Once the product has the remedy, the simulation repeats it and the gap leaves the list.
 func TestGaps(t *testing.T) {
 	cases := map[string]struct {
-		options sim.Options
-		want    sim.Invariant
+		gap, closed sim.Options
+		want        sim.Invariant
 	}{
 		"a store that fails over costs home writes, default timings": {
-			sim.Options{Harmless: true, Pace: sim.PaceDefault}, sim.HomeWritesGoOn,
+			gap:    sim.Options{Harmless: true, Pace: sim.PaceDefault},
+			closed: sim.Options{Harmless: true, Pace: sim.PaceDefault, Remedied: true},
+			want:   sim.HomeWritesGoOn,
 		},
 		"a store that fails over costs home writes, fast timings": {
-			sim.Options{Harmless: true, Pace: sim.PaceFast}, sim.HomeWritesGoOn,
+			gap:    sim.Options{Harmless: true, Pace: sim.PaceFast},
+			closed: sim.Options{Harmless: true, Pace: sim.PaceFast, Remedied: true},
+			want:   sim.HomeWritesGoOn,
 		},
 		"a lease reaches gateways with routing from before it": {
-			sim.Options{Takeover: true, LatePublisher: true}, sim.SingleOwner,
+			gap:    sim.Options{Takeover: true, LatePublisher: true},
+			closed: sim.Options{Takeover: true, LatePublisher: true, Remedied: true},
+			want:   sim.SingleOwner,
+		},
+		"a store restored under its old identity is refused for a while only": {
+			gap:    sim.Options{Takeover: true, Restore: sim.OldIdentity},
+			closed: sim.Options{Takeover: true, Restore: sim.NewIdentity},
+			want:   sim.NeverBack,
 		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			of := func(remedied bool) func(uint64) sim.Options {
+			with := func(o sim.Options) func(uint64) sim.Options {
 				return func(n uint64) sim.Options {
-					o := c.options
-					o.Seed, o.Remedied = n, remedied
+					o := o
+					o.Seed = n
 					return o
 				}
 			}
-			gap := search(otherSeeds, of(false), func(sim.Result) {})
+			gap := search(otherSeeds, with(c.gap), func(sim.Result) {})
 			if gap == 0 {
 				t.Fatalf("nothing broken within %d seeds: has the gap been closed?", otherSeeds)
 			}
-			t.Logf("the gap shows at seed %d", gap)
-			if r := sim.Run(of(false)(gap)); r.Violation.Invariant != c.want {
-				t.Errorf("seed %d: %v, want %s", gap, r.Violation, c.want)
+			r := sim.Run(with(c.gap)(gap))
+			t.Logf("shows at seed %d: %v", gap, r.Violation)
+			if r.Violation.Invariant != c.want {
+				t.Errorf("broken is %s, want %s", r.Violation.Invariant, c.want)
 			}
-			if left := search(otherSeeds, of(true), func(sim.Result) {}); left != 0 {
-				show(t, of(true)(left))
+			if left := search(otherSeeds, with(c.closed), func(sim.Result) {}); left != 0 {
+				show(t, with(c.closed)(left))
 			}
 		})
 	}

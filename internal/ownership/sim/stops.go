@@ -139,18 +139,42 @@ func (p *plan) compact() *fault {
 	return &fault{name: "the store is compacted", undo: func() {}}
 }
 
-// restore replaces the store by a backup of a while ago, under another identity.
+// restore replaces the store by a backup of a while ago.
 func (p *plan) restore() *fault {
 	s := p.s
 	backup, wait := s.store.content.Backup(), s.Between(time.Second, 2*s.timings.RegionLease)
+	identity, down := backup.Now().ClusterID+1, time.Duration(0)
+	if s.o.Restore == OldIdentity {
+		identity, down = backup.Now().ClusterID, 2*s.timings.RegionLease
+	}
 	s.After(wait, func() {
-		s.restored = true
-		s.store.restore(backup, backup.Now().ClusterID+1)
-		s.last = s.store.content.Now()
-		s.Tracef("fault: the store is restored from a backup of %s ago", wait)
+		if down > 0 {
+			s.Tracef("fault: the store's members are down for %s", down)
+			p.membersDown(down)
+		}
 	})
-	p.end = max(p.end, s.Now()+wait+s.timings.RegionLease)
+	s.After(wait+down, func() {
+		s.restored = true
+		s.store.restore(backup, identity)
+		s.last = s.store.content.Now()
+		s.Tracef("fault: the store is restored from a backup of %s ago, at revision %d", wait+down, s.last.Revision)
+	})
+	p.end = max(p.end, s.Now()+wait+down+s.timings.RegionLease)
 	return &fault{name: "a backup is made", undo: func() {}}
+}
+
+// membersDown takes all members down for a time.
+func (p *plan) membersDown(lasts time.Duration) {
+	for i, m := range p.s.store.members {
+		if m.alive {
+			p.s.store.kill(i)
+			p.s.After(lasts, func() {
+				if !p.s.regions[i].down {
+					p.s.store.start(i)
+				}
+			})
+		}
+	}
 }
 
 // freezeAtBeat stops a region between the commit of its beat and the answer.
