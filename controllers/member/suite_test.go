@@ -429,10 +429,10 @@ func (r *region) Lease() time.Duration {
 	return r.lease
 }
 
-func (r *region) Acks() []agent.Ack {
+func (r *region) AcksOf(namespace, name string) []agent.Ack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.acks)
+	return slices.DeleteFunc(slices.Clone(r.acks), func(a agent.Ack) bool { return a.Namespace != namespace || a.Name != name })
 }
 
 func (r *region) Subscribe() (<-chan struct{}, func()) {

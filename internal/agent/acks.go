@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,43 +31,45 @@ type Ack struct {
 	Age time.Duration `json:"age"`
 }
 
-type ackKey struct {
-	service serviceName
-	gateway string
-}
-
 type ackBook struct {
 	clock Clock
 
 	mu    sync.Mutex
-	acks  map[ackKey]Ack // Age holds the time on the clock
-	count map[serviceName]int
+	acks  map[serviceName]map[string]Ack // by gateway; Age holds the time on the clock
+	count int
 	epoch int64
 }
 
 func newAckBook(c Clock) *ackBook {
-	return &ackBook{clock: c, acks: map[ackKey]Ack{}, count: map[serviceName]int{}}
+	return &ackBook{clock: c, acks: map[serviceName]map[string]Ack{}}
 }
 
 // note records an acknowledgement and reports whether there was room for it.
 func (b *ackBook) note(a Ack) bool {
 	now := b.clock.Boottime()
-	key := ackKey{serviceName{a.Namespace, a.Name}, a.Gateway}
+	service := serviceName{a.Namespace, a.Name}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, known := b.acks[key]; !known {
-		if len(b.acks) >= acksInAll || b.count[key.service] >= acksPerService {
+	if _, known := b.acks[service][a.Gateway]; !known {
+		if b.full(service) {
 			b.expire(now)
 		}
-		if len(b.acks) >= acksInAll || b.count[key.service] >= acksPerService {
+		if b.full(service) {
 			return false
 		}
-		b.count[key.service]++
+		b.count++
+	}
+	if b.acks[service] == nil {
+		b.acks[service] = map[string]Ack{}
 	}
 	a.Age = now
-	b.acks[key] = a
+	b.acks[service][a.Gateway] = a
 	b.epoch = max(b.epoch, a.Epoch)
 	return true
+}
+
+func (b *ackBook) full(service serviceName) bool {
+	return b.count >= acksInAll || len(b.acks[service]) >= acksPerService
 }
 
 // Epoch returns the highest epoch that a gateway has acknowledged.
@@ -79,14 +80,31 @@ func (b *ackBook) Epoch() int64 {
 }
 
 func (b *ackBook) expire(now time.Duration) {
-	for key, a := range b.acks {
-		if now-a.Age > ackExpires {
-			delete(b.acks, key)
-			if b.count[key.service]--; b.count[key.service] == 0 {
-				delete(b.count, key.service)
+	for service, gateways := range b.acks {
+		for gateway, a := range gateways {
+			if now-a.Age > ackExpires {
+				delete(gateways, gateway)
+				b.count--
 			}
 		}
+		if len(gateways) == 0 {
+			delete(b.acks, service)
+		}
 	}
+}
+
+func (b *ackBook) of(service serviceName) []Ack {
+	now := b.clock.Boottime()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []Ack
+	for _, a := range b.acks[service] {
+		if a.Age = now - a.Age; a.Age <= ackExpires {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(x, y Ack) int { return strings.Compare(x.Gateway, y.Gateway) })
+	return out
 }
 
 func (b *ackBook) all() []Ack {
@@ -94,9 +112,12 @@ func (b *ackBook) all() []Ack {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire(now)
-	out := slices.Collect(maps.Values(b.acks))
-	for i := range out {
-		out[i].Age = now - out[i].Age
+	out := make([]Ack, 0, b.count)
+	for _, gateways := range b.acks {
+		for _, a := range gateways {
+			a.Age = now - a.Age
+			out = append(out, a)
+		}
 	}
 	slices.SortFunc(out, func(x, y Ack) int {
 		return strings.Compare(x.Namespace+"/"+x.Name+"/"+x.Gateway, y.Namespace+"/"+y.Name+"/"+y.Gateway)
@@ -107,3 +128,8 @@ func (b *ackBook) all() []Ack {
 // Acks returns what the region's gateways act on, by namespace, name and gateway. Those that have
 // not asked for 15 s are left out.
 func (a *Agent) Acks() []Ack { return a.acks.all() }
+
+// AcksOf returns what one service's gateways in the region act on, by gateway, as Acks does.
+func (a *Agent) AcksOf(namespace, name string) []Ack {
+	return a.acks.of(serviceName{namespace, name})
+}

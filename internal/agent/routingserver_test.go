@@ -240,10 +240,19 @@ func TestAcks(t *testing.T) {
 	if diff := cmp.Diff(want, d.Acks()); diff != "" {
 		t.Errorf("acknowledgements (-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff(want, d.AcksOf("accounts", "user")); diff != "" {
+		t.Errorf("acknowledgements of the service (-want +got):\n%s", diff)
+	}
+	if got := d.AcksOf("accounts", "other"); len(got) > 0 {
+		t.Errorf("another service has %+v", got)
+	}
 	if d.acks.Epoch() != 3 {
 		t.Errorf("acknowledged epoch %d, want 3", d.acks.Epoch())
 	}
 	d.clock.Step(ackExpires - 4*time.Second)
+	if got := d.AcksOf("accounts", "user"); len(got) != 1 || got[0].Gateway != "pod-2" {
+		t.Errorf("of the service, after pod-1 fell silent: %+v", got)
+	}
 	if got := d.Acks(); len(got) != 1 || got[0].Gateway != "pod-2" {
 		t.Errorf("after pod-1 fell silent: %+v", got)
 	}

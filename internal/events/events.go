@@ -3,6 +3,8 @@
 package events
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,7 +20,7 @@ type Event struct {
 	Reason string
 	// Action says what the operator was doing, in CamelCase.
 	Action string
-	// Note is for people.
+	// Note is for people, and short enough for the API server.
 	Note string
 }
 
@@ -36,12 +38,16 @@ var notable = []struct {
 	{v1alpha1.ConditionTopicsReady, metav1.ConditionTrue},
 	{v1alpha1.ConditionRoutingReady, metav1.ConditionTrue},
 	{v1alpha1.ConditionDesignSound, metav1.ConditionTrue},
+	{v1alpha1.ConditionWorkloadAvailable, metav1.ConditionTrue},
+	{v1alpha1.ConditionGatewayReady, metav1.ConditionTrue},
+	{v1alpha1.ConditionLinksHealthy, metav1.ConditionTrue},
 	{v1alpha1.ConditionFieldsActedOn, metav1.ConditionTrue},
 }
 
 // Transitions returns an event for each notable condition that became bad, or good after it was
-// bad. What was Unknown and is good is no news: so it was meant. Ready is told when it becomes
-// True, for the first time too, and left to the other conditions when it does not.
+// bad. What was Unknown and is good is no news: so it was meant. A repair is told although the
+// condition stays good. Ready is told when it becomes True, for the first time too, and left to the
+// other conditions when it does not.
 func Transitions(before, after []metav1.Condition) []Event {
 	var out []Event
 	for _, n := range notable {
@@ -57,10 +63,11 @@ func Transitions(before, after []metav1.Condition) []Event {
 		isReady := n.condition == v1alpha1.ConditionReady
 		good := now.Status == n.good
 		switch {
-		case good && was != n.good && (isReady || was != metav1.ConditionUnknown):
-			out = append(out, Event{Type: corev1.EventTypeNormal, Reason: now.Reason, Action: n.condition, Note: now.Message})
+		case good && was != n.good && (isReady || was != metav1.ConditionUnknown),
+			good && now.Reason != reason && now.Reason == v1alpha1.ReasonTopicRepaired:
+			out = append(out, Event{Type: corev1.EventTypeNormal, Reason: now.Reason, Action: n.condition, Note: clip(now.Message)})
 		case !good && now.Status != metav1.ConditionUnknown && !isReady && now.Reason != reason && !passing(now.Reason):
-			out = append(out, Event{Type: corev1.EventTypeWarning, Reason: now.Reason, Action: n.condition, Note: now.Message})
+			out = append(out, Event{Type: corev1.EventTypeWarning, Reason: now.Reason, Action: n.condition, Note: clip(now.Message)})
 		}
 	}
 	return out
@@ -69,6 +76,30 @@ func Transitions(before, after []metav1.Condition) []Event {
 // passing reasons need nobody's attention.
 func passing(reason string) bool {
 	return reason == v1alpha1.ReasonProgressing || reason == v1alpha1.ReasonNotYetObserved || reason == v1alpha1.ReasonDeleting
+}
+
+// maxNote is how many bytes of a note are kept; the API server takes 1024.
+const maxNote = 1000
+
+// clip cuts a note between two characters.
+func clip(note string) string {
+	if len(note) <= maxNote {
+		return note
+	}
+	return strings.ToValidUTF8(note[:maxNote], "") + "…"
+}
+
+// FlowDegraded tells that a flow cannot be served for some keys, and what these meet.
+func FlowDegraded(flow string, action v1alpha1.HomeLossAction) Event {
+	return Event{
+		Type: corev1.EventTypeWarning, Reason: "FlowDegraded", Action: "Degrade",
+		Note: "flow " + flow + " cannot be served for some keys, which meet " + string(action),
+	}
+}
+
+// FlowRestored tells that a flow is served as declared again.
+func FlowRestored(flow string) Event {
+	return Event{Type: corev1.EventTypeNormal, Reason: "FlowRestored", Action: "Degrade", Note: "flow " + flow + " is served as declared"}
 }
 
 // IncidentOpened tells that a region was confirmed lost.

@@ -1,7 +1,9 @@
 package events_test
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,6 +35,11 @@ func TestTransitions(t *testing.T) {
 		"became good":                 {is("Degraded", yes, "HomeRegionLost"), is("Degraded", no, "AllFlowsAvailable"), []string{"Normal AllFlowsAvailable"}},
 		"bad for another reason":      {is("TopicsReady", no, "NoKafka"), is("TopicsReady", no, "TopicConflict"), []string{"Warning TopicConflict"}},
 		"on its way":                  {is("WorkloadsAvailable", unknown, ""), is("WorkloadsAvailable", no, "Progressing"), nil},
+		"a region's gateways fail":    {is("GatewayReady", yes, "AsDeclared"), is("GatewayReady", no, "CrashLoop"), []string{"Warning CrashLoop"}},
+		"a region's links recover":    {is("LinksHealthy", no, "Lagging"), is("LinksHealthy", yes, "Streaming"), []string{"Normal Streaming"}},
+		"a repair of what is good":    {is("TopicsReady", yes, "AsDeclared"), is("TopicsReady", yes, "TopicRepaired"), []string{"Normal TopicRepaired"}},
+		"the same repair":             {is("TopicsReady", yes, "TopicRepaired"), is("TopicsReady", yes, "TopicRepaired"), nil},
+		"another good reason":         {is("TopicsReady", yes, "TopicRepaired"), is("TopicsReady", yes, "AsDeclared"), nil},
 		"a type that is not notable":  {is("SpecInSync", yes, "A"), is("SpecInSync", no, "B"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,5 +52,29 @@ func TestTransitions(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// The API server refuses events with longer notes, whatever the language.
+func TestNotesAreShortEnough(t *testing.T) {
+	t.Parallel()
+	for _, letter := range []string{"a", "é", "京", "🏙"} {
+		message := strings.Repeat(letter, 2000)
+		got := events.Transitions(nil, []metav1.Condition{{Type: "Degraded", Status: metav1.ConditionTrue, Reason: "X", Message: message}})
+		if len(got) != 1 || len(got[0].Note) > 1024 || len(got[0].Note) < 900 || !utf8.ValidString(got[0].Note) {
+			t.Errorf("%s: %d bytes are not a note", letter, len(got[0].Note))
+		}
+	}
+}
+
+func TestFlows(t *testing.T) {
+	t.Parallel()
+	for want, got := range map[string]events.Event{
+		"Warning FlowDegraded flow register cannot be served for some keys, which meet Reject": events.FlowDegraded("register", "Reject"),
+		"Normal FlowRestored flow register is served as declared":                              events.FlowRestored("register"),
+	} {
+		if text := got.Type + " " + got.Reason + " " + got.Note; text != want {
+			t.Errorf("%q, want %q", text, want)
+		}
 	}
 }

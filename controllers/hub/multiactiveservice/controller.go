@@ -56,9 +56,6 @@ const (
 // cluster does not hold up the others.
 const concurrent = 8
 
-// maxNote is the length of an event's note that the API server takes.
-const maxNote = 1000
-
 // Proposer writes service intents to the coordination store.
 type Proposer interface {
 	PutServiceIntent(ctx context.Context, i ownership.ServiceIntent) (int64, error)
@@ -117,7 +114,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.MultiActi
 		return err
 	}
 	for _, e := range transitions.Transitions(before.Conditions, after.Conditions) {
-		r.Recorder.Eventf(mas, nil, e.Type, e.Reason, e.Action, "%.*s", maxNote, e.Note)
+		r.Recorder.Eventf(mas, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 	}
 	return nil
 }

@@ -40,10 +40,8 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 		return seen, err
 	}
 	seen.Acknowledged = map[string]int64{}
-	for _, ack := range r.Agent.Acks() {
-		if ack.Namespace == rs.Namespace && ack.Name == rs.Name {
-			seen.Acknowledged[ack.Gateway] = ack.Epoch
-		}
+	for _, ack := range r.Agent.AcksOf(rs.Namespace, rs.Name) {
+		seen.Acknowledged[ack.Gateway] = ack.Epoch
 	}
 	seen.Links = map[string]plan.Link{}
 	for _, p := range rs.Spec.Peers {

@@ -2,7 +2,6 @@ package regionalservice
 
 import (
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"multiactive.dev/operator/api/v1alpha1"
@@ -12,27 +11,9 @@ import (
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 )
 
-// regionalConditions are told besides those that every kind's events tell.
-var regionalConditions = []string{v1alpha1.ConditionWorkloadAvailable, v1alpha1.ConditionGatewayReady, v1alpha1.ConditionLinksHealthy}
-
 // tellConditions emits events for conditions that changed.
 func (r *Reconciler) tellConditions(rs *v1alpha1.RegionalService, before []metav1.Condition) {
-	list := events.Transitions(before, rs.Status.Conditions)
-	for _, name := range regionalConditions {
-		was, now := meta.FindStatusCondition(before, name), meta.FindStatusCondition(rs.Status.Conditions, name)
-		switch {
-		case was == nil || now == nil || was.Reason == now.Reason || now.Reason == v1alpha1.ReasonProgressing:
-		case now.Status == metav1.ConditionFalse:
-			list = append(list, events.Event{Type: corev1.EventTypeWarning, Reason: now.Reason, Action: name, Note: now.Message})
-		case now.Status == metav1.ConditionTrue && was.Status == metav1.ConditionFalse:
-			list = append(list, events.Event{Type: corev1.EventTypeNormal, Reason: now.Reason, Action: name, Note: now.Message})
-		}
-	}
-	topics, were := meta.FindStatusCondition(rs.Status.Conditions, v1alpha1.ConditionTopicsReady), meta.FindStatusCondition(before, v1alpha1.ConditionTopicsReady)
-	if topics != nil && topics.Reason == v1alpha1.ReasonTopicRepaired && (were == nil || were.Reason != topics.Reason) {
-		list = append(list, events.Event{Type: corev1.EventTypeNormal, Reason: topics.Reason, Action: "Topics", Note: topics.Message})
-	}
-	r.emit(rs, list)
+	r.emit(rs, events.Transitions(before, rs.Status.Conditions))
 }
 
 // tellFlows emits an event for every flow that became degraded or is served as declared again, and
@@ -59,9 +40,9 @@ func (r *Reconciler) tellFlows(rs *v1alpha1.RegionalService, seen plan.Seen, tod
 	for _, f := range todo.Flows {
 		switch {
 		case degraded[f.Name] && !was[f.Name]:
-			list = append(list, flowDegraded(f.Name, f.Action))
+			list = append(list, events.FlowDegraded(f.Name, f.Action))
 		case !degraded[f.Name] && was[f.Name]:
-			list = append(list, flowRestored(f.Name))
+			list = append(list, events.FlowRestored(f.Name))
 		}
 	}
 	r.emit(rs, list)
@@ -69,26 +50,6 @@ func (r *Reconciler) tellFlows(rs *v1alpha1.RegionalService, seen plan.Seen, tod
 
 func (r *Reconciler) emit(rs *v1alpha1.RegionalService, list []events.Event) {
 	for _, e := range list {
-		r.Recorder.Eventf(rs, nil, e.Type, e.Reason, e.Action, "%s", clip(e.Note))
+		r.Recorder.Eventf(rs, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 	}
-}
-
-// clip keeps a note within what the API takes.
-func clip(note string) string {
-	const most = 1000
-	if len(note) > most {
-		return note[:most]
-	}
-	return note
-}
-
-func flowDegraded(name string, action v1alpha1.HomeLossAction) events.Event {
-	return events.Event{
-		Type: corev1.EventTypeWarning, Reason: "FlowDegraded", Action: "Degrade",
-		Note: "flow " + name + " cannot be served for some keys, which meet " + string(action),
-	}
-}
-
-func flowRestored(name string) events.Event {
-	return events.Event{Type: corev1.EventTypeNormal, Reason: "FlowRestored", Action: "Degrade", Note: "flow " + name + " is served as declared"}
 }
