@@ -31,6 +31,9 @@ func TestMember(t *testing.T) {
 		"changes by hand are put back":       drift,
 		"a Service deployed by others":       serviceRef,
 		"a Deployment deployed by others":    deploymentRef,
+		"a consumer beside others' Service":  besideService,
+		"an earlier slice is not acted on":   staleSlice,
+		"the older service has the topic":    olderClaims,
 		"a refused template":                 invalid,
 		"an image that cannot be pulled":     imagePull,
 		"a hash that is not here":            missingHash,
@@ -518,4 +521,70 @@ func (w *world) flag(flag, variant string) {
 		}
 		return nil
 	})
+}
+
+// besideService runs an additional workload beside a Service that others deploy, as the service's account.
+func besideService(w *world) {
+	const ns = "beside"
+	w.namespace(ns)
+	w.create(service(ns, "legacy"))
+	rs := slice(ns, "user")
+	template := rs.Spec.Workload.Template.DeepCopy()
+	rs.Spec.Workload = v1alpha1.WorkloadSlice{
+		Type: v1alpha1.WorkloadServiceRef, Hash: "w1", ServiceRef: &v1alpha1.ServiceReference{Name: "legacy"}, ServiceAccountName: deployer,
+		Additional: []v1alpha1.AdditionalWorkload{{Name: "sync", Activation: v1alpha1.ActivationEveryRegion, Template: template}},
+	}
+	w.create(rs)
+	w.replicas(ns, "user-sync", 1)
+	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable)
+	w.makeAvailable(ns, "user-sync")
+	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionTrue, v1alpha1.ReasonNotChecked)
+}
+
+// staleSlice writes a slice as a hub does that was restored from a backup.
+func staleSlice(w *world) {
+	const ns = "stale"
+	w.namespace(ns)
+	rs := slice(ns, "user")
+	rs.Spec.Stamp.Generation = 7
+	w.create(rs)
+	w.replicas(ns, "user", 2)
+	restamp := func(generation int64, service string, replicas int32) {
+		w.t.Helper()
+		testkit.Eventually(w.t, timeout, func() error {
+			rs, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
+			if err != nil {
+				return err
+			}
+			rs.Spec.Stamp.Generation, rs.Spec.ServiceID, rs.Spec.Workload.Replicas = generation, service, ptr.To(replicas)
+			return w.client.Update(w.t.Context(), rs)
+		})
+	}
+	restamp(6, rs.Spec.ServiceID, 5)
+	message := w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonStaleSlice)
+	if !strings.Contains(message, "generation 7") || !strings.Contains(message, "--subresource=status") {
+		w.t.Errorf("message %q does not say what is acted on, or what to do", message)
+	}
+	w.replicas(ns, "user", 2)
+	restamp(8, rs.Spec.ServiceID, 3)
+	w.replicas(ns, "user", 3)
+	restamp(1, "declared-anew", 4)
+	w.replicas(ns, "user", 4)
+}
+
+// olderClaims has the newer service's slice come first: what counts is when the services were made.
+func olderClaims(w *world) {
+	const ns = "older"
+	w.namespace(ns)
+	day := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	newer, older := slice(ns, "newer"), slice(ns, "older")
+	newer.Spec.ServiceCreatedAt, older.Spec.ServiceCreatedAt = metav1.NewTime(day.Add(time.Hour)), metav1.NewTime(day)
+	w.create(w.withTopic(newer, "older.account"))
+	w.condition(ns, "newer", v1alpha1.ConditionTopicsReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
+	w.create(w.withTopic(older, "older.account"))
+	w.condition(ns, "older", v1alpha1.ConditionTopicsReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
+	message := w.condition(ns, "newer", v1alpha1.ConditionTopicsReady, metav1.ConditionFalse, v1alpha1.ReasonTopicConflict)
+	if !strings.Contains(message, "older/older") {
+		w.t.Errorf("message %q does not name the service that has the topic", message)
+	}
 }

@@ -38,6 +38,8 @@ func (e *problemError) Error() string { return e.reason + ": " + e.message }
 func (r *Reconciler) step(ctx context.Context, rs *v1alpha1.RegionalService, seen plan.Seen, step plan.Step) error {
 	logger := log.FromContext(ctx)
 	switch step.Kind {
+	case plan.StepRecordStamp:
+		return r.recordStamp(ctx, rs)
 	case plan.StepAddFinalizer:
 		return r.patchFinalizers(ctx, rs, controllerutil.AddFinalizer)
 	case plan.StepRemoveFinalizer:
@@ -76,6 +78,20 @@ func (r *Reconciler) patchFinalizers(ctx context.Context, rs *v1alpha1.RegionalS
 		return client.IgnoreNotFound(err)
 	}
 	rs.Finalizers, rs.ResourceVersion = changed.Finalizers, changed.ResourceVersion
+	return nil
+}
+
+// recordStamp patches under the version that was read: if the slice has changed since, this one is
+// not acted on.
+func (r *Reconciler) recordStamp(ctx context.Context, rs *v1alpha1.RegionalService) error {
+	changed := rs.DeepCopy()
+	changed.Status.ActedStamp = &v1alpha1.ActedStamp{ServiceID: rs.Spec.ServiceID, Stamp: rs.Spec.Stamp}
+	patch := client.MergeFromWithOptions(rs.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	acted := changed.Status.ActedStamp
+	if err := r.Client.Status().Patch(ctx, changed, patch, FieldOwner); err != nil {
+		return err
+	}
+	rs.Status.ActedStamp, rs.ResourceVersion = acted, changed.ResourceVersion
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	kevents "k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -41,8 +42,8 @@ type Agent interface {
 	Subscribe() (<-chan struct{}, func())
 	// Lease is how long the region may go on accepting home writes.
 	Lease() time.Duration
-	// Acks are what the region's gateways act on.
-	Acks() []agent.Ack
+	// AcksOf are what a service's gateways in the region act on.
+	AcksOf(namespace, name string) []agent.Ack
 }
 
 // Publisher is where the routing of services is published.
@@ -121,6 +122,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	var seen plan.Seen
 	var todo plan.Plan
 	defer func() {
+		if apierrors.IsConflict(err) {
+			res, err = flow.Resolve(res, err, nil) // this is not the latest: nothing to say of it
+			return
+		}
+		before.Status.ActedStamp = rs.Status.ActedStamp // written by its own step alone
 		plan.Report(r.Clock.Now(), rs, seen, todo, err)
 		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, rs))
 	}()
@@ -174,8 +180,8 @@ func (r *Reconciler) act(ctx context.Context, rs *v1alpha1.RegionalService, seen
 			}
 		case err != nil:
 			failures = append(failures, fmt.Errorf("step %s: %w", step.Kind, err))
-			if step.Kind == plan.StepAddFinalizer {
-				return errors.Join(failures...) // nothing is made before it
+			if step.Kind == plan.StepRecordStamp || step.Kind == plan.StepAddFinalizer {
+				return errors.Join(failures...) // nothing is made before them
 			}
 		}
 	}

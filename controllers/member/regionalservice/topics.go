@@ -41,13 +41,18 @@ func wantedTopics(rs *v1alpha1.RegionalService) WantedTopics {
 	if k == nil || (k.Management != nil && k.Management.Type != v1alpha1.KafkaManagementAdmin) {
 		return WantedTopics{}
 	}
+	// Regions must agree on which of two services is the older, whenever each got its slice.
+	created := rs.Spec.ServiceCreatedAt.UTC()
+	if rs.Spec.ServiceCreatedAt.IsZero() { // written by a hub that did not say
+		created = rs.CreationTimestamp.UTC()
+	}
 	want := WantedTopics{Kafka: *k.DeepCopy()}
 	for _, t := range rs.Spec.Topics {
 		want.Topics = append(want.Topics, topic.Desired{
 			Name: t.Name, Partitions: int(t.Partitions), ReplicationFactor: int(t.ReplicationFactor),
 			Retention: t.Retention.Duration, OrderedByKey: t.OrderByKey == v1alpha1.Yes, Adoption: topic.Adoption(t.Adoption),
 			Owner: topic.Owner{
-				Namespace: rs.Namespace, Name: rs.Name, UID: rs.Spec.ServiceID, CreatedAt: rs.CreationTimestamp.UTC(),
+				Namespace: rs.Namespace, Name: rs.Name, UID: rs.Spec.ServiceID, CreatedAt: created,
 			},
 		})
 	}

@@ -86,7 +86,7 @@ func (r *Reconciler) observe(ctx context.Context, from string) (plan.Seen, error
 		seen.SourceLost = c.View.Regions[from].State == ownership.RegionLost
 	}
 	var err error
-	if seen.Services, err = r.services(ctx); err != nil {
+	if seen.Services, seen.Held, err = r.services(ctx); err != nil {
 		return seen, err
 	}
 	links := &v1alpha1.ReplicationLinkList{}
@@ -108,18 +108,22 @@ func (r *Reconciler) observe(ctx context.Context, from string) (plan.Seen, error
 	return seen, nil
 }
 
-func (r *Reconciler) services(ctx context.Context) ([]v1alpha1.RegionalService, error) {
+// services returns those whose slices are acted on, and whether there are others.
+func (r *Reconciler) services(ctx context.Context) (acted []v1alpha1.RegionalService, held bool, err error) {
 	list := &v1alpha1.RegionalServiceList{}
 	if err := r.Client.List(ctx, list); err != nil {
-		return nil, fmt.Errorf("listing regional services: %w", err)
+		return nil, false, fmt.Errorf("listing regional services: %w", err)
 	}
-	var live []v1alpha1.RegionalService
 	for i := range list.Items {
-		if rs := &list.Items[i]; rs.DeletionTimestamp == nil && rs.Spec.Region == r.Options.Region {
-			live = append(live, *rs)
+		switch rs := &list.Items[i]; {
+		case rs.DeletionTimestamp != nil || rs.Spec.Region != r.Options.Region:
+		case regional.Acted(rs):
+			acted = append(acted, *rs)
+		default:
+			held = true
 		}
 	}
-	return live, nil
+	return acted, held, nil
 }
 
 func (r *Reconciler) mirror(ctx context.Context, from string, seen *plan.Seen) error {
@@ -152,7 +156,9 @@ func (r *Reconciler) credentials(ctx context.Context, from string, seen *plan.Se
 	sources := plan.Sources(seen.Services, r.Options.Region)
 	source, target := plan.Clusters(seen.Services, from, r.Options.Region)
 	if own := plan.OwnKafka(seen.Services); own == nil {
-		r.Canaries.Set(nil, nil)
+		if !seen.Held {
+			r.Canaries.Set(nil, nil)
+		}
 	} else if o, err := r.Credentials(ctx, *own); err == nil {
 		r.Canaries.Set(&o, sources)
 	}

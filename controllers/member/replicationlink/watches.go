@@ -39,7 +39,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	byName := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request { return request(o.GetName()) })
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("replicationlink").
-		Watches(&v1alpha1.RegionalService{}, handler.EnqueueRequestsFromMapFunc(r.all), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RegionalService{}, handler.EnqueueRequestsFromMapFunc(r.all),
+			builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, actedChanged()))).
 		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(ofLink), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&appsv1.Deployment{}, byLabel, builder.WithPredicates(mine)).
 		Watches(&corev1.ConfigMap{}, byLabel, builder.WithPredicates(mine)).
@@ -49,6 +50,15 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Channel(views.out, byName)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
 		Complete(r)
+}
+
+// actedChanged lets pass that a slice is acted on from now on.
+func actedChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, is := e.ObjectOld.(*v1alpha1.RegionalService)
+		after, are := e.ObjectNew.(*v1alpha1.RegionalService)
+		return is && are && regional.Acted(before) != regional.Acted(after)
+	}}
 }
 
 func request(from string) []reconcile.Request {

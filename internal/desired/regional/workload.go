@@ -1,6 +1,8 @@
 package regional
 
 import (
+	"slices"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -13,9 +15,12 @@ import (
 
 const portName = "http"
 
-// ReservedAdditionalName is refused for an additional workload: its Deployment would be the
-// gateway's.
-const ReservedAdditionalName = "gateway"
+// ReservedAdditionalName reports whether a name is refused for an additional workload, because
+// what it makes <service>-<name> is an object of the service's own. The API refuses it too.
+func ReservedAdditionalName(name string) bool {
+	const service = "s"
+	return slices.Contains([]string{GatewayName(service), FlagsName(service)}, AdditionalName(service, name))
+}
 
 // Workload returns the Deployment of a Managed workload. Without declared replicas it leaves them
 // to whoever scales.

@@ -53,17 +53,18 @@ func Build(in Input, region string) *v1alpha1.RegionalService {
 	mas := in.Service
 	own := Ownership(mas)
 	spec := v1alpha1.RegionalServiceSpec{
-		Region:        region,
-		ServiceID:     string(mas.UID),
-		Stamp:         v1alpha1.SliceStamp{Generation: mas.Generation},
-		Workload:      Workload(mas.Spec, region),
-		Gateway:       gateway(mas.Spec.Gateway),
-		Peers:         peers(in),
-		Ownership:     []v1alpha1.OwnershipSlice{own},
-		Behaviours:    behaviours(mas.Spec.Flows),
-		Unmatched:     Unmatched(mas.Spec.Unmatched),
-		Announcements: mas.Spec.Announcements,
-		Topics:        topics(mas, in.Regions),
+		Region:           region,
+		ServiceID:        string(mas.UID),
+		ServiceCreatedAt: mas.CreationTimestamp,
+		Stamp:            v1alpha1.SliceStamp{Generation: mas.Generation},
+		Workload:         Workload(mas.Spec, region),
+		Gateway:          gateway(mas.Spec.Gateway),
+		Peers:            peers(in),
+		Ownership:        []v1alpha1.OwnershipSlice{own},
+		Behaviours:       behaviours(mas.Spec.Flows),
+		Unmatched:        Unmatched(mas.Spec.Unmatched),
+		Announcements:    mas.Spec.Announcements,
+		Topics:           topics(mas, in.Regions),
 	}
 	if r := in.Regions[region]; r != nil {
 		spec.Kafka = r.Spec.Kafka

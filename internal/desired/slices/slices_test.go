@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 func input() slices.Input {
 	mas := &v1alpha1.MultiActiveService{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "accounts", Name: "user", UID: "0f5e", Generation: 3},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "accounts", Name: "user", UID: "0f5e", Generation: 3, CreationTimestamp: metav1.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
 		Spec: v1alpha1.MultiActiveServiceSpec{
 			Regions: []v1alpha1.ServiceRegion{
 				{Name: "beijing", Endpoint: "http://bj.example.com"},

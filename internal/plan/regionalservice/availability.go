@@ -24,13 +24,7 @@ func (r reporter) workload(seen Seen) {
 	case v1alpha1.WorkloadManaged:
 		main, _ = find(seen.Owned, regional.Workload(rs)).(*appsv1.Deployment)
 	case v1alpha1.WorkloadServiceRef:
-		rs.Status.Workload = nil
-		if seen.Service != nil {
-			rs.Status.WorkloadHash = w.Hash
-			r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonNotChecked, "the Service is deployed by others; its Pods are not checked")
-			return
-		}
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonNotFound, "the Service does not exist")
+		r.referencedService(seen)
 		return
 	case v1alpha1.WorkloadDeploymentRef:
 	}
@@ -43,13 +37,7 @@ func (r reporter) workload(seen Seen) {
 	if rolledOut(main) && (w.Type != v1alpha1.WorkloadManaged || main.Annotations[regional.AnnotationWorkloadHash] == w.Hash) {
 		rs.Status.WorkloadHash = w.Hash
 	}
-	deployments := []*appsv1.Deployment{main}
-	for i := range w.Additional {
-		if d, ok := find(seen.Owned, regional.Additional(rs, &w.Additional[i], true)).(*appsv1.Deployment); ok {
-			deployments = append(deployments, d)
-		}
-	}
-	for _, d := range deployments {
+	for _, d := range append([]*appsv1.Deployment{main}, additional(rs, seen)...) {
 		if reason, message := unavailable(d, seen.Pods); reason != "" {
 			r.set(condition, metav1.ConditionFalse, reason, message)
 			return
@@ -60,6 +48,39 @@ func (r reporter) workload(seen Seen) {
 		return
 	}
 	r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the workload is available")
+}
+
+// referencedService tells of a Service that others deploy, and of what runs beside it.
+func (r reporter) referencedService(seen Seen) {
+	const condition = v1alpha1.ConditionWorkloadAvailable
+	r.rs.Status.Workload = nil
+	if seen.Service == nil {
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonNotFound, "the Service does not exist")
+		return
+	}
+	beside := additional(r.rs, seen)
+	for _, d := range beside {
+		if reason, message := unavailable(d, seen.Pods); reason != "" {
+			r.set(condition, metav1.ConditionFalse, reason, message)
+			return
+		}
+	}
+	// Of what others deploy nothing is rolled out here; additional workloads are.
+	if !slices.ContainsFunc(beside, func(d *appsv1.Deployment) bool { return !rolledOut(d) }) {
+		r.rs.Status.WorkloadHash = r.rs.Spec.Workload.Hash
+	}
+	r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonNotChecked, "the Service is deployed by others; its Pods are not checked")
+}
+
+// additional returns the additional workloads' Deployments that are there.
+func additional(rs *v1alpha1.RegionalService, seen Seen) []*appsv1.Deployment {
+	var list []*appsv1.Deployment
+	for i := range rs.Spec.Workload.Additional {
+		if d, ok := find(seen.Owned, regional.Additional(rs, &rs.Spec.Workload.Additional[i], true)).(*appsv1.Deployment); ok {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 func (r reporter) gateway(seen Seen) {

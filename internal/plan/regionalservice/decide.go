@@ -36,7 +36,13 @@ func Decide(rs *v1alpha1.RegionalService, seen Seen, o regional.Options) (Plan, 
 	if rs.DeletionTimestamp != nil {
 		return remove(rs, seen), nil
 	}
+	if regional.Stale(rs) {
+		return Plan{}, nil // what runs goes on as it is
+	}
 	var p Plan
+	if !regional.Acted(rs) {
+		p.Steps = append(p.Steps, Step{Kind: StepRecordStamp, Reason: "before anything of the slice is acted on"})
+	}
 	if !slices.Contains(rs.Finalizers, Finalizer) {
 		p.Steps = append(p.Steps, Step{Kind: StepAddFinalizer, Reason: "before anything is made"})
 	}
@@ -121,8 +127,8 @@ func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	for i := range rs.Spec.Workload.Additional {
 		a := &rs.Spec.Workload.Additional[i]
 		switch {
-		case a.Name == regional.ReservedAdditionalName:
-			p.problem(v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: the name is taken by the service's gateway; choose another", a.Name))
+		case regional.ReservedAdditionalName(a.Name):
+			p.problem(v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: the name is taken by an object of the service's own; choose another", a.Name))
 			continue
 		case rs.Spec.Workload.ServiceAccountName == "":
 			p.problem(v1alpha1.ReasonInvalidObject, fmt.Sprintf("additional workload %q: it is written as workload.serviceAccountName, and none is declared", a.Name))

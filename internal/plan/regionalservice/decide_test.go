@@ -50,13 +50,38 @@ func TestDecide(t *testing.T) {
 		"nothing to do": {want: []string{published}},
 		"first sight": {
 			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
-				rs.Finalizers, seen.Owned = nil, nil
+				rs.Finalizers, rs.Status.ActedStamp, seen.Owned = nil, nil, nil
 			},
 			want: []string{
-				"AddFinalizer", "Apply Deployment user as deployer", "Apply Service user", "Apply PodDisruptionBudget user", "Apply NetworkPolicy user",
+				"RecordStamp", "AddFinalizer", "Apply Deployment user as deployer", "Apply Service user", "Apply PodDisruptionBudget user", "Apply NetworkPolicy user",
 				"Apply Deployment user-cron as deployer", "Apply Deployment user-gateway", "Apply Service user-gateway",
 				"Apply PodDisruptionBudget user-gateway", "Apply NetworkPolicy user-gateway", "Apply ConfigMap user-flags",
 			},
+		},
+		"a later slice is recorded before it is acted on": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+				rs.Spec.Stamp.Generation, rs.Spec.Workload.Replicas = 5, ptr.To[int32](4)
+			},
+			want: []string{"RecordStamp", "Apply Deployment user as deployer", published},
+		},
+		"an earlier slice is not acted on": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+				rs.Spec.Stamp.Generation, rs.Spec.Workload.Replicas, rs.Spec.Topics = 3, ptr.To[int32](4), nil
+			},
+			want: []string{},
+		},
+		"a service declared anew begins again": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Stamp.Generation, rs.Spec.ServiceID = 1, "uid-2"
+				seen.Configuration.Services["uid-2"] = ownership.ServiceRecord{UID: "uid-2", SpecHash: hash}
+			},
+			want: []string{"RecordStamp", published},
+		},
+		"an earlier slice is deleted all the same": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Stamp.Generation, rs.DeletionTimestamp, seen.Owned = 3, &metav1.Time{Time: now}, nil
+			},
+			want: []string{"Withdraw", "ForgetTopics", "RemoveFinalizer"},
 		},
 		"scaled by hand": {
 			change: func(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
@@ -110,6 +135,24 @@ func TestDecide(t *testing.T) {
 				rs.Spec.Workload.Additional[0].Name = "gateway"
 			},
 			want: []string{"Delete Deployment user-cron", published}, problems: []string{`"gateway": the name is taken`},
+		},
+		"an additional workload named like the flags": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+				rs.Spec.Workload.Additional[0].Name = "flags"
+			},
+			want: []string{"Delete Deployment user-cron", published}, problems: []string{`"flags": the name is taken`},
+		},
+		"an additional workload beside a Service of others": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Workload.Type, rs.Spec.Workload.Template = v1alpha1.WorkloadServiceRef, nil
+				rs.Spec.Workload.ServiceRef = &v1alpha1.ServiceReference{Name: "legacy"}
+				seen.Service = &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: []corev1.ServicePort{{Port: 80}}}}
+				rs.Spec.Workload.Additional[0].Replicas = ptr.To[int32](3)
+			},
+			want: []string{
+				"Apply Deployment user-cron as deployer", "Delete Deployment user", "Delete Service user", "Delete PodDisruptionBudget user",
+				"Delete NetworkPolicy user", "Publish http://10.0.0.9:80",
+			},
 		},
 		"no template": {
 			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Workload.Template = nil },

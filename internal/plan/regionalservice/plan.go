@@ -55,6 +55,9 @@ type StepKind string
 
 // The steps.
 const (
+	// StepRecordStamp notes in the status that the slice is acted on, before it is: from then on no
+	// earlier one is.
+	StepRecordStamp StepKind = "RecordStamp"
 	// StepAddFinalizer comes before anything is made.
 	StepAddFinalizer StepKind = "AddFinalizer"
 	// StepApply writes Object as the account As, or as the member itself when that is empty.

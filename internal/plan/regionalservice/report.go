@@ -40,6 +40,10 @@ func Report(now time.Time, rs *v1alpha1.RegionalService, seen Seen, p Plan, err 
 		r.notObserved()
 		return
 	}
+	if rs.DeletionTimestamp == nil && regional.Stale(rs) {
+		r.notObserved()
+		return // the conditions go on speaking of the slice that is acted on; Ready tells
+	}
 	rs.Status.ObservedGeneration = rs.Generation
 	rs.Status.Features = Features()
 	r.workload(seen)
@@ -104,6 +108,10 @@ func (r reporter) ready(err error) {
 		r.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the last pass ended early and is being repeated; see the member's log")
 		return
 	}
+	if regional.Stale(rs) {
+		r.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonStaleSlice, staleMessage(rs))
+		return
+	}
 	status, reason, message := metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "everything is as declared"
 	for _, name := range conditionTypes {
 		if name == v1alpha1.ConditionFieldsActedOn {
@@ -119,6 +127,16 @@ func (r reporter) ready(err error) {
 		}
 	}
 	r.set(v1alpha1.ConditionReady, status, reason, message)
+}
+
+func staleMessage(rs *v1alpha1.RegionalService) string {
+	name := func(s v1alpha1.SliceStamp) string {
+		return fmt.Sprintf("ballot %d, generation %d", s.Ballot, s.Generation)
+	}
+	return fmt.Sprintf("this slice (%s) is older than the one that the region acts on (%s): a hub with old data wrote it, such as one restored from a "+
+		"backup. Nothing of it is acted on, what runs goes on. Apply the present declaration to the hub until its generation is the higher one; or, if "+
+		"the older one is meant: kubectl -n %s patch regionalservice %s --subresource=status --type=merge -p '{\"status\":{\"actedStamp\":null}}'",
+		name(rs.Spec.Stamp), name(rs.Status.ActedStamp.Stamp), rs.Namespace, rs.Name)
 }
 
 // routed tells whether all ready gateways act on the current epoch.

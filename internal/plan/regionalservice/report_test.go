@@ -61,6 +61,8 @@ func TestReport(t *testing.T) {
 		message   string
 	}{
 		"all is well":          {condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"an earlier slice":     {change: earlier, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonStaleSlice, message: "generation 3) is older than the one that the region acts on (ballot 0, generation 4)"},
+		"beside a Service":     {change: besideService, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "user-cron"},
 		"pull failed":          {change: pods("ImagePullBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonImagePull, message: `"app:1"`},
 		"crash loop":           {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "exit code 3"},
 		"starting":             {change: pods("ContainerCreating"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
@@ -248,5 +250,35 @@ func TestLag(t *testing.T) {
 	report(t, rs, well(t, rs))
 	if got := rs.Status.Lag[0].Lag; got != v1alpha1.LagNotReplicated {
 		t.Errorf("alone: lag %s, want NotReplicated", got)
+	}
+}
+
+func earlier(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Stamp.Generation = 3 }
+
+// besideService has a Service that others deploy, and a consumer beside it that is not available.
+func besideService(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+	rs.Spec.Workload.Type, rs.Spec.Workload.Template = v1alpha1.WorkloadServiceRef, nil
+	rs.Spec.Workload.ServiceRef = &v1alpha1.ServiceReference{Name: "legacy"}
+	seen.Service = &corev1.Service{Spec: corev1.ServiceSpec{ClusterIP: "10.0.0.9", Ports: []corev1.ServicePort{{Port: 80}}}}
+	for _, o := range seen.Owned {
+		if d, ok := o.(*appsv1.Deployment); ok && d.Name == "user-cron" {
+			d.Status = appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1}
+		}
+	}
+}
+
+// What is said of the slice that is acted on stays while an earlier one lies there.
+func TestAnEarlierSliceChangesReadyAlone(t *testing.T) {
+	rs := sample()
+	seen := well(t, rs)
+	report(t, rs, seen)
+	before := rs.DeepCopy()
+	rs.Generation++
+	rs.Spec.Stamp.Generation, rs.Spec.Topics = 3, nil
+	report(t, rs, seen)
+	meta.RemoveStatusCondition(&before.Status.Conditions, v1alpha1.ConditionReady)
+	meta.RemoveStatusCondition(&rs.Status.Conditions, v1alpha1.ConditionReady)
+	if diff := cmp.Diff(before.Status, rs.Status); diff != "" {
+		t.Errorf("(-before +after)\n%s", diff)
 	}
 }

@@ -33,7 +33,7 @@ func sample() *v1alpha1.RegionalService {
 	return &v1alpha1.RegionalService{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "accounts", Name: "user", UID: "b7a2", Generation: 3, Finalizers: []string{plan.Finalizer}},
 		Spec: v1alpha1.RegionalServiceSpec{
-			Region: "beijing", ServiceID: "uid-1", Kafka: kafka("kafka.bj:9092"),
+			Region: "beijing", ServiceID: "uid-1", Stamp: v1alpha1.SliceStamp{Generation: 4}, Kafka: kafka("kafka.bj:9092"),
 			Workload: v1alpha1.WorkloadSlice{
 				Type: v1alpha1.WorkloadManaged, Hash: "w1", ServiceAccountName: "deployer",
 				Replicas: ptr.To[int32](2), Port: 8080, Template: template(),
@@ -51,6 +51,7 @@ func sample() *v1alpha1.RegionalService {
 			Behaviours: []v1alpha1.FlowBehaviour{{Name: "register", Tier: v1alpha1.TierNonCore}},
 			Topics:     []v1alpha1.TopicSlice{{Name: "accounts.account", DataClass: "account", Partitions: 3, ReplicationFactor: 3, Objective: &metav1.Duration{Duration: time.Minute}}},
 		},
+		Status: v1alpha1.RegionalServiceStatus{ActedStamp: &v1alpha1.ActedStamp{ServiceID: "uid-1", Stamp: v1alpha1.SliceStamp{Generation: 4}}},
 	}
 }
 

@@ -22,8 +22,11 @@ const DefaultObjective = 5 * time.Minute
 // Seen is everything that the decision about one source region depends on.
 type Seen struct {
 	Complete bool
-	// Services of this region that are not being deleted.
+	// Services of this region that are not being deleted and whose slices are acted on.
 	Services []v1alpha1.RegionalService
+	// Held is true while there are others whose slices are not acted on, yet or any more: what is
+	// kept for them stays.
+	Held bool
 	// Links from the source region that exist.
 	Links []v1alpha1.ReplicationLink
 	// ConfigMap and Deployment of the mirror; nil when there is none.
@@ -87,6 +90,15 @@ func Decide(from string, seen Seen, o regional.Options) (Plan, error) {
 			p.objective(regional.LinkName(t.Name, from), t.Objective)
 		}
 	}
+	if seen.Held {
+		if mirror.Topics == nil {
+			return p, nil // what runs, if anything, goes on as it is
+		}
+		for i := range seen.Links {
+			mirror.Topics = append(mirror.Topics, seen.Links[i].Spec.Topic)
+			p.keepObjective(seen.Links[i].Name)
+		}
+	}
 	slices.Sort(mirror.Topics)
 	mirror.Topics = slices.Compact(mirror.Topics)
 	p.Problem = firstOf(seen.Source.Problem, seen.Target.Problem)
@@ -110,6 +122,13 @@ func (p *Plan) objective(link string, declared *metav1.Duration) {
 	}
 	if known, ok := p.Objectives[link]; !ok || within < known {
 		p.Objectives[link] = within
+	}
+}
+
+// keepObjective gives a link whose service is not asked the default.
+func (p *Plan) keepObjective(link string) {
+	if _, known := p.Objectives[link]; !known {
+		p.Objectives[link] = DefaultObjective
 	}
 }
 

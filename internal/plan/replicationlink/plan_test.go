@@ -107,6 +107,16 @@ func TestDecide(t *testing.T) {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services = nil },
 			remove: []string{"ReplicationLink accounts.account-from-beijing", deployment, configMap},
 		},
+		"a slice that is not acted on: what is kept for it stays": {
+			seen: settled(t, user, order), change: func(s *plan.Seen) { s.Services, s.Held = s.Services[:1], true },
+		},
+		"no slice is acted on: all stays": {
+			seen: settled(t, user), change: func(s *plan.Seen) { s.Services, s.Held = nil, true },
+		},
+		"a new service beside one that is not acted on": {
+			seen: settled(t, user), change: func(s *plan.Seen) { s.Services, s.Held = []v1alpha1.RegionalService{order}, true },
+			apply: []string{"ReplicationLink orders.order-from-beijing", configMap, deployment},
+		},
 		"a link that somebody made": {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services, s.Links[0].Labels = nil, nil },
 			remove: []string{deployment, configMap},
