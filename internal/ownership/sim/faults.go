@@ -25,7 +25,7 @@ func kinds() []func(*plan) *fault {
 
 // harmlessKinds must cost no home write: the leader or a minority of the store is lost.
 func harmlessKinds() []func(*plan) *fault {
-	return []func(*plan) *fault{(*plan).killMember, (*plan).cutMember, (*plan).deposeLeader, (*plan).compact}
+	return []func(*plan) *fault{(*plan).killMember, (*plan).cutMember, (*plan).killLeader, (*plan).deposeLeader, (*plan).compact}
 }
 
 // target draws a region, the leader's more often than the others.

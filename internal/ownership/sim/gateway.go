@@ -114,6 +114,9 @@ func (g *gateway) take(c ownership.Configuration, leaseUntil time.Duration) bool
 	if !g.has || c.Decided != g.conf.Decided || c.ClusterID != g.conf.ClusterID {
 		g.owned = g.s.ownedBy(g.r.name, c)
 	}
+	if g.s.o.Remedied {
+		leaseUntil = max(leaseUntil, g.leaseUntil) // an agent that starts takes nothing back
+	}
 	g.conf, g.leaseUntil, g.has = c, leaseUntil, true
 	if g.leased() {
 		g.leasedOnce = true

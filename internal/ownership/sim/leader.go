@@ -186,6 +186,9 @@ func (l *leader) carryOut(steps []store.Request) {
 	if a.s.mutant(LeaderWithoutGuard) {
 		r = r.Without(store.GuardLeader)
 	}
+	if a.s.mutant(ViewWithoutGuard) {
+		r = r.Without(store.GuardView)
+	}
 	if a.s.mutant(CloseWithoutBeat) {
 		r = r.Without(store.GuardBeat)
 	}

@@ -8,6 +8,8 @@ type Mutant string
 const (
 	// LeaderWithoutGuard: the leader's writes do not compare its key of the election (R1).
 	LeaderWithoutGuard Mutant = "LeaderWithoutGuard"
+	// ViewWithoutGuard: a view is committed without comparing the one that it follows (R1).
+	ViewWithoutGuard Mutant = "ViewWithoutGuard"
 	// AgentWithoutIncarnation: an agent's writes do not compare its incarnation (R1).
 	AgentWithoutIncarnation Mutant = "AgentWithoutIncarnation"
 	// TwoAgentsBeat: an agent that was replaced registers again instead of ending (R1).
@@ -43,7 +45,7 @@ const (
 // Mutants lists all mutants in the order of the rules that they break.
 func Mutants() []Mutant {
 	return []Mutant{
-		LeaderWithoutGuard, AgentWithoutIncarnation, TwoAgentsBeat, LaggingFirstRead, RestoredStoreAccepted,
+		LeaderWithoutGuard, ViewWithoutGuard, AgentWithoutIncarnation, TwoAgentsBeat, LaggingFirstRead, RestoredStoreAccepted,
 		PositionForgotten, OlderSnapshotTaken, LeaseFromSuccess, LeaseAfterGateClosed, SlowBeats, NoDriftMargin,
 		CloseWithoutBeat, InheritedStillness, NeverAsks, AnyRegionWaits, NoHoldDown,
 	}

@@ -4,6 +4,6 @@ package sim_test
 
 // The race detector makes a run ten times slower, and there is one goroutine: fewer seeds.
 const (
-	defaultSeeds = 300
-	otherSeeds   = 50
+	defaultSeeds = 200
+	otherSeeds   = 100
 )

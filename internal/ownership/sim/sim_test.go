@@ -101,6 +101,7 @@ func TestMutants(t *testing.T) {
 	const within = 2000
 	cases := map[sim.Mutant][]sim.Invariant{ // how it may show
 		sim.LeaderWithoutGuard:      {sim.DeposedWritesNothing},
+		sim.ViewWithoutGuard:        {sim.EpochsGrow},
 		sim.AgentWithoutIncarnation: {sim.ReplacedWritesNothing},
 		sim.TwoAgentsBeat:           {sim.ReplacedWritesNothing},
 		sim.LaggingFirstRead:        {sim.NeverBack},
@@ -157,12 +158,12 @@ func TestGaps(t *testing.T) {
 		gap, closed sim.Options
 		want        sim.Invariant
 	}{
-		"a store that fails over costs home writes, default timings": {
+		"losing the leader or a member of the store costs home writes, default timings": {
 			gap:    sim.Options{Harmless: true, Pace: sim.PaceDefault},
 			closed: sim.Options{Harmless: true, Pace: sim.PaceDefault, Remedied: true},
 			want:   sim.HomeWritesGoOn,
 		},
-		"a store that fails over costs home writes, fast timings": {
+		"losing the leader or a member of the store costs home writes, fast timings": {
 			gap:    sim.Options{Harmless: true, Pace: sim.PaceFast},
 			closed: sim.Options{Harmless: true, Pace: sim.PaceFast, Remedied: true},
 			want:   sim.HomeWritesGoOn,

@@ -186,3 +186,16 @@ func (p *plan) freezeAtBeat() *fault {
 	}
 	return &fault{name: "region " + r.name + " will be frozen at its next beat", atLeast: lasts + p.s.timings.BeatInterval, undo: func() {}}
 }
+
+// killLeader kills the agent that leads; another one of its region starts at once.
+func (p *plan) killLeader() *fault {
+	for _, r := range p.s.regions {
+		for _, a := range r.agents {
+			if a.leader != nil {
+				a.end("it is killed while it leads")
+				return &fault{name: a.p.Name + " is killed, the leader", undo: func() {}}
+			}
+		}
+	}
+	return nil
+}
