@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -14,6 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 )
+
+// proxyPause is the time between a Pod's being marked as terminating and its process's being told, so
+// that the service proxy has heard of it; in a cluster a preStop hook gives this time.
+const proxyPause = 300 * time.Millisecond
 
 // reconcile brings the Pods of one Deployment a step nearer and writes its status.
 func (a *Agent) reconcile(ctx context.Context, key types.NamespacedName) error {
@@ -52,12 +57,12 @@ func (a *Agent) members(owner types.UID, hash string) (staying []member, stoppin
 		if p.owner != owner {
 			continue
 		}
-		state, leaving := p.snapshot()
-		if leaving {
+		if _, leaving := p.snapshot(); leaving {
 			stopping++
 			continue
 		}
-		staying = append(staying, member{name: p.object.Name, current: p.template == hash, ready: state.ready})
+		// A Pod that others do not know to be ready takes nobody's place.
+		staying = append(staying, member{name: p.object.Name, current: p.template == hash, ready: p.serves()})
 	}
 	return staying, stopping
 }
@@ -132,6 +137,12 @@ func (a *Agent) stop(p *pod) {
 			a.config.Log.Warn("marking a Pod as terminating", "pod", p.key().String(), "error", err)
 		}
 		a.statuses.Add(p.key())
+		timer := a.config.Clock.NewTimer(proxyPause)
+		select {
+		case <-timer.C():
+		case <-p.done: // killed meanwhile
+			timer.Stop()
+		}
 		p.cancel()
 		<-p.done
 		a.mu.Lock()
@@ -170,7 +181,8 @@ func (a *Agent) writeStatus(ctx context.Context, key types.NamespacedName) error
 	if p == nil {
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": p.object.UID}, "status": p.status()})
+	status := p.status()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": p.object.UID}, "status": status})
 	if err != nil {
 		return fmt.Errorf("writing a Pod's status: %w", err)
 	}
@@ -178,5 +190,14 @@ func (a *Agent) writeStatus(ctx context.Context, key types.NamespacedName) error
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // deleted meanwhile
 	}
+	if err == nil && p.announce(isReady(status)) {
+		a.wake(p)
+	}
 	return err
+}
+
+func isReady(status corev1.PodStatus) bool {
+	return slices.ContainsFunc(status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }

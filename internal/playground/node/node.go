@@ -201,6 +201,11 @@ func (a *Agent) podEvent(object any) {
 // changed has a Pod's status written and its Deployment looked at again.
 func (a *Agent) changed(p *pod) {
 	a.statuses.Add(p.key())
+	a.wake(p)
+}
+
+// wake has the Pod's Deployment looked at again.
+func (a *Agent) wake(p *pod) {
 	if owner := metav1.GetControllerOfNoCopy(p.object); owner != nil {
 		a.queue.Add(types.NamespacedName{Namespace: p.object.Namespace, Name: owner.Name})
 	}

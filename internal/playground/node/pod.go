@@ -50,7 +50,9 @@ type pod struct {
 	mu       sync.Mutex
 	state    podState
 	stopping bool
-	process  *process.Process
+	// announced is the readiness that the API server has been told, and so what others act on.
+	announced bool
+	process   *process.Process
 }
 
 // podState is what a Pod's status shows.
@@ -72,6 +74,22 @@ func (p *pod) snapshot() (podState, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state, p.stopping
+}
+
+// announce notes what the API server has been told, and tells whether that is news.
+func (p *pod) announce(ready bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	news := p.announced != ready
+	p.announced = ready
+	return news
+}
+
+// serves reports whether others send the Pod requests.
+func (p *pod) serves() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.announced && p.state.ready
 }
 
 // change alters the state and has it written when it differs.
