@@ -43,6 +43,31 @@ func RefusedTopics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha
 	return out
 }
 
+// SharedTopic is a topic that two data classes of one service name.
+type SharedTopic struct {
+	// Name of the topic in Kafka; First is the class whose settings count.
+	Name, First, Other string
+}
+
+// SharedTopics returns the topics that a data class names after another class has.
+func SharedTopics(mas *v1alpha1.MultiActiveService) []SharedTopic {
+	var out []SharedTopic
+	first := map[string]string{}
+	for _, c := range mas.Spec.DataClasses {
+		q := MessageQueue(c)
+		if q == nil {
+			continue
+		}
+		name := TopicName(mas.Namespace, q.Topic)
+		if class, taken := first[name]; taken {
+			out = append(out, SharedTopic{Name: name, First: class, Other: c.Name})
+			continue
+		}
+		first[name] = c.Name
+	}
+	return out
+}
+
 func mistaken(topic string, regions map[string]*v1alpha1.Region) string {
 	alias, _, _ := strings.Cut(topic, ".")
 	if _, is := regions[alias]; is {
@@ -87,7 +112,7 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 			continue // the condition says so
 		}
 		if slices.ContainsFunc(out, func(t v1alpha1.TopicSlice) bool { return t.Name == name }) {
-			continue // two classes share it: the first one says how it is to be
+			continue // two classes name it: the first one counts, and the condition says so
 		}
 		normal, _ := Objectives(c)
 		topic := v1alpha1.TopicSlice{

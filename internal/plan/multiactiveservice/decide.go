@@ -46,7 +46,7 @@ func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		if reason, _ := seen.refusal(mas, r.Name); reason != "" || at.Connection != Connected {
 			continue
 		}
-		want := desiredSlice(in, r.Name, at.Slice, rollout.carries[r.Name])
+		want := stamped(mas, desiredSlice(in, r.Name, at.Slice, rollout.carries[r.Name]), at.Slice)
 		if !upToDate(want, at.Slice) && !foreign(mas, at.Slice) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepStage, Region: r.Name, Slice: want})
 		}
@@ -64,6 +64,20 @@ func desiredSlice(in slices.Input, region string, have *v1alpha1.RegionalService
 	if !carries && have != nil {
 		want.Spec.Workload = *have.Spec.Workload.DeepCopy()
 		return slices.Sealed(want)
+	}
+	return want
+}
+
+// stamped returns the slice with the stamp that the region has when nothing else differs: a new
+// generation alone is no reason to write.
+func stamped(mas *v1alpha1.MultiActiveService, want, have *v1alpha1.RegionalService) *v1alpha1.RegionalService {
+	if have == nil || foreign(mas, have) || have.Spec.Stamp == want.Spec.Stamp {
+		return want
+	}
+	kept := want.DeepCopy()
+	kept.Spec.Stamp = have.Spec.Stamp
+	if slices.Sealed(kept); upToDate(kept, have) {
+		return kept
 	}
 	return want
 }

@@ -114,6 +114,25 @@ func TestDecide(t *testing.T) {
 				s.Regions["shanghai"].Slice.Spec.Workload.Template.Spec.RestartPolicy = "Always"
 			}, nil,
 		},
+		"a generation that changes nothing in the slices is not written": {
+			func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+				m.Generation = 2
+				m.Spec.Rollout = &v1alpha1.Rollout{Strategy: v1alpha1.RolloutAllAtOnce}
+			}, nil,
+		},
+		"a generation that changes all slices is": {
+			func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+				m.Generation = 2
+				m.Spec.Gateway = &v1alpha1.Gateway{Replicas: ptr.To[int32](5)}
+			}, []string{"Stage beijing", "Stage shanghai", "Stage shenzhen"},
+		},
+		"a person's change is put back also after such a generation": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.Generation = 2
+				m.Spec.Rollout = &v1alpha1.Rollout{Strategy: v1alpha1.RolloutAllAtOnce}
+				s.Regions["shanghai"].Slice.Spec.Workload.Replicas = ptr.To[int32](1)
+			}, []string{"Stage shanghai"},
+		},
 		"deletion: routing stops first": {deleted, []string{"Propose deleted"}},
 		"deletion: then the regions":    {all(deleted, stopped), []string{"Delete beijing", "Delete shanghai", "Delete shenzhen"}},
 		"deletion: a region that is not reached keeps the service": {
@@ -195,5 +214,38 @@ func TestOwnershipChangeIsOnlyStaged(t *testing.T) {
 	}
 	if got := steps(plan.Decide(start, mas, seen)); len(got) > 0 {
 		t.Errorf("steps %v after staging", got)
+	}
+}
+
+// A slice is stamped with the generation that changed it last, and never with an earlier one.
+func TestStampsGrowWithChangesAlone(t *testing.T) {
+	t.Parallel()
+	mas := service()
+	seen := healthy(mas)
+	stage := func() map[string]int64 {
+		t.Helper()
+		out := map[string]int64{}
+		for _, s := range plan.Decide(start, mas, seen).Steps {
+			was := seen.Regions[s.Region].Slice.Spec.Stamp.Generation
+			if s.Slice.Spec.Stamp.Generation < was {
+				t.Errorf("%s: stamp %d after %d", s.Region, s.Slice.Spec.Stamp.Generation, was)
+			}
+			seen.Regions[s.Region].Slice = s.Slice
+			out[s.Region] = s.Slice.Spec.Stamp.Generation
+		}
+		return out
+	}
+	mas.Generation, mas.Spec.Rollout = 2, &v1alpha1.Rollout{Strategy: v1alpha1.RolloutAllAtOnce}
+	if got := stage(); len(got) > 0 {
+		t.Errorf("staged %v for a change that is not in any slice", got)
+	}
+	mas.Generation = 3
+	mas.Spec.Regions[1].Overrides = &v1alpha1.WorkloadOverrides{Replicas: ptr.To[int32](7)}
+	if diff := cmp.Diff(map[string]int64{"shanghai": 3}, stage()); diff != "" {
+		t.Errorf("an override of one region (-want +got)\n%s", diff)
+	}
+	mas.Generation, mas.Spec.Gateway = 4, &v1alpha1.Gateway{Replicas: ptr.To[int32](5)}
+	if diff := cmp.Diff(map[string]int64{"beijing": 4, "shanghai": 4, "shenzhen": 4}, stage()); diff != "" {
+		t.Errorf("a change of all (-want +got)\n%s", diff)
 	}
 }

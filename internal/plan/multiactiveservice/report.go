@@ -119,7 +119,10 @@ func (r reporter) fromRegion(name, kind string) (problem, bool) {
 		return problem{metav1.ConditionFalse, v1alpha1.ReasonProgressing, name + ": being written"}, true
 	}
 	c := meta.FindStatusCondition(at.Slice.Status.Conditions, kind)
+	ready := meta.FindStatusCondition(at.Slice.Status.Conditions, v1alpha1.ConditionReady)
 	switch {
+	case ready != nil && ready.Reason == v1alpha1.ReasonStaleSlice && ready.ObservedGeneration == at.Slice.Generation:
+		return problem{metav1.ConditionFalse, ready.Reason, name + ": " + ready.Message}, true
 	case c == nil || c.ObservedGeneration != at.Slice.Generation:
 		return problem{metav1.ConditionFalse, v1alpha1.ReasonProgressing, name + ": waiting for the region's member to act"}, true
 	case c.Status != metav1.ConditionTrue:
@@ -159,6 +162,11 @@ func (r reporter) topics() {
 		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonTopicNameRefused, fmt.Sprintf(
 			"dataClasses[%s]: topic %s would be taken for a copy from region %s: run the service in a namespace that is not named like a region",
 			t.DataClass, t.Name, t.Region)})
+	}
+	for _, t := range slices.SharedTopics(r.mas) {
+		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonTopicConflict, fmt.Sprintf(
+			"dataClasses[%s] and dataClasses[%s] both name topic %s, and only the settings of %s count: give each its own topic, or make them one class",
+			t.First, t.Other, t.Name, t.First)})
 	}
 	for _, declared := range r.mas.Spec.Regions {
 		region := r.seen.region(declared.Name).Region

@@ -105,6 +105,29 @@ func TestReport(t *testing.T) {
 			want:  map[string]string{"Ready": "False/NoKafka", "TopicsReady": "False/NoKafka"},
 			words: map[string]string{"TopicsReady": "Region beijing has no spec.kafka"},
 		},
+		"two data classes name one topic": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.Spec.DataClasses = append(m.Spec.DataClasses, v1alpha1.DataClass{Name: "avatar", Sync: m.Spec.DataClasses[0].Sync})
+				for _, r := range s.Regions {
+					r.Slice.Status.Lag = append(r.Slice.Status.Lag, v1alpha1.DataClassStatus{Name: "avatar", Lag: v1alpha1.LagWithinObjective})
+				}
+			},
+			want:  map[string]string{"Ready": "False/TopicConflict", "TopicsReady": "False/TopicConflict"},
+			words: map[string]string{"TopicsReady": "dataClasses[account] and dataClasses[avatar] both name topic accounts.account"},
+		},
+		"a region refuses an earlier slice": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				slice := s.Regions["beijing"].Slice
+				slice.Generation++ // the other conditions speak of the one before
+				slice.Status.Conditions = append(slice.Status.Conditions, metav1.Condition{
+					Type: "Ready", Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonStaleSlice, Message: "this slice is older", ObservedGeneration: slice.Generation,
+				})
+			},
+			want: map[string]string{
+				"Ready": "False/StaleSlice", "WorkloadsAvailable": "False/StaleSlice", "TopicsReady": "False/StaleSlice", "RoutingReady": "False/StaleSlice",
+			},
+			words: map[string]string{"WorkloadsAvailable": "beijing: this slice is older"},
+		},
 		"a topic that would be taken for a copy": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
 				s.Regions["accounts"] = &plan.RegionSeen{Region: &v1alpha1.Region{}, Connection: plan.Unusable}
