@@ -44,6 +44,8 @@ const (
 	GuardBeat = "beat moved"
 	// GuardView: the view was written since the writer read it.
 	GuardView = "view changed"
+	// GuardIntent: the service's intent was written or withdrawn since the writer read it.
+	GuardIntent = "intent changed"
 	// GuardRecord: the record itself was written since the writer read it.
 	GuardRecord = "record changed"
 )

@@ -265,6 +265,54 @@ func TestRecordsAreGuarded(t *testing.T) {
 	}
 }
 
+// A record answers the intent that the leader has read: one that was withdrawn, changed or proposed
+// meanwhile is decided on again.
+func TestRecordsAnswerTheIntentThatWasRead(t *testing.T) {
+	ctx := t.Context()
+	intent := ownership.ServiceIntent{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h"}
+	record := ownership.ServiceRecord{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h", PeerKey: []byte{1}}
+	changed := intent
+	changed.Deleted = true
+	for name, c := range map[string]struct {
+		before *ownership.ServiceIntent
+		then   func(*world)
+		want   bool
+	}{
+		"as it was read":                   {before: &intent, then: func(*world) {}, want: true},
+		"withdrawn":                        {before: &intent, then: func(w *world) { w.must(w.DeleteServiceIntent(ctx, "u")) }},
+		"changed":                          {before: &intent, then: func(w *world) { w.must(w.PutServiceIntent(ctx, changed)) }},
+		"proposed again to the same words": {before: &intent, then: func(w *world) { w.must(w.PutServiceIntent(ctx, intent)) }, want: true},
+		"withdrawn and proposed again": {before: &intent, then: func(w *world) {
+			w.must(w.DeleteServiceIntent(ctx, "u"))
+			w.must(w.PutServiceIntent(ctx, intent))
+		}},
+		"none, as it was read": {then: func(*world) {}, want: true},
+		"proposed meanwhile":   {then: func(w *world) { w.must(w.PutServiceIntent(ctx, intent)) }},
+		"another service's": {before: &intent, then: func(w *world) {
+			w.must(w.PutServiceIntent(ctx, ownership.ServiceIntent{UID: "v", SpecHash: "h"}))
+		}, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			term := w.lead("x")
+			if c.before != nil {
+				w.must(w.PutServiceIntent(ctx, *c.before))
+			}
+			read := w.read()
+			c.then(w)
+			_, err := term.PutServiceRecord(ctx, read, record)
+			if c.want {
+				w.must(0, err)
+			} else {
+				w.refused(coordination.GuardIntent, err)
+			}
+			if _, accepted := w.read().Services["u"]; accepted != c.want {
+				t.Errorf("accepted is %t, want %t", accepted, c.want)
+			}
+		})
+	}
+}
+
 func TestUnchangedValuesAreNotWritten(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()

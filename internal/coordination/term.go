@@ -114,13 +114,15 @@ func (t *Term) CloseGate(ctx context.Context, from ownership.Configuration, regi
 		put{t.store.prefix + dirGate + region, gate})
 }
 
-// PutServiceRecord writes a service's record: refused when it has changed since from.
+// PutServiceRecord writes a service's record: refused when it, or the intent that it answers, has
+// changed since from, so that what was withdrawn is not accepted.
 func (t *Term) PutServiceRecord(ctx context.Context, from ownership.Configuration, r ownership.ServiceRecord) (int64, error) {
 	if err := checkName("service UID", r.UID); err != nil {
 		return 0, err
 	}
 	key := t.store.prefix + dirService + r.UID
-	return t.store.write(ctx, dirService+r.UID, t.guards(unwrittenSince(GuardRecord, key, from.Revision)), put{key, r})
+	guards := append([]guard{unwrittenSince(GuardRecord, key, from.Revision)}, t.intent(from, r.UID)...)
+	return t.store.write(ctx, dirService+r.UID, t.guards(guards...), put{key, r})
 }
 
 // DeleteServiceRecord removes the record of a deleted service that every region has let go of.
@@ -169,6 +171,15 @@ func (t *Term) gate(from ownership.Configuration, region string) guard {
 // asked demands that the incarnation that asked still acts.
 func (t *Term) asked(from ownership.Configuration, region string) guard {
 	return unwrittenSince(GuardAgent, t.store.prefix+dirAgent+region, from.Revision)
+}
+
+// intent demands that a service's intent is as from has it, there or not.
+func (t *Term) intent(from ownership.Configuration, uid string) []guard {
+	key := t.store.prefix + dirServiceIntent + uid
+	if _, proposed := from.ServiceIntents[uid]; !proposed {
+		return []guard{createdAt(GuardIntent, key, 0)}
+	}
+	return []guard{exists(GuardIntent, key), unwrittenSince(GuardIntent, key, from.Revision)}
 }
 
 func follows(from ownership.Configuration, next ownership.View) error {
