@@ -99,7 +99,10 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	if c.adminListen, err = listenAddress("admin-listen", c.adminListen, env("POD_IP")); err != nil {
 		return nil, err
 	}
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // fromEnv sets the flags that were not given from their variables.

@@ -166,7 +166,7 @@ func freeAddress(t *testing.T) string {
 }
 
 func get(t *testing.T, url string) (int, string) {
-	resp, err := http.Get(url) //nolint:gosec,noctx // a loopback address of this test
+	resp, err := http.Get(url)
 	if err != nil {
 		t.Error(err)
 		return 0, ""

@@ -147,6 +147,7 @@ type responseWriter struct {
 	status int
 }
 
+// WriteHeader implements http.ResponseWriter.
 func (w *responseWriter) WriteHeader(status int) {
 	if w.status < http.StatusOK {
 		w.status = status

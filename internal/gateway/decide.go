@@ -61,6 +61,14 @@ func (r *Router) decide(q question) decision {
 		return decision{action: actWait, reason: why}
 	case owner == noRegion:
 		return r.onHomeLoss(q, why)
+	default:
+		return r.elsewhere(q, owner)
+	}
+}
+
+// elsewhere routes a request whose owner is another region.
+func (r *Router) elsewhere(q question, owner int) decision {
+	switch {
 	case q.hop != nil && q.hop.epoch > r.cfg.Epoch && !q.waited:
 		// The sender has a newer view, which is on its way here too.
 		return decision{action: actWait, reason: ReasonSecondHop}

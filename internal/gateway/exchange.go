@@ -148,6 +148,8 @@ func (ex *exchange) findSlot(m match) *problem {
 func (ex *exchange) decide() (decision, *problem) {
 	q := question{safe: ex.safe, hop: ex.hop}
 	var timeout <-chan struct{}
+	stop := func() bool { return true }
+	defer func() { _ = stop() }()
 	for {
 		if p := ex.refresh(); p != nil {
 			return decision{}, p
@@ -159,9 +161,7 @@ func (ex *exchange) decide() (decision, *problem) {
 			return d, nil
 		}
 		if timeout == nil {
-			var stop func() bool
 			timeout, stop = after(ex.g.options.Clock, ex.g.options.OwnerWait)
-			defer stop()
 		}
 		select {
 		case <-ex.snap.replaced:

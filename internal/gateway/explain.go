@@ -26,7 +26,7 @@ func (r *Router) describe(d decision, home int) string {
 	if home != noRegion {
 		name = r.title(home)
 	}
-	switch d.reason {
+	switch d.reason { //nolint:exhaustive // the others are no decisions of the router and say enough by their title
 	case ReasonShed:
 		return "the feature is switched off for everyone while a region is recovered"
 	case ReasonClosed:

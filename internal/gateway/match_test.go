@@ -136,9 +136,7 @@ func FuzzMatch(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if parsed, err := u.Parse(target); err == nil {
-			r.URL = parsed
-		} else {
+		if r.URL, err = u.Parse(target); err != nil {
 			return
 		}
 		found, err := m.findRequest(r, "")

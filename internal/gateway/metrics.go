@@ -72,13 +72,14 @@ func (m *metrics) configured(s *snapshot) {
 		now[s.router.flows[i].name] = true
 	}
 	for flow := range m.flows {
-		if !now[flow] {
-			gone := prometheus.Labels{"flow": flow}
-			m.requests.DeletePartialMatch(gone)
-			m.refused.DeletePartialMatch(gone)
-			m.affected.DeletePartialMatch(gone)
-			m.duration.DeletePartialMatch(gone)
+		if now[flow] {
+			continue
 		}
+		gone := prometheus.Labels{"flow": flow}
+		m.requests.DeletePartialMatch(gone)
+		m.refused.DeletePartialMatch(gone)
+		m.affected.DeletePartialMatch(gone)
+		m.duration.DeletePartialMatch(gone)
 	}
 	m.flows = now
 }

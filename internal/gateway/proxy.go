@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -87,16 +86,8 @@ func newProxy(o *Options) *httputil.ReverseProxy {
 		ModifyResponse: func(resp *http.Response) error { exchangeOf(resp.Request.Context()).answer(resp); return nil },
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { exchangeOf(r.Context()).err = err },
 		BufferPool:     &bufferPool{sync.Pool{New: func() any { b := make([]byte, copyBufferSize); return &b }}},
-		ErrorLog:       log.New(discardLog{o.Log}, "", 0),
+		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
-}
-
-// discardLog sends the proxy's own messages (broken copies, mostly) to the debug log.
-type discardLog struct{ log *slog.Logger }
-
-func (d discardLog) Write(p []byte) (int, error) {
-	d.log.Debug("proxy", slog.String("message", string(p)))
-	return len(p), nil
 }
 
 type bufferPool struct{ pool sync.Pool }

@@ -205,7 +205,7 @@ func newPlace(t *testing.T, name string, change func(*Options)) *place {
 	p.server.Config.Protocols = bothProtocols()
 	p.server.Start()
 	t.Cleanup(p.server.Close)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { p.gateway.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })

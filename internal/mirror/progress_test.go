@@ -89,7 +89,7 @@ func TestProgressNeverSkips(t *testing.T) {
 		)
 		p.start(0)
 		t.Repeat(map[string]func(*rapid.T){
-			"read": func(t *rapid.T) {
+			"read": func(*rapid.T) {
 				if g, _, ok := p.accept(next, 1); ok {
 					flying = append(flying, flight{g, next})
 				}

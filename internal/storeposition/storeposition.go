@@ -56,14 +56,14 @@ func Load(ctx context.Context, reader client.Reader, namespace string) (coordina
 		return coordination.Position{}, nil
 	}
 	if err != nil {
-		return coordination.Position{}, fmt.Errorf("reading Lease %s/%s: %w", namespace, LeaseName, err)
+		return coordination.Position{}, fmt.Errorf("reading lease %s/%s: %w", namespace, LeaseName, err)
 	}
 	return parse(&lease)
 }
 
 func parse(lease *coordinationv1.Lease) (coordination.Position, error) {
 	broken := func(annotation string, err error) (coordination.Position, error) {
-		return coordination.Position{}, fmt.Errorf("Lease %s/%s: annotation %s: %w; put back what it held, or delete the Lease to accept the store as it is now",
+		return coordination.Position{}, fmt.Errorf("lease %s/%s: annotation %s: %w; put back what it held, or delete the Lease to accept the store as it is now",
 			lease.Namespace, lease.Name, annotation, err)
 	}
 	id, err := strconv.ParseUint(lease.Annotations[ClusterIDAnnotation], 16, 64)
@@ -119,7 +119,7 @@ func (k *Keeper) Save(ctx context.Context) error {
 		k.fill(&lease, now)
 		return k.Client.Create(ctx, &lease)
 	case err != nil:
-		return fmt.Errorf("reading Lease %s/%s: %w", k.Namespace, LeaseName, err)
+		return fmt.Errorf("reading lease %s/%s: %w", k.Namespace, LeaseName, err)
 	}
 	kept, err := parse(&lease)
 	if err != nil {
@@ -129,7 +129,7 @@ func (k *Keeper) Save(ctx context.Context) error {
 		return nil
 	}
 	if kept.ClusterID != now.ClusterID {
-		return fmt.Errorf("Lease %s/%s is of store %x, and this process follows %x", k.Namespace, LeaseName, kept.ClusterID, now.ClusterID)
+		return fmt.Errorf("lease %s/%s is of store %x, and this process follows %x", k.Namespace, LeaseName, kept.ClusterID, now.ClusterID)
 	}
 	k.fill(&lease, now)
 	return k.Client.Update(ctx, &lease)

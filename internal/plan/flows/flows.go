@@ -62,7 +62,7 @@ func (s *State) home(f v1alpha1.FlowRouting, b v1alpha1.FlowBehaviour, affected 
 		s.Action = v1alpha1.HomeLossReadOnly
 	}
 	s.State = v1alpha1.FlowDegraded
-	s.AffectedPercent = int32((affected*100 + ownership.SlotCount - 1) / ownership.SlotCount) //nolint:gosec // at most 100
+	s.AffectedPercent = int32((affected*100 + ownership.SlotCount - 1) / ownership.SlotCount)
 	if affected == ownership.SlotCount && s.Action == v1alpha1.HomeLossReject {
 		s.State = v1alpha1.FlowUnavailable
 	}

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -184,9 +185,7 @@ func TestDecide(t *testing.T) {
 // carryOut is what the brokers and the record of claims look like afterwards.
 func carryOut(p Plan, want Desired, seen Observed) Observed {
 	cfg := map[string]string{}
-	for k, v := range seen.Configs {
-		cfg[k] = v
-	}
+	maps.Copy(cfg, seen.Configs)
 	seen.Configs = cfg
 	for _, s := range p.Steps {
 		switch s.Kind {
@@ -199,9 +198,7 @@ func carryOut(p Plan, want Desired, seen Observed) Observed {
 			seen.Partitions = s.Partitions
 		case StepAlterConfig:
 		}
-		for k, v := range s.Configs {
-			seen.Configs[k] = v
-		}
+		maps.Copy(seen.Configs, s.Configs)
 	}
 	return seen
 }

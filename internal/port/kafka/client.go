@@ -39,7 +39,7 @@ func NewClient(o Options) (*Client, error) {
 		return nil, fmt.Errorf("kafka client: %w", err)
 	}
 	adm := kadm.NewClient(cl)
-	adm.SetTimeoutMillis(int32(min(o.timeout().Milliseconds(), 60_000)))
+	adm.SetTimeoutMillis(int32(min(o.timeout(), time.Minute) / time.Millisecond))
 	return &Client{opts: o, kgo: cl, adm: adm}, nil
 }
 
@@ -144,7 +144,7 @@ func (c *Client) describeConfigs(ctx context.Context, topics []string, into map[
 func (c *Client) Create(ctx context.Context, t NewTopic) error {
 	rf := int16(-1)
 	if t.ReplicationFactor > 0 {
-		rf = int16(min(t.ReplicationFactor, 1<<15-1)) //nolint:gosec // bounded in the same expression
+		rf = int16(min(t.ReplicationFactor, 1<<15-1))
 	}
 	return c.call(ctx, fmt.Sprintf("creating topic %q", t.Name), func(ctx context.Context) error {
 		_, err := c.adm.CreateTopic(ctx, int32(t.Partitions), rf, pointers(t.Configs), t.Name) //nolint:gosec // a partition count
@@ -235,7 +235,7 @@ func (c *Client) offsets(ctx context.Context, op string, list lister, topics []s
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(metadataAge):
+			case <-time.After(metadataAge): //nolint:forbidigo // waits for a cache of the library, whose clock is the system's
 			}
 			listed, err = list(ctx, topics...)
 		}

@@ -77,7 +77,7 @@ type Process struct {
 // it is ready.
 func Spawn(t testing.TB, role string, arguments ...string) *Process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], arguments...) //nolint:gosec // its own binary
+	cmd := exec.Command(os.Args[0], arguments...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = t.Output()
 	// The child goes when the parent does, also when the parent is killed.
