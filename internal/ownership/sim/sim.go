@@ -115,7 +115,9 @@ func Run(o Options) Result {
 	for s.Now() < s.plan.end && !stop() {
 		s.Run(s.plan.end, stop) // faults may set the end later
 	}
-	s.endFaults()
+	if !stop() {
+		s.endFaults()
+	}
 	calmAt := s.Now()
 	recovery := s.recover(stop)
 	return Result{
