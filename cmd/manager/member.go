@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/controllers/member/acting"
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
 	"multiactive.dev/operator/internal/agent"
@@ -42,6 +46,8 @@ type memberOptions struct {
 	agentURL     string
 	gatewayImage string
 	mirrorImage  string
+	// podName and podNamespace come from the environment; empty when not in a Pod.
+	podName, podNamespace string
 }
 
 func (o *memberOptions) bind(fs *flag.FlagSet) {
@@ -51,6 +57,7 @@ func (o *memberOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.agentURL, "agent-url", "",
 		"member: that address as gateways dial it (default http://multiactive-agent.<operator-namespace>.svc:8090)")
 	fs.StringVar(&o.gatewayImage, "gateway-image", "", "member: image with /gateway for the services' gateways (required)")
+	o.podName, o.podNamespace = os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
 	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member: image with /mirror for the mirrors (default: --gateway-image)")
 }
 
@@ -107,9 +114,9 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err != nil {
 		return err
 	}
-	clock := agent.SystemClock()
+	machine := agent.SystemClock()
 	regionAgent, err := agent.New(agent.Config{
-		Region: o.region, Store: store, Clock: clock, Timings: timings, Prober: agent.NewProber(), Log: ctrl.Log.WithName("agent"),
+		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Log: ctrl.Log.WithName("agent"),
 	})
 	if err != nil {
 		return err
@@ -121,20 +128,25 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	credentials := func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error) {
 		return kafkasecret.Options(ctx, mgr.GetAPIReader(), o.common.operatorNamespace, k)
 	}
-	topics := regionalservice.NewTopicKeeper(credentials, clock, ctrl.Log.WithName("topics"))
-	canaries := replicationlink.NewCanaries(o.region, clock, ctrl.Log.WithName("canaries"))
+	topics := regionalservice.NewTopicKeeper(credentials, machine, ctrl.Log.WithName("topics"))
+	canaries := replicationlink.NewCanaries(o.region, machine, ctrl.Log.WithName("canaries"))
+	own, err := actingPod(ctx, mgr, o)
+	if err != nil {
+		return err
+	}
 	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
 		return store.Close()
 	})
 	position := &storeposition.Keeper{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: clock,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: machine,
 		Log: ctrl.Log.WithName("coordination"),
 	}
-	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, clock)
-	for _, part := range []manager.Runnable{
-		closeStore, position, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())}, topics, canaries, mirrors,
-	} {
+	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
+	parts := append(own,
+		closeStore, position, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
+		topics, canaries, mirrors)
+	for _, part := range parts {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("adding a part of the member: %w", err)
 		}
@@ -142,9 +154,9 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	services := &regionalservice.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Impersonate: impersonator(mgr), Options: options,
 		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries,
-		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: clock, LeaseSettles: timings.RegionLease,
+		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease,
 	}
-	if err := services.SetupWithManager(mgr, clock, topics.Changed()); err != nil {
+	if err := services.SetupWithManager(mgr, machine, topics.Changed()); err != nil {
 		return fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{
@@ -158,6 +170,22 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil
+}
+
+// actingPod returns what marks the Pod of this process while it acts, if it runs in a Pod that the
+// environment names.
+func actingPod(ctx context.Context, mgr ctrl.Manager, o memberOptions) ([]manager.Runnable, error) {
+	if o.podName == "" {
+		return nil, nil
+	}
+	pod := &acting.Pod{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: cmp.Or(o.podNamespace, o.common.operatorNamespace), Name: o.podName,
+		Clock: clock.RealClock{}, Log: ctrl.Log.WithName("acting"),
+	}
+	if err := pod.Clear(ctx); err != nil {
+		return nil, err
+	}
+	return []manager.Runnable{pod}, nil
 }
 
 // impersonator returns clients that act as service accounts. They share the manager's connections,

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
 
+	"multiactive.dev/operator/controllers/member/acting"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apiserver"
 	"multiactive.dev/operator/internal/testkit/binaries"
@@ -64,6 +65,56 @@ func TestManifestsApply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			manifests := run(t, tt.command[0], tt.command[1:]...)
 			newCluster(t, testkit.StartServer(t, apiserver.Options{})).checkApplies(t, manifests, tt.want)
+		})
+	}
+}
+
+// Of the members one acts and marks its Pod: gateways must be led to it alone, and it must know
+// which Pod is its own.
+func TestGatewaysAreLedToTheActingMember(t *testing.T) {
+	for name, arguments := range map[string][]string{
+		"chart": append([]string{
+			"helm", "template", "release", "charts/multiactive", "--namespace", namespace, "--kube-version", kubeVersion, "--set", "mode=member", "--set", "region=north",
+		}, endpoints...),
+		"kustomize": {"kustomize", "build", "config/member"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var selected, template map[string]string
+			env, grants := map[string]string{}, false
+			for _, o := range decode(t, run(t, arguments[0], arguments[1:]...)) {
+				switch o.GetKind() + "/" + o.GetName() {
+				case "Service/multiactive-member-agent":
+					selected, _, _ = unstructured.NestedStringMap(o.Object, "spec", "selector")
+				case "Role/multiactive-member":
+					text, err := o.MarshalJSON()
+					grants = err == nil && strings.Contains(string(text), `"pods"`) && strings.Contains(string(text), `"patch"`)
+				case "Deployment/multiactive-member":
+					template, _, _ = unstructured.NestedStringMap(o.Object, "spec", "template", "metadata", "labels")
+					containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+					list, _, _ := unstructured.NestedSlice(containers[0].(map[string]any), "env")
+					for _, v := range list {
+						from, _, _ := unstructured.NestedString(v.(map[string]any), "valueFrom", "fieldRef", "fieldPath")
+						env[v.(map[string]any)["name"].(string)] = from
+					}
+				}
+			}
+			if selected[acting.Label] != acting.Value {
+				t.Errorf("the agent's Service selects %v, want %s=%s", selected, acting.Label, acting.Value)
+			}
+			for key, value := range selected {
+				if key != acting.Label && template[key] != value {
+					t.Errorf("the agent's Service selects %s=%s, and Pods have %v", key, value, template)
+				}
+			}
+			if _, marked := template[acting.Label]; marked {
+				t.Error("every Pod is marked")
+			}
+			if env["POD_NAME"] != "metadata.name" || env["POD_NAMESPACE"] != "metadata.namespace" {
+				t.Errorf("the environment has %v", env)
+			}
+			if !grants {
+				t.Error("no Role lets the member patch Pods of its namespace")
+			}
 		})
 	}
 }
