@@ -42,6 +42,7 @@ type Agent struct {
 	config    Config
 	publisher *Publisher
 	acks      *ackBook
+	memory    *memory
 
 	mu sync.Mutex
 	// registration is set once the agent is registered.
@@ -76,7 +77,7 @@ func New(c Config) (*Agent, error) {
 		return nil, fmt.Errorf("creating the agent: %w", err)
 	}
 	a := &Agent{
-		config: c, acks: newAckBook(c.Clock), subscribers: map[chan struct{}]struct{}{},
+		config: c, acks: newAckBook(c.Clock), memory: newMemory(c.Timings), subscribers: map[chan struct{}]struct{}{},
 		observer: health.NewObserver(c.Timings.DownAfter), evidenceChanged: make(chan struct{}, 1),
 	}
 	a.publisher = newPublisher(a.Snapshot)
@@ -110,7 +111,7 @@ func CheckTimings(t ownership.Timings) error {
 // everything else.
 func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{a.watch, a.beat, a.probe, a.report, a.campaign, a.publish} {
+	for _, part := range []func(context.Context) error{a.watch, a.beat, a.probe, a.report, a.follow, a.campaign, a.publish} {
 		g.Go(func() error { return part(ctx) })
 	}
 	err := g.Wait()

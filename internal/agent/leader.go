@@ -12,11 +12,12 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// campaign stands for election whenever nobody leads, and leads while elected.
+// campaign stands for election whenever nobody leads, and leads while elected. An agent that refuses
+// the store (R2) does neither.
 func (a *Agent) campaign(ctx context.Context) error {
 	for {
 		identity := a.Identity()
-		if identity == "" {
+		if identity == "" || a.refusesStore() {
 			if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
 				return err
 			}
@@ -44,7 +45,10 @@ func (a *Agent) campaign(ctx context.Context) error {
 	}
 }
 
-var errTermOver = errors.New("the term is over")
+var (
+	errTermOver     = errors.New("the term is over")
+	errStoreRefused = errors.New("the store is another one, or older, than this region has followed")
+)
 
 // lead decides on every configuration, and between them because time passes, until the term ends.
 func (a *Agent) lead(ctx context.Context, term *coordination.Term) error {
@@ -54,7 +58,7 @@ func (a *Agent) lead(ctx context.Context, term *coordination.Term) error {
 	defer cancel()
 	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval / 2)
 	defer ticker.Stop()
-	l := &leader{agent: a, term: term, watch: health.NewWatch(a.config.Timings)}
+	l := &leader{agent: a, term: term}
 	for {
 		select {
 		case <-news:
@@ -80,7 +84,6 @@ func (a *Agent) setLeading(leading bool) {
 type leader struct {
 	agent *Agent
 	term  *coordination.Term
-	watch *health.Watch
 	// written is the revision of the latest write: older configurations are not decided on.
 	written int64
 }
@@ -88,15 +91,20 @@ type leader struct {
 // pass decides once and carries it out. It returns an error only when the term is over: whatever
 // else fails is decided again on the next configuration.
 func (l *leader) pass(ctx context.Context) error {
+	if l.agent.refusesStore() {
+		return errStoreRefused
+	}
 	c, have := l.agent.Snapshot()
 	if !have || c.Revision < l.written || !l.agent.upToDate() {
 		return nil
 	}
 	now, at := l.agent.config.Clock.Boottime(), l.agent.config.Clock.Now()
-	l.watch.Routed(l.agent.acks.Epoch())
-	l.watch.Update(now, c)
-	d := health.Decide(now, c, l.watch)
-	for _, step := range l.steps(now, at, c, d) {
+	var steps []step
+	l.agent.memory.look(now, c, func(w *health.Watch) {
+		w.Routed(l.agent.acks.Epoch())
+		steps = l.steps(now, at, c, w)
+	})
+	for _, step := range steps {
 		revision, err := step.write(ctx)
 		if err != nil {
 			return l.failed(step.what, err)
@@ -127,9 +135,10 @@ type step struct {
 	write func(context.Context) (int64, error)
 }
 
-// steps turns a decision into writes, the urgent ones first. All start from the same
+// steps decides and turns the decision into writes, the urgent ones first. All start from the same
 // configuration and touch different keys.
-func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuration, d health.Decision) []step {
+func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuration, w *health.Watch) []step {
+	d := health.Decide(now, c, w)
 	var steps []step
 	add := func(what string, write func(context.Context) (int64, error)) {
 		steps = append(steps, step{what, write})
@@ -143,7 +152,7 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 		}
 	}
 	steps = append(steps, l.viewStep(at, c, d.Intents)...)
-	for _, i := range health.Incidents(now, at, c, l.watch, d.Intents) {
+	for _, i := range health.Incidents(now, at, c, w, d.Intents) {
 		add("incident", func(ctx context.Context) (int64, error) { return l.term.PutIncident(ctx, c, i) })
 	}
 	for _, name := range surplusIncidents(c) {

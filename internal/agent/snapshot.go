@@ -54,6 +54,13 @@ func (a *Agent) StoreReachable() (bool, error) {
 	return a.answered && now-a.lastAnswer <= a.config.Timings.DownAfter, nil
 }
 
+// refusesStore reports whether the store is not the one that the region has followed (R2).
+func (a *Agent) refusesStore() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refused != nil
+}
+
 // watch keeps the snapshot up to date.
 func (a *Agent) watch(ctx context.Context) error {
 	for {

@@ -6,8 +6,8 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// Watch is what one leader has itself seen since it leads. A new leader starts with a new Watch
-// (R4). It is not safe for concurrent use.
+// Watch is what one agent has itself seen, as a follower and as the leader (R4). What another agent
+// saw counts for nothing. It is not safe for concurrent use.
 type Watch struct {
 	timings   ownership.Timings
 	beats     map[string]watchedBeat
@@ -24,7 +24,7 @@ type watchedBeat struct {
 	beat  ownership.Beat
 	gate  ownership.Gate
 	since time.Duration
-	// moved: the leader has itself seen it follow another beat.
+	// moved: the agent has itself seen it follow another beat.
 	moved bool
 }
 
@@ -68,7 +68,7 @@ func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
 	}
 }
 
-// Still returns for how long the region's beat has not changed under the leader's eyes.
+// Still returns for how long the region's beat has not changed under the agent's eyes.
 func (w *Watch) Still(now time.Duration, region string) time.Duration {
 	seen, known := w.beats[region]
 	if !known {

@@ -39,7 +39,7 @@ func NewClient(o Options) (*Client, error) {
 		return nil, fmt.Errorf("kafka client: %w", err)
 	}
 	adm := kadm.NewClient(cl)
-	adm.SetTimeoutMillis(int32(min(o.timeout(), time.Minute) / time.Millisecond))
+	adm.SetTimeoutMillis(int32(min(o.timeout(), time.Minute) / time.Millisecond)) //nolint:gosec // at most 60,000
 	return &Client{opts: o, kgo: cl, adm: adm}, nil
 }
 
