@@ -143,10 +143,11 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		Log: ctrl.Log.WithName("coordination"),
 	}
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
-	parts := append(own,
+	parts := []manager.Runnable{
 		closeStore, position, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
-		topics, canaries, mirrors)
-	for _, part := range parts {
+		topics, canaries, mirrors,
+	}
+	for _, part := range append(parts, own...) {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("adding a part of the member: %w", err)
 		}

@@ -47,7 +47,7 @@ var notable = []struct {
 // Transitions returns an event for each notable condition that became bad, or good after it was
 // bad. What was Unknown and is good is no news: so it was meant. A repair is told although the
 // condition stays good. Ready is told when it becomes True, for the first time too, and left to the
-// other conditions when it does not.
+// other conditions when it does not, but for a refused slice, of which no other speaks.
 func Transitions(before, after []metav1.Condition) []Event {
 	var out []Event
 	for _, n := range notable {
@@ -66,7 +66,8 @@ func Transitions(before, after []metav1.Condition) []Event {
 		case good && was != n.good && (isReady || was != metav1.ConditionUnknown),
 			good && now.Reason != reason && now.Reason == v1alpha1.ReasonTopicRepaired:
 			out = append(out, Event{Type: corev1.EventTypeNormal, Reason: now.Reason, Action: n.condition, Note: clip(now.Message)})
-		case !good && now.Status != metav1.ConditionUnknown && !isReady && now.Reason != reason && !passing(now.Reason):
+		case !good && now.Status != metav1.ConditionUnknown && now.Reason != reason && !passing(now.Reason) &&
+			(!isReady || now.Reason == v1alpha1.ReasonStaleSlice):
 			out = append(out, Event{Type: corev1.EventTypeWarning, Reason: now.Reason, Action: n.condition, Note: clip(now.Message)})
 		}
 	}

@@ -31,6 +31,7 @@ func TestTransitions(t *testing.T) {
 		},
 		"ready for the first time":    {nil, is("Ready", yes, "AsDeclared"), []string{"Normal AsDeclared"}},
 		"not ready is told by others": {is("Ready", yes, "AsDeclared"), is("Ready", no, "RegionLost"), nil},
+		"a slice is refused":          {is("Ready", yes, "AsDeclared"), is("Ready", no, "StaleSlice"), []string{"Warning StaleSlice"}},
 		"became bad":                  {is("Degraded", no, "AllFlowsAvailable"), is("Degraded", yes, "HomeRegionLost"), []string{"Warning HomeRegionLost"}},
 		"became good":                 {is("Degraded", yes, "HomeRegionLost"), is("Degraded", no, "AllFlowsAvailable"), []string{"Normal AllFlowsAvailable"}},
 		"bad for another reason":      {is("TopicsReady", no, "NoKafka"), is("TopicsReady", no, "TopicConflict"), []string{"Warning TopicConflict"}},

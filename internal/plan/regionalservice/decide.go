@@ -37,7 +37,7 @@ func Decide(rs *v1alpha1.RegionalService, seen Seen, o regional.Options) (Plan, 
 		return remove(rs, seen), nil
 	}
 	if regional.Stale(rs) {
-		return Plan{}, nil // what runs goes on as it is
+		return Plan{RecheckAfter: recheckProblem}, nil // what runs goes on as it is
 	}
 	var p Plan
 	if !regional.Acted(rs) {

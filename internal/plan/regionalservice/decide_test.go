@@ -283,6 +283,7 @@ func TestRecheckAfter(t *testing.T) {
 		"unknown":             {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Links = nil }, 15 * time.Second},
 		"no links":            {func(rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Topics = nil }, 0},
 		"lease not known yet": {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.LeaseSettled = false }, time.Second},
+		"an earlier slice":    {func(rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Stamp.Generation = 3 }, 30 * time.Second},
 		"gateways behind":     {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.Acknowledged = nil }, time.Second},
 	} {
 		rs := sample()
