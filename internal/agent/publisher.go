@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -21,8 +22,9 @@ type Published struct {
 	Config routing.Config
 	// Version is a hash of Config: equal routing has equal versions, over restarts too.
 	Version string
-	// Revision of the coordination store up to which Config is current.
+	// Revision of the coordination store up to which Config is current, and the regions' gates in it.
 	Revision int64
+	Gates    map[string]ownership.Gate
 	// Changed is closed when Version changes or the service is withdrawn.
 	Changed <-chan struct{}
 	// Found is false for a service that is not published, or before the first configuration.
@@ -42,7 +44,6 @@ type Publisher struct {
 
 	mu       sync.Mutex
 	revision int64
-	decided  int64
 	entries  map[serviceName]*entry
 }
 
@@ -53,6 +54,10 @@ type entry struct {
 	config  routing.Config
 	version string
 	changed chan struct{}
+	// decided is that of the configuration which config was made from; revision and gates are those
+	// of the latest with the same decisions.
+	decided, revision int64
+	gates             map[string]ownership.Gate
 }
 
 func newPublisher(snapshot func() (ownership.Configuration, bool)) *Publisher {
@@ -94,7 +99,7 @@ func (p *Publisher) Config(namespace, name string) Published {
 		return Published{Changed: make(chan struct{})}
 	}
 	return Published{
-		Config: e.config, Version: e.version, Revision: p.revision, Changed: e.changed, Found: e.version != "",
+		Config: e.config, Version: e.version, Revision: e.revision, Gates: e.gates, Changed: e.changed, Found: e.version != "",
 	}
 }
 
@@ -107,16 +112,17 @@ func (p *Publisher) update() error {
 		return nil
 	}
 	p.revision = c.Revision
-	if p.decided == c.Decided {
-		return nil
-	}
-	p.decided = c.Decided
+	var failed []error
 	for name, e := range p.entries {
+		if e.version != "" && e.decided == c.Decided {
+			e.revision, e.gates = c.Revision, c.Gates
+			continue
+		}
 		if err := p.rebuild(e, c); err != nil {
-			return fmt.Errorf("routing of %s/%s: %w", name.namespace, name.name, err)
+			failed = append(failed, fmt.Errorf("routing of %s/%s: %w", name.namespace, name.name, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (p *Publisher) entry(name serviceName) *entry {
@@ -135,6 +141,7 @@ func (p *Publisher) rebuild(e *entry, c ownership.Configuration) error {
 		return fmt.Errorf("encoding: %w", err)
 	}
 	sum := sha256.Sum256(encoded)
+	e.decided, e.revision, e.gates = c.Decided, c.Revision, c.Gates
 	version := hex.EncodeToString(sum[:8])
 	if version == e.version {
 		return nil
