@@ -50,10 +50,12 @@ type Agent struct {
 	conf         ownership.Configuration
 	have         bool
 	leaseUntil   time.Duration
-	lastAnswer   time.Duration
-	answered     bool
-	refused      error
-	leading      bool
+	// renewed, if not nil, is closed when the lease is extended after running short.
+	renewed    chan struct{}
+	lastAnswer time.Duration
+	answered   bool
+	refused    error
+	leading    bool
 	// committed and previous are the revisions of this agent's last two beats: a watch that has not
 	// shown the earlier when the next is committed has stalled.
 	committed, previous int64

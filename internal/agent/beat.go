@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
@@ -72,8 +73,8 @@ func (a *Agent) beatOnce(ctx context.Context, r beater, c ownership.Configuratio
 		_, err := r.Ask(ctx, c)
 		return err
 	}
-	// One call that hangs must leave time for others within the lease.
-	ctx, cancel := context.WithTimeout(ctx, a.config.Timings.RegionLease/4)
+	// One call that hangs must leave time for several others within the lease.
+	ctx, cancel := context.WithTimeout(ctx, a.config.Timings.RegionLease/8)
 	defer cancel()
 	t0 := a.config.Clock.Boottime()
 	revision, err := r.Beat(ctx, c, n)
@@ -83,11 +84,32 @@ func (a *Agent) beatOnce(ctx context.Context, r beater, c ownership.Configuratio
 	a.mu.Lock()
 	// The gate may have been closed since; then the lease of this beat has run out already.
 	if a.conf.Gates[region] == gate && a.refused == nil {
-		a.leaseUntil = max(a.leaseUntil, t0+a.config.Timings.RegionLease)
+		a.extendLease(t0 + a.config.Timings.RegionLease)
 	}
 	a.mu.Unlock()
 	a.noteCommitted(revision)
 	return nil
+}
+
+// extendLease extends the lease, and has waiting gateways answered if it had run short: those may
+// have less left than another wait takes. The caller holds the lock.
+func (a *Agent) extendLease(until time.Duration) {
+	short := a.leaseUntil-a.config.Clock.Boottime() < a.config.Timings.RegionLease/2
+	a.leaseUntil = max(a.leaseUntil, until)
+	if short && a.renewed != nil {
+		close(a.renewed)
+		a.renewed = nil
+	}
+}
+
+// leaseRenewed returns a channel that is closed when the lease is next extended after running short.
+func (a *Agent) leaseRenewed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.renewed == nil {
+		a.renewed = make(chan struct{})
+	}
+	return a.renewed
 }
 
 // afterWrite logs what went wrong. It returns an error only if the agent must end.

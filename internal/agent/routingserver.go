@@ -65,13 +65,15 @@ func parseQuestion(q url.Values) (question, error) {
 }
 
 // serveRouting answers at once when there is a version that the gateway does not have, and with
-// the lease alone after the wait otherwise.
+// the lease alone otherwise: when it is extended after running short, or after the wait.
 func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source ConfigSource) {
+	arrived := a.config.Clock.Boottime()
 	q, err := parseQuestion(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	renewed := a.leaseRenewed()
 	current := source.Config(q.namespace, q.name)
 	if current.Found {
 		a.noteAck(q, current)
@@ -81,6 +83,7 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 		defer timer.Stop()
 		select {
 		case <-current.Changed:
+		case <-renewed:
 		case <-timer.C():
 		case <-r.Context().Done():
 			return
@@ -92,11 +95,27 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 			"and does the coordination store answer?", q.namespace, q.name, a.config.Region), http.StatusNotFound)
 		return
 	}
-	answer := routing.Answer{Version: current.Version, Revision: current.Revision, LeaseRemaining: a.Lease()}
+	writeJSON(w, a.answer(q, &current, arrived))
+}
+
+// answer returns what a gateway is told now. The lease goes out only with routing made under the
+// gate that granted it: gateways of a region that has returned must not combine the new lease with
+// routing from before the loss, when the publisher is late.
+func (a *Agent) answer(q question, current *Published, arrived time.Duration) routing.Answer {
+	answer := routing.Answer{Version: current.Version, Revision: current.Revision}
 	if current.Version != q.version {
 		answer.Config = &current.Config
 	}
-	writeJSON(w, answer)
+	now := a.config.Clock.Boottime()
+	answer.Held = now - arrived
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	gate := a.conf.Gates[a.config.Region]
+	answer.LeaseEnded = a.refused != nil || !gate.Open
+	if current.Gates[a.config.Region] == gate {
+		answer.LeaseRemaining = max(a.leaseUntil-now, 0)
+	}
+	return answer
 }
 
 func (a *Agent) noteAck(q question, current Published) {

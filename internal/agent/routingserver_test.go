@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
 )
@@ -164,13 +165,112 @@ func TestPollEndsAfterTheWait(t *testing.T) {
 	passed := d.whenWaiting(func() { d.show(12, 3); d.clock.Step(routing.MaxWait) })
 	got := d.poll("&wait=1h&version=" + version)
 	passed.Wait()
-	want := routing.Answer{Version: version, Revision: 12, LeaseRemaining: 9 * time.Second}
+	want := routing.Answer{Version: version, Revision: 12, LeaseRemaining: 9 * time.Second, Held: routing.MaxWait}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
 	d.clock.Step(time.Minute)
 	if got := d.poll("&wait=0s").LeaseRemaining; got != 0 {
 		t.Errorf("a lease that has run out remains for %s", got)
+	}
+}
+
+// A gateway that waits while the lease runs short hears at once that it was renewed.
+func TestPollEndsWithARenewal(t *testing.T) {
+	cases := map[string]struct {
+		left time.Duration // of the lease, when the beat succeeds
+		ends bool
+	}{
+		"none":           {0, true},
+		"short":          {3*time.Second - 1, true},
+		"half the lease": {3 * time.Second, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			if err := d.publisher.Publish("accounts", "user", build); err != nil {
+				t.Fatal(err)
+			}
+			d.show(10, 3)
+			version := d.poll("").Version
+			renewed := d.whenWaiting(func() {
+				d.clock.Step(200 * time.Millisecond)
+				d.lease(c.left)
+				conf, _ := d.Snapshot()
+				if err := d.beatOnce(t.Context(), &fakeRegistration{}, conf, 1); err != nil {
+					t.Error(err)
+				}
+				if !c.ends {
+					d.clock.Step(routing.MaxWait - 200*time.Millisecond)
+				}
+			})
+			got := d.poll("&version=" + version)
+			renewed.Wait()
+			want := routing.Answer{Version: version, Revision: 10, LeaseRemaining: 6 * time.Second, Held: 200 * time.Millisecond}
+			if !c.ends {
+				want.LeaseRemaining, want.Held = 5200*time.Millisecond, routing.MaxWait
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What an answer says of the lease: it goes with routing made under the gate that granted it, and is
+// taken back only when it has ended.
+func TestAnswerOfTheLease(t *testing.T) {
+	at := func(revision, generation int64, open bool) ownership.Configuration {
+		return ownership.Configuration{
+			Revision: revision, Decided: revision,
+			Gates: map[string]ownership.Gate{"beijing": {Generation: generation, Open: open}},
+		}
+	}
+	cases := map[string]struct {
+		published, latest ownership.Configuration
+		then              func(*desk)
+		remaining         time.Duration
+		ended             bool
+	}{
+		"routing under the gate":              {at(10, 1, true), at(11, 1, true), nil, 4 * time.Second, false},
+		"routing from before the return":      {at(10, 1, true), at(12, 3, true), nil, 0, false},
+		"routing from before the gate opened": {at(10, 2, false), at(12, 3, true), nil, 0, false},
+		"gate closed":                         {at(10, 1, true), at(11, 2, false), nil, 0, true},
+		"gate closed, routing too":            {at(11, 2, false), at(11, 2, false), nil, 0, true},
+		"another store": {
+			at(10, 1, true), at(10, 1, true), func(d *desk) { d.storeAnswered(&coordination.OtherStoreError{}) }, 0, true,
+		},
+		"not beaten yet": {at(10, 1, true), at(10, 1, true), func(d *desk) { d.lease(0) }, 0, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			if err := d.publisher.Publish("accounts", "user", build); err != nil {
+				t.Fatal(err)
+			}
+			d.deliver(c.published)
+			if err := d.publisher.update(); err != nil {
+				t.Fatal(err)
+			}
+			d.deliver(c.latest) // the publisher is late
+			if c.latest.Gates["beijing"].Open {
+				d.lease(4 * time.Second)
+			}
+			if c.then != nil {
+				c.then(d)
+			}
+			got := d.poll("&wait=0s")
+			if got.LeaseRemaining != c.remaining || got.LeaseEnded != c.ended || got.Revision != c.published.Revision {
+				t.Errorf("revision %d, lease %s, ended %v; want %d, %s, %v",
+					got.Revision, got.LeaseRemaining, got.LeaseEnded, c.published.Revision, c.remaining, c.ended)
+			}
+			if err := d.publisher.update(); err != nil {
+				t.Fatal(err)
+			}
+			if got := d.poll("&wait=0s"); got.LeaseRemaining != d.Lease() {
+				t.Errorf("with the latest routing the lease is %s, want %s", got.LeaseRemaining, d.Lease())
+			}
+		})
 	}
 }
 

@@ -91,7 +91,8 @@ func (a *agentClient) poll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking the agent: %w", err)
 	}
-	// The lease counts from before the question (R11): the answer may have been under way for long.
+	// The lease counts from no later than the agent read it (R11): the answer may have been under way
+	// for long.
 	asked := a.options.Clock.Boot()
 	resp, err := a.client.Do(req)
 	if err != nil {
@@ -136,9 +137,7 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 	if old != nil && answer.Revision < old.revision {
 		return fmt.Errorf("revision %d after %d: %w", answer.Revision, old.revision, errOlder)
 	}
-	next := &snapshot{
-		version: answer.Version, revision: answer.Revision, leaseUntil: asked + max(answer.LeaseRemaining, 0),
-	}
+	next := &snapshot{version: answer.Version, revision: answer.Revision, leaseUntil: leaseUntil(old, answer, asked)}
 	switch {
 	case answer.Config == nil && (old == nil || old.version != answer.Version):
 		return fmt.Errorf("version %q: %w", answer.Version, errUnasked)
@@ -158,6 +157,20 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 		a.announce(next)
 	}
 	return nil
+}
+
+// leaseUntil returns when the lease ends once an answer is taken. A shorter one does not take back
+// what is left of the last: the gate is not closed before that has run out (R4), and an agent that
+// has just started knows of none.
+func leaseUntil(old *snapshot, answer *routing.Answer, asked time.Duration) time.Duration {
+	if answer.LeaseEnded {
+		return asked
+	}
+	until := answer.LeaseFrom(asked) + max(answer.LeaseRemaining, 0)
+	if old != nil {
+		until = max(until, old.leaseUntil)
+	}
+	return until
 }
 
 // announce tells of a new configuration.

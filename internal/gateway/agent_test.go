@@ -44,6 +44,7 @@ func TestTake(t *testing.T) {
 		lease   time.Duration
 	}{
 		"renewal":         {routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: 6 * time.Second}, nil, false, "v1", 106 * time.Second},
+		"held":            {routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: 6 * time.Second, Held: 1010 * time.Millisecond}, nil, false, "v1", 107 * time.Second},
 		"shorter lease":   {routing.Answer{Version: "v1", Revision: 5}, nil, false, "v1", 100 * time.Second},
 		"negative lease":  {routing.Answer{Version: "v1", Revision: 6, LeaseRemaining: -time.Hour}, nil, false, "v1", 100 * time.Second},
 		"newer":           {routing.Answer{Version: "v2", Revision: 6, LeaseRemaining: time.Second, Config: &cfg}, nil, false, "v2", 101 * time.Second},
@@ -79,6 +80,41 @@ func TestTake(t *testing.T) {
 				if got.router != before.router {
 					t.Error("waiters were not told of the new configuration")
 				}
+			}
+		})
+	}
+}
+
+// An agent that has just started takes no lease back; one whose gate is closed, or whose store is
+// another one, does.
+func TestShorterLease(t *testing.T) {
+	cfg := testConfig()
+	cases := map[string]struct {
+		answer routing.Answer
+		until  time.Duration
+	}{
+		"none yet":                        {routing.Answer{Version: "v1", Revision: 5}, 10 * time.Second},
+		"none yet, with other routing":    {routing.Answer{Version: "v2", Revision: 6, Config: &cfg}, 10 * time.Second},
+		"shorter":                         {routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: time.Second}, 10 * time.Second},
+		"held for longer than it lasts":   {routing.Answer{Version: "v1", Revision: 5, Held: 3 * time.Second}, 10 * time.Second},
+		"negative":                        {routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: -time.Hour, Held: -time.Hour}, 10 * time.Second},
+		"longer":                          {routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: 6 * time.Second}, 11 * time.Second},
+		"ended":                           {routing.Answer{Version: "v1", Revision: 5, LeaseEnded: true}, 5 * time.Second},
+		"ended, with other routing":       {routing.Answer{Version: "v2", Revision: 6, LeaseEnded: true, Config: &cfg}, 5 * time.Second},
+		"ended and remaining, which lies": {routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: time.Hour, LeaseEnded: true}, 5 * time.Second},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a, _ := newAgentClient(t)
+			first := testConfig()
+			if err := a.take(&routing.Answer{Version: "v1", Revision: 5, LeaseRemaining: 10 * time.Second, Config: &first}, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.take(&tc.answer, 5*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if got := a.state.load().leaseUntil; got != tc.until {
+				t.Errorf("the lease lasts until %v, want %v", got, tc.until)
 			}
 		})
 	}

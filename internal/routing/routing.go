@@ -28,10 +28,25 @@ type Answer struct {
 	Revision int64 `json:"revision"`
 	// LeaseRemaining is how long the region may go on accepting home writes, counted from before
 	// the agent answered; 0 without a lease. The gateway's own lease is its time before asking
-	// plus this (R11).
+	// plus Held, as LeaseFrom says, plus this (R11).
 	LeaseRemaining time.Duration `json:"leaseRemaining"`
+	// Held is for how long the agent had the question, on its clock, when it read LeaseRemaining.
+	Held time.Duration `json:"held,omitempty"`
+	// LeaseEnded takes back what the gateway has left of a lease: the region's gate is closed, or
+	// the agent faces another store (R2, R5). A LeaseRemaining of 0 alone takes nothing back: an
+	// agent that has just started has not beaten yet, and the gate stays open until the lease that
+	// its predecessor got has run out (R4).
+	LeaseEnded bool `json:"leaseEnded,omitempty"`
 	// Config is nil when the asked version is still current.
 	Config *Config `json:"config,omitempty"`
+}
+
+// LeaseFrom returns the time from which LeaseRemaining counts, on the clock of a gateway that asked
+// at the given time. The agent got the question after that, and read its lease Held later. Clocks
+// run at rates within MaxDrift of each other, so at least Held / (1 + MaxDrift) had passed on the
+// gateway's clock by then: the lease never counts from later than it was read.
+func (a *Answer) LeaseFrom(asked time.Duration) time.Duration {
+	return asked + time.Duration(float64(max(a.Held, 0))/(1+ownership.MaxDrift))
 }
 
 // Config is all that a gateway needs to route one service's requests in one region.

@@ -1,0 +1,33 @@
+package routing_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/routing"
+)
+
+// TestLeaseCountsFromNoLaterThanItWasRead holds what R11 rests on: with clocks as far apart as they
+// may be, a gateway's lease counts from no later than the agent read it, and not much earlier.
+func TestLeaseCountsFromNoLaterThanItWasRead(t *testing.T) {
+	const rounding = time.Microsecond
+	rapid.Check(t, func(t *rapid.T) {
+		apart := rapid.Float64Range(1/(1+ownership.MaxDrift), 1+ownership.MaxDrift).Draw(t, "gateway's rate by the agent's")
+		asked := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "asked"))
+		held := time.Duration(rapid.Int64Range(0, int64(routing.MaxWait)).Draw(t, "held"))
+		read := asked + time.Duration(float64(held)*apart) // on the gateway's clock, if the question took no time
+		from := (&routing.Answer{Held: held}).LeaseFrom(asked)
+		if from > read+rounding || from < read-held/20-rounding {
+			t.Fatalf("counts from %s, and was read at %s", from, read)
+		}
+	})
+}
+
+func TestNegativeHeldCountsAsNone(t *testing.T) {
+	if from := (&routing.Answer{Held: -time.Hour}).LeaseFrom(time.Minute); from != time.Minute {
+		t.Errorf("counts from %s, want 1m", from)
+	}
+}
