@@ -154,9 +154,9 @@ func (a *agent) beatOnce() {
 	}
 	a.beating = true
 	t0 := a.p.Clock.Now()
-	timeout := min(a.s.timings.RegionLease/4, requestTimeout)
-	if a.s.o.Remedied {
-		timeout /= 2 // leaves time for more attempts
+	timeout := min(a.s.timings.RegionLease/8, requestTimeout)
+	if a.s.mutant(PatientBeats) {
+		timeout = min(a.s.timings.RegionLease/4, requestTimeout)
 	}
 	a.write(a.registration.Beat(a.conf, a.n), timeout, func(revision int64, err error) {
 		from := t0
@@ -186,12 +186,13 @@ func (a *agent) beaten(err error) {
 	}
 }
 
+// extend repeats Agent.extendLease.
 func (a *agent) extend(until time.Duration) {
 	short := a.lease() < a.s.timings.RegionLease/2
 	a.leaseUntil = max(a.leaseUntil, until)
 	a.s.leaseExtended(a)
 	a.s.reached(leaseExtended, a.r.name)
-	if short && a.s.o.Remedied {
+	if short && !a.s.mutant(RenewalWaits) {
 		a.answerAll()
 	}
 }

@@ -25,13 +25,20 @@ type gateway struct {
 	leasedOnce bool
 }
 
+// answer repeats routing.Answer.
+type answer struct {
+	conf            ownership.Configuration
+	remaining, held time.Duration
+	ended           bool
+}
+
 // poll is one question to the agent.
 type poll struct {
 	has     bool
 	version int64
 	// arrived is when the agent began to serve it, on the agent's clock.
 	arrived time.Duration
-	reply   func(c ownership.Configuration, lease time.Duration)
+	reply   func(answer)
 	fail    func()
 }
 
@@ -78,12 +85,12 @@ func (g *gateway) poll() {
 		}
 	}
 	q := &poll{has: g.has, version: g.conf.View.Epoch, fail: func() { home(failed) }}
-	q.reply = func(c ownership.Configuration, lease time.Duration) {
+	q.reply = func(x answer) {
 		home(func() {
 			if done {
 				return
 			}
-			if !g.take(c, asked+lease) {
+			if !g.take(x, asked) {
 				failed()
 				return
 			}
@@ -102,8 +109,29 @@ func (g *gateway) poll() {
 	}
 }
 
+// leaseAfter repeats leaseUntil and routing.Answer.LeaseFrom (R4, R11).
+func (g *gateway) leaseAfter(x answer, asked time.Duration) time.Duration {
+	from := asked + time.Duration(float64(x.held)/(1+ownership.MaxDrift))
+	switch {
+	case g.s.mutant(LeaseFromAnswer):
+		from = g.p.Clock.Now()
+	case g.s.mutant(HeldNotCounted):
+		from = asked
+	}
+	until := from + x.remaining
+	switch {
+	case x.ended:
+		return asked
+	case g.s.mutant(LeaseTakenBack):
+		return until
+	default:
+		return max(until, g.leaseUntil)
+	}
+}
+
 // take repeats agentClient.take (R2, R11): an answer counts whole or not at all.
-func (g *gateway) take(c ownership.Configuration, leaseUntil time.Duration) bool {
+func (g *gateway) take(x answer, asked time.Duration) bool {
+	c := x.conf
 	if g.has && c.Revision < g.conf.Revision && !g.s.mutant(OlderSnapshotTaken) {
 		return false
 	}
@@ -114,10 +142,7 @@ func (g *gateway) take(c ownership.Configuration, leaseUntil time.Duration) bool
 	if !g.has || c.Decided != g.conf.Decided || c.ClusterID != g.conf.ClusterID {
 		g.owned = g.s.ownedBy(g.r.name, c)
 	}
-	if g.s.o.Remedied {
-		leaseUntil = max(leaseUntil, g.leaseUntil) // an agent that starts takes nothing back
-	}
-	g.conf, g.leaseUntil, g.has = c, leaseUntil, true
+	g.conf, g.leaseUntil, g.has = c, g.leaseAfter(x, asked), true
 	if g.leased() {
 		g.leasedOnce = true
 	}

@@ -36,6 +36,18 @@ const (
 	NeverAsks Mutant = "NeverAsks"
 	// SlowBeats: an agent beats once per lease (R3).
 	SlowBeats Mutant = "SlowBeats"
+	// PatientBeats: a beat that gets no answer gives up after a quarter of a lease instead of an eighth (R3).
+	PatientBeats Mutant = "PatientBeats"
+	// LeaseFromAnswer: a gateway's lease counts from the answer (R11).
+	LeaseFromAnswer Mutant = "LeaseFromAnswer"
+	// HeldNotCounted: a gateway's lease counts from before the question, however long the agent held it (R11).
+	HeldNotCounted Mutant = "HeldNotCounted"
+	// RenewalWaits: gateways that wait do not hear of a lease that is renewed after running short (R11).
+	RenewalWaits Mutant = "RenewalWaits"
+	// LeaseTakenBack: an agent that starts takes back the lease that gateways hold (R4, R11).
+	LeaseTakenBack Mutant = "LeaseTakenBack"
+	// LeaseBeforeRouting: a lease goes out with routing made under an earlier gate (R11).
+	LeaseBeforeRouting Mutant = "LeaseBeforeRouting"
 	// AnyRegionWaits: any-region flows wait for the lease (R11).
 	AnyRegionWaits Mutant = "AnyRegionWaits"
 	// NoHoldDown: a returned region serves at once (R14).
@@ -47,7 +59,8 @@ func Mutants() []Mutant {
 	return []Mutant{
 		LeaderWithoutGuard, ViewWithoutGuard, AgentWithoutIncarnation, TwoAgentsBeat, LaggingFirstRead, RestoredStoreAccepted,
 		PositionForgotten, OlderSnapshotTaken, LeaseFromSuccess, LeaseAfterGateClosed, SlowBeats, NoDriftMargin,
-		CloseWithoutBeat, InheritedStillness, NeverAsks, AnyRegionWaits, NoHoldDown,
+		CloseWithoutBeat, InheritedStillness, NeverAsks, PatientBeats, LeaseFromAnswer, HeldNotCounted, RenewalWaits,
+		LeaseTakenBack, LeaseBeforeRouting, AnyRegionWaits, NoHoldDown,
 	}
 }
 

@@ -3,8 +3,6 @@ package sim
 import (
 	"slices"
 	"time"
-
-	"multiactive.dev/operator/internal/ownership"
 )
 
 // routing.MaxWait and the gateway's timings; see internal/gateway/agent.go.
@@ -68,18 +66,16 @@ func (a *agent) serve(q *poll) {
 	})
 }
 
+// answer repeats Agent.answer.
 func (a *agent) answer(q *poll) {
 	if !a.havePublished {
 		q.fail()
 		return
 	}
-	lease := a.lease()
-	switch held := a.p.Clock.Now() - q.arrived; {
-	case !a.s.o.Remedied || lease == 0:
-	case a.published.Gates[a.r.name] != a.conf.Gates[a.r.name]:
-		lease = 0 // it was not granted to what this routing was made from
-	default:
-		lease += time.Duration(float64(held) / (1 + ownership.MaxDrift))
+	gate := a.conf.Gates[a.r.name]
+	x := answer{conf: a.published, held: a.p.Clock.Now() - q.arrived, ended: a.refused || !gate.Open}
+	if a.published.Gates[a.r.name] == gate || a.s.mutant(LeaseBeforeRouting) {
+		x.remaining = a.lease()
 	}
-	q.reply(a.published, lease)
+	q.reply(x)
 }

@@ -27,17 +27,17 @@ type region struct {
 	returned time.Duration
 }
 
-// What a region answers to a probe.
-type answer int
+// reaction is what a region answers to a probe.
+type reaction int
 
 const (
-	silent answer = iota
+	silent reaction = iota
 	refuses
 	well
 )
 
 // answers repeats what a probe of the region finds: an edge that works, none, or one that hangs.
-func (r *region) answers() answer {
+func (r *region) answers() reaction {
 	found := refuses
 	look := func(p *world.Process) {
 		switch {

@@ -4,6 +4,6 @@ package sim_test
 
 // defaultSeeds is how many seeds TestSeeds runs, and otherSeeds the tests beside it.
 const (
-	defaultSeeds = 10_000
-	otherSeeds   = 500
+	defaultSeeds = 1_500
+	otherSeeds   = 200
 )

@@ -26,9 +26,6 @@ type Options struct {
 	// Restore has the store restored from a backup in every run; empty leaves it to chance, and the
 	// store then gets a new identity.
 	Restore Restore
-	// Remedied adds what the shell around the decisions does not do in this version, and what the gaps
-	// that docs/concepts/simulation.md lists are closed by.
-	Remedied bool
 	// Harmless leaves the world to faults that must cost no home write: the leader or a minority of
 	// the store fails, one at a time. HomeWritesGoOn is an invariant then.
 	Harmless bool
