@@ -9,6 +9,11 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.regions.exists(r, r.weight > 0)",message="regions: at least one weight must be above 0, or no region can own a key"
 // +kubebuilder:validation:XValidation:rule="!has(self.flows) || !has(self.partition) || self.flows.all(f, !has(f.key) || self.partition.keys.exists(k, k.name == f.key))",message="flows: key must name one of partition.keys"
 // +kubebuilder:validation:XValidation:rule="!has(self.flows) || has(self.partition) || self.flows.all(f, !has(f.key))",message="flows: key needs partition.keys"
+// +kubebuilder:validation:XValidation:rule="!has(self.dataClasses) || self.dataClasses.all(c, !has(c.home) || !has(c.home.key) || (has(self.partition) && self.partition.keys.exists(k, k.name == c.home.key)))",message="dataClasses: home.key must name one of partition.keys"
+// +kubebuilder:validation:XValidation:rule="!has(self.dataClasses) || self.dataClasses.all(c, !has(c.home) || !has(c.home.pinned) || c.home.pinned.regions.all(n, self.regions.exists(r, r.name == n)))",message="dataClasses: home.pinned.regions must be among the service's regions"
+// +kubebuilder:validation:XValidation:rule="!has(self.flows) || self.flows.all(f, !has(f.reads) || f.reads.all(n, has(self.dataClasses) && self.dataClasses.exists(c, c.name == n)))",message="flows: reads must name data classes of this service"
+// +kubebuilder:validation:XValidation:rule="!has(self.flows) || self.flows.all(f, !has(f.writes) || f.writes.all(n, has(self.dataClasses) && self.dataClasses.exists(c, c.name == n)))",message="flows: writes must name data classes of this service"
+// +kubebuilder:validation:XValidation:rule="!has(self.announcements) || self.announcements.all(a, a.flows.all(n, n == '*' || (has(self.flows) && self.flows.exists(f, f.name == n))))",message="announcements: flows must name flows of this service, or be *"
 // +kubebuilder:validation:XValidation:rule="!has(self.unmatched) || !has(self.unmatched.key) || (has(self.partition) && self.partition.keys.exists(k, k.name == self.unmatched.key))",message="unmatched.key must name one of partition.keys"
 type MultiActiveServiceSpec struct {
 	// regions that the service runs in, by the names of Region objects.
