@@ -130,6 +130,11 @@ func unavailable(d *appsv1.Deployment, pods []corev1.Pod) (reason, message strin
 			return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf("Deployment %s cannot make Pods: %s", d.Name, c.Message)
 		}
 	}
+	if c := unready(d, pods); c != "" {
+		return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf(
+			"Deployment %s: container %s runs and is not ready; look at kubectl -n %s logs deployment/%s -c %s",
+			d.Name, c, d.Namespace, d.Name, c)
+	}
 	return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf(
 		"Deployment %s has fewer available replicas than it wants; look at kubectl -n %s describe deployment %s", d.Name, d.Namespace, d.Name)
 }
@@ -137,16 +142,8 @@ func unavailable(d *appsv1.Deployment, pods []corev1.Pod) (reason, message strin
 // podFault finds a container of the Deployment's Pods that cannot run. What the kubelet says of it
 // alternates and counts; the message here does not.
 func podFault(d *appsv1.Deployment, pods []corev1.Pod) *Problem {
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
-	if err != nil {
-		return nil
-	}
 	faults := map[string]*Problem{} // by container, so that the choice among several is stable
-	for i := range pods {
-		pod := &pods[i]
-		if !selector.Matches(labels.Set(pod.Labels)) || pod.DeletionTimestamp != nil {
-			continue
-		}
+	for _, pod := range podsOf(d, pods) {
 		for _, status := range append(slices.Clone(pod.Status.InitContainerStatuses), pod.Status.ContainerStatuses...) {
 			if f := containerFault(d, &status); f != nil {
 				faults[status.Name] = f
@@ -159,23 +156,74 @@ func podFault(d *appsv1.Deployment, pods []corev1.Pod) *Problem {
 	return nil
 }
 
-func containerFault(d *appsv1.Deployment, status *corev1.ContainerStatus) *Problem {
-	waiting := status.State.Waiting
-	if waiting == nil {
+// unready returns the first container by name that runs without being ready, empty when none does.
+func unready(d *appsv1.Deployment, pods []corev1.Pod) string {
+	var names []string
+	for _, pod := range podsOf(d, pods) {
+		for _, status := range pod.Status.ContainerStatuses {
+			if status.State.Running != nil && !status.Ready {
+				names = append(names, status.Name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return slices.Min(names)
+}
+
+// podsOf returns a Deployment's Pods that are not being deleted.
+func podsOf(d *appsv1.Deployment, pods []corev1.Pod) []*corev1.Pod {
+	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+	if err != nil {
 		return nil
 	}
-	switch waiting.Reason {
+	var out []*corev1.Pod
+	for i := range pods {
+		if selector.Matches(labels.Set(pods[i].Labels)) && pods[i].DeletionTimestamp == nil {
+			out = append(out, &pods[i])
+		}
+	}
+	return out
+}
+
+func containerFault(d *appsv1.Deployment, status *corev1.ContainerStatus) *Problem {
+	switch why := waitsFor(status); why {
 	case "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable":
 		return &Problem{Reason: v1alpha1.ReasonImagePull, Message: fmt.Sprintf(
 			"Deployment %s: image %q of container %s cannot be pulled; check its name, its tag and the pull Secrets", d.Name, status.Image, status.Name)}
-	case "CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError":
+	case crashLoop, "RunContainerError", "CreateContainerError", "CreateContainerConfigError":
 		how := ""
-		if last := status.LastTerminationState.Terminated; last != nil {
+		if last := lastEnd(status); last != nil {
 			how = fmt.Sprintf(" with exit code %d (%s)", last.ExitCode, last.Reason)
 		}
 		return &Problem{Reason: v1alpha1.ReasonCrashLoop, Message: fmt.Sprintf(
 			"Deployment %s: container %s does not stay up (%s)%s; look at kubectl -n %s logs deployment/%s -c %s --previous",
-			d.Name, status.Name, waiting.Reason, how, d.Namespace, d.Name, status.Name)}
+			d.Name, status.Name, why, how, d.Namespace, d.Name, status.Name)}
 	}
 	return nil
+}
+
+// crashLoop is the kubelet's word for a container that it starts less and less often.
+const crashLoop = "CrashLoopBackOff"
+
+// waitsFor returns why a container does not run. One that failed again and again is in its crash
+// loop during its next attempt too, until it is ready: otherwise each attempt would change the
+// condition twice.
+func waitsFor(status *corev1.ContainerStatus) string {
+	if status.State.Waiting != nil {
+		return status.State.Waiting.Reason
+	}
+	if last := lastEnd(status); last != nil && last.ExitCode != 0 && status.RestartCount > 1 && !status.Ready {
+		return crashLoop
+	}
+	return ""
+}
+
+// lastEnd returns how the container ended last, nil when it never did.
+func lastEnd(status *corev1.ContainerStatus) *corev1.ContainerStateTerminated {
+	if status.State.Terminated != nil {
+		return status.State.Terminated
+	}
+	return status.LastTerminationState.Terminated
 }

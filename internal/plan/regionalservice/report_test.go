@@ -44,6 +44,14 @@ func TestReport(t *testing.T) {
 			})
 		}
 	}
+	running := func(restarts, exit int32) change {
+		return func(t *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+			pods("")(t, rs, seen)
+			status := &seen.Pods[len(seen.Pods)-1].Status.ContainerStatuses[0]
+			status.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+			status.RestartCount, status.LastTerminationState.Terminated.ExitCode = restarts, exit
+		}
+	}
 	topics := func(found plan.Topics) change {
 		return func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) { seen.Topics = found }
 	}
@@ -65,6 +73,9 @@ func TestReport(t *testing.T) {
 		"beside a Service":     {change: besideService, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "user-cron"},
 		"pull failed":          {change: pods("ImagePullBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonImagePull, message: `"app:1"`},
 		"crash loop":           {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "exit code 3"},
+		"next attempt":         {change: running(2, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "does not stay up (CrashLoopBackOff) with exit code 3"},
+		"started once more":    {change: running(1, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "container app runs and is not ready; look at kubectl"},
+		"ended on purpose":     {change: running(2, 0), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "runs and is not ready"},
 		"starting":             {change: pods("ContainerCreating"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
 		"Ready says what":      {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "WorkloadAvailable"},
 		"no Deployment yet":    {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing},
