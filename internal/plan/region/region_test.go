@@ -194,7 +194,7 @@ func TestReport(t *testing.T) {
 			world: func(_ *v1alpha1.Region, s *plan.Seen) {
 				s.Configuration.View.Regions, s.Configuration.Beats = nil, nil
 			},
-			want: status{v1alpha1.RegionUnknown, "2/2", "Never", map[string]string{
+			want: status{v1alpha1.RegionUnknown, "", "Never", map[string]string{
 				"Ready": "False/AgentNeverSeen", "ClusterReachable": "True/Connected", "Serving": "Unknown/RegionUnknown", "LeaseHeld": "False/AgentNeverSeen",
 			}},
 		},

@@ -127,9 +127,12 @@ func reportLease(set condition.Set, rg *v1alpha1.Region, seen Seen) {
 }
 
 // observers returns how many of the other regions' beating agents have no complaint about the
-// region.
+// region. While no agent of it has beaten there is nothing to complain about, which says nothing.
 func observers(name string, seen Seen) string {
 	if !seen.StoreKnown || !seen.StoreConnected {
+		return ""
+	}
+	if _, beaten := seen.Configuration.Beats[name]; !beaten {
 		return ""
 	}
 	all, reach := 0, 0
