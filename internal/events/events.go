@@ -103,11 +103,12 @@ func FlowRestored(flow string) Event {
 	return Event{Type: corev1.EventTypeNormal, Reason: "FlowRestored", Action: "Degrade", Note: "flow " + flow + " is served as declared"}
 }
 
-// IncidentOpened tells that a region was confirmed lost.
+// IncidentOpened tells that a majority cannot reach a region. Whether it is lost shows only when its
+// lease has run out: the incident closes before that when the region answers again.
 func IncidentOpened(region string) Event {
 	return Event{
 		Type: corev1.EventTypeWarning, Reason: v1alpha1.ReasonIncidentOpen, Action: "Failover",
-		Note: "region " + region + " is unreachable; the survivors take its users' any-region flows",
+		Note: "most other regions cannot reach region " + region + "; they go on without it once its lease has run out",
 	}
 }
 
