@@ -55,11 +55,7 @@ func Transitions(before, after []metav1.Condition) []Event {
 		if now == nil {
 			continue
 		}
-		was := metav1.ConditionUnknown
-		reason := ""
-		if old := meta.FindStatusCondition(before, n.condition); old != nil {
-			was, reason = old.Status, old.Reason
-		}
+		was, reason := told(before, n.condition)
 		isReady := n.condition == v1alpha1.ConditionReady
 		good := now.Status == n.good
 		switch {
@@ -72,6 +68,14 @@ func Transitions(before, after []metav1.Condition) []Event {
 		}
 	}
 	return out
+}
+
+// told returns a condition's status and reason, Unknown without one when it is not there.
+func told(conditions []metav1.Condition, kind string) (status metav1.ConditionStatus, reason string) {
+	if c := meta.FindStatusCondition(conditions, kind); c != nil {
+		return c.Status, c.Reason
+	}
+	return metav1.ConditionUnknown, ""
 }
 
 // passing reasons need nobody's attention.
