@@ -18,7 +18,8 @@ type Event struct {
 	Type string
 	// Reason is the condition's, in CamelCase.
 	Reason string
-	// Action says what the operator was doing, in CamelCase.
+	// Action says what the operator was doing. Recorders fold events of one object with the same
+	// reason and action into one, whatever their notes: what differs must be in here.
 	Action string
 	// Note is for people, and short enough for the API server.
 	Note string
@@ -78,9 +79,15 @@ func told(conditions []metav1.Condition, kind string) (status metav1.ConditionSt
 	return metav1.ConditionUnknown, ""
 }
 
-// passing reasons need nobody's attention.
+// passing reasons need nobody's attention: gateways are behind for a moment after each epoch, and one
+// that stays behind shows in its condition.
 func passing(reason string) bool {
-	return reason == v1alpha1.ReasonProgressing || reason == v1alpha1.ReasonNotYetObserved || reason == v1alpha1.ReasonDeleting
+	switch reason {
+	case v1alpha1.ReasonProgressing, v1alpha1.ReasonNotYetObserved, v1alpha1.ReasonDeleting, v1alpha1.ReasonGatewaysBehind:
+		return true
+	default:
+		return false
+	}
 }
 
 // maxNote is how many bytes of a note are kept; the API server takes 1024.
@@ -94,17 +101,20 @@ func clip(note string) string {
 	return strings.ToValidUTF8(note[:maxNote], "") + "…"
 }
 
+// serve is the action of a flow's events.
+func serve(flow string) string { return "Serve:" + flow }
+
 // FlowDegraded tells that a flow cannot be served for some keys, and what these meet.
 func FlowDegraded(flow string, action v1alpha1.HomeLossAction) Event {
 	return Event{
-		Type: corev1.EventTypeWarning, Reason: "FlowDegraded", Action: "Degrade",
+		Type: corev1.EventTypeWarning, Reason: "FlowDegraded", Action: serve(flow),
 		Note: "flow " + flow + " cannot be served for some keys, which meet " + string(action),
 	}
 }
 
 // FlowRestored tells that a flow is served as declared again.
 func FlowRestored(flow string) Event {
-	return Event{Type: corev1.EventTypeNormal, Reason: "FlowRestored", Action: "Degrade", Note: "flow " + flow + " is served as declared"}
+	return Event{Type: corev1.EventTypeNormal, Reason: "FlowRestored", Action: serve(flow), Note: "flow " + flow + " is served as declared"}
 }
 
 // IncidentOpened tells that a majority cannot reach a region. Whether it is lost shows only when its

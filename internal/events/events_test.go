@@ -68,6 +68,13 @@ func TestNotesAreShortEnough(t *testing.T) {
 	}
 }
 
+// A recorder folds events of one object that share reason and action.
+func TestFlowsAreNotFoldedIntoOne(t *testing.T) {
+	if a, b := events.FlowDegraded("register", "Reject"), events.FlowDegraded("profile", "ReadOnly"); a.Action == b.Action {
+		t.Errorf("both have the action %q: only one would be kept", a.Action)
+	}
+}
+
 func TestFlows(t *testing.T) {
 	t.Parallel()
 	for want, got := range map[string]events.Event{
