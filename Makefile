@@ -94,7 +94,7 @@ test-stores: setup-test
 		CGO_ENABLED=1 go -C $(module) test -race -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
 
 .PHONY: setup-test
-setup-test: kubernetes
+setup-test: kubernetes $(HELM) $(KUSTOMIZE)
 	@hack/ensure.sh packages race stores
 
 .PHONY: verify
