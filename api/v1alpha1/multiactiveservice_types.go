@@ -280,7 +280,8 @@ const (
 
 // Workload is a union of the ways an application is deployed.
 // +kubebuilder:validation:XValidation:rule="self.type != 'Managed' || (has(self.template) && has(self.port) && has(self.serviceAccountName))",message="a Managed workload needs template, port and serviceAccountName"
-// +kubebuilder:validation:XValidation:rule="self.type == 'Managed' || (!has(self.template) && !has(self.replicas))",message="template and replicas are for a Managed workload only"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Managed' || (!has(self.template) && !has(self.replicas) && !has(self.autoscaling))",message="template, replicas and autoscaling are for a Managed workload only"
+// +kubebuilder:validation:XValidation:rule="!has(self.autoscaling) || !has(self.replicas)",message="replicas and autoscaling exclude each other: with autoscaling the number of replicas is not written"
 // +kubebuilder:validation:XValidation:rule="self.type == 'DeploymentRef' ? has(self.deploymentRef) && has(self.port) : !has(self.deploymentRef)",message="deploymentRef and port are required when type is DeploymentRef; deploymentRef is forbidden otherwise"
 // +kubebuilder:validation:XValidation:rule="self.type == 'ServiceRef' ? has(self.serviceRef) : !has(self.serviceRef)",message="serviceRef is required when type is ServiceRef, and forbidden otherwise"
 // +kubebuilder:validation:XValidation:rule="!has(self.additional) || has(self.serviceAccountName)",message="additional workloads need serviceAccountName"
@@ -300,6 +301,10 @@ type Workload struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000
 	Replicas *int32 `json:"replicas,omitempty"`
+	// autoscaling leaves the number of replicas in each region to a HorizontalPodAutoscaler. Instead of
+	// replicas.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
 	// port that the application listens on (plain HTTP).
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -321,6 +326,28 @@ type Workload struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	Additional []AdditionalWorkload `json:"additional,omitempty"`
+}
+
+// Autoscaling bounds what a HorizontalPodAutoscaler may choose in each region.
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",message="minReplicas must not be above maxReplicas"
+type Autoscaling struct {
+	// minReplicas in each region.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MinReplicas int32 `json:"minReplicas,omitempty"`
+	// maxReplicas in each region. Leave room for the keys of a lost region.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxReplicas int32 `json:"maxReplicas,omitempty"`
+	// targetCPUUtilizationPercent of the Pods' requests.
+	// +optional
+	// +kubebuilder:default=70
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	TargetCPUUtilizationPercent int32 `json:"targetCPUUtilizationPercent,omitempty"`
 }
 
 // LocalObjectReference names an object in the service's namespace.

@@ -49,6 +49,9 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 			}
 		}
 	}
+	if spec.Workload.Autoscaling != nil {
+		out = append(out, "workload.autoscaling (replicas are left alone: make the HorizontalPodAutoscaler in each region)")
+	}
 	for _, c := range spec.DataClasses {
 		out = append(out, classNotActedOn(c)...)
 	}
@@ -62,19 +65,25 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 		case v1alpha1.HomeLossReject, v1alpha1.HomeLossReadOnly:
 		}
 	}
-	if o := spec.Failover; o != nil {
-		if o.Mode == "Manual" {
-			out = append(out, "failover.mode Manual (treated as Automatic)")
-		}
-		if o.Handback == "Automatic" {
-			out = append(out, "failover.handback Automatic (nothing is taken over, so nothing is handed back)")
-		}
-		if o.Survivors == "Scale" {
-			out = append(out, "failover.survivors Scale (treated as Keep)")
-		}
+	if spec.Failover != nil {
+		out = append(out, failoverNotActedOn(*spec.Failover)...)
 	}
 	if spec.DNS != nil {
 		out = append(out, "dns (no DNSEndpoint is written)")
+	}
+	return out
+}
+
+func failoverNotActedOn(o v1alpha1.Failover) []string {
+	var out []string
+	if o.Mode == "Manual" {
+		out = append(out, "failover.mode Manual (treated as Automatic)")
+	}
+	if o.Handback == "Automatic" {
+		out = append(out, "failover.handback Automatic (nothing is taken over, so nothing is handed back)")
+	}
+	if o.Survivors == "Scale" {
+		out = append(out, "failover.survivors Scale (treated as Keep)")
 	}
 	return out
 }
