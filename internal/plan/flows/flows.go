@@ -70,17 +70,11 @@ func (s *State) home(f v1alpha1.FlowRouting, b v1alpha1.FlowBehaviour, affected 
 
 // Owns says whether a region may own slots of a service now.
 func Owns(view ownership.View, record ownership.ServiceRecord, region string) bool {
-	if slices.Contains(record.Excluded, region) {
-		return false
-	}
-	switch view.Regions[region].State {
-	case ownership.RegionServing:
-		return true
-	case ownership.RegionReturning:
-		return slices.Contains(record.HandedBack, region)
-	case ownership.RegionLost, ownership.RegionDrained:
-	}
-	return false
+	return regions(view, record, []ownership.WeightedRegion{{Name: region}})[0].MayOwn()
+}
+
+func regions(view ownership.View, record ownership.ServiceRecord, of []ownership.WeightedRegion) []ownership.RegionView {
+	return ownership.Configuration{View: view}.RegionViews(record, of)
 }
 
 func serves(view ownership.View, region string) bool {
@@ -88,19 +82,19 @@ func serves(view ownership.View, region string) bool {
 	return s == ownership.RegionServing || s == ownership.RegionReturning
 }
 
+// affectedSlots counts the slots whose home may not own them.
 func affectedSlots(own v1alpha1.OwnershipSlice, view ownership.View, record ownership.ServiceRecord) int {
 	weighted := make([]ownership.WeightedRegion, 0, len(own.Regions))
-	allOwn := true
 	for _, r := range own.Regions {
 		weighted = append(weighted, ownership.WeightedRegion{Name: r.Name, Weight: r.Weight})
-		allOwn = allOwn && (r.Weight == 0 || Owns(view, record, r.Name))
 	}
-	if allOwn {
-		return 0
+	views := regions(view, record, weighted)
+	if !slices.ContainsFunc(views, func(r ownership.RegionView) bool { return r.Weight > 0 && !r.MayOwn() }) {
+		return 0 // the normal day, without ranking every slot
 	}
 	n := 0
 	for slot := range ownership.SlotCount {
-		if ranked := ownership.Rank(slot, weighted); len(ranked) == 0 || !Owns(view, record, ranked[0]) {
+		if ownership.HomeOwner(slot, views) == "" {
 			n++
 		}
 	}
