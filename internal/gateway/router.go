@@ -218,21 +218,20 @@ func (r *Router) owner(home int) (int, Reason) {
 		return noRegion, ReasonClosed
 	}
 	h := &r.regions[home]
+	if (ownership.RegionView{State: h.State, Excluded: h.Excluded, HandedBack: h.HandedBack}).MayOwn() {
+		return home, ""
+	}
 	if h.Excluded {
 		return noRegion, ReasonHomeExcluded
 	}
 	switch h.State {
-	case ownership.RegionServing:
-		return home, ""
 	case ownership.RegionReturning:
-		if h.HandedBack {
-			return home, ""
-		}
 		return noRegion, ReasonHomeReturning
 	case ownership.RegionDrained:
 		return noRegion, ReasonHomeDrained
 	case ownership.RegionLost:
 		return noRegion, ReasonHomeLost
+	case ownership.RegionServing: // may own, as was found above
 	}
 	return noRegion, ReasonHomeAbsent
 }
