@@ -25,18 +25,18 @@ func newPeerKey() []byte {
 }
 
 // acceptedServices returns the service records that follow from the intents: new services with a
-// fresh peer key, deleted ones marked. A record keeps its ownership spec whatever the intent says
-// now: to change owners takes two phases (R6).
+// fresh peer key, while no change is under way, and deleted ones marked. A record keeps its ownership
+// spec whatever the intent says now: to change owners takes two phases (R6).
 func acceptedServices(c ownership.Configuration, peerKey func() []byte) []ownership.ServiceRecord {
 	var out []ownership.ServiceRecord
 	for _, uid := range slices.Sorted(maps.Keys(c.ServiceIntents)) {
 		intent := c.ServiceIntents[uid]
 		record, known := c.Services[uid]
 		switch {
-		case !known && !intent.Deleted:
+		case !known && !intent.Deleted && c.View.Phase == ownership.PhaseOpen:
 			out = append(out, ownership.ServiceRecord{
-				UID: uid, Namespace: intent.Namespace, Name: intent.Name,
-				SpecHash: intent.SpecHash, PeerKey: peerKey(),
+				UID: uid, Namespace: intent.Namespace, Name: intent.Name, Handback: intent.Handback, PeerKey: peerKey(),
+				ServiceState: ownership.ServiceState{SpecHash: intent.SpecHash, Regions: intent.Regions, Manual: intent.Manual},
 			})
 		case known && intent.Deleted && !record.Deleted:
 			record.Deleted = true

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"time"
 
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 )
 
 // campaign stands for election whenever nobody leads, and leads while elected. An agent that refuses
@@ -58,7 +58,7 @@ func (a *Agent) lead(ctx context.Context, term *coordination.Term) error {
 	defer cancel()
 	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval / 2)
 	defer ticker.Stop()
-	l := &leader{agent: a, term: term}
+	l := &leader{agent: a, term: term, memory: change.NewMemory()}
 	for {
 		select {
 		case <-news:
@@ -86,6 +86,7 @@ type leader struct {
 	term  *coordination.Term
 	// written is the revision of the latest write: older configurations are not decided on.
 	written int64
+	memory  *change.Memory
 }
 
 // pass decides once and carries it out. It returns an error only when the term is over: whatever
@@ -144,14 +145,18 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 		steps = append(steps, step{what, write})
 	}
 	for _, i := range d.Intents {
-		switch i.Kind { //nolint:exhaustive // the others are changes of the view or incidents
+		switch i.Kind { //nolint:exhaustive // the others are for package change, or incidents
 		case health.CloseGate:
 			add("close gate", func(ctx context.Context) (int64, error) { return l.term.CloseGate(ctx, c, i.Region) })
 		case health.OpenGate:
 			add("open gate", func(ctx context.Context) (int64, error) { return l.term.OpenGate(ctx, c, i.Region) })
 		}
 	}
-	steps = append(steps, l.viewStep(at, c, d.Intents)...)
+	in := change.Input{Now: now, At: at, Conf: c, Timings: l.agent.config.Timings, Health: d, Memory: l.memory}
+	if txn, ok := change.Decide(in); ok {
+		l.announce(c, txn)
+		add(txn.What, func(ctx context.Context) (int64, error) { return l.term.Commit(ctx, c, txn) })
+	}
 	for _, i := range health.Incidents(now, at, c, w, d.Intents) {
 		add("incident", func(ctx context.Context) (int64, error) { return l.term.PutIncident(ctx, c, i) })
 	}
@@ -160,6 +165,12 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 	}
 	for _, r := range acceptedServices(c, newPeerKey) {
 		add("service", func(ctx context.Context) (int64, error) { return l.term.PutServiceRecord(ctx, c, r) })
+	}
+	for _, o := range change.Orders(in) {
+		add("order", func(ctx context.Context) (int64, error) { return l.term.PutOrder(ctx, c, o) })
+	}
+	for _, name := range change.FinishedOrders(c) {
+		add("finished order", func(ctx context.Context) (int64, error) { return l.term.DeleteOrder(ctx, c, name) })
 	}
 	for _, uid := range finishedServices(c) {
 		add("deleted service", func(ctx context.Context) (int64, error) { return l.term.DeleteServiceRecord(ctx, c, uid) })
@@ -170,31 +181,7 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 	return steps
 }
 
-// viewStep returns the one change of the view that a pass makes: the return of one region, which
-// opens its gate too, or everything else together.
-func (l *leader) viewStep(at time.Time, c ownership.Configuration, intents []health.Intent) []step {
-	isReturn := func(i health.Intent) bool { return i.Kind == health.OpenGateReturning }
-	rest := slices.DeleteFunc(slices.Clone(intents), isReturn)
-	if next, changed := health.Apply(c, rest, l.agent.config.Timings, at); changed {
-		l.announce(c, next, rest)
-		return []step{{"view", func(ctx context.Context) (int64, error) { return l.term.CommitView(ctx, c, next) }}}
-	}
-	i := slices.IndexFunc(intents, isReturn)
-	if i < 0 {
-		return nil
-	}
-	next, _ := health.Apply(c, intents[i:i+1], l.agent.config.Timings, at)
-	l.announce(c, next, intents[i:i+1])
-	return []step{{"return", func(ctx context.Context) (int64, error) {
-		return l.term.OpenGateReturning(ctx, c, intents[i].Region, next)
-	}}}
-}
-
-func (l *leader) announce(c ownership.Configuration, next ownership.View, intents []health.Intent) {
-	for _, i := range intents {
-		if i.ChangesView() {
-			l.agent.config.Log.Info("Changing the view of the regions.", "region", i.Region, "change", string(i.Kind),
-				"because", i.Message, "fromEpoch", c.View.Epoch, "epoch", next.Epoch)
-		}
-	}
+func (l *leader) announce(c ownership.Configuration, txn change.Txn) {
+	l.agent.config.Log.Info("Changing the view of the regions.", "change", txn.What, "because", txn.Because,
+		"phase", string(txn.View.Phase), "fromEpoch", c.View.Epoch, "epoch", txn.View.Epoch)
 }

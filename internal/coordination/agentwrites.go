@@ -70,6 +70,16 @@ func (r *Registration) Ask(ctx context.Context, from ownership.Configuration) (i
 	return r.store.writeChanged(ctx, dirAsk+r.region, r.guards(from), put{r.key(dirAsk), ask})
 }
 
+// PutAck says what the region has done of the change that from shows (R8), if it differs. Its gate must
+// be open. The view may change meanwhile: an acknowledgement counts for the epoch that it names.
+func (r *Registration) PutAck(ctx context.Context, from ownership.Configuration, a ownership.Ack) (int64, error) {
+	if !from.Gates[r.region].Open {
+		return 0, &GuardError{Write: dirAck + r.region, Failed: []string{GuardGate}}
+	}
+	a.Incarnation = r.record.Incarnation
+	return r.store.writeChanged(ctx, dirAck+r.region, r.guards(from), put{r.key(dirAck), a})
+}
+
 func (r *Registration) guards(from ownership.Configuration) []guard {
 	return []guard{
 		writtenAt(GuardAgent, r.key(dirAgent), r.revision),
@@ -93,6 +103,22 @@ func (s *Store) PutServiceIntent(ctx context.Context, i ownership.ServiceIntent)
 		return 0, err
 	}
 	return s.writeChanged(ctx, dirServiceIntent+i.UID, nil, put{s.prefix + dirServiceIntent + i.UID, i})
+}
+
+// PutOrderIntent proposes what a person ordered, if the proposal differs from the one in the store.
+func (s *Store) PutOrderIntent(ctx context.Context, i ownership.OrderIntent) (int64, error) {
+	if err := checkName("order", i.Name); err != nil {
+		return 0, err
+	}
+	return s.writeChanged(ctx, dirOrderIntent+i.Name, nil, put{s.prefix + dirOrderIntent + i.Name, i})
+}
+
+// DeleteOrderIntent withdraws an order. One that is not there is no error.
+func (s *Store) DeleteOrderIntent(ctx context.Context, name string) (int64, error) {
+	if err := checkName("order", name); err != nil {
+		return 0, err
+	}
+	return s.commit(ctx, dirOrderIntent+name, nil, clientv3.OpDelete(s.prefix+dirOrderIntent+name))
 }
 
 // DeleteRegionIntent withdraws the proposal. One that is not there is no error.

@@ -46,6 +46,8 @@ const (
 	GuardView = "view changed"
 	// GuardIntent: the service's intent was written or withdrawn since the writer read it.
 	GuardIntent = "intent changed"
+	// GuardAck: a region has written its acknowledgement since the writer read it.
+	GuardAck = "acknowledgement changed"
 	// GuardRecord: the record itself was written since the writer read it.
 	GuardRecord = "record changed"
 )

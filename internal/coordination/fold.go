@@ -38,8 +38,12 @@ func newFold(prefix string, clusterID uint64) *fold {
 			Beats:          map[string]ownership.Beat{},
 			Evidence:       map[string]ownership.Evidence{},
 			Incidents:      map[string]ownership.Incident{},
+			Acks:           map[string]ownership.Ack{},
+			Debts:          map[string]ownership.Debt{},
+			Orders:         map[string]ownership.OrderRecord{},
 			RegionIntents:  map[string]ownership.RegionIntent{},
 			ServiceIntents: map[string]ownership.ServiceIntent{},
+			OrderIntents:   map[string]ownership.OrderIntent{},
 		},
 	}
 }
@@ -94,7 +98,7 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 		return json.Unmarshal(value, &f.conf.Held)
 	case dirService:
 		f.conf.Decided = kv.GetModRevision()
-		return change(f, dir, &f.conf.Services, name, value, deleted)
+		return alter(f, dir, &f.conf.Services, name, value, deleted)
 	default:
 		return f.applyRecord(dir, name, value, deleted)
 	}
@@ -104,30 +108,46 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 func (f *fold) applyRecord(dir, name string, value []byte, deleted bool) error {
 	switch dir {
 	case dirGate:
-		return change(f, dir, &f.conf.Gates, name, value, deleted)
+		return alter(f, dir, &f.conf.Gates, name, value, deleted)
 	case dirAgent:
-		return change(f, dir, &f.conf.Agents, name, value, deleted)
+		return alter(f, dir, &f.conf.Agents, name, value, deleted)
 	case dirAsk:
-		return change(f, dir, &f.conf.Asks, name, value, deleted)
+		return alter(f, dir, &f.conf.Asks, name, value, deleted)
 	case dirBeat:
-		return change(f, dir, &f.conf.Beats, name, value, deleted)
+		return alter(f, dir, &f.conf.Beats, name, value, deleted)
 	case dirEvidence:
-		return change(f, dir, &f.conf.Evidence, name, value, deleted)
+		return alter(f, dir, &f.conf.Evidence, name, value, deleted)
 	case dirIncident:
-		return change(f, dir, &f.conf.Incidents, name, value, deleted)
+		return alter(f, dir, &f.conf.Incidents, name, value, deleted)
+	default:
+		return f.applyProposal(dir, name, value, deleted)
+	}
+}
+
+// applyProposal applies a change of what is proposed, or said of a change under way.
+func (f *fold) applyProposal(dir, name string, value []byte, deleted bool) error {
+	switch dir {
 	case dirRegionIntent:
-		return change(f, dir, &f.conf.RegionIntents, name, value, deleted)
+		return alter(f, dir, &f.conf.RegionIntents, name, value, deleted)
 	case dirServiceIntent:
-		return change(f, dir, &f.conf.ServiceIntents, name, value, deleted)
+		return alter(f, dir, &f.conf.ServiceIntents, name, value, deleted)
+	case dirOrderIntent:
+		return alter(f, dir, &f.conf.OrderIntents, name, value, deleted)
+	case dirAck:
+		return alter(f, dir, &f.conf.Acks, name, value, deleted)
+	case dirDebt:
+		return alter(f, dir, &f.conf.Debts, name, value, deleted)
+	case dirOrder:
+		return alter(f, dir, &f.conf.Orders, name, value, deleted)
 	default:
 		return nil // a key of a newer version
 	}
 }
 
-// change changes one record of a map, which is copied before its first change in a revision.
+// alter changes one record of a map, which is copied before its first change in a revision.
 //
 //nolint:gocritic // the pointer is needed: the map itself is replaced by its copy
-func change[T any](f *fold, dir string, m *map[string]T, name string, value []byte, deleted bool) error {
+func alter[T any](f *fold, dir string, m *map[string]T, name string, value []byte, deleted bool) error {
 	if !f.copied[dir] {
 		*m = maps.Clone(*m)
 		f.copied[dir] = true

@@ -18,8 +18,12 @@ const (
 	dirBeat          = "beat/"
 	dirEvidence      = "evidence/"
 	dirIncident      = "incident/"
+	dirAck           = "ack/"
+	dirDebt          = "debt/"
+	dirOrder         = "order/"
 	dirRegionIntent  = "intent/region/"
 	dirServiceIntent = "intent/service/"
+	dirOrderIntent   = "intent/order/"
 )
 
 // validName is what may stand behind a directory: a name without a slash, so that no name can

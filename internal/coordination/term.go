@@ -2,6 +2,7 @@ package coordination
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 )
 
 // Term is one leader's time in office. Every write through it is refused once it is over, whether
@@ -79,23 +81,56 @@ func (t *Term) Resign() {
 	_, _ = t.store.client.Revoke(ctx, t.session.Lease())
 }
 
-// CommitView writes the view that follows from's (R1): refused when the view has changed since.
-func (t *Term) CommitView(ctx context.Context, from ownership.Configuration, next ownership.View) (int64, error) {
-	if err := follows(from, next); err != nil {
+// Commit carries out a change of the view and everything that goes with it, at once (R1): refused unless
+// the view, the gates and acknowledgements that it depends on, the records that it writes and the gate
+// that it opens are as from has them.
+func (t *Term) Commit(ctx context.Context, from ownership.Configuration, x change.Txn) (int64, error) {
+	if err := follows(from, x.View); err != nil {
 		return 0, err
 	}
-	return t.store.write(ctx, keyView, t.guards(t.view(from)), put{t.store.prefix + keyView, next})
+	var err error
+	prefix, guards := t.store.prefix, []guard{t.view(from)}
+	ops := []clientv3.Op{encoded(prefix+keyView, x.View, &err)}
+	if x.OpenGate != "" {
+		gate := ownership.Gate{Generation: from.Gates[x.OpenGate].Generation + 1, Open: true}
+		ops = append(ops, encoded(prefix+dirGate+x.OpenGate, gate, &err))
+		guards = append(guards, t.asked(from, x.OpenGate))
+	}
+	for _, region := range x.Gates {
+		guards = append(guards, t.gate(from, region))
+	}
+	for _, region := range x.Acks {
+		guards = append(guards, unwrittenSince(GuardAck, prefix+dirAck+region, from.Revision))
+	}
+	for i := range x.Services {
+		key := prefix + dirService + x.Services[i].UID
+		guards = append(guards, unwrittenSince(GuardRecord, key, from.Revision), exists(GuardRecord, key))
+		ops = append(ops, encoded(key, x.Services[i], &err))
+	}
+	for origin, debt := range x.Debts {
+		guards = append(guards, unwrittenSince(GuardRecord, prefix+dirDebt+origin, from.Revision))
+		if len(debt.Vector) == 0 {
+			ops = append(ops, clientv3.OpDelete(prefix+dirDebt+origin))
+			continue
+		}
+		ops = append(ops, encoded(prefix+dirDebt+origin, debt, &err))
+	}
+	for _, o := range x.Orders {
+		ops = append(ops, encoded(prefix+dirOrder+o.Name, o, &err))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("encoding %s: %w", x.What, err)
+	}
+	return t.store.commit(ctx, x.What, t.guards(guards...), ops...)
 }
 
-// OpenGateReturning opens a closed gate and commits the view that says so, at once (R5).
-func (t *Term) OpenGateReturning(ctx context.Context, from ownership.Configuration, region string, next ownership.View) (int64, error) {
-	if err := follows(from, next); err != nil {
-		return 0, err
+// encoded returns the write of a value as JSON; the first failure is kept in err.
+func encoded(key string, value any, err *error) clientv3.Op {
+	b, failed := json.Marshal(value)
+	if *err == nil {
+		*err = failed
 	}
-	gate := ownership.Gate{Generation: from.Gates[region].Generation + 1, Open: true}
-	return t.store.write(ctx, dirGate+region,
-		t.guards(t.view(from), t.gate(from, region), t.asked(from, region)),
-		put{t.store.prefix + dirGate + region, gate}, put{t.store.prefix + keyView, next})
+	return clientv3.OpPut(key, string(b))
 }
 
 // OpenGate opens the gate of a region that the view does not have yet.
@@ -143,6 +178,22 @@ func (t *Term) PutIncident(ctx context.Context, from ownership.Configuration, i 
 // differs.
 func (t *Term) PutHeld(ctx context.Context, held map[string]string) (int64, error) {
 	return t.store.writeChanged(ctx, keyHeld, t.guards(), put{t.store.prefix + keyHeld, held})
+}
+
+// PutOrder writes what became of an order: refused when it has changed since from, or its intent was
+// withdrawn.
+func (t *Term) PutOrder(ctx context.Context, from ownership.Configuration, o ownership.OrderRecord) (int64, error) {
+	if err := checkName("order", o.Name); err != nil {
+		return 0, err
+	}
+	key := t.store.prefix + dirOrder + o.Name
+	guards := t.guards(unwrittenSince(GuardRecord, key, from.Revision), exists(GuardIntent, t.store.prefix+dirOrderIntent+o.Name))
+	return t.store.write(ctx, dirOrder+o.Name, guards, put{key, o})
+}
+
+// DeleteOrder removes the record of an order whose intent was withdrawn.
+func (t *Term) DeleteOrder(ctx context.Context, from ownership.Configuration, name string) (int64, error) {
+	return t.remove(ctx, from, dirOrder, name)
 }
 
 // DeleteIncident removes an incident that is older than what is kept.

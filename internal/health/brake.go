@@ -8,13 +8,19 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// roleActive is the role of regions that serve users; a Witness only votes and observes.
-const roleActive = "Active"
+// RoleActive is the role of regions that serve users; a Witness only votes and observes.
+const RoleActive = "Active"
 
 // brake returns which of the confirmed regions may be lost now and gives a reason for the others
 // (R14).
 func (d *decider) brake(confirmed []string) []string {
-	if len(confirmed) > 1 && !d.w.agreeOnAll(d.now, d.c, confirmed) {
+	if all := d.withThoseUnderWay(confirmed); len(confirmed) > 0 && len(all) > 1 && !d.w.agreeOnAll(d.now, d.c, all) {
+		if len(all) > len(confirmed) {
+			for _, name := range confirmed {
+				d.out.Held[name] = ReasonOneAtATime
+			}
+			return nil
+		}
 		first := confirmed[0]
 		for _, name := range confirmed {
 			if _, open := IncidentOf(d.c, name); open {
@@ -31,42 +37,33 @@ func (d *decider) brake(confirmed []string) []string {
 	}
 	var allowed []string
 	for _, name := range confirmed {
-		if d.c.View.Regions[name].Role != roleActive || d.othersServe(confirmed) {
+		if d.c.View.Regions[name].Role != RoleActive || d.othersServe(confirmed) {
 			allowed = append(allowed, name)
 			continue
 		}
 		d.out.Held[name] = ReasonLastServing
-		d.join(confirmed)
 	}
 	return allowed
 }
 
-// othersServe reports whether an active region outside the given ones serves.
+// withThoseUnderWay adds the regions whose loss is not in force yet.
+func (d *decider) withThoseUnderWay(confirmed []string) []string {
+	if change := d.c.View.Change; change != nil && change.Kind == ownership.ChangeLoss {
+		return append(slices.Clone(confirmed), change.Regions...)
+	}
+	return confirmed
+}
+
+// othersServe reports whether an active region outside the given ones serves, or will in the same change
+// because it has returned and can be reached.
 func (d *decider) othersServe(losing []string) bool {
 	for name, rec := range d.c.View.Regions {
-		if rec.State == ownership.RegionServing && rec.Role == roleActive && d.c.Gates[name].Open &&
-			!slices.Contains(losing, name) {
+		serves := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning && d.verdicts[name].reachable
+		if serves && rec.Role == RoleActive && d.c.Gates[name].Open && !slices.Contains(losing, name) {
 			return true
 		}
 	}
 	return false
-}
-
-// join makes a ready Returning region serve before the last serving one is lost. The loss itself
-// waits for the configuration in which it does.
-func (d *decider) join(losing []string) {
-	if d.joining != "" {
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
-		rec := d.c.View.Regions[name]
-		if rec.State == ownership.RegionReturning && rec.Role == roleActive &&
-			d.verdicts[name].reachable && !slices.Contains(losing, name) {
-			d.joining = name
-			d.intend(Serve, name, "the last serving region is being lost")
-			return
-		}
-	}
 }
 
 // Hold-down: how long a region must be reachable before it serves again.
@@ -86,9 +83,9 @@ func HoldDown(t ownership.Timings, flaps int) time.Duration {
 	return min(hold, maxHoldDown*t.UpAfter)
 }
 
-// flapsAt returns the flaps of a region that is lost at the leader's wall clock at: one more, less
+// FlapsAt returns the flaps of a region that is lost at the leader's wall clock at: one more, less
 // one for each 60 x upAfter since the last loss. A wrong clock costs comfort, not safety.
-func flapsAt(t ownership.Timings, rec ownership.RegionRecord, at time.Time) int {
+func FlapsAt(t ownership.Timings, rec ownership.RegionRecord, at time.Time) int {
 	flaps := rec.Flaps
 	if rec.LostAt != nil {
 		if since := at.Sub(*rec.LostAt); since > 0 {

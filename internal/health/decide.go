@@ -10,7 +10,8 @@ import (
 // Kind is what the leader should do about a region.
 type Kind string
 
-// The decisions. All but OpenIncident, CloseGate and OpenGate are changes of the view.
+// The decisions. OpenIncident, CloseGate and OpenGate are writes of their own; what the others make of
+// the view, package change decides.
 const (
 	// Suspect marks a Serving region at first evidence.
 	Suspect Kind = "Suspect"
@@ -24,12 +25,10 @@ const (
 	DeclareLost Kind = "DeclareLost"
 	// OpenGate lets a region beat that the view does not have yet.
 	OpenGate Kind = "OpenGate"
-	// Admit brings a region that beats for the first time into the view, as Serving.
+	// Admit brings a region that beats for the first time into the view.
 	Admit Kind = "Admit"
 	// OpenGateReturning opens a Lost region's gate with the region as Returning (R5).
 	OpenGateReturning Kind = "OpenGateReturning"
-	// Serve makes a Returning region Serving.
-	Serve Kind = "Serve"
 )
 
 // Reasons why a region is left as it is, though something speaks against it.
@@ -53,8 +52,8 @@ const (
 	ReasonUnreachable = "StillUnreachable"
 	// ReasonHoldDown: the region has not been reachable for long enough (R14).
 	ReasonHoldDown = "HoldDown"
-	// ReasonDrainNotActing: the intent asks for a drain, which needs a planned change.
-	ReasonDrainNotActing = "PlannedDrainNotSupported"
+	// ReasonGone: a person declared the region lost for good.
+	ReasonGone = "DeclaredLost"
 )
 
 // Intent is one decision with its grounds.
@@ -71,6 +70,9 @@ type Decision struct {
 	Intents []Intent
 	// Held gives the reason for every region about which more would be done if it could.
 	Held map[string]string
+	// Ready lists the Returning regions that have been reachable for their hold-down (R14), Reachable
+	// all regions whose agents beat and which a majority of the observers reaches. Both are sorted.
+	Ready, Reachable []string
 }
 
 // Decide says what the leader should write next. It asks for nothing that the configuration
@@ -82,6 +84,9 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 	for _, name := range sortedNames(regionsOf(c)) {
 		v := w.assess(now, c, name)
 		d.verdicts[name] = v
+		if v.reachable {
+			d.out.Reachable = append(d.out.Reachable, name)
+		}
 		if rec, known := c.View.Regions[name]; known && v.confirmed && holdsLease(rec.State) {
 			confirmed = append(confirmed, name)
 		}
@@ -100,8 +105,6 @@ type decider struct {
 	verdicts map[string]verdict
 	// allowed names the confirmed regions that may be lost now (R14).
 	allowed []string
-	// joining is the Returning region that serves without waiting for its hold-down.
-	joining string
 	out     Decision
 }
 
@@ -111,9 +114,6 @@ func (d *decider) intend(kind Kind, region string, message string) {
 
 func (d *decider) region(name string) {
 	rec, known := d.c.View.Regions[name]
-	if d.c.RegionIntents[name].Drained {
-		d.out.Held[name] = ReasonDrainNotActing
-	}
 	switch {
 	case !known:
 		d.newcomer(name)
@@ -126,7 +126,7 @@ func (d *decider) region(name string) {
 
 // holdsLease reports whether a region of this state may hold a lease.
 func holdsLease(s ownership.RegionState) bool {
-	return s == ownership.RegionServing || s == ownership.RegionReturning
+	return s == ownership.RegionServing || s == ownership.RegionReturning || s == ownership.RegionDrained
 }
 
 // holding decides about a region that may hold a lease.
@@ -156,12 +156,10 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 		if len(v.observers) < minObservers {
 			d.out.Held[name] = ReasonTooFewObservers
 		}
-	case rec.State == ownership.RegionReturning && name != d.joining:
-		if d.w.cleanFor(d.now, name) < HoldDown(d.w.timings, rec.Flaps) {
-			d.out.Held[name] = ReasonHoldDown
-			return
-		}
-		d.intend(Serve, name, "reachable for longer than its hold-down")
+	case rec.State == ownership.RegionReturning && d.w.cleanFor(d.now, name) < HoldDown(d.w.timings, rec.Flaps):
+		d.out.Held[name] = ReasonHoldDown
+	case rec.State == ownership.RegionReturning:
+		d.out.Ready = append(d.out.Ready, name)
 	}
 }
 
@@ -186,6 +184,8 @@ func (d *decider) losing(name string, v verdict, incident bool) {
 func (d *decider) lost(name string) {
 	v := d.verdicts[name]
 	switch {
+	case d.c.View.Regions[name].Gone:
+		d.out.Held[name] = ReasonGone
 	case !asks(d.c, name):
 		d.out.Held[name] = ReasonNotAsked
 	case len(v.observers) > 0 && majority(len(v.unreachable), len(v.observers)):

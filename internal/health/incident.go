@@ -19,7 +19,8 @@ func IncidentOf(c ownership.Configuration, region string) (ownership.Incident, b
 	return ownership.Incident{}, false
 }
 
-func incidentName(c ownership.Configuration, region string) string {
+// IncidentName returns the name of the region's open incident, or that of the one to open.
+func IncidentName(c ownership.Configuration, region string) string {
 	if i, open := IncidentOf(c, region); open {
 		return i.Name
 	}
@@ -33,7 +34,7 @@ func Incidents(now time.Duration, at time.Time, c ownership.Configuration, w *Wa
 	var out []ownership.Incident
 	for _, i := range intents {
 		if i.Kind == OpenIncident {
-			fresh := ownership.Incident{Name: incidentName(c, i.Region), Region: i.Region}
+			fresh := ownership.Incident{Name: IncidentName(c, i.Region), Region: i.Region}
 			fresh.Timeline = w.opening(now, at, i.Region)
 			out = append(out, fresh)
 		}

@@ -35,8 +35,54 @@ type View struct {
 	// Epoch grows by one with every change of the view; it is the fencing token of home writes.
 	Epoch int64 `json:"epoch"`
 	Phase Phase `json:"phase"`
-	// Regions has an entry for every region that an intent ever named and none removed.
+	// Regions has an entry for every region that an intent ever named and none removed. While Closing
+	// it is what is to come (R6).
 	Regions map[string]RegionRecord `json:"regions"`
+	// Previous is Regions of the last Open view, kept whole while Closing, through every replacement
+	// of the change (R6). Nil while Open.
+	Previous map[string]RegionRecord `json:"previous,omitempty"`
+	// Base is the epoch of the last Open view while Closing, 0 while Open.
+	Base int64 `json:"base,omitempty"`
+	// Change is what is under way while Closing.
+	Change *Change `json:"change,omitempty"`
+}
+
+// ChangeKind says what a change of owners is made for.
+type ChangeKind string
+
+// The changes. All but ChangeLoss are planned: they can be given up, and open only when every new
+// owner has applied everything (R9).
+const (
+	// ChangeLoss takes regions out whose gates are closed.
+	ChangeLoss ChangeKind = "Loss"
+	// ChangeDrain empties a region that serves.
+	ChangeDrain ChangeKind = "Drain"
+	// ChangeHandback gives a batch of services back to a Returning region (R12).
+	ChangeHandback ChangeKind = "Handback"
+	// ChangeExclude takes a region out of one service.
+	ChangeExclude ChangeKind = "Exclude"
+	// ChangeInclude takes a region into one service again.
+	ChangeInclude ChangeKind = "Include"
+	// ChangeRespec gives one service another ownership spec.
+	ChangeRespec ChangeKind = "Respec"
+	// ChangeApprove lets others take over what one service has withheld: a person has approved it, or
+	// the catch-up that was stuck is tried again.
+	ChangeApprove ChangeKind = "Approve"
+)
+
+// Planned reports whether the change may be given up.
+func (k ChangeKind) Planned() bool { return k != ChangeLoss }
+
+// Change is a change of owners under way.
+type Change struct {
+	Kind ChangeKind `json:"kind"`
+	// Regions that it is made for, in order.
+	Regions []string `json:"regions,omitempty"`
+	// Services whose records it changes, by UID, in order. Empty: it changes the regions alone, and so
+	// concerns every service.
+	Services []string `json:"services,omitempty"`
+	// Order names the order that asked for it.
+	Order string `json:"order,omitempty"`
 }
 
 // RegionRecord is one region's part of the view.
@@ -55,6 +101,24 @@ type RegionRecord struct {
 	Flaps int `json:"flaps,omitempty"`
 	// LostAt is the leader's wall clock at the last loss, from which Flaps decay.
 	LostAt *time.Time `json:"lostAt,omitempty"`
+	// LostEpoch is the epoch that declared the region Lost the last time, 0 if none did.
+	LostEpoch int64 `json:"lostEpoch,omitempty"`
+	// ReturnedEpoch is the epoch with which the region last became Returning; what was handed back to
+	// it counts for this return alone (R12).
+	ReturnedEpoch int64 `json:"returnedEpoch,omitempty"`
+	// Unshipped is true from a loss of a region that may have owned slots until it serves again, or is
+	// declared lost for good: not all that it accepted may have reached the others.
+	Unshipped bool `json:"unshipped,omitempty"`
+	// Behind are the regions that were drained when an Unshipped region was lost: it may have owned
+	// their slots with everything in them.
+	Behind []string `json:"behind,omitempty"`
+	// Awaits are the survivors of this region's loss that have not said that they have applied what
+	// they received of it: they own none of its slots yet (R10).
+	Awaits []string `json:"awaits,omitempty"`
+	// Drained: the region was lost while it was drained, and returns as such.
+	Drained bool `json:"drained,omitempty"`
+	// Gone: a person declared the region lost for good. It never returns.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // Incident is the agreed record of one outage, stored under "incident/<name>". Times are the
@@ -96,17 +160,108 @@ type ServiceRecord struct {
 	UID       string `json:"uid"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// SpecHash names the ownership spec in force (Spec.Hash).
-	SpecHash string `json:"specHash"`
-	// Excluded regions do not own slots of this service whatever the view says.
-	Excluded []string `json:"excluded,omitempty"`
-	// HandedBack lists Returning regions that own this service's slots again.
-	HandedBack []string `json:"handedBack,omitempty"`
+	ServiceState
+	// Handback is HandbackAutomatic or empty: then a person has to order it.
+	Handback string `json:"handback,omitempty"`
+	// Base and Previous are of the last change of owners that changed this record: while the view is
+	// Closing with the same Base, Previous is the state that was Open last (R6). At any other time
+	// they mean nothing.
+	Base     int64         `json:"base,omitempty"`
+	Previous *ServiceState `json:"previous,omitempty"`
 	// PeerKey authenticates hops between this service's gateways. A secret: never log it.
 	PeerKey []byte `json:"peerKey"`
 	// Deleted is set by a deletion: a change to no owner. The record goes when every region has
 	// let go of the service.
 	Deleted bool `json:"deleted,omitempty"`
+}
+
+// HandbackAutomatic is the value of ServiceRecord.Handback with which a service goes back to a region
+// as soon as that may; otherwise a person has to order it.
+const HandbackAutomatic = "Automatic"
+
+// ServiceState is all of a service's record that ownership depends on.
+type ServiceState struct {
+	// SpecHash names the ownership spec in force (Spec.Hash).
+	SpecHash string `json:"specHash"`
+	// Regions are those that the spec names, sorted.
+	Regions []string `json:"regions,omitempty"`
+	// Excluded regions do not own slots of this service whatever the view says.
+	Excluded []string `json:"excluded,omitempty"`
+	// HandedBack has the Returning regions that own this service's slots again, with the epoch of the
+	// return (RegionRecord.ReturnedEpoch) that it was for (R12).
+	HandedBack map[string]int64 `json:"handedBack,omitempty"`
+	// Manual: nobody takes over the slots of a lost region before a person has approved it.
+	Manual bool `json:"manual,omitempty"`
+	// Approved has the lost regions whose slots others may take over though Manual, with the epoch of
+	// the loss (RegionRecord.LostEpoch).
+	Approved map[string]int64 `json:"approved,omitempty"`
+	// Withheld has the lost regions whose slots nobody takes over because catching up is stuck, with
+	// the epoch of the loss (R10).
+	Withheld map[string]int64 `json:"withheld,omitempty"`
+}
+
+// Ack is what a region says of the change under way, stored under "ack/<region>" (R8). It counts while
+// it names the epoch of the view; whoever wrote it, what it says stays true.
+type Ack struct {
+	Epoch       int64  `json:"epoch"`
+	Incarnation string `json:"incarnation"`
+	// Fenced: no gateway and no workload of the region accepts a home write any more for a slot that
+	// the region loses, and every write that was admitted has ended.
+	Fenced bool `json:"fenced,omitempty"`
+	// Vector is all that the region had when it was fenced.
+	Vector Vector `json:"vector,omitempty"`
+	// CaughtUp: the region has applied everything that it must have before it owns what it gains.
+	CaughtUp bool `json:"caughtUp,omitempty"`
+	// Stuck are the services, by UID, for which CaughtUp does not hold.
+	Stuck []string `json:"stuck,omitempty"`
+	// Applied has the origins whose debts are applied here, with the epoch of the debt.
+	Applied map[string]int64 `json:"applied,omitempty"`
+}
+
+// Debt is what a region that gave slots away had accepted, stored under "debt/<region>": whoever may
+// own its slots must have applied it (R10). It goes when every other region has.
+type Debt struct {
+	// Epoch of the view that it was last raised with.
+	Epoch  int64  `json:"epoch"`
+	Vector Vector `json:"vector"`
+}
+
+// OrderIntent is what a person ordered, as a hub proposes it, stored under "intent/order/<name>".
+type OrderIntent struct {
+	Name string `json:"name"`
+	// Type is Drain, Undrain, Handback, ApproveFailover or DeclareLost.
+	Type   string `json:"type"`
+	Region string `json:"region"`
+	// Service is the UID of the service that it is limited to, empty for all.
+	Service string `json:"service,omitempty"`
+	// ExpectedEpoch refuses the order when the view has moved on; 0 does not.
+	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
+	// Timeout after which the order fails.
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// OrderState is how far an order is.
+type OrderState string
+
+// The states of an order; the last three are final.
+const (
+	OrderRunning   OrderState = "Running"
+	OrderSucceeded OrderState = "Succeeded"
+	OrderFailed    OrderState = "Failed"
+	OrderRefused   OrderState = "Refused"
+)
+
+// OrderRecord is what became of an order, stored under "order/<name>". It goes with its intent.
+type OrderRecord struct {
+	Name  string     `json:"name"`
+	State OrderState `json:"state"`
+	// Message says what is waited for, or how it ended, for people.
+	Message string `json:"message,omitempty"`
+	// StartedAt and EndedAt are the leader's wall clock, for people.
+	StartedAt time.Time  `json:"startedAt"`
+	EndedAt   *time.Time `json:"endedAt,omitempty"`
+	// Epoch of the view with which it ended.
+	Epoch int64 `json:"epoch,omitempty"`
 }
 
 // Gate admits a region's beats, stored under "gate/<region>" (R3 to R5).
@@ -142,7 +297,13 @@ type Evidence struct {
 	Unreachable []string `json:"unreachable,omitempty"`
 	// Failing names the regions whose latest probes fail, not yet for downAfter.
 	Failing []string `json:"failing,omitempty"`
+	// Lagging names the services, by UID, whose data from other regions is far behind here, or of which
+	// nothing is known; LaggingAll stands for all. No planned change makes such a region own more (R9).
+	Lagging []string `json:"lagging,omitempty"`
 }
+
+// LaggingAll stands for every service in Evidence.Lagging.
+const LaggingAll = "*"
 
 // RegionIntent is a hub's proposal for one region, stored under "intent/region/<name>".
 type RegionIntent struct {
@@ -151,8 +312,6 @@ type RegionIntent struct {
 	Role string `json:"role"`
 	// Probes are run by every other region's agent; all must answer for the region to be reachable.
 	Probes []Probe `json:"probes,omitempty"`
-	// Drained asks for the region to be emptied.
-	Drained bool `json:"drained,omitempty"`
 }
 
 // Probe is one address to ask.
@@ -172,6 +331,12 @@ type ServiceIntent struct {
 	Name      string `json:"name"`
 	// SpecHash names the ownership spec that is staged in every region of the service.
 	SpecHash string `json:"specHash"`
+	// Regions are those that the spec names, sorted.
+	Regions []string `json:"regions,omitempty"`
+	// Manual: nobody takes over the slots of a lost region before a person has approved it.
+	Manual bool `json:"manual,omitempty"`
+	// Handback is HandbackAutomatic, or anything else for a person to order it.
+	Handback string `json:"handback,omitempty"`
 	Deleted  bool   `json:"deleted,omitempty"`
 }
 
@@ -195,12 +360,16 @@ type Configuration struct {
 	Asks      map[string]Ask           // by region
 	Evidence  map[string]Evidence      // by observer
 	Incidents map[string]Incident      // by name
+	Acks      map[string]Ack           // by region
+	Debts     map[string]Debt          // by region
+	Orders    map[string]OrderRecord   // by name
 	// Held says, by region, why the leader leaves a region as it is though something speaks
 	// against it: a reason of package health. Stored under "held".
 	Held map[string]string
 	// RegionIntents and ServiceIntents are proposals, not decisions.
 	RegionIntents  map[string]RegionIntent  // by name
 	ServiceIntents map[string]ServiceIntent // by UID
+	OrderIntents   map[string]OrderIntent   // by name
 }
 
 // Timings are the protocol's durations. The defaults are DefaultTimings.
@@ -216,6 +385,9 @@ type Timings struct {
 	RegionLease time.Duration
 	// LeaderSession is the time to live of the leader's election session.
 	LeaderSession time.Duration
+	// PlannedLimit is how long a planned change may stay Closing before it is given up (R9), and
+	// LossLimit how long a loss may before what has caught up is opened without the rest (R10).
+	PlannedLimit, LossLimit time.Duration
 }
 
 // MaxDrift bounds how much two clocks' rates may differ: 1 %.
@@ -228,6 +400,7 @@ func DefaultTimings() Timings {
 		DownAfter: 3 * time.Second, UpAfter: 10 * time.Second,
 		BeatInterval: time.Second, RegionLease: 6 * time.Second,
 		LeaderSession: 5 * time.Second,
+		PlannedLimit:  10 * time.Second, LossLimit: 5 * time.Second,
 	}
 }
 
@@ -238,5 +411,6 @@ func FastTimings() Timings {
 		DownAfter: time.Second, UpAfter: 3 * time.Second,
 		BeatInterval: 300 * time.Millisecond, RegionLease: 2500 * time.Millisecond,
 		LeaderSession: 2 * time.Second,
+		PlannedLimit:  5 * time.Second, LossLimit: 2500 * time.Millisecond,
 	}
 }

@@ -35,7 +35,8 @@ func New(clusterID uint64) *Content {
 			Agents: map[string]ownership.AgentRecord{}, Beats: map[string]ownership.Beat{},
 			Asks: map[string]ownership.Ask{}, Evidence: map[string]ownership.Evidence{},
 			Incidents: map[string]ownership.Incident{}, RegionIntents: map[string]ownership.RegionIntent{},
-			ServiceIntents: map[string]ownership.ServiceIntent{},
+			ServiceIntents: map[string]ownership.ServiceIntent{}, OrderIntents: map[string]ownership.OrderIntent{},
+			Acks: map[string]ownership.Ack{}, Debts: map[string]ownership.Debt{}, Orders: map[string]ownership.OrderRecord{},
 		},
 		keys: map[string]revisions{}, first: 1,
 	}
@@ -148,6 +149,9 @@ func (c *Content) put(p put) {
 	}
 	k.modified = c.conf.Revision
 	c.keys[p.key] = k
+	if p.removes {
+		delete(c.keys, p.key)
+	}
 	if p.apply != nil {
 		p.apply(&c.conf)
 	}

@@ -16,6 +16,8 @@ const (
 	GuardBeat   = "beat moved"
 	GuardView   = "view changed"
 	GuardRecord = "record changed"
+	GuardAck    = "acknowledgement changed"
+	GuardIntent = "intent changed"
 )
 
 // Guard is one comparison of a guarded write (R1).
@@ -34,6 +36,7 @@ const (
 	createdAt comparison = iota
 	writtenAt
 	unwrittenSince
+	exists
 )
 
 func (g Guard) holds(k revisions) bool {
@@ -42,6 +45,8 @@ func (g Guard) holds(k revisions) bool {
 		return k.created == g.revision
 	case writtenAt:
 		return k.modified == g.revision
+	case exists:
+		return k.created > 0
 	default:
 		return k.modified <= g.revision
 	}
@@ -50,7 +55,9 @@ func (g Guard) holds(k revisions) bool {
 // Request is one guarded transaction.
 type Request struct {
 	// What names the write in traces, such as "beat/a".
-	What   string
+	What string
+	// View: it commits another view.
+	View   bool
 	Guards []Guard
 	puts   []put
 	// onlyChanges leaves an equal value alone, so that it costs no revision. For one put only.
@@ -78,6 +85,8 @@ type put struct {
 	equals func(*ownership.Configuration) bool
 	// decides: the revision of the write is the configuration's Decided.
 	decides bool
+	// removes: the key is deleted.
+	removes bool
 	// identity of a candidate, for its key.
 	identity string
 }
@@ -97,6 +106,30 @@ func putView(v ownership.View) put {
 	return put{key: "view", apply: func(c *ownership.Configuration) { c.View = v }, decides: true}
 }
 
+func putService(s ownership.ServiceRecord) put {
+	return put{key: "service/" + s.UID, decides: true, apply: func(c *ownership.Configuration) { c.Services = with(c.Services, s.UID, s) }}
+}
+
+// putDebt writes a debt, or removes it if it has no vector.
+func putDebt(origin string, debt ownership.Debt) put {
+	if len(debt.Vector) > 0 {
+		return put{key: "debt/" + origin, apply: func(c *ownership.Configuration) { c.Debts = with(c.Debts, origin, debt) }}
+	}
+	return put{key: "debt/" + origin, removes: true, apply: func(c *ownership.Configuration) {
+		c.Debts = maps.Clone(c.Debts)
+		delete(c.Debts, origin)
+	}}
+}
+
+// PutOrderIntent is coordination.Store.PutOrderIntent.
+func PutOrderIntent(i ownership.OrderIntent) Request {
+	return Request{What: "intent/order/" + i.Name, onlyChanges: true, puts: []put{{
+		key:    "intent/order/" + i.Name,
+		apply:  func(c *ownership.Configuration) { c.OrderIntents = with(c.OrderIntents, i.Name, i) },
+		equals: func(c *ownership.Configuration) bool { return c.OrderIntents[i.Name] == i },
+	}}}
+}
+
 // PutRegionIntent is coordination.Store.PutRegionIntent.
 func PutRegionIntent(i ownership.RegionIntent) Request {
 	return Request{What: "intent/region/" + i.Name, onlyChanges: true, puts: []put{{
@@ -111,6 +144,6 @@ func PutServiceIntent(i ownership.ServiceIntent) Request {
 	return Request{What: "intent/service/" + i.UID, onlyChanges: true, puts: []put{{
 		key:    "intent/service/" + i.UID,
 		apply:  func(c *ownership.Configuration) { c.ServiceIntents = with(c.ServiceIntents, i.UID, i) },
-		equals: func(c *ownership.Configuration) bool { return c.ServiceIntents[i.UID] == i },
+		equals: func(c *ownership.Configuration) bool { return reflect.DeepEqual(c.ServiceIntents[i.UID], i) },
 	}}}
 }

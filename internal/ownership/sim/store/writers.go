@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 )
 
 // Registration is the right of one incarnation of a region's agent to write, as
@@ -41,6 +42,16 @@ func (r *Registration) PutEvidence(from ownership.Configuration, e ownership.Evi
 		key:    "evidence/" + r.Region,
 		apply:  func(c *ownership.Configuration) { c.Evidence = with(c.Evidence, r.Region, e) },
 		equals: func(c *ownership.Configuration) bool { return reflect.DeepEqual(c.Evidence[r.Region], e) },
+	}}})
+}
+
+// PutAck says what the region has done of the change that from shows, if it differs (R8).
+func (r *Registration) PutAck(from ownership.Configuration, a ownership.Ack) Request {
+	a.Incarnation = r.Incarnation
+	return r.open(from, Request{What: "ack/" + r.Region, onlyChanges: true, puts: []put{{
+		key:    "ack/" + r.Region,
+		apply:  func(c *ownership.Configuration) { c.Acks = with(c.Acks, r.Region, a) },
+		equals: func(c *ownership.Configuration) bool { return reflect.DeepEqual(c.Acks[r.Region], a) },
 	}}})
 }
 
@@ -82,17 +93,33 @@ func Stand(key, identity string) Request {
 	return Request{What: key, puts: []put{{key: key, identity: identity}}}
 }
 
-// CommitView writes the view that follows from's.
-func (t Term) CommitView(from ownership.Configuration, next ownership.View) Request {
-	return Request{What: "view", Guards: t.guards(view(from)), puts: []put{putView(next)}}
-}
-
-// OpenGateReturning opens a closed gate and commits the view that says so, at once (R5).
-func (t Term) OpenGateReturning(from ownership.Configuration, region string, next ownership.View) Request {
-	r := t.OpenGate(from, region)
-	r.Guards = t.guards(view(from), gate(from, region), asked(from, region))
-	r.puts = append(r.puts, putView(next))
-	return r
+// Commit carries out a change of the view and everything that goes with it, at once.
+func (t Term) Commit(from ownership.Configuration, x change.Txn) Request {
+	guards, puts := []Guard{view(from)}, []put{putView(x.View)}
+	if x.OpenGate != "" {
+		g := ownership.Gate{Generation: from.Gates[x.OpenGate].Generation + 1, Open: true}
+		puts = append(puts, putGate(x.OpenGate, g))
+		guards = append(guards, asked(from, x.OpenGate))
+	}
+	for _, region := range x.Gates {
+		guards = append(guards, gate(from, region))
+	}
+	for _, region := range x.Acks {
+		guards = append(guards, Guard{GuardAck, "ack/" + region, unwrittenSince, from.Revision})
+	}
+	for _, s := range x.Services {
+		guards = append(guards, Guard{GuardRecord, "service/" + s.UID, unwrittenSince, from.Revision},
+			Guard{Name: GuardRecord, key: "service/" + s.UID, kind: exists})
+		puts = append(puts, putService(s))
+	}
+	for origin, debt := range x.Debts {
+		guards = append(guards, Guard{GuardRecord, "debt/" + origin, unwrittenSince, from.Revision})
+		puts = append(puts, putDebt(origin, debt))
+	}
+	for _, o := range x.Orders {
+		puts = append(puts, put{key: "order/" + o.Name, apply: func(c *ownership.Configuration) { c.Orders = with(c.Orders, o.Name, o) }})
+	}
+	return Request{What: x.What, View: true, Guards: t.guards(guards...), puts: puts}
 }
 
 // OpenGate opens the gate of a region that the view does not have yet.
@@ -126,9 +153,15 @@ func (t Term) PutIncident(from ownership.Configuration, i ownership.Incident) Re
 // PutServiceRecord writes a service's record.
 func (t Term) PutServiceRecord(from ownership.Configuration, s ownership.ServiceRecord) Request {
 	unchanged := Guard{GuardRecord, "service/" + s.UID, unwrittenSince, from.Revision}
-	return Request{What: "service/" + s.UID, Guards: t.guards(unchanged), puts: []put{{
-		key: "service/" + s.UID, decides: true,
-		apply: func(c *ownership.Configuration) { c.Services = with(c.Services, s.UID, s) },
+	return Request{What: "service/" + s.UID, Guards: t.guards(unchanged), puts: []put{putService(s)}}
+}
+
+// PutOrder writes what became of an order.
+func (t Term) PutOrder(from ownership.Configuration, o ownership.OrderRecord) Request {
+	guards := t.guards(Guard{GuardRecord, "order/" + o.Name, unwrittenSince, from.Revision},
+		Guard{Name: GuardIntent, key: "intent/order/" + o.Name, kind: exists})
+	return Request{What: "order/" + o.Name, Guards: guards, puts: []put{{
+		key: "order/" + o.Name, apply: func(c *ownership.Configuration) { c.Orders = with(c.Orders, o.Name, o) },
 	}}}
 }
 

@@ -1,0 +1,287 @@
+package change
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// Types of orders.
+const (
+	OrderDrain           = "Drain"
+	OrderUndrain         = "Undrain"
+	OrderHandback        = "Handback"
+	OrderApproveFailover = "ApproveFailover"
+	OrderDeclareLost     = "DeclareLost"
+)
+
+// Orders returns the records to write that go with no change of the view: orders that are taken up, wait
+// for something else than before, or end.
+func Orders(in Input) []ownership.OrderRecord {
+	in.Memory.see(in.Now, in.Conf)
+	d := decider{Input: in, c: in.Conf}
+	var out []ownership.OrderRecord
+	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
+		record, known := d.c.Orders[name]
+		if known && record.State != ownership.OrderRunning {
+			continue
+		}
+		state, message := d.standing(d.c.OrderIntents[name], known)
+		if !known || record.State != state || record.Message != message {
+			out = append(out, d.record(name, state, message))
+		}
+	}
+	return out
+}
+
+// FinishedOrders returns the records whose intents the hub has withdrawn.
+func FinishedOrders(c ownership.Configuration) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(c.Orders)) {
+		if _, wanted := c.OrderIntents[name]; !wanted {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// standing says how far an order is.
+func (d *decider) standing(o ownership.OrderIntent, taken bool) (ownership.OrderState, string) {
+	if why := d.refusal(o, taken); why != "" {
+		return ownership.OrderRefused, why
+	}
+	if d.fulfilled(o) {
+		return ownership.OrderSucceeded, "done"
+	}
+	if o.Timeout > 0 && d.Now-d.Memory.orders[o.Name] > o.Timeout && !d.underWay(o.Name) {
+		return ownership.OrderFailed, "not done within its timeout: " + d.waitsFor(o)
+	}
+	return ownership.OrderRunning, d.waitsFor(o)
+}
+
+// refusal says why an order is not carried out, "" if it is.
+func (d *decider) refusal(o ownership.OrderIntent, taken bool) string {
+	rec, known := d.c.View.Regions[o.Region]
+	switch {
+	case !known:
+		return fmt.Sprintf("region %s has not joined the others", o.Region)
+	case o.Service != "" && d.c.Services[o.Service].UID == "":
+		return "the regions have not agreed on this service"
+	case !taken && o.ExpectedEpoch != 0 && o.ExpectedEpoch != d.c.View.Epoch:
+		return fmt.Sprintf("the view has moved on: epoch %d was expected, %d is in force; look again and order anew", o.ExpectedEpoch, d.c.View.Epoch)
+	case rec.Gone && o.Type != OrderDeclareLost:
+		return fmt.Sprintf("region %s was declared lost for good", o.Region)
+	}
+	switch o.Type {
+	case OrderDrain:
+		if rec.State == ownership.RegionLost {
+			return fmt.Sprintf("region %s is lost already; others have taken over what may be taken over", o.Region)
+		}
+	case OrderUndrain:
+		if o.Service == "" && !taken && rec.State != ownership.RegionDrained {
+			return fmt.Sprintf("region %s is not drained, it is %s", o.Region, rec.State)
+		}
+	case OrderDeclareLost:
+		if rec.State != ownership.RegionLost {
+			return fmt.Sprintf("region %s is %s: only a lost region can be declared lost for good", o.Region, rec.State)
+		}
+	case OrderHandback, OrderApproveFailover:
+	default:
+		return fmt.Sprintf("this version does not know orders of type %s", o.Type)
+	}
+	return ""
+}
+
+// fulfilled reports whether nothing is left to do for an order.
+func (d *decider) fulfilled(o ownership.OrderIntent) bool {
+	if d.c.View.Phase != ownership.PhaseOpen {
+		return false
+	}
+	rec, service := d.c.View.Regions[o.Region], d.c.Services[o.Service]
+	excluded := slices.Contains(service.Excluded, o.Region)
+	switch o.Type {
+	case OrderDrain:
+		return rec.State == ownership.RegionDrained || o.Service != "" && excluded
+	case OrderUndrain, OrderHandback:
+		if o.Service != "" && o.Type == OrderUndrain {
+			return !excluded
+		}
+		if o.Service != "" {
+			return rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning && service.HandedBack[o.Region] == rec.ReturnedEpoch
+		}
+		return rec.State == ownership.RegionServing
+	case OrderApproveFailover:
+		return len(d.unapproved(o)) == 0
+	case OrderDeclareLost:
+		return rec.Gone
+	default:
+		return false
+	}
+}
+
+// underWay reports whether the change under way was begun for an order.
+func (d *decider) underWay(order string) bool {
+	return d.c.View.Change != nil && d.c.View.Change.Order == order
+}
+
+// waitsFor says what an order waits for, in words that stay the same while it does.
+func (d *decider) waitsFor(o ownership.OrderIntent) string {
+	rec := d.c.View.Regions[o.Region]
+	switch {
+	case d.underWay(o.Name):
+		return "owners are changing"
+	case d.c.View.Phase != ownership.PhaseOpen:
+		return "waits for another change of owners to end"
+	case d.unsettled() != "":
+		return "waits: " + d.unsettled()
+	case o.Type == OrderDrain && !d.othersServe(o.Region):
+		return "waits for another region to serve: " + o.Region + " is the last one"
+	case (o.Type == OrderHandback || o.Type == OrderUndrain) && rec.State == ownership.RegionLost:
+		return "waits for region " + o.Region + " to return"
+	case (o.Type == OrderHandback || o.Type == OrderUndrain) && !slices.Contains(d.Health.Ready, o.Region):
+		return "waits until region " + o.Region + " has been reachable for long enough"
+	case o.Type == OrderHandback || o.Type == OrderUndrain:
+		return "waits until region " + o.Region + " has caught up with the others"
+	default:
+		return "waits for its turn"
+	}
+}
+
+func (d *decider) othersServe(region string) bool {
+	for name, rec := range d.c.View.Regions {
+		if name != region && rec.State == ownership.RegionServing && rec.Role == health.RoleActive {
+			return true
+		}
+	}
+	return false
+}
+
+// ordered makes the next change that a person ordered, the oldest name first.
+func (d *decider) ordered() (Txn, bool) {
+	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
+		o := d.c.OrderIntents[name]
+		if record, taken := d.c.Orders[name]; !taken || record.State != ownership.OrderRunning || d.refusal(o, true) != "" || d.fulfilled(o) {
+			continue
+		}
+		if t, ok := d.carryOut(o); ok {
+			return t, true
+		}
+	}
+	return Txn{}, false
+}
+
+func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
+	switch {
+	case o.Type == OrderDeclareLost:
+		return d.declareLost(o), true
+	case d.unsettled() != "":
+		return Txn{}, false
+	case o.Type == OrderDrain && o.Service == "":
+		return d.drain(o)
+	case o.Type == OrderDrain:
+		return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })
+	case o.Type == OrderUndrain && o.Service != "":
+		return d.include(o)
+	case o.Type == OrderUndrain && d.c.View.Regions[o.Region].State == ownership.RegionDrained:
+		regions := next(d.c.View.Regions)
+		rec := d.returning(regions[o.Region])
+		rec.Drained = false
+		regions[o.Region] = rec
+		return Txn{What: "undrain", Because: o.Region + ": ordered by " + o.Name, View: d.open(regions)}, true
+	case o.Type == OrderUndrain || o.Type == OrderHandback:
+		if !slices.Contains(d.Health.Ready, o.Region) {
+			return Txn{}, false
+		}
+		return d.handback(o.Region, o.Name, func(r ownership.ServiceRecord) bool { return o.Service == "" || o.Service == r.UID })
+	case o.Type == OrderApproveFailover:
+		epoch := d.c.View.Regions[o.Region].LostEpoch
+		return d.alter(o, ownership.ChangeApprove, d.unapproved(o), func(s *ownership.ServiceState) { set(&s.Approved, o.Region, epoch) })
+	}
+	return Txn{}, false
+}
+
+// drain empties a region that is not the last one (R14).
+func (d *decider) drain(o ownership.OrderIntent) (Txn, bool) {
+	if !d.othersServe(o.Region) || !d.Memory.mayTry(d.Now, "drain "+o.Region+" "+o.Name) {
+		return Txn{}, false
+	}
+	regions := next(d.c.View.Regions)
+	rec := regions[o.Region]
+	rec.State, rec.Suspect, rec.Since = ownership.RegionDrained, false, d.At.UTC()
+	regions[o.Region] = rec
+	change := ownership.Change{Kind: ownership.ChangeDrain, Regions: []string{o.Region}, Order: o.Name}
+	return d.changing(o.Region+": ordered by "+o.Name, change, regions, nil), true
+}
+
+// include takes a region into a service again, once no lost region may have what it lacks.
+func (d *decider) include(o ownership.OrderIntent) (Txn, bool) {
+	for _, name := range d.c.Services[o.Service].Regions {
+		if d.c.View.Regions[name].Unshipped {
+			return Txn{}, false
+		}
+	}
+	return d.alter(o, ownership.ChangeInclude, []string{o.Service}, func(s *ownership.ServiceState) {
+		s.Excluded = slices.DeleteFunc(s.Excluded, func(r string) bool { return r == o.Region })
+	})
+}
+
+// alter changes the state of services for an order, a batch at a time.
+func (d *decider) alter(o ownership.OrderIntent, kind ownership.ChangeKind, uids []string, how func(*ownership.ServiceState)) (Txn, bool) {
+	uids = uids[:min(len(uids), maxBatch)]
+	if !d.Memory.mayTry(d.Now, fmt.Sprintf("%s %s %v", kind, o.Name, uids)) {
+		return Txn{}, false
+	}
+	change := ownership.Change{Kind: kind, Regions: []string{o.Region}, Services: uids, Order: o.Name}
+	var services []ownership.ServiceRecord
+	for _, uid := range uids {
+		services = append(services, d.changed(d.c.Services[uid], how))
+	}
+	return d.changing(o.Region+": ordered by "+o.Name, change, next(d.c.View.Regions), services), true
+}
+
+// unapproved returns the services, by UID, that wait for the approval that the order gives.
+func (d *decider) unapproved(o ownership.OrderIntent) []string {
+	rec := d.c.View.Regions[o.Region]
+	var out []string
+	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
+		s := d.c.Services[uid]
+		named := len(s.Regions) == 0 || slices.Contains(s.Regions, o.Region)
+		if named && !s.Deleted && s.Manual && rec.Unshipped && s.Approved[o.Region] != rec.LostEpoch && (o.Service == "" || o.Service == uid) {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
+// declareLost takes a region out for good: what it had and nobody received is given up.
+func (d *decider) declareLost(o ownership.OrderIntent) Txn {
+	regions := next(d.c.View.Regions)
+	rec := regions[o.Region]
+	rec.Gone, rec.Unshipped, rec.Behind, rec.Since = true, false, nil, d.At.UTC()
+	regions[o.Region] = rec
+	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
+	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
+}
+
+func (d *decider) record(name string, state ownership.OrderState, message string) ownership.OrderRecord {
+	record, known := d.c.Orders[name]
+	if !known {
+		record = ownership.OrderRecord{Name: name, StartedAt: d.At.UTC()}
+	}
+	record.State, record.Message = state, message
+	if state != ownership.OrderRunning {
+		at := d.At.UTC()
+		record.EndedAt, record.Epoch = &at, d.c.View.Epoch
+	}
+	return record
+}
+
+func (d *decider) ended(order string, state ownership.OrderState, message string) []ownership.OrderRecord {
+	if _, known := d.c.Orders[order]; !known {
+		return nil
+	}
+	return []ownership.OrderRecord{d.record(order, state, message)}
+}

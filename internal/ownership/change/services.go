@@ -1,0 +1,96 @@
+package change
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// retries tries again what could not catch up: a survivor that was silent, and services that were
+// withheld, once nobody says that it lags.
+func (d *decider) retries() (Txn, bool) {
+	if d.unsettled() != "" {
+		return Txn{}, false
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
+		rec := d.c.View.Regions[name]
+		present := slices.DeleteFunc(slices.Clone(rec.Awaits), func(r string) bool {
+			return !slices.Contains(d.Health.Reachable, r) || slices.Contains(d.c.Evidence[r].Lagging, ownership.LaggingAll)
+		})
+		if len(present) > 0 && d.Memory.mayTry(d.Now, fmt.Sprintf("await %s %v", name, present)) {
+			regions := next(d.c.View.Regions)
+			rec.Awaits = minus(rec.Awaits, present)
+			regions[name] = rec
+			return d.changing(fmt.Sprintf("%v may have applied what they received of %s", present, name),
+				ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{name}}, regions, nil), true
+		}
+	}
+	return d.withheldAgain()
+}
+
+func (d *decider) withheldAgain() (Txn, bool) {
+	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
+		record := d.c.Services[uid]
+		withholding := record.Withholding(d.c.View.Regions)
+		due := slices.DeleteFunc(withholding, func(r string) bool { return record.Withheld[r] != d.c.View.Regions[r].LostEpoch })
+		lagging := slices.ContainsFunc(record.MayOwn(d.c.View.Regions), func(r string) bool { return d.lags(r, uid) })
+		if record.Deleted || len(due) == 0 || lagging || !d.Memory.mayTry(d.Now, "withheld "+uid) {
+			continue
+		}
+		changed := d.changed(record, func(s *ownership.ServiceState) {
+			for _, r := range due {
+				delete(s.Withheld, r)
+			}
+		})
+		change := ownership.Change{Kind: ownership.ChangeApprove, Regions: due, Services: []string{uid}}
+		return d.changing("service "+record.Namespace+"/"+record.Name+" may have caught up", change,
+			next(d.c.View.Regions), []ownership.ServiceRecord{changed}), true
+	}
+	return Txn{}, false
+}
+
+// proposals gives services the ownership specs that the hub proposes, a batch at a time, while no region
+// that they name, before or after, is away.
+func (d *decider) proposals() (Txn, bool) {
+	if d.unsettled() != "" {
+		return Txn{}, false
+	}
+	change := ownership.Change{Kind: ownership.ChangeRespec}
+	var services []ownership.ServiceRecord
+	for _, uid := range slices.Sorted(maps.Keys(d.c.ServiceIntents)) {
+		intent, record := d.c.ServiceIntents[uid], d.c.Services[uid]
+		if record.UID == "" || record.Deleted || intent.Deleted || len(services) == maxBatch || !differs(intent, record) || !d.settledFor(intent, record) ||
+			!d.Memory.mayTry(d.Now, "respec "+uid+" "+intent.SpecHash) {
+			continue
+		}
+		changed := d.changed(record, func(s *ownership.ServiceState) {
+			s.SpecHash, s.Regions, s.Manual = intent.SpecHash, intent.Regions, intent.Manual
+		})
+		changed.Handback = intent.Handback
+		services = append(services, changed)
+		change.Services = append(change.Services, uid)
+	}
+	if len(services) == 0 {
+		return Txn{}, false
+	}
+	return d.changing(fmt.Sprintf("declared anew: %d services", len(services)), change, next(d.c.View.Regions), services), true
+}
+
+func differs(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {
+	return i.SpecHash != r.SpecHash || !slices.Equal(i.Regions, r.Regions) || i.Manual != r.Manual || i.Handback != r.Handback
+}
+
+// settledFor reports whether every region of the service serves or was emptied on purpose: what a lost
+// one had cannot be told once the order of regions is another.
+func (d *decider) settledFor(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {
+	for _, name := range append(slices.Clone(i.Regions), r.Regions...) {
+		rec := d.c.View.Regions[name]
+		if rec.Unshipped || rec.State == ownership.RegionReturning && rec.Role == health.RoleActive {
+			return false
+		}
+	}
+	return true
+}
