@@ -39,8 +39,8 @@ type Ack struct {
 type ackBook struct {
 	clock Clock
 
-	mu    sync.Mutex
-	acks  map[serviceName]map[string]Ack // by gateway; Age holds the time on the clock
+	mu   sync.Mutex
+	acks map[serviceName]map[string]Ack // by gateway; Age holds the time on the clock
 	// leased is until when, on the clock, a gateway may count on the lease that it was last given.
 	leased map[serviceName]map[string]time.Duration
 	count  int

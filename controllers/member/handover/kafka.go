@@ -18,7 +18,9 @@ import (
 const kafkaTimeout = 2 * time.Second
 
 // stream names a partition of a topic in a Vector.
-func stream(topic string, partition int32) string { return fmt.Sprintf("kafka/%s/%d", topic, partition) }
+func stream(topic string, partition int32) string {
+	return fmt.Sprintf("kafka/%s/%d", topic, partition)
+}
 
 // offsets are by topic and partition.
 type offsets = map[string]map[int32]int64
