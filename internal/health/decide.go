@@ -178,7 +178,10 @@ func (d *decider) losing(name string, v verdict, incident bool) {
 		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
 	case d.w.moves(d.now, d.c, name) && d.w.beats[name].moved:
 		d.out.Held[name] = ReasonBeatsArrive
-		d.out.Edgeless = append(d.out.Edgeless, name)
+		// One that died a moment ago has a young beat too, but not one that is as young as when it beats.
+		if incident && d.w.Still(d.now, name) <= 2*d.w.timings.BeatInterval {
+			d.out.Edgeless = append(d.out.Edgeless, name)
+		}
 	default:
 		d.out.Held[name] = ReasonLeaseRunning
 	}
