@@ -173,6 +173,10 @@ type OwnershipSlice struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Flows []FlowRouting `json:"flows,omitempty"`
+	// unmatched as declared with this ownership: it may send requests to their home. Default: that of
+	// the slice.
+	// +optional
+	Unmatched *Unmatched `json:"unmatched,omitempty"`
 }
 
 // RegionWeight is a region's share.
