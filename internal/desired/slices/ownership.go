@@ -83,8 +83,9 @@ func pinned(spec v1alpha1.MultiActiveServiceSpec, f v1alpha1.Flow) []string {
 }
 
 func ownershipSpec(own v1alpha1.OwnershipSlice) ownership.Spec {
+	unmatched := own.Unmatched
 	spec := ownership.Spec{Unmatched: ownership.SpecUnmatched{
-		SafeMethods: string(own.Unmatched.SafeMethods), OtherMethods: string(own.Unmatched.OtherMethods), Key: own.Unmatched.Key,
+		SafeMethods: string(unmatched.SafeMethods), OtherMethods: string(unmatched.OtherMethods), Key: unmatched.Key,
 	}}
 	for _, r := range own.Regions {
 		spec.Regions = append(spec.Regions, ownership.WeightedRegion{Name: r.Name, Weight: r.Weight})
