@@ -2,6 +2,7 @@ package multiactiveservice
 
 import (
 	"maps"
+	"reflect"
 	stdslices "slices"
 	"strings"
 	"time"
@@ -106,7 +107,7 @@ func proposal(mas *v1alpha1.MultiActiveService, seen Seen, plan Plan) (ownership
 	intent := ownership.ServiceIntent{
 		UID: uid, Namespace: mas.Namespace, Name: mas.Name, SpecHash: slices.Ownership(mas).Hash,
 	}
-	if seen.Configuration.ServiceIntents[uid] == intent {
+	if reflect.DeepEqual(seen.Configuration.ServiceIntents[uid], intent) {
 		return intent, false
 	}
 	staged := 0

@@ -70,7 +70,7 @@ func (r reporter) evaluate() ([]flows.State, bool) {
 			Name: f.Name, Tier: f.Tier, OnHomeLoss: f.OnHomeLoss, WhenDegraded: f.WhenDegraded,
 		})
 	}
-	states := flows.Evaluate(own, behaviours, r.seen.Configuration.View, record)
+	states := flows.Evaluate(own, behaviours, r.seen.Configuration, record)
 	declared := func(s flows.State) bool {
 		return stdslices.ContainsFunc(r.mas.Spec.Flows, func(f v1alpha1.Flow) bool { return f.Name == s.Name })
 	}

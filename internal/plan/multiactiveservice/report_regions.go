@@ -111,7 +111,7 @@ func (r reporter) owns(declared v1alpha1.ServiceRegion) v1alpha1.WorkState {
 	switch {
 	case !r.seen.StoreConnected || !accepted:
 		return v1alpha1.Unknown
-	case !record.Deleted && slices.Weight(declared) > 0 && flows.Owns(r.seen.Configuration.View, record, declared.Name):
+	case !record.Deleted && slices.Weight(declared) > 0 && flows.Owns(r.seen.Configuration, record, declared.Name):
 		return v1alpha1.Yes
 	default:
 		return v1alpha1.No

@@ -59,7 +59,8 @@ func healthy(mas *v1alpha1.MultiActiveService) plan.Seen {
 		Configuration: ownership.Configuration{
 			View: ownership.View{Epoch: 7, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}},
 			Services: map[string]ownership.ServiceRecord{uid: {
-				UID: uid, Namespace: "accounts", Name: "user", SpecHash: slices.Ownership(mas).Hash,
+				UID: uid, Namespace: "accounts", Name: "user",
+				ServiceState: ownership.ServiceState{SpecHash: slices.Ownership(mas).Hash},
 			}},
 			ServiceIntents: map[string]ownership.ServiceIntent{uid: {
 				UID: uid, Namespace: "accounts", Name: "user", SpecHash: slices.Ownership(mas).Hash,
@@ -110,7 +111,9 @@ func report(s *v1alpha1.RegionalService, available metav1.ConditionStatus) {
 // lose lets a region be lost as the leader and the hub see it.
 func lose(seen *plan.Seen, region string) {
 	seen.Configuration.View.Epoch = 8
-	seen.Configuration.View.Regions[region] = ownership.RegionRecord{State: ownership.RegionLost, Incident: region + "-7"}
+	seen.Configuration.View.Regions[region] = ownership.RegionRecord{
+		State: ownership.RegionLost, Incident: region + "-7", LostEpoch: 8, Unshipped: true,
+	}
 	seen.Configuration.Incidents[region+"-7"] = ownership.Incident{
 		Name: region + "-7", Region: region, Epoch: 8,
 		Timeline: []ownership.IncidentStep{

@@ -56,8 +56,6 @@ func healthy() plan.Seen {
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	deleted := func(r *v1alpha1.Region) { r.DeletionTimestamp = ptr.To(metav1.NewTime(start)) }
-	drained := intent()
-	drained.Drained = true
 	for name, c := range map[string]struct {
 		world   func(*v1alpha1.Region, *plan.Seen)
 		want    []plan.Step
@@ -84,9 +82,6 @@ func TestDecide(t *testing.T) {
 			want: []plan.Step{{Kind: plan.StepPropose, Intent: ownership.RegionIntent{
 				Name: "beijing", Role: "Active", Probes: []ownership.Probe{apiProbe},
 			}}},
-		},
-		"a drain that was ordered stays": {
-			world: func(_ *v1alpha1.Region, s *plan.Seen) { s.Configuration.RegionIntents["beijing"] = drained },
 		},
 		"deletion: nobody needs it": {
 			world: func(r *v1alpha1.Region, _ *plan.Seen) { deleted(r) },
