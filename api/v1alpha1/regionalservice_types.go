@@ -51,7 +51,8 @@ type RegionalServiceSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Behaviours []FlowBehaviour `json:"behaviours,omitempty"`
-	// unmatched says what happens with requests that no flow matches.
+	// unmatched says what happens with requests that no flow matches, for ownership specs that do not say
+	// it themselves.
 	// +optional
 	Unmatched *Unmatched `json:"unmatched,omitempty"`
 	// announcements of the service.
@@ -173,6 +174,9 @@ type OwnershipSlice struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Flows []FlowRouting `json:"flows,omitempty"`
+	// unmatched says what happens with requests that no flow matches; absent: as spec.unmatched says.
+	// +optional
+	Unmatched *Unmatched `json:"unmatched,omitempty"`
 }
 
 // RegionWeight is a region's share.
