@@ -1,6 +1,7 @@
 package regional
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -22,7 +23,7 @@ func Routing(rs *v1alpha1.RegionalService, region, upstream string, c ownership.
 		Namespace: rs.Namespace, Name: rs.Name, UID: spec.ServiceID, Region: region,
 		Epoch: c.View.Epoch, Upstream: upstream, PeerKey: record.PeerKey,
 		Regions: routingRegions(spec, own, record, c.View), Keys: routingKeys(own),
-		Flows: routingFlows(spec, own, record, c.View), Unmatched: unmatched(spec.Unmatched),
+		Flows: routingFlows(spec, own, record, c.View), Unmatched: unmatched(cmp.Or(own.Unmatched, spec.Unmatched)),
 		Announcements: announcements(spec.Announcements),
 	}
 	switch {
