@@ -246,7 +246,7 @@ func (s Seen) unstaged(mas *v1alpha1.MultiActiveService, name string) []obstacle
 		return []obstacle{{false, "region " + name + " is being given the declaration"}}
 	case at.Slice.Status.ObservedGeneration != at.Slice.Generation:
 		return []obstacle{{false, "region " + name + "'s member has not acted on the declaration yet"}}
-	case s.joins(mas, name) && !(holds(at.Slice, v1alpha1.ConditionWorkloadAvailable) && holds(at.Slice, v1alpha1.ConditionGatewayReady)):
+	case s.joins(mas, name) && !holds(at.Slice, v1alpha1.ConditionWorkloadAvailable, v1alpha1.ConditionGatewayReady):
 		return []obstacle{{false, "region " + name + " takes keys once its workload and its gateways are available"}}
 	}
 	return nil
@@ -284,7 +284,10 @@ func weight(own v1alpha1.OwnershipSlice, region string) int32 {
 	return 0
 }
 
-func holds(s *v1alpha1.RegionalService, kind string) bool {
-	c := meta.FindStatusCondition(s.Status.Conditions, kind)
-	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == s.Generation
+// holds reports whether a region's member says of the slice as it stands that the conditions are True.
+func holds(s *v1alpha1.RegionalService, kinds ...string) bool {
+	return !stdslices.ContainsFunc(kinds, func(kind string) bool {
+		c := meta.FindStatusCondition(s.Status.Conditions, kind)
+		return c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration != s.Generation
+	})
 }

@@ -170,7 +170,7 @@ func TestOperations(t *testing.T) {
 	const beijing, shanghai = "beijing", "shanghai"
 	w.owns(beijing, v1alpha1.RegionUp, v1alpha1.Yes)
 
-	t.Run("a region is drained, and the last one is not", func(t *testing.T) {
+	t.Run("a region is drained, and the last one is not", func(*testing.T) {
 		w.succeeds(v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: beijing}, "region beijing owns no keys", `"type":"Undrain"`)
 		w.leader.until(beijing, ownership.RegionDrained)
 		w.owns(beijing, v1alpha1.RegionDrained, v1alpha1.No)
@@ -300,12 +300,12 @@ func (w *running) approval() {
 		}
 		return nil
 	})
-	w.leader.lose("beijing")
+	w.leader.lose("shanghai")
 	w.healthSays(v1alpha1.ReasonFailoverAwaited, `"type":"ApproveFailover"`, `"name":"cart"`)
-	w.succeeds(v1alpha1.OperationSpec{Type: v1alpha1.OperationApproveFailover, Region: "beijing", Service: w.key()}, "may take over")
+	w.succeeds(v1alpha1.OperationSpec{Type: v1alpha1.OperationApproveFailover, Region: "shanghai", Service: w.key()}, "may take over")
 	w.healthSays(v1alpha1.ReasonRegionLost, "the others go on without it")
-	w.leader.comeBack("beijing")
-	w.owns("beijing", v1alpha1.RegionUp, v1alpha1.Yes) // by itself
+	w.leader.comeBack("shanghai")
+	w.owns("shanghai", v1alpha1.RegionUp, v1alpha1.Yes) // by itself
 }
 
 func (w *running) abandon(t *testing.T) {
