@@ -176,7 +176,7 @@ func TestOperations(t *testing.T) {
 		w.owns(beijing, v1alpha1.RegionDrained, v1alpha1.No)
 		w.healthSays(v1alpha1.ReasonRegionDrained, `"type":"Undrain"`)
 
-		o := w.order(v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: shanghai, Timeout: &metav1.Duration{Duration: 2 * time.Second}})
+		o := w.order(v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: shanghai, Timeout: &metav1.Duration{Duration: pace * 3 * time.Second}})
 		w.comesTo(o, v1alpha1.OperationRunning, v1alpha1.ReasonOrderRunning, "shanghai is the last one")
 		w.comesTo(o, v1alpha1.OperationFailed, v1alpha1.ReasonOrderFailed, "not done within its timeout", "shanghai is the last one")
 		w.noOrders()
