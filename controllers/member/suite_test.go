@@ -387,7 +387,7 @@ func (r *region) agree(change func(*ownership.Configuration)) {
 func (r *region) accept(rs *v1alpha1.RegionalService, hash string) {
 	r.agree(func(c *ownership.Configuration) {
 		c.Services[rs.Spec.ServiceID] = ownership.ServiceRecord{
-			UID: rs.Spec.ServiceID, Namespace: rs.Namespace, Name: rs.Name, SpecHash: hash, PeerKey: []byte("key"),
+			UID: rs.Spec.ServiceID, Namespace: rs.Namespace, Name: rs.Name, ServiceState: ownership.ServiceState{SpecHash: hash}, PeerKey: []byte("key"),
 		}
 	})
 }

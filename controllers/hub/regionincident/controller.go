@@ -29,6 +29,7 @@ import (
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/order"
 	plan "multiactive.dev/operator/internal/plan/regionincident"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -71,7 +72,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("reading incident %s: %w", req.Name, err)
 	}
 	before := incident.Status.DeepCopy()
-	seen := plan.Seen{View: view.Configuration.View}
+	seen := plan.Seen{
+		View:          view.Configuration.View,
+		AwaitHandback: order.Services(view.Configuration, agreed.Region, order.AwaitsHandback),
+		AwaitApproval: order.Services(view.Configuration, agreed.Region, order.AwaitsApproval),
+	}
 	if known {
 		seen.Agreed = &agreed
 	}
@@ -238,7 +243,7 @@ func request(name string) reconcile.Request {
 func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	wake := func(before, after follow.Snapshot) {
 		b, a := before.Configuration, after.Configuration
-		moved := b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View)
+		moved := b.Decided != a.Decided && (!reflect.DeepEqual(b.View, a.View) || !reflect.DeepEqual(b.Services, a.Services))
 		for name, i := range a.Incidents {
 			old, known := b.Incidents[name]
 			if !known || moved && !i.Closed || !reflect.DeepEqual(old, i) {

@@ -44,6 +44,8 @@ type Seen struct {
 	// View is the agreed view now.
 	View     ownership.View
 	Services []ServiceSeen
+	// AwaitHandback and AwaitApproval name the services that wait for an order about the region.
+	AwaitHandback, AwaitApproval []string
 }
 
 // Report fills the incident's status.
@@ -68,7 +70,8 @@ func Report(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
 	if seen.Agreed.Closed {
 		set.True(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentClosed, "region %s serves again", i.Spec.Region)
 	} else {
-		set.False(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentOpen, "region %s does not serve", i.Spec.Region)
+		reason, message := open(i.Spec.Region, seen)
+		set.False(v1alpha1.ConditionResolved, reason, "%s", message)
 	}
 }
 

@@ -63,25 +63,30 @@ func (w *world) member(region string, available metav1.ConditionStatus) {
 		if err := w.regions[region].Get(w.t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		ready := int32(0)
-		if available == yes {
-			s.Status.WorkloadHash, ready = s.Spec.Workload.Hash, 2
-		}
-		s.Status.Epoch = epoch
-		s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 2, Ready: ready}
-		s.Status.Gateway = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
-		s.Status.Conditions = nil
-		for kind, status := range map[string]metav1.ConditionStatus{
-			v1alpha1.ConditionWorkloadAvailable: available, v1alpha1.ConditionGatewayReady: yes,
-			v1alpha1.ConditionTopicsReady: yes, v1alpha1.ConditionReady: available,
-		} {
-			s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{
-				Type: kind, Status: status, Reason: "Test", Message: "as the test says", ObservedGeneration: s.Generation,
-				LastTransitionTime: metav1.Now(),
-			})
-		}
+		reported(s, epoch, available)
 		return w.regions[region].Status().Update(w.t.Context(), s)
 	})
+}
+
+// reported fills in what a member says that has acted on its slice.
+func reported(s *v1alpha1.RegionalService, epoch int64, available metav1.ConditionStatus) {
+	ready := int32(0)
+	if available == yes {
+		s.Status.WorkloadHash, ready = s.Spec.Workload.Hash, 2
+	}
+	s.Status.Epoch, s.Status.ObservedGeneration = epoch, s.Generation
+	s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 2, Ready: ready}
+	s.Status.Gateway = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
+	s.Status.Conditions = nil
+	for kind, status := range map[string]metav1.ConditionStatus{
+		v1alpha1.ConditionWorkloadAvailable: available, v1alpha1.ConditionGatewayReady: yes,
+		v1alpha1.ConditionTopicsReady: yes, v1alpha1.ConditionReady: available,
+	} {
+		s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: "Test", Message: "as the test says", ObservedGeneration: s.Generation,
+			LastTransitionTime: metav1.Now(),
+		})
+	}
 }
 
 func TestService(t *testing.T) {
@@ -192,7 +197,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		{Step: ownership.StepConfirmed, At: started.Add(time.Second), SinceSuspected: time.Second},
 	}}
 	lost := serving()
-	lost.State, lost.Incident = ownership.RegionLost, open.Name
+	lost.State, lost.Incident, lost.Unshipped = ownership.RegionLost, open.Name, true
 	open.Epoch = w.leader.commit(map[string]ownership.RegionRecord{"beijing": lost})
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{
 		Step: ownership.StepCommitted, At: started.Add(1500 * time.Millisecond), SinceSuspected: 1500 * time.Millisecond,
