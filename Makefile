@@ -138,8 +138,8 @@ image: ## Build the container image with Docker (IMAGE=...).
 
 .PHONY: image-scratch
 image-scratch: build ## The image from binaries built here, without a base image or any download.
-	@command -v docker >/dev/null || { echo 'image-scratch: an image is one layer with $(addprefix $(BIN)/,$(IMAGE_COMMANDS)); build it with docker, podman or buildah: build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .' >&2; exit 1; }
-	DOCKER_BUILDKIT=1 docker build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .
+	@command -v docker >/dev/null || { echo 'image-scratch: an image is one layer with $(addprefix $(BIN)/,$(IMAGE_COMMANDS)); build it with docker, podman or buildah: build --target prebuilt --tag $(IMAGE) .' >&2; exit 1; }
+	DOCKER_BUILDKIT=1 docker build --target prebuilt --tag $(IMAGE) .
 
 ##@ Tools
 
