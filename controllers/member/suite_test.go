@@ -265,6 +265,19 @@ func get[T client.Object](w *world, obj T, namespace, name string) (T, error) {
 	return obj, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, obj)
 }
 
+// edit changes an object as somebody at a keyboard does, on its latest version: the member may write in between.
+func edit[T client.Object](w *world, obj T, namespace, name string, change func(T), options ...client.UpdateOption) {
+	w.t.Helper()
+	testkit.Eventually(w.t, timeout, func() error {
+		got, err := get(w, obj, namespace, name)
+		if err != nil {
+			return err
+		}
+		change(got)
+		return w.client.Update(w.t.Context(), got, options...)
+	})
+}
+
 // condition waits until a RegionalService's condition has the status and the reason, and returns
 // its message.
 func (w *world) condition(namespace, name, condition string, status metav1.ConditionStatus, reason string) string {
