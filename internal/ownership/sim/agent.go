@@ -57,7 +57,7 @@ func (s *Sim) startAgent(r *region) {
 	s.processes++
 	p := s.Start(fmt.Sprintf("agent-%s%d", r.name, s.processes), r.agentNode, s.NewClock(ownership.MaxDrift))
 	a := &agent{
-		s: s, r: r, p: p, before: r.kept, asking: map[string]bool{}, observer: health.NewObserver(s.timings.DownAfter),
+		s: s, r: r, p: p, before: r.kept, asking: map[string]bool{}, observer: health.NewObserver(s.timings),
 		skew: s.Between(-time.Second/2, time.Second/2),
 	}
 	a.cl = &client{c: s.store, p: p, next: r.index - 1, trusting: s.mutant(RestoredStoreAccepted)}
