@@ -20,6 +20,8 @@ type stage struct {
 	now   time.Duration
 	// beating lists the regions whose beat moves with every step of time.
 	beating map[string]bool
+	// own has the regions that the agent's own probes do not reach.
+	own map[string]health.Failing
 }
 
 const boot = 1000 * time.Second
@@ -28,7 +30,9 @@ var wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // newStage returns regions that all serve and beat.
 func newStage(names ...string) *stage {
-	s := &stage{now: boot, beating: map[string]bool{}, watch: health.NewWatch(ownership.DefaultTimings())}
+	s := &stage{
+		now: boot, beating: map[string]bool{}, watch: health.NewWatch(ownership.DefaultTimings()), own: map[string]health.Failing{},
+	}
 	s.c = ownership.Configuration{
 		View:  ownership.View{Epoch: 7, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}},
 		Gates: map[string]ownership.Gate{}, Agents: map[string]ownership.AgentRecord{}, Asks: map[string]ownership.Ask{},

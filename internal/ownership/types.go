@@ -85,10 +85,12 @@ const (
 type IncidentStep struct {
 	Step string    `json:"step"`
 	At   time.Time `json:"at"`
-	// SinceSuspected is measured on one leader's monotonic clock; 0 when a later leader wrote the
-	// step, which then has only the wall clock difference to offer (Approximate).
+	// SinceSuspected is measured on the monotonic clock of the leader that wrote the step, from the
+	// first evidence that it saw itself, as a follower too.
 	SinceSuspected time.Duration `json:"sinceSuspected,omitempty"`
-	Approximate    bool          `json:"approximate,omitempty"`
+	// Approximate: that leader did not see the outage begin. SinceSuspected is less than it was, 0 if
+	// unknown, and there is only the wall clock difference to offer.
+	Approximate bool `json:"approximate,omitempty"`
 }
 
 // ServiceRecord is what the leader committed for one service, stored under "service/<uid>".
