@@ -167,13 +167,15 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 
 // losing takes the next step towards the loss of a region that a majority reports unreachable.
 func (d *decider) losing(name string, v verdict, incident bool) {
-	if !incident {
+	allowed := slices.Contains(d.allowed, name)
+	closing := allowed && d.w.Still(d.now, name) >= d.w.Expiry()
+	if !incident && (closing || d.w.fresh(d.now, name)) {
 		d.intend(OpenIncident, name, v.String())
 	}
 	switch {
-	case !slices.Contains(d.allowed, name):
+	case !allowed:
 		// brake has said why.
-	case d.w.Still(d.now, name) >= d.w.Expiry():
+	case closing:
 		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
 	case d.w.moves(d.now, d.c, name) && d.w.beats[name].moved:
 		d.out.Held[name] = ReasonBeatsArrive

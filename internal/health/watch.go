@@ -17,6 +17,9 @@ type Watch struct {
 	clear  map[string]bool
 	own    map[string]Failing
 	routed int64
+	// standing is what was confirmed without a gap of downAfter; last is when the latest news came.
+	standing map[string]standing
+	last     time.Duration
 }
 
 // Routed notes that a gateway of this leader's region acts on a configuration of the epoch.
@@ -39,7 +42,7 @@ type watchedBeat struct {
 func NewWatch(timings ownership.Timings) *Watch {
 	return &Watch{
 		timings: timings, beats: map[string]watchedBeat{}, clean: map[string]time.Duration{},
-		suspected: map[string]suspicion{}, clear: map[string]bool{},
+		suspected: map[string]suspicion{}, clear: map[string]bool{}, standing: map[string]standing{},
 	}
 }
 
@@ -58,6 +61,10 @@ func (w *Watch) Anew() *Watch {
 // Update notes what the configuration shows at now. Call it with every configuration before
 // Decide, in order of revision.
 func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
+	if now-w.last > w.timings.DownAfter {
+		clear(w.standing)
+	}
+	w.last = now
 	for name := range regionsOf(c) {
 		seen, known := w.beats[name]
 		beat, gate := c.Beats[name], c.Gates[name]
@@ -71,6 +78,7 @@ func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
 	for name := range regionsOf(c) {
 		v := w.assess(now, c, name)
 		w.suspect(now, c, name, v)
+		w.confirm(now, name, v)
 		if !v.reachable {
 			delete(w.clean, name)
 		} else if _, known := w.clean[name]; !known {
