@@ -189,4 +189,6 @@ const (
 	ReasonIncidentOpen = "IncidentOpen"
 	// ReasonIncidentClosed: the region serves again.
 	ReasonIncidentClosed = "IncidentClosed"
+	// ReasonFalseAlarm: the region answered again before it was declared lost.
+	ReasonFalseAlarm = "FalseAlarm"
 )

@@ -65,8 +65,8 @@ func (w *Watch) opening(now time.Duration, at time.Time, region string) []owners
 func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configuration, i ownership.Incident) (ownership.Incident, bool) {
 	rec := c.View.Regions[i.Region]
 	declared := rec.Incident == i.Name && rec.State != ownership.RegionServing
-	serves := rec.State == ownership.RegionServing && !rec.Suspect && c.Gates[i.Region].Open &&
-		!w.assess(now, c, i.Region).suspect
+	serves := w.serves(now, c, i.Region)
+	lost := i.Epoch > 0 || reached(i, ownership.StepGateClose)
 	steps := []struct {
 		step string
 		now  bool
@@ -75,7 +75,8 @@ func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configurati
 		{ownership.StepCommitted, declared},
 		{ownership.StepRouted, declared && i.Epoch > 0 && w.routed >= i.Epoch},
 		{ownership.StepReturned, declared && rec.State == ownership.RegionReturning},
-		{ownership.StepServing, serves},
+		{ownership.StepServing, serves && lost},
+		{ownership.StepFalseAlarm, serves && !lost},
 	}
 	moved := false
 	i.Timeline = slices.Clone(i.Timeline)
@@ -88,9 +89,15 @@ func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configurati
 		if s.step == ownership.StepCommitted {
 			i.Epoch = c.View.Epoch
 		}
-		i.Closed = s.step == ownership.StepServing
+		i.Closed = s.step == ownership.StepServing || s.step == ownership.StepFalseAlarm
 	}
 	return i, moved
+}
+
+// serves reports whether a region serves, is heard of, and has nothing against it.
+func (w *Watch) serves(now time.Duration, c ownership.Configuration, region string) bool {
+	rec, v := c.View.Regions[region], w.assess(now, c, region)
+	return rec.State == ownership.RegionServing && !rec.Suspect && c.Gates[region].Open && v.reachable && !v.suspect
 }
 
 func reached(i ownership.Incident, step string) bool {

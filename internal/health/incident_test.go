@@ -81,16 +81,6 @@ func TestIncidentOfAnotherLeader(t *testing.T) {
 	}
 }
 
-// A suspicion that a majority confirmed and that ended before the gate was closed closes its
-// incident without an epoch.
-func TestIncidentWithoutLoss(t *testing.T) {
-	s := newStage("a", "b", "c").pass(5 * time.Second).incident("c")
-	got := health.Incidents(s.now, wall, s.c, s.watch, nil)
-	if len(got) != 1 || !got[0].Closed || got[0].Epoch != 0 {
-		t.Errorf("incidents %+v, want one, closed, without an epoch", got)
-	}
-}
-
 // TestIncidents says what is measured of an outage, by whom, and when it is over. The region c is lost
 // or seems to be, and the agent that watches has come to lead when the stage ends.
 func TestIncidents(t *testing.T) {
@@ -120,13 +110,13 @@ func TestIncidents(t *testing.T) {
 		},
 		"no report while the store has no leader": {leaderless(three(), 4*time.Second), opened(4 * time.Second)},
 		"but the agent's own probes": {
-			leaderless(three().probe("c", time.Second, true), 4*time.Second), opened(8 * time.Second),
+			leaderless(three().probe(time.Second, true), 4*time.Second), opened(8 * time.Second),
 		},
 		"and if they tell only after the reports": {
-			leaderless(three(), 4*time.Second).probe("c", -8*time.Second, true).look(), opened(8 * time.Second),
+			leaderless(three(), 4*time.Second).probe(-8*time.Second, true).look(), opened(8 * time.Second),
 		},
 		"no news for longer than a lease": {
-			leaderless(three().probe("c", time.Second, true).forget(), 8*time.Second), opened(12 * time.Second),
+			leaderless(three().probe(time.Second, true).forget(), 8*time.Second), opened(12 * time.Second),
 		},
 		"no news for so long, and own probes answered": {
 			leaderless(three().forget(), 8*time.Second), unseen(opened(5 * time.Second)),
@@ -135,7 +125,7 @@ func TestIncidents(t *testing.T) {
 			both(three().silent("c")).forget().look().pass(4 * time.Second), unseen(opened(4 * time.Second)),
 		},
 		"probes that never were answered": {
-			both(three().silent("c")).forget().probe("c", -time.Hour, false).pass(4 * time.Second),
+			both(three().silent("c")).forget().probe(-time.Hour, false).pass(4 * time.Second),
 			unseen(opened(time.Hour + 4*time.Second)),
 		},
 		"a beat that stood for a lease before any probe failed": {
@@ -163,6 +153,17 @@ func TestIncidents(t *testing.T) {
 				another("c").gate("c", false),
 			[]ownership.IncidentStep{{Step: ownership.StepGateClose, At: wall, Approximate: true}},
 		},
+		"a false alarm": {
+			both(three()).pass(time.Second).incident("c").pass(time.Second).report("a").report("b").pass(time.Second),
+			[]ownership.IncidentStep{{Step: ownership.StepFalseAlarm, At: wall, SinceSuspected: 3 * time.Second}},
+		},
+		"no false alarm while the region is not heard of": {
+			both(three()).pass(time.Second).incident("c").silent("a", "b", "c").pass(5 * time.Second), nil,
+		},
+		"served again after its gate was closed": {
+			three().incident("c").step("c", ownership.StepGateClose),
+			[]ownership.IncidentStep{{Step: ownership.StepServing, At: wall, Approximate: true}},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -172,8 +173,9 @@ func TestIncidents(t *testing.T) {
 				if i.Region != "c" {
 					t.Errorf("an incident of %s: %+v", i.Region, i)
 				}
-				if i.Closed || i.Epoch != 0 {
-					t.Errorf("closed %v with epoch %d", i.Closed, i.Epoch)
+				last := i.Timeline[len(i.Timeline)-1].Step
+				if over := last == ownership.StepFalseAlarm || last == ownership.StepServing; i.Closed != over || i.Epoch != 0 {
+					t.Errorf("closed %v with epoch %d after %s", i.Closed, i.Epoch, last)
 				}
 				got = append(got, i.Timeline[len(s.c.Incidents[i.Name].Timeline):]...)
 			}
@@ -201,9 +203,9 @@ func (s *stage) forget() *stage {
 	return s.probed()
 }
 
-// probe makes the agent's own probes of the region fail from a time on, seen to begin or not.
-func (s *stage) probe(region string, from time.Duration, seen bool) *stage {
-	s.own[region] = health.Failing{Since: s.now + from, Seen: seen}
+// probe makes the agent's own probes of c fail from a time on, seen to begin or not.
+func (s *stage) probe(from time.Duration, seen bool) *stage {
+	s.own["c"] = health.Failing{Since: s.now + from, Seen: seen}
 	return s.probed()
 }
 
@@ -216,5 +218,13 @@ func (s *stage) probed() *stage {
 func (s *stage) another(region string) *stage {
 	delete(s.c.Incidents, region+"-7")
 	s.c.Incidents[region+"-9"] = ownership.Incident{Name: region + "-9", Region: region}
+	return s
+}
+
+// step adds a step to the region's incident.
+func (s *stage) step(region, step string) *stage {
+	i := s.c.Incidents[region+"-7"]
+	i.Timeline = append(i.Timeline, ownership.IncidentStep{Step: step, At: wall})
+	s.c.Incidents[i.Name] = i
 	return s
 }

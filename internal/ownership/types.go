@@ -66,7 +66,7 @@ type Incident struct {
 	Epoch int64 `json:"epoch,omitempty"`
 	// Timeline has one entry per step reached, in order.
 	Timeline []IncidentStep `json:"timeline"`
-	// Closed is set when the region serves again.
+	// Closed is set when the region serves again, or when it turned out to have done so all along.
 	Closed bool `json:"closed,omitempty"`
 }
 
@@ -79,6 +79,9 @@ const (
 	StepRouted    = "FirstSurvivorRouted"
 	StepReturned  = "Returned"
 	StepServing   = "ServingAgain"
+	// StepFalseAlarm ends an incident whose region answered again before its gate was closed: nothing
+	// was changed, and nothing had to recover.
+	StepFalseAlarm = "FalseAlarm"
 )
 
 // IncidentStep is one measured point of an incident.
