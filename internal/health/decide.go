@@ -79,15 +79,16 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 	d := decider{now: now, c: c, w: w, out: Decision{Held: map[string]string{}}}
 	d.verdicts = map[string]verdict{}
 	var confirmed []string
-	for _, name := range sortedNames(regionsOf(c)) {
-		v := w.assess(now, c, name)
+	names, beating := sortedNames(regionsOf(c)), w.observers(now, c)
+	for _, name := range names {
+		v := w.assessBy(now, c, name, beating)
 		d.verdicts[name] = v
 		if rec, known := c.View.Regions[name]; known && v.confirmed && holdsLease(rec.State) {
 			confirmed = append(confirmed, name)
 		}
 	}
 	d.allowed = d.brake(confirmed)
-	for _, name := range sortedNames(regionsOf(c)) {
+	for _, name := range names {
 		d.region(name)
 	}
 	return d.out

@@ -11,12 +11,14 @@ import (
 
 // IncidentOf returns the region's incident that is not closed yet.
 func IncidentOf(c ownership.Configuration, region string) (ownership.Incident, bool) {
-	for _, name := range slices.Sorted(maps.Keys(c.Incidents)) {
-		if i := c.Incidents[name]; i.Region == region && !i.Closed {
-			return i, true
+	var first ownership.Incident
+	found := false
+	for name, i := range c.Incidents {
+		if i.Region == region && !i.Closed && (!found || name < first.Name) {
+			first, found = i, true
 		}
 	}
-	return ownership.Incident{}, false
+	return first, found
 }
 
 func incidentName(c ownership.Configuration, region string) string {

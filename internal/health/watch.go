@@ -65,7 +65,8 @@ func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
 		clear(w.standing)
 	}
 	w.last = now
-	for name := range regionsOf(c) {
+	names := regionsOf(c)
+	for name := range names {
 		seen, known := w.beats[name]
 		beat, gate := c.Beats[name], c.Gates[name]
 		if !known || seen.beat != beat || seen.gate != gate {
@@ -75,8 +76,9 @@ func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
 			delete(w.clean, name) // what was seen under another gate counts for nothing
 		}
 	}
-	for name := range regionsOf(c) {
-		v := w.assess(now, c, name)
+	beating := w.observers(now, c)
+	for name := range names {
+		v := w.assessBy(now, c, name, beating)
 		w.suspect(now, c, name, v)
 		w.confirm(now, name, v)
 		if !v.reachable {
