@@ -22,7 +22,7 @@ func (w *Watch) suspect(now time.Duration, c ownership.Configuration, name strin
 	s, timed := w.suspected[name]
 	if s.incident != incident.Name && s.incident != "" {
 		delete(w.suspected, name) // that outage is over
-		timed = false
+		s, timed = suspicion{}, false
 	}
 	first, found := w.evidence(now, name, v)
 	switch {
