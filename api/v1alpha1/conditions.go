@@ -210,4 +210,6 @@ const (
 	ReasonOrderRefused = "OrderRefused"
 	// ReasonOrderInvalid: the order names something that is not there; nothing was done.
 	ReasonOrderInvalid = "OrderInvalid"
+	// ReasonFalseAlarm: the region answered again before it was declared lost.
+	ReasonFalseAlarm = "FalseAlarm"
 )

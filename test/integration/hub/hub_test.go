@@ -159,6 +159,7 @@ func TestService(t *testing.T) {
 	})
 	t.Run("no write while nothing changes", func(t *testing.T) { w.steady(t, mas) })
 	t.Run("a region is lost and returns", func(t *testing.T) { w.outage(t, mas) })
+	t.Run("a region seems to be lost", func(*testing.T) { w.falseAlarm() })
 	t.Run("a rollout goes region by region and stops at the first that fails", func(t *testing.T) { w.rollout(t, mas) })
 	t.Run("a region that is down holds up nobody", func(t *testing.T) { w.regionDown(t, mas) })
 }
@@ -244,6 +245,31 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 			t.Errorf("a closed incident forgot what it touched: %+v", i.Status)
 		}
 		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonIncidentClosed)
+	})
+}
+
+// falseAlarm has an incident end without a loss.
+func (w *world) falseAlarm() {
+	started := time.Now().UTC().Add(-5 * time.Second)
+	alarm := ownership.Incident{Name: "shanghai-9", Region: "shanghai", Timeline: []ownership.IncidentStep{
+		{Step: ownership.StepSuspected, At: started},
+		{Step: ownership.StepConfirmed, At: started.Add(3 * time.Second), SinceSuspected: 3 * time.Second},
+	}}
+	w.leader.incident(alarm)
+	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: alarm.Name}}
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen, "cannot reach")
+	})
+	alarm.Closed = true
+	alarm.Timeline = append(alarm.Timeline, ownership.IncidentStep{
+		Step: ownership.StepFalseAlarm, At: started.Add(5 * time.Second), SinceSuspected: 5 * time.Second,
+	})
+	w.leader.incident(alarm)
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		if i.Status.State != v1alpha1.IncidentFalseAlarm || i.Status.Recovery != "" || i.Status.EndedAt == nil {
+			return fmt.Errorf("incident %+v", i.Status)
+		}
+		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonFalseAlarm)
 	})
 }
 
