@@ -25,9 +25,11 @@ type RegionSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	DisplayName string `json:"displayName,omitempty"`
 
-	// role is Active for regions that run services, Witness for one that only votes.
+	// role is Active for regions that run services, Witness for one that only votes. It cannot be
+	// changed: what runs in a region would stay there without anybody who looks after it.
 	// +optional
 	// +kubebuilder:default=Active
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="role cannot be changed: delete the Region and create it anew with the other role"
 	Role RegionRole `json:"role,omitempty"`
 
 	// cluster says how the hub reaches the region's Kubernetes API server. Required for Active
