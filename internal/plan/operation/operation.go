@@ -39,8 +39,8 @@ func instead(spec v1alpha1.OperationSpec) string {
 		return "Nothing is taken over when a region is lost, so there is nothing to hand back: " + region +
 			" owns its users again as soon as it serves"
 	case v1alpha1.OperationApproveFailover:
-		return "Failover is always automatic; condition Serving of Region " + spec.Region + " says how the others see it, and the key held " +
-			"of the coordination store why nothing more is done"
+		return "Failover is always automatic; condition Serving of Region " + spec.Region + " says how the others see it, and why nothing " +
+			"more is done"
 	case v1alpha1.OperationDeclareLost:
 		return "Users whose home is " + region + " get another one when their services are deleted and declared anew without it"
 	case v1alpha1.OperationAbandon:

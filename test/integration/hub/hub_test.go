@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -214,6 +215,10 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(m.Status.Conditions, "CoreAvailable", yes, v1alpha1.ReasonAllFlowsAvailable)
 	})
 	w.member("shanghai", yes) // its gateways act on the new view
+	w.leader.hold("beijing", health.ReasonNotAsked)
+	eventually(w, w.hub, &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: "beijing"}}, func(r *v1alpha1.Region) error {
+		return is(r.Status.Conditions, "Serving", no, v1alpha1.ReasonRegionLost, open.Name, health.ReasonNotAsked, "start the region's member")
+	})
 	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: open.Name}}
 	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
 		if i.Status.State != v1alpha1.IncidentLost || ptr.Deref(i.Status.Services, 0) != 1 || len(i.Status.WorstServices) != 1 ||
@@ -223,6 +228,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen)
 	})
 	w.leader.commit(map[string]ownership.RegionRecord{"beijing": serving()})
+	w.leader.hold("beijing", "")
 	open.Closed = true
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{Step: ownership.StepServing, At: time.Now().UTC()})
 	w.leader.incident(open)
