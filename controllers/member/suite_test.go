@@ -50,9 +50,10 @@ import (
 )
 
 const (
-	here     = "beijing"
-	there    = "shanghai"
-	timeout  = 30 * time.Second
+	here  = "beijing"
+	there = "shanghai"
+	// timeout outlasts the 30 s after which topics are looked at again.
+	timeout  = time.Minute
 	operator = "multiactive-system"
 	deployer = "deployer"
 	specHash = "0123456789abcdef"
