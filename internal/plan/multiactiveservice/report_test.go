@@ -79,7 +79,7 @@ func TestReport(t *testing.T) {
 				s.Regions["shenzhen"] = &plan.RegionSeen{Connection: plan.Unusable}
 			},
 			want:  map[string]string{"Ready": "False/RegionUnknown", "RegionsHealthy": "False/RegionUnknown"},
-			words: map[string]string{"RegionsHealthy": "there is no Region shenzhen"},
+			words: map[string]string{"RegionsHealthy": "shenzhen: there is no such Region"},
 		},
 		"a container crashes": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
@@ -103,7 +103,43 @@ func TestReport(t *testing.T) {
 		"a region has no Kafka": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.Regions["beijing"].Region.Spec.Kafka = nil },
 			want:  map[string]string{"Ready": "False/NoKafka", "TopicsReady": "False/NoKafka"},
-			words: map[string]string{"TopicsReady": "Region beijing has no spec.kafka"},
+			words: map[string]string{"TopicsReady": "beijing: the Region has no spec.kafka"},
+		},
+		"what several regions say alike is told once": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				for name, r := range s.Regions {
+					r.Region.Spec.Kafka = nil
+					if name != "shanghai" {
+						r.Region.Spec.AllowedNamespaces = nil
+					}
+				}
+				report(s.Regions["shanghai"].Slice, metav1.ConditionFalse)
+			},
+			want: map[string]string{
+				"Ready": "False/NamespaceNotAllowed", "RegionsHealthy": "False/NamespaceNotAllowed",
+				"TopicsReady": "False/NoKafka", "WorkloadsAvailable": "False/CrashLoop",
+			},
+			words: map[string]string{
+				"RegionsHealthy":     "beijing, shenzhen: the Region does not allow namespace accounts",
+				"TopicsReady":        "beijing, shanghai, shenzhen: the Region has no spec.kafka",
+				"WorkloadsAvailable": "shanghai: container user crashes",
+			},
+		},
+		"what they say differently is not": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				lose(s, "beijing")
+				lose(s, "shenzhen")
+				delete(s.Configuration.Incidents, "beijing-7")
+				report(s.Regions["shanghai"].Slice, metav1.ConditionFalse)
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost",
+				"WorkloadsAvailable": "False/CrashLoop", "TopicsReady": "Unknown/RegionUnreachable", "RoutingReady": "False/GatewaysBehind",
+			},
+			words: map[string]string{
+				"RegionsHealthy":     "See incident beijing-7; shenzhen: the region is lost",
+				"WorkloadsAvailable": "shanghai: container user crashes; beijing, shenzhen: not known",
+			},
 		},
 		"two data classes name one topic": {
 			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {

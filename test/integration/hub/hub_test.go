@@ -107,14 +107,14 @@ func TestService(t *testing.T) {
 
 	t.Run("a namespace that regions do not allow", func(*testing.T) {
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "Region beijing", "namespace shop")
+			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "beijing, shanghai: the Region does not allow namespace shop")
 		})
 	})
 	t.Run("a namespace that a region lacks holds up that region alone", func(t *testing.T) {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 		must(t, w.hub.Patch(t.Context(), namespace, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multi":"yes"}}}`))))
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "region shanghai has no namespace shop")
+			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "shanghai: the cluster has no namespace shop")
 		})
 		eventually(w, w.regions["beijing"], slice(), func(s *v1alpha1.RegionalService) error {
 			if s.Spec.Region != "beijing" || s.Spec.ServiceID != string(mas.UID) || len(s.Spec.Peers) != 2 {
