@@ -168,7 +168,8 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	switch {
 	case len(unreachable) > 0:
 		plan.Blocked = "cannot reach " + strings.Join(unreachable, ", ") + " to delete what runs there: make its cluster reachable (see " +
-			"its Region), or, if it is gone for good, remove the finalizer " + Finalizer + " by hand"
+			"its Region); or, if it is gone for good, remove the finalizer " + Finalizer + " by hand, and delete the RegionalService " +
+			"there should the region ever return"
 	case len(holding) > 0:
 		plan.Blocked = "waiting for " + strings.Join(holding, ", ") + " to let go of the service"
 	default:

@@ -1,6 +1,7 @@
 package multiactiveservice
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -101,6 +102,9 @@ func (r reporter) fromRegion(name, kind string) (problem, bool) {
 }
 
 func (r reporter) workloads() {
+	if r.deleting(v1alpha1.ConditionWorkloadsAvailable) {
+		return
+	}
 	problems := r.fromRegions(v1alpha1.ConditionWorkloadAvailable)
 	if ro := r.plan.Rollout; ro != nil {
 		switch ro.State {
@@ -116,6 +120,9 @@ func (r reporter) workloads() {
 }
 
 func (r reporter) topics() {
+	if r.deleting(v1alpha1.ConditionTopicsReady) {
+		return
+	}
 	var problems []problem
 	declared := 0
 	for _, c := range r.mas.Spec.DataClasses {
@@ -158,7 +165,7 @@ func (r reporter) topics() {
 // routing tells whether the gateways act on what was agreed.
 func (r reporter) routing() {
 	const kind = v1alpha1.ConditionRoutingReady
-	if r.storeUnknown(kind) {
+	if r.deleting(kind) || r.storeUnknown(kind) {
 		return
 	}
 	record, accepted := r.seen.record(string(r.mas.UID))
@@ -211,15 +218,21 @@ func (r reporter) storeUnknown(kind string) bool {
 	return true
 }
 
+// deleting sets a condition to False while the service is being deleted, and reports that: what the
+// regions say of it is not what anybody waits for.
+func (r reporter) deleting(kind string) bool {
+	if r.mas.DeletionTimestamp.IsZero() {
+		return false
+	}
+	r.set.False(kind, v1alpha1.ReasonDeleting, "the service is being deleted: %s",
+		cmp.Or(r.plan.Blocked, "the regions let go of it"))
+	return true
+}
+
 // ready sums up. What lint would say, and fields that are not acted on, do not keep a service from
 // being ready: their conditions stand beside it.
 func (r reporter) ready() {
-	if !r.mas.DeletionTimestamp.IsZero() {
-		message := r.plan.Blocked
-		if message == "" {
-			message = "the regions let go of the service"
-		}
-		r.set.False(v1alpha1.ConditionReady, v1alpha1.ReasonDeleting, "%s", message)
+	if r.deleting(v1alpha1.ConditionReady) {
 		return
 	}
 	var bad, unknown *metav1.Condition

@@ -205,6 +205,51 @@ func TestReport(t *testing.T) {
 			want:  map[string]string{"Ready": "False/FlowWithoutHome", "DesignSound": "False/FlowWithoutHome"},
 			words: map[string]string{"DesignSound": "register"},
 		},
+		"being deleted, with a region down": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				lose(s, "beijing")
+				m.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+				s.Configuration.Services[uid] = ownership.ServiceRecord{UID: uid, Deleted: true}
+				s.Configuration.ServiceIntents[uid] = ownership.ServiceIntent{UID: uid, Deleted: true}
+				s.Regions["shanghai"].Slice = nil
+			},
+			want: map[string]string{
+				"Ready": "False/Deleting", "RoutingReady": "False/Deleting", "CoreAvailable": "False/Deleting", "Degraded": "Unknown/Deleting",
+				"WorkloadsAvailable": "False/Deleting", "TopicsReady": "False/Deleting", "ReplicationHealthy": "False/Deleting",
+				"RegionsHealthy": "False/RegionLost",
+			},
+			words: map[string]string{
+				"Ready":         "the service is being deleted: cannot reach beijing to delete what runs there",
+				"RoutingReady":  "the service is being deleted: cannot reach beijing",
+				"CoreAvailable": "remove the finalizer multiactive.dev/hub by hand",
+				"TopicsReady":   "delete the RegionalService there should the region ever return",
+			},
+		},
+		"being deleted, and nothing is in the way": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+				for _, r := range s.Regions {
+					r.Slice = nil
+				}
+				s.Configuration.Services = nil
+			},
+			want: map[string]string{
+				"Ready": "False/Deleting", "RoutingReady": "False/Deleting", "CoreAvailable": "False/Deleting", "Degraded": "Unknown/Deleting",
+				"WorkloadsAvailable": "False/Deleting", "TopicsReady": "False/Deleting", "ReplicationHealthy": "False/Deleting",
+			},
+		},
+		"being deleted without the store": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+				s.StoreConnected = false
+			},
+			want: map[string]string{
+				"Ready": "False/Deleting", "RoutingReady": "False/Deleting", "CoreAvailable": "False/Deleting", "Degraded": "Unknown/Deleting",
+				"WorkloadsAvailable": "False/Deleting", "TopicsReady": "False/Deleting", "ReplicationHealthy": "False/Deleting",
+				"RegionsHealthy": "Unknown/StoreUnreachable",
+			},
+			words: map[string]string{"RoutingReady": "the coordination store does not answer"},
+		},
 		"a region's cluster refuses the slice": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
 				s.Regions["beijing"].StageError = &plan.StageError{Reason: v1alpha1.ReasonNamespaceMissing, Message: "create it"}

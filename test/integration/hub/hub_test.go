@@ -318,7 +318,12 @@ func (w *world) regionDown(t *testing.T, mas *v1alpha1.MultiActiveService) {
 
 	must(t, w.hub.Delete(t.Context(), mas))
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-		return is(m.Status.Conditions, "Ready", no, v1alpha1.ReasonDeleting, "beijing")
+		for _, kind := range []string{"Ready", "RoutingReady", "CoreAvailable"} {
+			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "finalizer"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	testkit.Eventually(t, soon, func() error {
 		err := w.regions["shanghai"].Get(t.Context(), client.ObjectKeyFromObject(slice()), slice())
