@@ -178,6 +178,11 @@ const (
 
 	// ReasonFlowWithoutHome: a flow is served in its home region and nothing leads to one.
 	ReasonFlowWithoutHome = "FlowWithoutHome"
+	// ReasonKeyNeverFound: requests of a flow that is served in its home region can never have their
+	// partition key.
+	ReasonKeyNeverFound = "KeyNeverFound"
+	// ReasonKeySourceUnused: a source of a partition key occurs in no request of the flows that use it.
+	ReasonKeySourceUnused = "KeySourceUnused"
 	// ReasonGatewaysBehind: some gateway has not acted on the current epoch.
 	ReasonGatewaysBehind = "GatewaysBehind"
 	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.

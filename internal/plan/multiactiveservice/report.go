@@ -229,8 +229,8 @@ func (r reporter) deleting(kind string) bool {
 	return true
 }
 
-// ready sums up. What lint would say, and fields that are not acted on, do not keep a service from
-// being ready: their conditions stand beside it.
+// ready sums up. What lint would say, fields that are not acted on and sources of a key that count for
+// nothing do not keep a service from being ready: their conditions stand beside it.
 func (r reporter) ready() {
 	if r.deleting(v1alpha1.ConditionReady) {
 		return
@@ -261,9 +261,9 @@ func (r reporter) ready() {
 			}
 		}
 	}
+	c := r.set.Get(v1alpha1.ConditionDesignSound)
 	switch {
-	case r.set.Get(v1alpha1.ConditionDesignSound).Status == metav1.ConditionFalse && bad == nil:
-		c := r.set.Get(v1alpha1.ConditionDesignSound)
+	case c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonKeySourceUnused && bad == nil:
 		r.set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
 	case bad != nil:
 		r.set.False(v1alpha1.ConditionReady, bad.Reason, "%s: %s", bad.Type, bad.Message)
