@@ -139,7 +139,8 @@ const (
 	ReasonImagePull = "ImagePullFailed"
 	// ReasonCrashLoop: a container crashes again and again.
 	ReasonCrashLoop = "CrashLoop"
-	// ReasonReplicasUnavailable: fewer replicas are ready than wanted.
+	// ReasonReplicasUnavailable: fewer replicas are ready than wanted, and it is not a first rollout that
+	// goes its way.
 	ReasonReplicasUnavailable = "ReplicasUnavailable"
 
 	// ReasonNoTopics: the service declares none.

@@ -391,7 +391,7 @@ func otherRegion(w *world) {
 	rs.Spec.Region = there
 	w.create(rs)
 	w.create(slice(ns, "mine"))
-	w.condition(ns, "mine", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable)
+	w.condition(ns, "mine", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	got, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
 	if err != nil || len(got.Status.Conditions) > 0 || len(got.Finalizers) > 0 {
 		w.t.Errorf("another region's slice was touched: %+v, %v", got, err)
@@ -536,7 +536,7 @@ func besideService(w *world) {
 	}
 	w.create(rs)
 	w.replicas(ns, "user-sync", 1)
-	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable)
+	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	w.makeAvailable(ns, "user-sync")
 	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionTrue, v1alpha1.ReasonNotChecked)
 }

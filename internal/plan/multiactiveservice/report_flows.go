@@ -156,5 +156,16 @@ func (r reporter) coreServed() {
 		r.set.Unknown(kind, v1alpha1.ReasonRegionUnreachable, "the hub cannot reach the regions that serve")
 		return
 	}
-	r.set.False(kind, v1alpha1.ReasonReplicasUnavailable, "no region has both a gateway and a replica that are ready: see WorkloadsAvailable and RoutingReady")
+	const message = "no region has both a gateway and a replica that are ready: see WorkloadsAvailable and RoutingReady"
+	if r.starts() {
+		r.set.False(kind, v1alpha1.ReasonProgressing, message)
+		return
+	}
+	r.set.False(kind, v1alpha1.ReasonReplicasUnavailable, message)
+}
+
+// starts reports whether all that the regions lack is on its way.
+func (r reporter) starts() bool {
+	lacks := append(r.fromRegions(v1alpha1.ConditionWorkloadAvailable), r.fromRegions(v1alpha1.ConditionGatewayReady)...)
+	return len(lacks) > 0 && !stdslices.ContainsFunc(lacks, func(p problem) bool { return p.reason != v1alpha1.ReasonProgressing })
 }

@@ -96,6 +96,23 @@ func TestReport(t *testing.T) {
 			},
 			want: map[string]string{"Ready": "False/ReplicasUnavailable", "CoreAvailable": "False/ReplicasUnavailable"},
 		},
+		"the first rollout is on its way": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				for _, r := range s.Regions {
+					r.Slice.Status.Workload.Ready, r.Slice.Status.Gateway.Ready = 0, 0
+					for i := range r.Slice.Status.Conditions {
+						c := &r.Slice.Status.Conditions[i]
+						if c.Type == v1alpha1.ConditionWorkloadAvailable || c.Type == v1alpha1.ConditionGatewayReady {
+							c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonProgressing, "starts"
+						}
+					}
+				}
+			},
+			want: map[string]string{
+				"Ready": "False/Progressing", "CoreAvailable": "False/Progressing", "WorkloadsAvailable": "False/Progressing", "RoutingReady": "False/Progressing",
+			},
+			words: map[string]string{"WorkloadsAvailable": "beijing, shanghai, shenzhen: starts"},
+		},
 		"gateways are behind": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.Regions["shanghai"].Slice.Status.Epoch = 6 },
 			want:  map[string]string{"Ready": "False/GatewaysBehind", "RoutingReady": "False/GatewaysBehind"},

@@ -70,13 +70,17 @@ func TestReport(t *testing.T) {
 	}{
 		"all is well":          {condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"an earlier slice":     {change: earlier, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonStaleSlice, message: "generation 3) is older than the one that the region acts on (ballot 0, generation 4)"},
-		"beside a Service":     {change: besideService, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "user-cron"},
+		"beside a Service":     {change: besideService, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "user-cron"},
 		"pull failed":          {change: pods("ImagePullBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonImagePull, message: `"app:1"`},
 		"crash loop":           {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "exit code 3"},
 		"next attempt":         {change: running(2, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "does not stay up (CrashLoopBackOff) with exit code 3"},
-		"started once more":    {change: running(1, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "container app runs and is not ready; look at kubectl"},
-		"ended on purpose":     {change: running(2, 0), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "runs and is not ready"},
-		"starting":             {change: pods("ContainerCreating"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
+		"started once more":    {change: running(1, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "container app runs and is not ready; look at kubectl"},
+		"ended on purpose":     {change: running(2, 0), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "runs and is not ready"},
+		"starting":             {change: pods("ContainerCreating"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "fewer available replicas"},
+		"gateways start":       {change: says("user-gateway", true, "ReplicaSetUpdated"), condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonProgressing},
+		"the start stalls":     {change: says("user", false, "ProgressDeadlineExceeded"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
+		"gateways stall":       {change: says("user-gateway", false, "ProgressDeadlineExceeded"), condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
+		"a replica is gone":    {change: says("user", true, "NewReplicaSetAvailable"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
 		"Ready says what":      {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "WorkloadAvailable"},
 		"no Deployment yet":    {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing},
 		"no gateway yet":       {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonProgressing},
@@ -128,6 +132,44 @@ func quota(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
 	d := application(t, seen)
 	d.Status.AvailableReplicas = 0
 	d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "exceeded quota: pods"}}
+}
+
+// says lets a Deployment have no available replica, and its condition Progressing say why.
+func says(name string, progressing bool, reason string) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+		status := corev1.ConditionTrue
+		if !progressing {
+			status = corev1.ConditionFalse
+		}
+		for _, o := range seen.Owned {
+			if d, ok := o.(*appsv1.Deployment); ok && d.Name == name {
+				d.Status.AvailableReplicas = 0
+				d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: status, Reason: reason}}
+			}
+		}
+	}
+}
+
+// What was available and is not any more is a fault, also while another rollout goes on; what never
+// was is on its way.
+func TestAFirstRolloutIsNoFault(t *testing.T) {
+	rs := sample()
+	seen := well(t, rs)
+	says("user", true, "ReplicaSetUpdated")(t, rs, &seen)
+	expect := func(reason string) {
+		t.Helper()
+		report(t, rs, seen)
+		if c := meta.FindStatusCondition(rs.Status.Conditions, v1alpha1.ConditionWorkloadAvailable); c.Reason != reason {
+			t.Errorf("WorkloadAvailable is %s (%s), want %s", c.Reason, c.Message, reason)
+		}
+	}
+	expect(v1alpha1.ReasonProgressing)
+	expect(v1alpha1.ReasonProgressing)
+	application(t, &seen).Status.AvailableReplicas = 2
+	expect(v1alpha1.ReasonAsDeclared)
+	application(t, &seen).Status.AvailableReplicas = 1
+	expect(v1alpha1.ReasonReplicasUnavailable)
+	expect(v1alpha1.ReasonReplicasUnavailable)
 }
 
 func rolling(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
