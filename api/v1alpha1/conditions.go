@@ -186,6 +186,8 @@ const (
 	ReasonKeySourceUnused = "KeySourceUnused"
 	// ReasonGatewaysBehind: some gateway has not acted on the current epoch.
 	ReasonGatewaysBehind = "GatewaysBehind"
+	// ReasonGatewaysRefuse: some gateway cannot use the routing that it was given.
+	ReasonGatewaysRefuse = "GatewaysRefuse"
 	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.
 	ReasonOwnershipChangePending = "OwnershipChangePending"
 	// ReasonRegionUnreachable: a region cannot be reached by the hub.

@@ -27,6 +27,9 @@ type Ack struct {
 	Epoch int64 `json:"epoch"`
 	// Revision is the highest store revision that the gateway has acted on.
 	Revision int64 `json:"revision"`
+	// Refused is why the gateway cannot use the current routing, fit to be shown (routing.Refusal);
+	// empty when it does not say so.
+	Refused string `json:"refused,omitempty"`
 	// Age is the time since the gateway said so.
 	Age time.Duration `json:"age"`
 }
@@ -38,6 +41,8 @@ type ackBook struct {
 	acks  map[serviceName]map[string]Ack // by gateway; Age holds the time on the clock
 	count int
 	epoch int64
+	// refusals counts the changes of what gateways refuse.
+	refusals int64
 }
 
 func newAckBook(c Clock) *ackBook {
@@ -50,7 +55,8 @@ func (b *ackBook) note(a Ack) bool {
 	service := serviceName{a.Namespace, a.Name}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, known := b.acks[service][a.Gateway]; !known {
+	before, known := b.acks[service][a.Gateway]
+	if !known {
 		if b.full(service) {
 			b.expire(now)
 		}
@@ -61,6 +67,9 @@ func (b *ackBook) note(a Ack) bool {
 	}
 	if b.acks[service] == nil {
 		b.acks[service] = map[string]Ack{}
+	}
+	if before.Refused != a.Refused {
+		b.refusals++
 	}
 	a.Age = now
 	b.acks[service][a.Gateway] = a
@@ -128,6 +137,13 @@ func (b *ackBook) all() []Ack {
 // Acks returns what the region's gateways act on, by namespace, name and gateway. Those that have
 // not asked for 15 s are left out.
 func (a *Agent) Acks() []Ack { return a.acks.all() }
+
+// Refusals grows whenever a gateway begins to refuse its routing, for another reason, or not any more.
+func (a *Agent) Refusals() int64 {
+	a.acks.mu.Lock()
+	defer a.acks.mu.Unlock()
+	return a.acks.refusals
+}
 
 // AcksOf returns what one service's gateways in the region act on, by gateway, as Acks does.
 func (a *Agent) AcksOf(namespace, name string) []Ack {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,8 +31,10 @@ func (a *Agent) Handler(source ConfigSource) http.Handler {
 // question is one long poll, parsed.
 type question struct {
 	namespace, name, version, gateway string
-	revision                          int64
-	wait                              time.Duration
+	// refused is a version that the gateway cannot use, for the reason.
+	refused, reason string
+	revision        int64
+	wait            time.Duration
 }
 
 func parseQuestion(q url.Values) (question, error) {
@@ -42,7 +45,7 @@ func parseQuestion(q url.Values) (question, error) {
 	}
 	parsed := question{
 		namespace: q.Get("namespace"), name: q.Get("name"), version: q.Get("version"), gateway: q.Get("gateway"),
-		wait: routing.MaxWait,
+		refused: q.Get("refused"), reason: q.Get("reason"), wait: routing.MaxWait,
 	}
 	if parsed.namespace == "" || parsed.name == "" {
 		return question{}, fmt.Errorf("parameters namespace and name: both are required")
@@ -125,6 +128,9 @@ func (a *Agent) noteAck(q question, current Published) {
 	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision}
 	if q.version == current.Version {
 		ack.Epoch = current.Config.Epoch
+	}
+	if q.refused == current.Version {
+		ack.Refused = cmp.Or(routing.Refusal(q.reason), "it does not say why")
 	}
 	if !a.acks.note(ack) {
 		a.config.Log.V(1).Info("Too many gateways; an acknowledgement is not kept.", "namespace", q.namespace, "name", q.name)

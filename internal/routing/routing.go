@@ -4,7 +4,9 @@
 package routing
 
 import (
+	"strings"
 	"time"
+	"unicode"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -12,11 +14,32 @@ import (
 // Path of the long poll at the agent. Query: namespace, name, version (of the configuration that
 // the gateway has), revision (highest store revision it has acted on), gateway (its pod name,
 // for the acknowledgement) and wait (a Go duration; the agent answers at once when it has a
-// newer version, and after at most this long otherwise).
+// newer version, and after at most this long otherwise). A gateway that cannot use the last version
+// that it was given names it as refused, with the reason (Refusal).
 const Path = "/v1/routing"
 
 // MaxWait bounds one long poll. A gateway asks again at once, so a lease is renewed about as often.
 const MaxWait = time.Second
+
+// MaxRefusal bounds a Refusal, in bytes.
+const MaxRefusal = 240
+
+// Refusal makes a text fit to be the reason of a refusal, which travels in a query and ends in a
+// condition's message: one line of printable characters, of at most MaxRefusal bytes.
+func Refusal(text string) string {
+	const cut = "…"
+	printable := func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}
+	line := strings.Join(strings.Fields(strings.Map(printable, text)), " ")
+	if len(line) <= MaxRefusal {
+		return line
+	}
+	return strings.ToValidUTF8(line[:MaxRefusal-len(cut)], "") + cut
+}
 
 // Answer is one answer of the long poll.
 type Answer struct {

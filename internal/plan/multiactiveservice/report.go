@@ -197,6 +197,9 @@ func (r reporter) regionRouted(name string) (problem, bool) {
 	default:
 		return problem{}, false // nobody is routed there
 	}
+	if p, bad := r.refusedRouting(name); bad {
+		return p, true
+	}
 	if p, bad := r.fromRegion(name, v1alpha1.ConditionGatewayReady); bad {
 		return p, true
 	}
@@ -206,6 +209,13 @@ func (r reporter) regionRouted(name string) (problem, bool) {
 		return no(name, v1alpha1.ReasonGatewaysBehind, "some gateway has not acted on the agreed view yet"), true
 	}
 	return problem{}, false
+}
+
+// refusedRouting repeats what the region's member says of gateways that refuse their routing: such a
+// gateway may be ready, and behind, or not become ready.
+func (r reporter) refusedRouting(name string) (problem, bool) {
+	p, bad := r.fromRegion(name, v1alpha1.ConditionRouted)
+	return p, bad && p.reason == v1alpha1.ReasonGatewaysRefuse
 }
 
 // storeUnknown sets a condition to Unknown when the agreed view is not known, and reports that.

@@ -117,6 +117,18 @@ func TestReport(t *testing.T) {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.Regions["shanghai"].Slice.Status.Epoch = 6 },
 			want:  map[string]string{"Ready": "False/GatewaysBehind", "RoutingReady": "False/GatewaysBehind"},
 		},
+		"gateways refuse their routing": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				slice := s.Regions["shanghai"].Slice
+				slice.Status.Epoch = 6
+				slice.Status.Conditions = append(slice.Status.Conditions, metav1.Condition{
+					Type: v1alpha1.ConditionRouted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonGatewaysRefuse,
+					Message: "user-gateway-1: upstream", ObservedGeneration: slice.Generation,
+				})
+			},
+			want:  map[string]string{"Ready": "False/GatewaysRefuse", "RoutingReady": "False/GatewaysRefuse"},
+			words: map[string]string{"RoutingReady": "shanghai: user-gateway-1: upstream"},
+		},
 		"a region has no Kafka": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.Regions["beijing"].Region.Spec.Kafka = nil },
 			want:  map[string]string{"Ready": "False/NoKafka", "TopicsReady": "False/NoKafka"},
