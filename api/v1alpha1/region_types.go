@@ -45,7 +45,11 @@ type RegionSpec struct {
 	// +optional
 	Kafka *RegionKafka `json:"kafka,omitempty"`
 
-	// probes are run by every other region's agent: the region counts as reachable while all answer.
+	// probes are run by every other region's agent: the region counts as reachable while all answer, for
+	// all services. Ask what they all depend on, such as the region's edge. A service's gateway answers
+	// /.multiactive/healthz/app while its application takes connections; add it for a service whose
+	// outage is the region's, once the service runs there. Never ask /.multiactive/healthz: it follows
+	// the agreed view, and a lost region could not return.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

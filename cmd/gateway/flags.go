@@ -37,7 +37,9 @@ and still serves any-region flows.
 
   gateway --agent=http://multiactive-agent:9441 --namespace=accounts --name=user
 
-Users' requests      --listen        also /.multiactive/endpoints, /.multiactive/healthz
+Users' requests      --listen        also /.multiactive/endpoints, /.multiactive/healthz (this region
+                                     serves) and /.multiactive/healthz/app (the application takes
+                                     connections: for the probes of the Region)
 The cluster's own    --admin-listen  /readyz /healthz /metrics, and who owns a key and why:
                                      curl 'http://POD:9090/.multiactive/routing?key=13800000000'
 
