@@ -171,7 +171,8 @@ func (s ServiceState) withholds(region string, rec RegionRecord) bool {
 	if !rec.Unshipped {
 		return false
 	}
-	return s.Withheld[region] == rec.LostEpoch || s.Manual && s.Approved[region] != rec.LostEpoch
+	stuck, held := s.Withheld[region]
+	return held && stuck == rec.LostEpoch || s.Manual && s.Approved[region] != rec.LostEpoch
 }
 
 // MayOwn returns the regions that may own slots of a service in this state, sorted.
