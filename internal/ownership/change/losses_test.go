@@ -1,0 +1,139 @@
+package change_test
+
+import (
+	"testing"
+	"time"
+
+	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
+)
+
+func loss(regions ...string) ownership.Change {
+	return ownership.Change{Kind: ownership.ChangeLoss, Regions: regions}
+}
+
+// loses is the transaction that begins a loss.
+func loses(view ownership.View, because string, gates ...string) change.Txn {
+	return change.Txn{What: "Loss", Because: because, View: view, Gates: gates}
+}
+
+func TestLosses(t *testing.T) {
+	hourAgo := wall.Add(-time.Hour)
+	decides(t, map[string]decision{
+		"one that serves": {newWorld().service("s").loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), losing("c")), "c: because", "c")
+		}},
+		"two at once": {newWorld().service("s").loses("b", "c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("b", "c"), losing("b"), losing("c")), "b: because; c: because", "b", "c")
+		}},
+		"with no service nobody gains": {newWorld().loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(losing("c")), "c: because", "c")
+		}},
+		"others catch up with what a person must approve": {newWorld().service("s", manual).loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), losing("c")), "c: because", "c")
+		}},
+		"nobody gains from a service that is elsewhere": {newWorld().service("s", of("a", "b")).loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(losing("c")), "c: because", "c")
+		}},
+		"nobody gains from a deleted service": {newWorld().service("s", deleted).loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(losing("c")), "c: because", "c")
+		}},
+		"a witness has nothing": {newWorld(witness("c")).service("s", of("a", "b")).loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(losing("c", shipped)), "c: because", "c")
+		}},
+		"a drained one returns as such": {newWorld(drained("c")).service("s").loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(losing("c", shipped, func(r *ownership.RegionRecord) { r.Drained = true })), "c: because", "c")
+		}},
+		"a suspicion is over": {newWorld(serving("c", suspect)).loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(losing("c", func(r *ownership.RegionRecord) { r.Suspect = false })), "c: because", "c")
+		}},
+		"it comes before everything else": {
+			newWorld().loses("c").says(health.Suspect, "a").order(change.OrderDrain, "a", ""), func(w *world) change.Txn {
+				return loses(w.opens(losing("c")), "c: because", "c")
+			},
+		},
+		"another flap": {
+			newWorld(serving("c", func(r *ownership.RegionRecord) { r.Flaps, r.LostAt = 1, &wall })).loses("c"),
+			func(w *world) change.Txn {
+				return loses(w.opens(losing("c", func(r *ownership.RegionRecord) { r.Flaps = 2 })), "c: because", "c")
+			},
+		},
+		"flaps are forgotten": {
+			newWorld(serving("c", func(r *ownership.RegionRecord) { r.Flaps, r.LostAt = 3, &hourAgo })).loses("c"),
+			func(w *world) change.Txn { return loses(w.opens(losing("c")), "c: because", "c") },
+		},
+		"the name of an open incident": {
+			func() *world {
+				w := newWorld().loses("c")
+				w.conf.Incidents = map[string]ownership.Incident{"c-3": {Name: "c-3", Region: "c"}}
+				return w
+			}(), func(w *world) change.Txn {
+				return loses(w.opens(losing("c", func(r *ownership.RegionRecord) { r.Incident = "c-3" })), "c: because", "c")
+			},
+		},
+		"who was drained is remembered": {newWorld(drained("a")).service("s").loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), losing("c", behind("a"))), "c: because", "c")
+		}},
+	})
+}
+
+// epochNine is what a region becomes that is lost with epoch 9, which is one change later.
+func epochNine(r *ownership.RegionRecord) {
+	r.LostEpoch, r.Incident = 9, r.Incident[:len(r.Incident)-1]+"8"
+}
+
+func TestLossesDuringAChange(t *testing.T) {
+	draining := func() *world { return newWorld().service("s").order(change.OrderDrain, "a", "").commit() }
+	handing := func() *world {
+		return newWorld(returning("a")).service("s").service("t").ready("a").order(change.OrderHandback, "a", "").commit()
+	}
+	decides(t, map[string]decision{
+		"a drain is undone": {draining().loses("c"), func(w *world) change.Txn {
+			v := w.closes(loss("c"), serving("a", func(r *ownership.RegionRecord) { r.Since = time.Time{} }), losing("c", epochNine))
+			return loses(v, "c: because", "c")
+		}},
+		"a handback is undone, with the services' records": {handing().loses("c"), func(w *world) change.Txn {
+			txn := loses(w.closes(loss("c"), losing("c", epochNine)), "c: because", "c")
+			txn.Services = []ownership.ServiceRecord{w.restored("s"), w.restored("t")}
+			return txn
+		}},
+		"the drained one itself": {draining().loses("a"), func(w *world) change.Txn {
+			return loses(w.closes(loss("a"), losing("a", epochNine)), "a: because", "a")
+		}},
+		"a second loss joins the first": {newWorld().service("s").loses("c").commit().loses("b"), func(w *world) change.Txn {
+			return loses(w.closes(loss("b", "c"), losing("b", epochNine)), "b: because", "b", "c")
+		}},
+		"nothing is left to gain": {draining().service("s", deleted).loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(serving("a", func(r *ownership.RegionRecord) { r.Since = time.Time{} }), losing("c", epochNine)), "c: because", "c")
+		}},
+	})
+}
+
+func TestLastServingRegionIsLost(t *testing.T) {
+	decides(t, map[string]decision{
+		"who has returned and can be reached joins": {
+			newWorld(returning("a"), lost("b")).service("s").loses("c"), func(w *world) change.Txn {
+				return loses(w.closes(loss("c"), serving("a", since), losing("c")), "c: because", "c")
+			},
+		},
+		"all of them do": {newWorld(returning("a"), returning("b")).service("s").loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), serving("a", since), serving("b", since), losing("c")), "c: because", "c")
+		}},
+		"not who cannot be reached": {
+			func() *world {
+				w := newWorld(returning("a"), returning("b")).service("s").loses("c")
+				w.health.Reachable = []string{"b"}
+				return w
+			}(), func(w *world) change.Txn {
+				return loses(w.closes(loss("c"), serving("b", since), losing("c")), "c: because", "c")
+			},
+		},
+		"nobody joins while another serves": {newWorld(returning("a")).service("s").loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), losing("c")), "c: because", "c")
+		}},
+		"a witness is nobody": {newWorld(returning("a"), witness("b")).service("s", of("a", "c")).loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), serving("a", since), losing("c")), "c: because", "c")
+		}},
+	})
+}
