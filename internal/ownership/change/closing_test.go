@@ -139,6 +139,10 @@ func TestOpenAPlannedChange(t *testing.T) {
 				Debts: map[string]ownership.Debt{"b": debt(9, ownership.Vector{"b": {"s": 4}}), "c": debt(9, ownership.Vector{"c": {"s": 4}})},
 			}
 		}},
+		"nobody gains, and who loses is not fenced": {newWorld().service("s", of("a")).order(change.OrderDrain, "a", "").commit(), nil},
+		"nobody gains": {newWorld().service("s", of("a")).order(change.OrderDrain, "a", "").commit().fenced("a"), func(w *world) change.Txn {
+			return change.Txn{What: "open Drain", Because: everyone, View: w.opens(), Acks: []string{"a"}, Gates: []string{"a"}, Debts: debts("a", 4)}
+		}},
 		"a suspicion waits": {drainingA().says(health.Suspect, "b").later(limit - 1), nil},
 	})
 }

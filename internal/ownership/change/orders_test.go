@@ -203,9 +203,11 @@ func TestOrderedDrains(t *testing.T) {
 					r.State = ownership.RegionDrained
 				}))}
 		}},
-		"a service":                  {newWorld().service("s").order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
-		"a service, the second time": {newWorld().service("s", excluding("b")).order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
-		"a service, done":            {newWorld().service("s", excluding("a")).order("Drain", "a", "s"), nil},
+		"one whose service is nowhere else": {newWorld().service("s", of("a")).order("Drain", "a", ""), drain},
+		"a service that is nowhere else":    {newWorld().service("s", of("a")).order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
+		"a service":                         {newWorld().service("s").order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
+		"a service, the second time":        {newWorld().service("s", excluding("b")).order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
+		"a service, done":                   {newWorld().service("s", excluding("a")).order("Drain", "a", "s"), nil},
 	})
 }
 
