@@ -38,26 +38,47 @@ func (d *decider) lose(losses []health.Intent) Txn {
 	return t
 }
 
-// lost returns the record of a region that is lost with the next epoch.
+// lost returns the record of a region that is lost with the next epoch. What it has not shipped, and
+// what was decided about that, stays as it was if it owned nothing since.
 func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) ownership.RegionRecord {
 	rec, at := regions[name], d.At.UTC()
-	owned := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
-	if owned && rec.Role == health.RoleActive {
-		rec.Behind = append(slices.Clone(rec.Behind), minus(drained(regions), rec.Behind)...)
+	owned := d.owned(name, regions)
+	if owned || !rec.Unshipped {
+		rec.LostEpoch = d.c.View.Epoch + 1
+	}
+	if owned {
+		rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(idle(regions, name), rec.Behind)...)))
 		rec.Unshipped = true
 	}
 	rec.Drained = rec.State == ownership.RegionDrained
 	rec.Flaps = health.FlapsAt(d.Timings, rec, at)
-	rec.LostAt, rec.LostEpoch, rec.Since = &at, d.c.View.Epoch+1, at
+	rec.LostAt, rec.Since = &at, at
 	rec.State, rec.Suspect = ownership.RegionLost, false
 	rec.Incident = health.IncidentName(d.c, name)
 	return rec
 }
 
-func drained(regions map[string]ownership.RegionRecord) []string {
+// owned reports whether a region may have owned slots until now.
+func (d *decider) owned(name string, regions map[string]ownership.RegionRecord) bool {
+	rec := regions[name]
+	if rec.Role != health.RoleActive || rec.State == ownership.RegionServing {
+		return rec.Role == health.RoleActive
+	}
+	for _, record := range d.c.Services {
+		state := stateBefore(d.c, record)
+		if rec.State == ownership.RegionReturning && slices.Contains(state.MayOwn(regions), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// idle returns the other regions whose slots somebody owns with everything in them: they do not serve,
+// and have nothing that others lack.
+func idle(regions map[string]ownership.RegionRecord, except string) []string {
 	var out []string
 	for name, rec := range regions {
-		if rec.State == ownership.RegionDrained {
+		if name != except && rec.Role == health.RoleActive && rec.State != ownership.RegionServing && !rec.Unshipped {
 			out = append(out, name)
 		}
 	}

@@ -78,6 +78,67 @@ func TestLosses(t *testing.T) {
 	})
 }
 
+// again is a region that was lost with epoch 5, and once more with epoch 8.
+func again(name string, alters ...alter) edit {
+	return losing(name, append([]alter{func(r *ownership.RegionRecord) { r.LostEpoch, r.ReturnedEpoch = 5, 6 }}, alters...)...)
+}
+
+func TestLossesOfWhoOwnedNothing(t *testing.T) {
+	newcomer := func() *world { return newWorld(set("c", ownership.RegionReturning, returned(6))) }
+	decides(t, map[string]decision{
+		"lost on its way back": {newWorld(returning("c")).service("s", manual, approved("c", 5)).loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(again("c")), "c: because", "c")
+		}},
+		"lost with something handed back": {newWorld(returning("c")).service("s", handedBack("c", 6)).loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), again("c", func(r *ownership.RegionRecord) { r.LostEpoch = 8 })), "c: because", "c")
+		}},
+		"what was handed back is excluded again": {
+			newWorld(returning("c")).service("s", handedBack("c", 6), excluding("c")).loses("c"), func(w *world) change.Txn {
+				return loses(w.opens(again("c")), "c: because", "c")
+			},
+		},
+		"a newcomer": {newcomer().service("s").loses("c"), func(w *world) change.Txn {
+			return loses(w.opens(losing("c", shipped, returned(6))), "c: because", "c")
+		}},
+		"a newcomer with something handed over": {newcomer().service("s", handedBack("c", 6)).loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), losing("c", returned(6))), "c: because", "c")
+		}},
+		"drained on its way back": {
+			newWorld(returning("c", func(r *ownership.RegionRecord) { r.State = ownership.RegionDrained })).service("s").loses("c"),
+			func(w *world) change.Txn {
+				return loses(w.opens(again("c", func(r *ownership.RegionRecord) { r.Drained = true })), "c: because", "c")
+			},
+		},
+		"what a handback under way was to give it": {
+			handingA().loses("a"), func(w *world) change.Txn {
+				txn := loses(w.opens(again("a", func(r *ownership.RegionRecord) { r.Incident = "a-8" })), "a: because", "a")
+				txn.Services = []ownership.ServiceRecord{w.restored("s"), w.restored("t")}
+				return txn
+			},
+		},
+	})
+}
+
+// Whoever owned other regions' slots with everything in them is remembered until it serves again.
+func TestLossesRememberWhoseSlotsTheyHad(t *testing.T) {
+	remembers := func(w *world, names ...string) decision {
+		return decision{w.service("s").loses("c"), func(w *world) change.Txn {
+			return loses(w.closes(loss("c"), losing("c", behind(names...))), "c: because", "c")
+		}}
+	}
+	decides(t, map[string]decision{
+		"drained":                   remembers(newWorld(drained("a")), "a"),
+		"drained, then lost":        remembers(newWorld(lost("a", shipped)), "a"),
+		"undrained, not back yet":   remembers(newWorld(set("a", ownership.RegionReturning, returned(6))), "a"),
+		"gone":                      remembers(newWorld(lost("a", gone)), "a"),
+		"not who was lost before":   remembers(newWorld(lost("a"))),
+		"not who returns from that": remembers(newWorld(returning("a"))),
+		"not a witness":             remembers(newWorld(witness("a", func(r *ownership.RegionRecord) { r.State = ownership.RegionLost }))),
+		"all of them, in order": remembers(newWorld(set("z", ownership.RegionReturning, returned(6)), drained("a"),
+			serving("c", behind("z"))), "a", "z"),
+	})
+}
+
 // epochNine is what a region becomes that is lost with epoch 9, which is one change later.
 func epochNine(r *ownership.RegionRecord) {
 	r.LostEpoch, r.Incident = 9, r.Incident[:len(r.Incident)-1]+"8"
