@@ -9,7 +9,7 @@ import (
 )
 
 // regionsOf writes regions' records shortly: S serves, L is lost with something unshipped, R has
-// returned, D is drained.
+// returned, D is drained, W is an L that awaits b.
 func regionsOf(states map[string]string) map[string]ownership.RegionRecord {
 	out := map[string]ownership.RegionRecord{}
 	for name, s := range states {
@@ -21,6 +21,8 @@ func regionsOf(states map[string]string) map[string]ownership.RegionRecord {
 			rec.State, rec.Unshipped, rec.LostEpoch = ownership.RegionLost, true, 5
 		case "R":
 			rec.State, rec.Unshipped, rec.LostEpoch, rec.ReturnedEpoch = ownership.RegionReturning, true, 5, 6
+		case "W":
+			rec.State, rec.Unshipped, rec.LostEpoch, rec.Awaits = ownership.RegionLost, true, 5, []string{"b"}
 		case "D":
 			rec.State = ownership.RegionDrained
 		}
@@ -70,6 +72,24 @@ func TestMovesOf(t *testing.T) {
 		"another spec, elsewhere": {
 			before: serve, next: serve, was: func(s *ownership.ServiceState) { s.Regions = []string{"a"} },
 			is: with(func(s *ownership.ServiceState) { s.SpecHash, s.Regions = "i", []string{"b"} }), want: "[a] [b]",
+		},
+		"a person has approved": {
+			before: states{"a": "S", "b": "S", "c": "L"}, next: states{"a": "S", "b": "S", "c": "L"},
+			was: func(s *ownership.ServiceState) { s.Manual = true },
+			is:  with(func(s *ownership.ServiceState) { s.Manual, s.Approved = true, map[string]int64{"c": 5} }), want: "[c] [a b]",
+		},
+		"a person has approved though it is back": {
+			before: states{"a": "S", "b": "S", "c": "R"}, next: states{"a": "S", "b": "S", "c": "R"},
+			was: func(s *ownership.ServiceState) { s.Manual = true },
+			is:  with(func(s *ownership.ServiceState) { s.Manual, s.Approved = true, map[string]int64{"c": 5} }), want: "[c] [a b]",
+		},
+		"what was withheld goes back": {
+			before: states{"a": "S", "b": "S", "c": "R"}, next: states{"a": "S", "b": "S", "c": "R"},
+			was: func(s *ownership.ServiceState) { s.Manual = true },
+			is:  with(func(s *ownership.ServiceState) { s.Manual, s.HandedBack = true, map[string]int64{"c": 6} }), want: "[a b] [c]",
+		},
+		"whoever was awaited": {
+			before: states{"a": "S", "b": "S", "c": "W"}, next: states{"a": "S", "b": "S", "c": "L"}, want: "[c] [a b]",
 		},
 		"a person is to approve": {before: serve, next: serve, is: with(func(s *ownership.ServiceState) { s.Manual = true }), want: "[] []"},
 	}

@@ -39,7 +39,8 @@ func (d *decider) marks() (Txn, bool) {
 	return Txn{What: "marks", Because: strings.Join(why, "; "), View: d.open(regions)}, true
 }
 
-// returns lets one lost region in again: its gate opens, and it owns nothing (R5).
+// returns lets one lost region in again: its gate opens, and it owns nothing (R5). Whoever did not own its
+// slots yet does not by that.
 func (d *decider) returns() (Txn, bool) {
 	for _, i := range d.regionsWith(health.OpenGateReturning) {
 		rec := d.c.View.Regions[i.Region]
@@ -49,7 +50,7 @@ func (d *decider) returns() (Txn, bool) {
 		regions := next(d.c.View.Regions)
 		regions[i.Region] = d.returning(rec)
 		if rec.Drained {
-			rec.State, rec.Since, rec.Awaits = ownership.RegionDrained, d.At.UTC(), nil
+			rec.State, rec.Since = ownership.RegionDrained, d.At.UTC()
 			regions[i.Region] = rec
 		}
 		return Txn{
@@ -61,7 +62,7 @@ func (d *decider) returns() (Txn, bool) {
 }
 
 func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
-	rec.State, rec.ReturnedEpoch, rec.Since, rec.Awaits = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC(), nil
+	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC()
 	return rec
 }
 
@@ -160,7 +161,7 @@ func (d *decider) serve() (Txn, bool) {
 		regions := next(d.c.View.Regions)
 		rec := regions[name]
 		rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
-		rec.Unshipped, rec.Behind = false, nil
+		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
 		regions[name] = rec
 		return d.changing(name+": reachable for longer than its hold-down, and every service is back",
 			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true

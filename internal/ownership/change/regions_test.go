@@ -48,6 +48,13 @@ func TestReturns(t *testing.T) {
 		"a lost region": {newWorld(lost("c")).service("s").says(health.OpenGateReturning, "c"), func(w *world) change.Txn {
 			return returns("c", w.opens(set("c", ownership.RegionReturning, since, returned(8))))
 		}},
+		"who did not own its slots does not by that": {newWorld(lost("c", awaits("b"))).service("s").says(health.OpenGateReturning, "c"), func(w *world) change.Txn {
+			return returns("c", w.opens(set("c", ownership.RegionReturning, since, returned(8))))
+		}},
+		"nor when it was drained": {
+			newWorld(lost("c", awaits("b"), func(r *ownership.RegionRecord) { r.Drained = true })).says(health.OpenGateReturning, "c"),
+			func(w *world) change.Txn { return returns("c", w.opens(drained("c", since))) },
+		},
 		"one at a time": {newWorld(lost("b"), lost("c")).says(health.OpenGateReturning, "b", "c"), func(w *world) change.Txn {
 			return returns("b", w.opens(set("b", ownership.RegionReturning, since, returned(8))))
 		}},
@@ -148,6 +155,12 @@ func TestServe(t *testing.T) {
 		"not before the hold-down": {newWorld(returning("a")), nil},
 		"something is away":        {base().service("s"), nil},
 		"something else is not": {base().service("s", of("b", "c")).service("t", deleted).service("u", excluding("a")), func(w *world) change.Txn {
+			return served("a", w.opens(serving("a", shipped, since)))
+		}},
+		"nobody is kept from its slots any more": {base(awaits("b")).service("s", handedBack("a", 6)), func(w *world) change.Txn {
+			return served("a", w.opens(serving("a", shipped, since, awaits())))
+		}},
+		"whose slots it had owns none": {newWorld(returning("a", behind("b", "c")), drained("b"), lost("c")).ready("a").service("s", handedBack("a", 6)), func(w *world) change.Txn {
 			return served("a", w.opens(serving("a", shipped, since)))
 		}},
 		"a drained region that owned slots of it catches up": {

@@ -22,6 +22,9 @@ func TestConcerns(t *testing.T) {
 		"a handback":          {handingA(), map[string]asked{"a": catchUp, "b": fence, "c": fence}},
 		"another spec":        {respecced(), map[string]asked{"a": both, "b": both, "c": both}},
 		"a service elsewhere": {newWorld().service("s", of("a", "b")).loses("b").commit(), map[string]asked{"a": catchUp, "b": fence}},
+		"what was withheld from all": {
+			newWorld(lost("c")).service("s", withheld("c", 5)).commit(), map[string]asked{"a": catchUp, "b": catchUp, "c": fence},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -69,6 +72,12 @@ func TestTarget(t *testing.T) {
 		"a loss":                      {losingC(), "a", target{ownership.Vector{}, true}},
 		"a loss, and what the lost region and another owe": {
 			owing(owing(losingC(), "c", all), "b", ownership.Vector{"b": {"s": 9}}), "a", target{ownership.Vector{"b": {"s": 9}}, true},
+		},
+		"what was withheld, of a region that is back": {
+			had(newWorld(returning("c")).service("s", withheld("c", 5)).commit(), "c", all), "a", target{ownership.Vector{"b": {"s": 2}, "c": {"s": 3}}, true},
+		},
+		"what was withheld, of a region that is not": {
+			newWorld(lost("c")).service("s", withheld("c", 5)).commit(), "a", target{ownership.Vector{}, true},
 		},
 		"a handback, one loser is not fenced": {had(handingA(), "b", all), "a", target{}},
 		"a handback": {
