@@ -28,6 +28,8 @@ func (d *decider) closing() (Txn, bool) {
 		return d.opened(m, nil, nil), true
 	case !late:
 		return Txn{}, false
+	case change.Kind.Planned() && len(unfenced)+len(silent) == 0 && len(stuck) <= maxBatch && retriesRegion(*change):
+		return d.opened(m, nil, stuck), true // the others are not held up (R10)
 	case change.Kind.Planned():
 		return d.giveUp(unfenced, silent, stuck), true
 	case len(unfenced) > 0:
@@ -37,6 +39,12 @@ func (d *decider) closing() (Txn, bool) {
 	default:
 		return d.opened(m, silent, stuck), true
 	}
+}
+
+// retriesRegion reports whether a change lets a region own what it could not when another was lost, of all
+// services.
+func retriesRegion(c ownership.Change) bool {
+	return c.Kind == ownership.ChangeApprove && c.Order == "" && len(c.Services) == 0
 }
 
 // behind returns the regions that have not said that they have caught up, and the services for which

@@ -160,6 +160,23 @@ func TestGiveUp(t *testing.T) {
 				Orders: []ownership.OrderRecord{w.ended("o", ownership.OrderFailed, because)},
 			}
 		}},
+		"a region is tried again, and one service is stuck: it alone is withheld": {
+			newWorld(lost("c", awaits("b"))).service("s").service("t").commit().caughtUp("a").
+				ack("b", ownership.Ack{CaughtUp: true, Stuck: []string{"s"}}).later(limit),
+			func(w *world) change.Txn {
+				record := w.conf.Services["s"]
+				record.Withheld = map[string]int64{"c": 5}
+				return change.Txn{
+					What: "open Approve", Because: "regions without an answer: [], services that have not caught up: [s]",
+					View: w.opens(), Services: []ownership.ServiceRecord{record}, Acks: []string{"c", "a", "b"}, Gates: []string{"c"},
+				}
+			},
+		},
+		"a region is tried again, and silent again": {
+			newWorld(lost("c", awaits("b"))).service("s").commit().caughtUp("a").later(limit), func(w *world) change.Txn {
+				return change.Txn{What: "give up Approve", Because: why("", "b", ""), View: w.back()}
+			},
+		},
 		"the order was withdrawn": {
 			func() *world {
 				w := drainingA().later(limit)

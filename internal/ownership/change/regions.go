@@ -103,15 +103,21 @@ func (d *decider) handback(region, order string, which func(ownership.ServiceRec
 		return Txn{}, false
 	}
 	rec := d.c.View.Regions[region]
-	change := ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{region}, Order: order}
-	var services []ownership.ServiceRecord
+	var due []string
+	prefix := fmt.Sprintf("handback %s %d ", region, rec.ReturnedEpoch)
 	for _, record := range d.away(region) {
-		if which(record) && !d.lags(region, record.UID) && len(services) < maxBatch {
-			services = append(services, d.changed(record, func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
-			change.Services = append(change.Services, record.UID)
+		if which(record) && !d.lags(region, record.UID) {
+			due = append(due, prefix+record.UID)
 		}
 	}
-	if len(services) == 0 || !d.Memory.mayTry(d.Now, fmt.Sprintf("handback %s %v", region, change.Services)) {
+	change := ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{region}, Order: order}
+	var services []ownership.ServiceRecord
+	for _, what := range d.Memory.batch(d.Now, due) {
+		uid := strings.TrimPrefix(what, prefix)
+		services = append(services, d.changed(d.c.Services[uid], func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
+		change.Services = append(change.Services, uid)
+	}
+	if len(services) == 0 {
 		return Txn{}, false
 	}
 	return d.changing(fmt.Sprintf("%s takes %d services back", region, len(services)), change, next(d.c.View.Regions), services), true
@@ -155,7 +161,7 @@ func (d *decider) unsettled() string {
 // serve lets a Returning region serve that has everything back.
 func (d *decider) serve() (Txn, bool) {
 	for _, name := range d.Health.Ready {
-		if len(d.away(name)) > 0 {
+		if len(d.away(name)) > 0 || !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, d.c.View.Regions[name].ReturnedEpoch)) {
 			continue
 		}
 		regions := next(d.c.View.Regions)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
@@ -20,7 +21,7 @@ func (d *decider) retries() (Txn, bool) {
 		present := slices.DeleteFunc(slices.Clone(rec.Awaits), func(r string) bool {
 			return !slices.Contains(d.Health.Reachable, r) || slices.Contains(d.c.Evidence[r].Lagging, ownership.LaggingAll)
 		})
-		if len(present) > 0 && d.Memory.mayTry(d.Now, fmt.Sprintf("await %s %v", name, present)) {
+		if len(present) > 0 && d.Memory.mayTry(d.Now, fmt.Sprintf("await %s %d %d %v", name, rec.LostEpoch, rec.ReturnedEpoch, present)) {
 			regions := next(d.c.View.Regions)
 			rec.Awaits = minus(rec.Awaits, present)
 			regions[name] = rec
@@ -37,7 +38,7 @@ func (d *decider) withheldAgain() (Txn, bool) {
 		withholding := record.Withholding(d.c.View.Regions)
 		due := slices.DeleteFunc(withholding, func(r string) bool { return record.Withheld[r] != d.c.View.Regions[r].LostEpoch })
 		lagging := slices.ContainsFunc(record.MayOwn(d.c.View.Regions), func(r string) bool { return d.lags(r, uid) })
-		if record.Deleted || len(due) == 0 || lagging || !d.Memory.mayTry(d.Now, "withheld "+uid) {
+		if record.Deleted || len(due) == 0 || lagging || !d.Memory.mayTry(d.Now, fmt.Sprintf("withheld %s %v", uid, due)) {
 			continue
 		}
 		changed := d.changed(record, func(s *ownership.ServiceState) {
@@ -58,15 +59,25 @@ func (d *decider) proposals() (Txn, bool) {
 	if d.unsettled() != "" {
 		return Txn{}, false
 	}
-	change := ownership.Change{Kind: ownership.ChangeRespec}
-	var services []ownership.ServiceRecord
+	const prefix = "respec "
+	var due []string
 	for _, uid := range slices.Sorted(maps.Keys(d.c.ServiceIntents)) {
 		intent, record := d.c.ServiceIntents[uid], d.c.Services[uid]
-		if record.UID == "" || record.Deleted || intent.Deleted || len(services) == maxBatch || !differs(intent, record) || !d.settledFor(intent, record) ||
-			!d.Memory.mayTry(d.Now, "respec "+uid+" "+intent.SpecHash) {
-			continue
+		what := fmt.Sprintf("%s%s %s %v %t %s", prefix, uid, intent.SpecHash, intent.Regions, intent.Manual, intent.Handback)
+		switch {
+		case record.UID == "" || record.Deleted || intent.Deleted:
+		case !differs(intent, record):
+			d.Memory.forget(what)
+		case d.settledFor(intent, record):
+			due = append(due, what)
 		}
-		changed := d.changed(record, func(s *ownership.ServiceState) {
+	}
+	change := ownership.Change{Kind: ownership.ChangeRespec}
+	var services []ownership.ServiceRecord
+	for _, what := range d.Memory.batch(d.Now, due) {
+		uid, _, _ := strings.Cut(strings.TrimPrefix(what, prefix), " ")
+		intent := d.c.ServiceIntents[uid]
+		changed := d.changed(d.c.Services[uid], func(s *ownership.ServiceState) {
 			s.SpecHash, s.Regions, s.Manual = intent.SpecHash, intent.Regions, intent.Manual
 		})
 		changed.Handback = intent.Handback

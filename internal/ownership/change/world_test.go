@@ -314,6 +314,8 @@ func (w *world) ended(name string, state ownership.OrderState, message string) o
 	return record
 }
 
+func decideAt(w *world) (change.Txn, bool) { return change.Decide(w.input()) }
+
 // decision is a case of a table: what is decided in a world, nil for nothing.
 type decision struct {
 	w    *world
