@@ -77,6 +77,7 @@ func (d *decider) stuckRegions(gainers []string) []string {
 func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	regions := next(d.c.View.Regions)
 	lost := d.c.View.Change.Regions
+	unjoin(d.c.View.Previous, regions, silent)
 	for _, name := range lost {
 		if rec := regions[name]; d.c.View.Change.Kind == ownership.ChangeLoss {
 			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), silent...))))

@@ -1,6 +1,8 @@
 package change
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -86,17 +88,41 @@ func idle(regions map[string]ownership.RegionRecord, except string) []string {
 	return out
 }
 
-// join has every Returning region that can be reached serve when no other would (R14).
-func (d *decider) join(regions map[string]ownership.RegionRecord) {
+// join has every Returning region that can be reached serve when no other would (R14), and returns which.
+func (d *decider) join(regions map[string]ownership.RegionRecord) []string {
 	for _, rec := range regions {
 		if rec.State == ownership.RegionServing && rec.Role == health.RoleActive {
-			return
+			return nil
 		}
 	}
-	for name, rec := range regions {
+	var joined []string
+	for _, name := range slices.Sorted(maps.Keys(regions)) {
+		rec := regions[name]
 		if rec.State == ownership.RegionReturning && rec.Role == health.RoleActive && slices.Contains(d.Health.Reachable, name) {
 			rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
 			regions[name] = rec
+			joined = append(joined, name)
+		}
+	}
+	return joined
+}
+
+// revive has Returning regions serve when none does: those that could not be reached, or did not catch
+// up, when the last one was lost. It is tried for as long as it takes, since there is nothing to disturb.
+func (d *decider) revive() (Txn, bool) {
+	regions := next(d.c.View.Regions)
+	joined := d.join(regions)
+	if len(joined) == 0 {
+		return Txn{}, false
+	}
+	return d.changing(fmt.Sprintf("no region serves; %v can be reached", joined), ownership.Change{Kind: ownership.ChangeLoss}, regions, nil), true
+}
+
+// unjoin takes the silent regions out again that were to serve for want of others.
+func unjoin(before, regions map[string]ownership.RegionRecord, silent []string) {
+	for _, name := range silent {
+		if was := before[name]; was.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing {
+			regions[name] = was
 		}
 	}
 }

@@ -198,3 +198,24 @@ func TestLastServingRegionIsLost(t *testing.T) {
 		}},
 	})
 }
+
+// Who was to serve for want of others, and does not say that it has caught up, owns nothing yet.
+func TestSilentRegionDoesNotJoin(t *testing.T) {
+	joining := func() *world {
+		return newWorld(returning("a"), returning("b")).service("s").loses("c").commit()
+	}
+	opened := func(w *world, because string, edits ...edit) change.Txn {
+		return change.Txn{What: "open Loss", Because: because, View: w.opens(edits...), Acks: []string{"c", "a", "b"}, Gates: []string{"c"}}
+	}
+	still := func(r *ownership.RegionRecord) { r.Since = time.Time{} }
+	decides(t, map[string]decision{
+		"both have caught up": {joining().caughtUp("a", "b"), func(w *world) change.Txn { return opened(w, everyone) }},
+		"one is silent": {joining().caughtUp("a").later(5 * time.Second), func(w *world) change.Txn {
+			return opened(w, "regions without an answer: [b], services that have not caught up: []", losing("c", awaits("b")), returning("b", still))
+		}},
+		"both are, and are tried again": {joining().later(5 * time.Second).commit(), func(w *world) change.Txn {
+			return change.Txn{What: "Loss", Because: "no region serves; [a b] can be reached", View: w.closes(
+				ownership.Change{Kind: ownership.ChangeLoss}, serving("a", since), serving("b", since))}
+		}},
+	})
+}

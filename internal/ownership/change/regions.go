@@ -104,7 +104,7 @@ func (d *decider) handback(region, order string, which func(ownership.ServiceRec
 	}
 	rec := d.c.View.Regions[region]
 	var due []string
-	prefix := fmt.Sprintf("handback %s %d ", region, rec.ReturnedEpoch)
+	prefix := fmt.Sprintf("handback %s %d %s ", region, rec.ReturnedEpoch, order)
 	for _, record := range d.away(region) {
 		if which(record) && !d.lags(region, record.UID) {
 			due = append(due, prefix+record.UID)
@@ -161,16 +161,33 @@ func (d *decider) unsettled() string {
 // serve lets a Returning region serve that has everything back.
 func (d *decider) serve() (Txn, bool) {
 	for _, name := range d.Health.Ready {
-		if len(d.away(name)) > 0 || !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, d.c.View.Regions[name].ReturnedEpoch)) {
+		if len(d.away(name)) > 0 {
 			continue
 		}
-		regions := next(d.c.View.Regions)
-		rec := regions[name]
-		rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
-		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
-		regions[name] = rec
-		return d.changing(name+": reachable for longer than its hold-down, and every service is back",
-			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+		if t, ok := d.shipped(name, "reachable for longer than its hold-down, and every service is back"); ok {
+			return t, true
+		}
+	}
+	for _, name := range d.Health.Reachable {
+		if rec := d.c.View.Regions[name]; rec.State != ownership.RegionServing || !rec.Unshipped {
+			continue
+		}
+		if t, ok := d.shipped(name, "serves since the last other region was lost"); ok {
+			return t, true
+		}
 	}
 	return Txn{}, false
+}
+
+// shipped makes a region serve that has nothing any more which others lack.
+func (d *decider) shipped(name, why string) (Txn, bool) {
+	regions := next(d.c.View.Regions)
+	rec := regions[name]
+	if !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, rec.ReturnedEpoch)) {
+		return Txn{}, false
+	}
+	rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
+	rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
+	regions[name] = rec
+	return d.changing(name+": "+why, ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
 }

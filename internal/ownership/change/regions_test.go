@@ -160,6 +160,16 @@ func TestServe(t *testing.T) {
 		"nobody is kept from its slots any more": {base(awaits("b")).service("s", handedBack("a", 6)), func(w *world) change.Txn {
 			return served("a", w.opens(serving("a", shipped, since, awaits())))
 		}},
+		"it serves since the last other region was lost": {newWorld(serving("a", unshipped), lost("b"), lost("c")).service("s"), func(w *world) change.Txn {
+			return change.Txn{What: "Handback", Because: "a: serves since the last other region was lost", View: w.opens(serving("a", shipped, since))}
+		}},
+		"it does, and cannot be reached": {
+			func() *world {
+				w := newWorld(serving("a", unshipped)).service("s")
+				w.health.Reachable = []string{"b", "c"}
+				return w
+			}(), nil,
+		},
 		"whose slots it had owns none": {newWorld(returning("a", behind("b", "c")), drained("b"), lost("c")).ready("a").service("s", handedBack("a", 6)), func(w *world) change.Txn {
 			return served("a", w.opens(serving("a", shipped, since)))
 		}},
@@ -170,5 +180,21 @@ func TestServe(t *testing.T) {
 				return served("a", w.closes(ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{"a"}}, serving("a", shipped, since)))
 			},
 		},
+	})
+}
+
+func TestRevive(t *testing.T) {
+	unreachable := func(w *world) *world {
+		w.health.Reachable = nil
+		return w
+	}
+	decides(t, map[string]decision{
+		"no region serves": {newWorld(returning("a"), returning("b"), lost("c")).service("s"), func(w *world) change.Txn {
+			return change.Txn{What: "Loss", Because: "no region serves; [a b] can be reached", View: w.closes(
+				ownership.Change{Kind: ownership.ChangeLoss}, serving("a", since), serving("b", since))}
+		}},
+		"one that cannot be reached": {unreachable(newWorld(returning("a"), lost("b"), lost("c")).service("s")), nil},
+		"one does":                   {newWorld(returning("a"), returning("b")).service("s"), nil},
+		"drained ones stay so":       {newWorld(drained("a"), drained("b"), drained("c")).service("s"), nil},
 	})
 }
