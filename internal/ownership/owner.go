@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// roleWitness is the role of regions that vote and observe, and own nothing.
+const roleWitness = "Witness"
+
 // RegionView is what a configuration says of one region of one service: all that ownership depends
 // on.
 type RegionView struct {
@@ -187,8 +190,8 @@ func (s ServiceState) Withholding(records map[string]RegionRecord) []string {
 
 func (s ServiceState) those(records map[string]RegionRecord, which func(RegionView) bool) []string {
 	names := s.Regions
-	if len(names) == 0 { // a hub that does not say: any
-		names = slices.Sorted(maps.Keys(records))
+	if len(names) == 0 { // a hub that does not say: any but the witnesses
+		names = slices.DeleteFunc(slices.Sorted(maps.Keys(records)), func(r string) bool { return records[r].Role == roleWitness })
 	}
 	weights := make([]WeightedRegion, len(names))
 	for i, name := range names {

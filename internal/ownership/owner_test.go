@@ -381,6 +381,7 @@ func TestServiceStateNames(t *testing.T) {
 		"a": record(ownership.RegionServing), "b": record(ownership.RegionServing), "d": record(ownership.RegionDrained),
 		"l": record(ownership.RegionLost, func(r *ownership.RegionRecord) { r.Unshipped, r.LostEpoch = true, 5 }),
 		"m": record(ownership.RegionLost, func(r *ownership.RegionRecord) { r.Unshipped, r.LostEpoch = true, 6 }),
+		"w": record(ownership.RegionServing, func(r *ownership.RegionRecord) { r.Role = "Witness" }),
 		"r": record(ownership.RegionReturning, func(r *ownership.RegionRecord) { r.ReturnedEpoch = 7 }),
 	}
 	cases := map[string]struct {

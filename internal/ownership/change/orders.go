@@ -135,8 +135,8 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "owners are changing"
 	case d.c.View.Phase != ownership.PhaseOpen:
 		return "waits for another change of owners to end"
-	case d.unsettled() != "":
-		return "waits: " + d.unsettled()
+	case d.unsettledFor(o) != "":
+		return "waits: " + d.unsettledFor(o)
 	case o.Type == OrderDrain && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
 	case (o.Type == OrderHandback || o.Type == OrderUndrain) && rec.State == ownership.RegionLost:
@@ -177,7 +177,7 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	switch {
 	case o.Type == OrderDeclareLost:
 		return d.declareLost(o), true
-	case d.unsettled() != "":
+	case d.unsettledFor(o) != "":
 		return Txn{}, false
 	case o.Type == OrderDrain && o.Service == "":
 		return d.drain(o)

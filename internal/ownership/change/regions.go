@@ -129,12 +129,16 @@ func (d *decider) away(region string) []ownership.ServiceRecord {
 	var out []ownership.ServiceRecord
 	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
 		record := d.c.Services[uid]
-		named := len(record.Regions) == 0 || slices.Contains(record.Regions, region)
-		if named && !record.Deleted && !slices.Contains(record.Excluded, region) && record.HandedBack[region] != rec.ReturnedEpoch {
+		if d.named(record, region) && !record.Deleted && !slices.Contains(record.Excluded, region) && record.HandedBack[region] != rec.ReturnedEpoch {
 			out = append(out, record)
 		}
 	}
 	return out
+}
+
+// named reports whether a region may ever own slots of a service: no witness does.
+func (d *decider) named(record ownership.ServiceRecord, region string) bool {
+	return d.c.View.Regions[region].Role == health.RoleActive && (len(record.Regions) == 0 || slices.Contains(record.Regions, region))
 }
 
 // lags reports whether a region says that it is far behind the others for a service.
@@ -143,12 +147,14 @@ func (d *decider) lags(region, uid string) bool {
 	return slices.Contains(lagging, uid) || slices.Contains(lagging, ownership.LaggingAll)
 }
 
-// unsettled says why no planned change may begin now, "" when one may.
-func (d *decider) unsettled() string {
+// unsettled says why no planned change may begin now, "" when one may. A witness has nothing to be
+// changed, and what is to be drained may be suspected: that is often why (R13).
+func (d *decider) unsettled(draining ...string) string {
 	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
 		rec := d.c.View.Regions[name]
 		holds := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
 		switch {
+		case rec.Role != health.RoleActive || slices.Contains(draining, name):
 		case rec.Suspect:
 			return "region " + name + " is suspected to be unreachable"
 		case holds && gateClosed(d.c, name):
@@ -156,6 +162,14 @@ func (d *decider) unsettled() string {
 		}
 	}
 	return ""
+}
+
+// unsettledFor is unsettled for an order.
+func (d *decider) unsettledFor(o ownership.OrderIntent) string {
+	if o.Type == OrderDrain {
+		return d.unsettled(o.Region)
+	}
+	return d.unsettled()
 }
 
 // serve lets a Returning region serve that has everything back.

@@ -127,6 +127,7 @@ func TestHandbacks(t *testing.T) {
 		"one that was given back to another region": {
 			base().service("s", automatic, handedBack("b", 4)), back("s"),
 		},
+		"a witness is being lost": {newWorld(returning("a"), witness("b")).ready("a").gate("b", false).service("s", automatic), back("s")},
 		"not while somebody is suspected": {
 			newWorld(returning("a"), serving("b", suspect)).ready("a").service("s", automatic), nil,
 		},
@@ -153,7 +154,11 @@ func TestServe(t *testing.T) {
 		}},
 		"no services":              {base(), func(w *world) change.Txn { return served("a", w.opens(serving("a", shipped, since))) }},
 		"not before the hold-down": {newWorld(returning("a")), nil},
-		"something is away":        {base().service("s"), nil},
+		"a witness, to which nothing goes back": {
+			newWorld(witness("a", func(r *ownership.RegionRecord) { r.State = ownership.RegionReturning })).ready("a").service("s", of(), automatic),
+			func(w *world) change.Txn { return served("a", w.opens(witness("a", since))) },
+		},
+		"something is away": {base().service("s"), nil},
 		"something else is not": {base().service("s", of("b", "c")).service("t", deleted).service("u", excluding("a")), func(w *world) change.Txn {
 			return served("a", w.opens(serving("a", shipped, since)))
 		}},
