@@ -80,6 +80,20 @@ func TestOrdersRefused(t *testing.T) {
 		"lost while it waited to be drained": {
 			newWorld(lost("c")).order("Drain", "c", ""), refused, "region c is lost already; others have taken over what may be taken over",
 		},
+		"a witness":                       {ordered(newWorld(witness("c")), "Drain", "c", ""), refused, "region c is a witness and owns nothing"},
+		"a service that is being deleted": {ordered(newWorld().service("s", deleted), "Drain", "c", "s"), refused, "the regions have not agreed on this service"},
+		"a service that is elsewhere": {
+			ordered(newWorld(returning("c")).service("s", of("a", "b")), "Handback", "c", "s"), refused, "service accounts/s does not name region c",
+		},
+		"a handback to what is drained": {ordered(newWorld(drained("c")), "Handback", "c", ""), refused, "region c is drained: order Undrain"},
+		"a handback to what is excluded": {
+			newWorld(returning("c")).service("s", excluding("c")).order("Handback", "c", "s"), refused,
+			"region c is drained of service accounts/s: order Undrain for the service",
+		},
+		"a service's drain from what has not shipped all": {
+			ordered(newWorld(returning("c")).service("s", manual), "Drain", "c", "s"), refused,
+			"not all that region c accepted has reached the others: hand everything back to it first",
+		},
 		"its service is deleted meanwhile": {newWorld().order("Drain", "c", "s"), refused, "the regions have not agreed on this service"},
 	})
 }
@@ -113,11 +127,16 @@ func TestOrdersWait(t *testing.T) {
 			w := newWorld().order("Drain", "c", "")
 			return ordered(w, "Drain", "c", "", expecting(6))
 		}(), running, "waits for its turn"},
-		"another change":         {losingC().order("Drain", "a", ""), running, "waits for another change of owners to end"},
-		"a suspicion":            {newWorld(serving("b", suspect)).order("Drain", "a", ""), running, "waits: region b is suspected to be unreachable"},
-		"a loss":                 {newWorld().gate("b", false).order("Drain", "a", ""), running, "waits: region b is being lost"},
-		"the last one":           {newWorld(lost("b"), drained("c")).order("Drain", "a", ""), running, "waits for another region to serve: a is the last one"},
-		"a return":               {newWorld(lost("a")).order("Handback", "a", ""), running, "waits for region a to return"},
+		"another change": {losingC().order("Drain", "a", ""), running, "waits for another change of owners to end"},
+		"a suspicion":    {newWorld(serving("b", suspect)).order("Drain", "a", ""), running, "waits: region b is suspected to be unreachable"},
+		"a loss":         {newWorld().gate("b", false).order("Drain", "a", ""), running, "waits: region b is being lost"},
+		"the last one":   {newWorld(lost("b"), drained("c")).order("Drain", "a", ""), running, "waits for another region to serve: a is the last one"},
+		"a return":       {newWorld(lost("a")).order("Handback", "a", ""), running, "waits for region a to return"},
+		"an undrain of a service": {
+			newWorld(lost("b")).service("s", excluding("a")).order("Undrain", "a", "s"), running,
+			"waits until every region of the service that was lost serves again, or is declared lost for good",
+		},
+		"a drain of a service in a region that is drained": {newWorld(drained("a")).service("s").order("Drain", "a", "s"), running, "waits for its turn"},
 		"the hold-down":          {newWorld(returning("a")).order("Handback", "a", ""), running, "waits until region a has been reachable for long enough"},
 		"the hold-down, undrain": {newWorld(returning("a")).order("Undrain", "a", ""), running, "waits until region a has been reachable for long enough"},
 		"its lag":                {newWorld(returning("a")).ready("a").order("Handback", "a", ""), running, "waits until region a has caught up with the others"},
@@ -133,6 +152,54 @@ func TestOrdersSayNothingTwice(t *testing.T) {
 	over := newWorld(lost("c")).order("Drain", "c", "")
 	over.conf.Orders["o"] = ownership.OrderRecord{Name: "o", State: ownership.OrderFailed}
 	stand(t, map[string]standing{"it is over": {w: over}})
+}
+
+// What a planned change is to make of a region is not the case yet.
+func TestOrdersDuringAChange(t *testing.T) {
+	w := drainingA()
+	delete(w.conf.OrderIntents, "o")
+	delete(w.conf.Orders, "o")
+	stand(t, map[string]standing{"undrain": {
+		ordered(w, "Undrain", "a", ""), ownership.OrderRefused, "region a is not drained, it is Serving",
+	}})
+}
+
+// The order that is given later is the one that is meant.
+func TestOrdersTakeEachOthersPlace(t *testing.T) {
+	type order = ownership.OrderIntent
+	drain, undrain := order{Type: "Drain", Region: "a"}, order{Type: "Undrain", Region: "a"}
+	back := order{Type: "Handback", Region: "a"}
+	of := func(o order, service string) order {
+		o.Service = service
+		return o
+	}
+	cases := map[string]struct {
+		edit     edit
+		old, new order
+		want     bool
+	}{
+		"a drain, an undrain":     {returning("a"), undrain, drain, true},
+		"a drain, a handback":     {returning("a"), back, drain, true},
+		"an undrain of a service": {serving("a"), of(drain, "s"), of(undrain, "s"), true},
+		"of another service":      {serving("a"), of(drain, "t"), of(undrain, "s"), false},
+		"of a service and of all": {returning("a"), back, of(undrain, "s"), false},
+		"the same twice":          {serving("a"), drain, drain, false},
+		"of another region":       {returning("a"), undrain, order{Type: "Drain", Region: "b"}, false},
+		"one that is refused":     {serving("a"), drain, undrain, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(c.edit).service("s").service("t")
+			c.old.Name, c.new.Name = "o", "p"
+			w.conf.OrderIntents = map[string]order{"o": c.old, "p": c.new}
+			w.conf.Orders["o"] = ownership.OrderRecord{Name: "o", State: ownership.OrderRunning, Message: "waits", StartedAt: wall}
+			got := change.Orders(w.input())[0]
+			want := w.ended("o", ownership.OrderFailed, "order p has taken its place")
+			if (cmp.Equal(want, got)) != c.want {
+				t.Errorf("the first record is %+v, want the old order's end: %t", got, c.want)
+			}
+		})
+	}
 }
 
 func TestOrdersTimeOut(t *testing.T) {
@@ -225,8 +292,9 @@ func TestOrderedUndrains(t *testing.T) {
 		"a service":                {newWorld().service("s", excluding("a")).order("Undrain", "a", "s"), alters("Include", true, include, "s")},
 		"a service of others too": {newWorld().service("s", excluding("a", "b")).order("Undrain", "a", "s"), alters("Include", true,
 			func(s *ownership.ServiceState) { s.Excluded = []string{"b"} }, "s")},
-		"a service, while a region may have what it lacks": {newWorld(lost("b")).service("s", excluding("a")).order("Undrain", "a", "s"), nil},
-		"a service, while a region elsewhere has":          {newWorld(lost("b")).service("s", of("a", "c"), excluding("a")).order("Undrain", "a", "s"), alters("Include", true, include, "s")},
+		"a service, while a region may have what it lacks":    {newWorld(lost("b")).service("s", excluding("a")).order("Undrain", "a", "s"), nil},
+		"a service that names no regions, while a region may": {newWorld(lost("b")).service("s", of(), excluding("a")).order("Undrain", "a", "s"), nil},
+		"a service, while a region elsewhere has":             {newWorld(lost("b")).service("s", of("a", "c"), excluding("a")).order("Undrain", "a", "s"), alters("Include", true, include, "s")},
 	})
 }
 
