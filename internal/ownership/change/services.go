@@ -54,7 +54,7 @@ func (d *decider) withheldAgain() (Txn, bool) {
 }
 
 // proposals gives services the ownership specs that the hub proposes, a batch at a time, while no region
-// that they name, before or after, is away.
+// that they name, before or after, is away, and says at any time whether they go back by themselves.
 func (d *decider) proposals() (Txn, bool) {
 	if d.unsettled() != "" {
 		return Txn{}, false
@@ -70,24 +70,34 @@ func (d *decider) proposals() (Txn, bool) {
 			d.Memory.forget(what)
 		case d.settledFor(intent, record):
 			due = append(due, what)
+		case intent.Handback != record.Handback:
+			due = append(due, prefix+uid+" handback "+intent.Handback)
 		}
 	}
 	change := ownership.Change{Kind: ownership.ChangeRespec}
 	var services []ownership.ServiceRecord
 	for _, what := range d.Memory.batch(d.Now, due) {
 		uid, _, _ := strings.Cut(strings.TrimPrefix(what, prefix), " ")
-		intent := d.c.ServiceIntents[uid]
-		changed := d.changed(d.c.Services[uid], func(s *ownership.ServiceState) {
-			s.SpecHash, s.Regions, s.Manual = intent.SpecHash, intent.Regions, intent.Manual
-		})
-		changed.Handback = intent.Handback
-		services = append(services, changed)
+		services = append(services, d.proposed(uid))
 		change.Services = append(change.Services, uid)
 	}
 	if len(services) == 0 {
 		return Txn{}, false
 	}
 	return d.changing(fmt.Sprintf("declared anew: %d services", len(services)), change, next(d.c.View.Regions), services), true
+}
+
+// proposed returns a service's record as the hub proposes it. Whether it goes back by itself may be
+// changed at any time, most of all while a region is away.
+func (d *decider) proposed(uid string) ownership.ServiceRecord {
+	intent, record := d.c.ServiceIntents[uid], d.c.Services[uid]
+	if d.settledFor(intent, record) {
+		record = d.changed(record, func(s *ownership.ServiceState) {
+			s.SpecHash, s.Regions, s.Manual = intent.SpecHash, intent.Regions, intent.Manual
+		})
+	}
+	record.Handback = intent.Handback
+	return record
 }
 
 func differs(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {

@@ -96,6 +96,13 @@ func TestProposals(t *testing.T) {
 			newWorld().service("s").proposed("s", func(i *ownership.ServiceIntent) { i.Handback = "Automatic" }),
 			respec(false, "Automatic", func(*ownership.ServiceState) {}, "s"),
 		},
+		"it goes back by itself, to a region that is back": {
+			newWorld(returning("c")).service("s").proposed("s", anew, func(i *ownership.ServiceIntent) { i.Handback = "Automatic" }), func(w *world) change.Txn {
+				record := w.conf.Services["s"]
+				record.Handback = "Automatic"
+				return change.Txn{What: "Respec", Because: "declared anew: 1 services", View: w.opens(), Services: []ownership.ServiceRecord{record}}
+			},
+		},
 		"a service that is not accepted":         {newWorld().proposed("s", anew), nil},
 		"a deleted service":                      {newWorld().service("s", deleted).proposed("s", anew), nil},
 		"to be deleted":                          {newWorld().service("s").proposed("s", anew, func(i *ownership.ServiceIntent) { i.Deleted = true }), nil},
