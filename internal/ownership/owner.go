@@ -169,13 +169,12 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 	return views
 }
 
-// withholds reports whether a region's loss lets nobody take over.
+// withholds reports whether a region's loss lets nobody take over. What was received of a region is
+// caught up with even if the rest is given up.
 func (s ServiceState) withholds(region string, rec RegionRecord) bool {
-	if !rec.Unshipped {
-		return false
-	}
 	stuck, held := s.Withheld[region]
-	return held && stuck == rec.LostEpoch || s.Manual && s.Approved[region] != rec.LostEpoch
+	return (rec.Unshipped || rec.Gone) && held && stuck == rec.LostEpoch ||
+		rec.Unshipped && s.Manual && s.Approved[region] != rec.LostEpoch
 }
 
 // MayOwn returns the regions that may own slots of a service in this state, sorted.

@@ -314,8 +314,12 @@ func TestViews(t *testing.T) {
 		"manual, returning, and has it": {service: ownership.ServiceState{Manual: true, HandedBack: at(7)}, record: back(7), want: handed},
 		"manual, drained":               {service: ownership.ServiceState{Manual: true}, record: record(ownership.RegionDrained)},
 		"manual, declared gone": {
-			service: ownership.ServiceState{Manual: true, Withheld: at(5)},
+			service: ownership.ServiceState{Manual: true},
 			record:  record(ownership.RegionLost, func(r *ownership.RegionRecord) { r.Gone, r.LostEpoch = true, 5 }),
+		},
+		"stuck, declared gone": {
+			service: ownership.ServiceState{Withheld: at(5)}, want: withheld,
+			record: record(ownership.RegionLost, func(r *ownership.RegionRecord) { r.Gone, r.LostEpoch = true, 5 }),
 		},
 		"the record's lists": {
 			record: record(ownership.RegionLost, func(r *ownership.RegionRecord) {
