@@ -111,8 +111,9 @@ type RegionRecord struct {
 	// Unshipped is true from a loss of a region that may have owned slots until it serves again, or is
 	// declared lost for good: not all that it accepted may have reached the others.
 	Unshipped bool `json:"unshipped,omitempty"`
-	// Behind are the regions that were drained, gone or not back yet, with nothing unshipped, when an
-	// Unshipped region was lost: it may have owned their slots with everything in them.
+	// Behind are the regions past which an Unshipped region may have owned slots with everything in them:
+	// those that were drained, gone or not back yet, with nothing unshipped, when it was lost, and those
+	// that had been lost before one of these was drained.
 	Behind []string `json:"behind,omitempty"`
 	// Awaits are the survivors of this region's loss that have not said that they have applied what
 	// they received of it: they own none of its slots yet (R10).

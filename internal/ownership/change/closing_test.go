@@ -44,6 +44,11 @@ func TestOpenALoss(t *testing.T) {
 				return txn
 			},
 		},
+		"one is silent, and what a drained region had is others' already": {
+			newWorld(drained("d"), witness("w")).service("s").loses("c", "d", "w").commit().caughtUp("a").later(limit), func(w *world) change.Txn {
+				return opened(w, "regions without an answer: [b], services that have not caught up: []", losing("c", behind("d"), awaits("b")))
+			},
+		},
 		"a new leader measures anew": {
 			func() *world {
 				w := losingC().caughtUp("a").later(limit)
@@ -161,20 +166,27 @@ func TestGiveUp(t *testing.T) {
 			}
 		}},
 		"a region is tried again, and one service is stuck: it alone is withheld": {
-			newWorld(lost("c", awaits("b"))).service("s").service("t").commit().caughtUp("a").
-				ack("b", ownership.Ack{CaughtUp: true, Stuck: []string{"s"}}).later(limit),
+			newWorld(lost("c", awaits("a", "b"))).service("s").service("t").commit().ack("a", ownership.Ack{Fenced: true, CaughtUp: true}).
+				ack("b", ownership.Ack{Fenced: true, CaughtUp: true, Stuck: []string{"s"}}).later(limit),
 			func(w *world) change.Txn {
 				record := w.conf.Services["s"]
 				record.Withheld = map[string]int64{"c": 5}
 				return change.Txn{
 					What: "open Approve", Because: "regions without an answer: [], services that have not caught up: [s]",
-					View: w.opens(), Services: []ownership.ServiceRecord{record}, Acks: []string{"c", "a", "b"}, Gates: []string{"c"},
+					View: w.opens(), Services: []ownership.ServiceRecord{record}, Acks: []string{"a", "b", "c", "a", "b"}, Gates: []string{"a", "b", "c"},
 				}
+			},
+		},
+		"a region is tried again, and others own slots of the service that is stuck": {
+			newWorld(lost("c", awaits("b"))).service("s").commit().ack("a", ownership.Ack{Fenced: true, CaughtUp: true}).
+				ack("b", ownership.Ack{Fenced: true, CaughtUp: true, Stuck: []string{"s"}}).later(limit),
+			func(w *world) change.Txn {
+				return change.Txn{What: "give up Approve", Because: why("", "", "s"), View: w.back()}
 			},
 		},
 		"a region is tried again, and silent again": {
 			newWorld(lost("c", awaits("b"))).service("s").commit().caughtUp("a").later(limit), func(w *world) change.Txn {
-				return change.Txn{What: "give up Approve", Because: why("", "b", ""), View: w.back()}
+				return change.Txn{What: "give up Approve", Because: why("a b", "b", ""), View: w.back()}
 			},
 		},
 		"the order was withdrawn": {

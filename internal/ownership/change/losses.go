@@ -49,7 +49,8 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 		rec.LostEpoch = d.c.View.Epoch + 1
 	}
 	if owned {
-		rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(idle(regions, name), rec.Behind)...)))
+		behind := append(idle(regions, name), overtaken(regions, name)...)
+		rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(behind, rec.Behind)...)))
 		rec.Unshipped = true
 	}
 	rec.Drained = rec.State == ownership.RegionDrained
@@ -81,6 +82,19 @@ func idle(regions map[string]ownership.RegionRecord, except string) []string {
 	var out []string
 	for name, rec := range regions {
 		if name != except && rec.Role == health.RoleActive && rec.State != ownership.RegionServing && !rec.Unshipped {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// overtaken returns the other Unshipped regions since whose loss somebody was drained, or declared gone:
+// that region's slots went past them, with everything in them. For other slots this is too careful.
+func overtaken(regions map[string]ownership.RegionRecord, except string) []string {
+	var out []string
+	for name, rec := range regions {
+		if name != except && rec.Unshipped && rec.State != ownership.RegionServing && len(minus(idle(regions, name), rec.Behind)) > 0 {
 			out = append(out, name)
 		}
 	}

@@ -122,7 +122,8 @@ func TestLossesOfWhoOwnedNothing(t *testing.T) {
 // Whoever owned other regions' slots with everything in them is remembered until it serves again.
 func TestLossesRememberWhoseSlotsTheyHad(t *testing.T) {
 	remembers := func(w *world, names ...string) decision {
-		return decision{w.service("s").loses("c"), func(w *world) change.Txn {
+		serving("e")(w.conf.View.Regions)
+		return decision{w.service("s", of()).loses("c"), func(w *world) change.Txn {
 			return loses(w.closes(loss("c"), losing("c", behind(names...))), "c: because", "c")
 		}}
 	}
@@ -134,6 +135,8 @@ func TestLossesRememberWhoseSlotsTheyHad(t *testing.T) {
 		"not who was lost before":   remembers(newWorld(lost("a"))),
 		"not who returns from that": remembers(newWorld(returning("a"))),
 		"not a witness":             remembers(newWorld(witness("a", func(r *ownership.RegionRecord) { r.State = ownership.RegionLost }))),
+		"who was lost before another was drained": remembers(newWorld(drained("a"), lost("b")), "a", "b"),
+		"who was lost after that":                 remembers(newWorld(drained("a"), lost("b", behind("a"))), "a"),
 		"all of them, in order": remembers(newWorld(set("z", ownership.RegionReturning, returned(6)), drained("a"),
 			serving("c", behind("z"))), "a", "z"),
 	})

@@ -58,7 +58,8 @@ func stateBefore(c ownership.Configuration, record ownership.ServiceRecord) owne
 // add notes the regions of one service. With rendezvous hashing a region that leaves gives its slots to
 // any other and takes none from them; one that joins takes slots from any other; another spec may move
 // every slot. A region whose slots were kept from others gives them away only now: it is fenced, so that
-// others catch up with all that it had if it is back, and with all that they received if it is not.
+// others catch up with all that it had if it is back, and with all that they received if it is not. So is
+// everybody who owned some, since those from whom slots were kept may have had them before.
 func (m moves) add(was ownership.ServiceState, before map[string]ownership.RegionRecord, is ownership.ServiceState, next map[string]ownership.RegionRecord) {
 	owned, owns := was.MayOwn(before), is.MayOwn(next)
 	if was.SpecHash != is.SpecHash {
@@ -68,11 +69,12 @@ func (m moves) add(was ownership.ServiceState, before map[string]ownership.Regio
 	if joined := minus(owns, owned); len(joined) > 0 {
 		m.note(owned, joined)
 	}
-	left := minus(owned, owns)
-	left = append(left, minus(minus(was.Withholding(before), is.Withholding(next)), owns)...)
-	left = append(left, minus(freed(before, next), owns)...)
-	if len(left) > 0 {
+	if left := minus(owned, owns); len(left) > 0 {
 		m.note(left, owns)
+	}
+	kept := minus(append(minus(was.Withholding(before), is.Withholding(next)), freed(before, next)...), owns)
+	if len(kept) > 0 {
+		m.note(append(kept, owned...), owns)
 	}
 }
 

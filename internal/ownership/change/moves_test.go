@@ -76,12 +76,12 @@ func TestMovesOf(t *testing.T) {
 		"a person has approved": {
 			before: states{"a": "S", "b": "S", "c": "L"}, next: states{"a": "S", "b": "S", "c": "L"},
 			was: func(s *ownership.ServiceState) { s.Manual = true },
-			is:  with(func(s *ownership.ServiceState) { s.Manual, s.Approved = true, map[string]int64{"c": 5} }), want: "[c] [a b]",
+			is:  with(func(s *ownership.ServiceState) { s.Manual, s.Approved = true, map[string]int64{"c": 5} }), want: "[a b c] [a b]",
 		},
 		"a person has approved though it is back": {
 			before: states{"a": "S", "b": "S", "c": "R"}, next: states{"a": "S", "b": "S", "c": "R"},
 			was: func(s *ownership.ServiceState) { s.Manual = true },
-			is:  with(func(s *ownership.ServiceState) { s.Manual, s.Approved = true, map[string]int64{"c": 5} }), want: "[c] [a b]",
+			is:  with(func(s *ownership.ServiceState) { s.Manual, s.Approved = true, map[string]int64{"c": 5} }), want: "[a b c] [a b]",
 		},
 		"what was withheld goes back": {
 			before: states{"a": "S", "b": "S", "c": "R"}, next: states{"a": "S", "b": "S", "c": "R"},
@@ -89,7 +89,7 @@ func TestMovesOf(t *testing.T) {
 			is:  with(func(s *ownership.ServiceState) { s.Manual, s.HandedBack = true, map[string]int64{"c": 6} }), want: "[a b] [c]",
 		},
 		"whoever was awaited": {
-			before: states{"a": "S", "b": "S", "c": "W"}, next: states{"a": "S", "b": "S", "c": "L"}, want: "[c] [a b]",
+			before: states{"a": "S", "b": "S", "c": "W"}, next: states{"a": "S", "b": "S", "c": "L"}, want: "[a b c] [a b]",
 		},
 		"a person is to approve": {before: serve, next: serve, is: with(func(s *ownership.ServiceState) { s.Manual = true }), want: "[] []"},
 	}

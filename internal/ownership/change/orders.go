@@ -109,6 +109,11 @@ func (d *decider) refusal(o ownership.OrderIntent, taken bool) string {
 	case o.Service != "" && (o.Type == OrderDrain || o.Type == OrderHandback) && !d.named(service, o.Region):
 		return fmt.Sprintf("service %s/%s does not name region %s", service.Namespace, service.Name, o.Region)
 	}
+	return d.refusalOf(o, rec, taken)
+}
+
+// refusalOf says why an order of its type is not carried out.
+func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord, taken bool) string {
 	switch o.Type {
 	case OrderDrain:
 		return refuseDrain(o, rec)
@@ -117,7 +122,7 @@ func (d *decider) refusal(o ownership.OrderIntent, taken bool) string {
 			return fmt.Sprintf("region %s is not drained, it is %s", o.Region, rec.State)
 		}
 	case OrderHandback:
-		return refuseHandback(o, rec, service)
+		return refuseHandback(o, rec, d.c.Services[o.Service])
 	case OrderDeclareLost:
 		if rec.State != ownership.RegionLost {
 			return fmt.Sprintf("region %s is %s: only a lost region can be declared lost for good", o.Region, rec.State)
@@ -184,7 +189,6 @@ func (d *decider) underWay(order string) bool {
 
 // waitsFor says what an order waits for, in words that stay the same while it does.
 func (d *decider) waitsFor(o ownership.OrderIntent) string {
-	rec := d.c.View.Regions[o.Region]
 	switch {
 	case d.underWay(o.Name):
 		return "owners are changing"
@@ -196,14 +200,22 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits for another region to serve: " + o.Region + " is the last one"
 	case o.Type == OrderUndrain && o.Service != "":
 		return "waits until every region of the service that was lost serves again, or is declared lost for good"
-	case (o.Type == OrderHandback || o.Type == OrderUndrain) && rec.State == ownership.RegionLost:
-		return "waits for region " + o.Region + " to return"
-	case (o.Type == OrderHandback || o.Type == OrderUndrain) && !slices.Contains(d.Health.Ready, o.Region):
-		return "waits until region " + o.Region + " has been reachable for long enough"
 	case o.Type == OrderHandback || o.Type == OrderUndrain:
-		return "waits until region " + o.Region + " has caught up with the others"
+		return d.waitsForReturn(o.Region)
 	default:
 		return "waits for its turn"
+	}
+}
+
+// waitsForReturn says what a region waits for that is to get its services back.
+func (d *decider) waitsForReturn(region string) string {
+	switch {
+	case d.c.View.Regions[region].State == ownership.RegionLost:
+		return "waits for region " + region + " to return"
+	case !slices.Contains(d.Health.Ready, region):
+		return "waits until region " + region + " has been reachable for long enough"
+	default:
+		return "waits until region " + region + " has caught up with the others"
 	}
 }
 

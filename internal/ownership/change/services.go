@@ -107,9 +107,9 @@ func differs(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {
 // settledFor reports whether every region of the service serves or was emptied on purpose: what a lost
 // one had cannot be told once the order of regions is another.
 func (d *decider) settledFor(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {
-	for _, name := range append(slices.Clone(i.Regions), r.Regions...) {
-		rec := d.c.View.Regions[name]
-		if rec.Unshipped || rec.State == ownership.RegionReturning && rec.Role == health.RoleActive {
+	for name, rec := range d.c.View.Regions {
+		named := len(i.Regions) == 0 || len(r.Regions) == 0 || slices.Contains(i.Regions, name) || slices.Contains(r.Regions, name)
+		if named && (rec.Unshipped || rec.State == ownership.RegionReturning && rec.Role == health.RoleActive) {
 			return false
 		}
 	}

@@ -103,12 +103,13 @@ func TestProposals(t *testing.T) {
 				return change.Txn{What: "Respec", Because: "declared anew: 1 services", View: w.opens(), Services: []ownership.ServiceRecord{record}}
 			},
 		},
-		"a service that is not accepted":         {newWorld().proposed("s", anew), nil},
-		"a deleted service":                      {newWorld().service("s", deleted).proposed("s", anew), nil},
-		"to be deleted":                          {newWorld().service("s").proposed("s", anew, func(i *ownership.ServiceIntent) { i.Deleted = true }), nil},
-		"while a region is lost":                 {newWorld(lost("c")).service("s").proposed("s", anew), nil},
-		"while a region is back in part":         {newWorld(returning("c")).service("s").proposed("s", anew), nil},
-		"while another service's region is lost": {newWorld(lost("c")).service("s", of("a", "b")).proposed("s", anew), respec(true, "", hash, "s")},
+		"a service that is not accepted":                     {newWorld().proposed("s", anew), nil},
+		"a deleted service":                                  {newWorld().service("s", deleted).proposed("s", anew), nil},
+		"to be deleted":                                      {newWorld().service("s").proposed("s", anew, func(i *ownership.ServiceIntent) { i.Deleted = true }), nil},
+		"while a region is lost":                             {newWorld(lost("c")).service("s").proposed("s", anew), nil},
+		"while a region is back in part":                     {newWorld(returning("c")).service("s").proposed("s", anew), nil},
+		"while another service's region is lost":             {newWorld(lost("c")).service("s", of("a", "b")).proposed("s", anew), respec(true, "", hash, "s")},
+		"while a region is lost, and the service names none": {newWorld(lost("c")).service("s", of()).proposed("s", anew), nil},
 		"to a region that is lost": {newWorld(lost("c")).service("s", of("a", "b")).proposed("s", anew, func(i *ownership.ServiceIntent) {
 			i.Regions = []string{"a", "c"}
 		}), nil},

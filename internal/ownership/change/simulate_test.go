@@ -43,6 +43,8 @@ type sim struct {
 	orders    int
 	// holder is who may still accept home writes for a slot, owners who owns it in the last Open view.
 	holder, owners map[slot]string
+	data           data
+	gone           map[string]bool
 	history        []change.Txn
 	wrong          string
 }
@@ -52,15 +54,17 @@ func newSim(seed uint64) *sim {
 	w.service("s", automatic, of("a", "b", "c", "d")).service("t", manual, of("a", "b", "c"))
 	w.service("u", automatic, of("a", "d")).service("v", of())
 	s := &sim{
-		world: w, rng: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // a seed that can be replayed
+		world: w, rng: rand.New(rand.NewPCG(seed, 7)),
 		alive: map[string]bool{}, stuck: map[string]string{}, suspected: map[string]bool{}, positions: map[string]int64{},
-		holder: map[slot]string{}, owners: map[slot]string{},
+		holder: map[slot]string{}, owners: map[slot]string{}, gone: map[string]bool{},
 	}
 	for name := range w.conf.View.Regions {
 		s.alive[name] = true
 	}
-	s.owners = s.ownersNow()
-	maps.Copy(s.holder, s.owners)
+	for k, owned := range s.ownersNow() {
+		s.owners[k], s.holder[k] = owned.Region, owned.Region
+	}
+	s.data = newData(s.holder)
 	return s
 }
 
@@ -85,7 +89,7 @@ func weightsOf(state ownership.ServiceState) []ownership.WeightedRegion {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		weight := int32(1)
 		if name == "a" {
-			weight += int32(len(state.SpecHash)) //nolint:gosec // a hash is short
+			weight += int32(len(state.SpecHash))
 		}
 		if len(state.Regions) == 0 || slices.Contains(state.Regions, name) {
 			out = append(out, ownership.WeightedRegion{Name: name, Weight: weight})
@@ -94,11 +98,11 @@ func weightsOf(state ownership.ServiceState) []ownership.WeightedRegion {
 	return out
 }
 
-func (s *sim) ownersNow() map[slot]string {
-	out := map[slot]string{}
+func (s *sim) ownersNow() map[slot]ownership.Owned {
+	out := map[slot]ownership.Owned{}
 	for uid, record := range s.conf.Services {
 		for n := range simulatedSlots {
-			out[slot{uid, n}] = ownership.Owner(n, s.conf.RegionViews(record, weightsOf(record.ServiceState))).Region
+			out[slot{uid, n}] = ownership.Owner(n, s.conf.RegionViews(record, weightsOf(record.ServiceState)))
 		}
 	}
 	return out
@@ -112,7 +116,7 @@ func (s *sim) closed() map[slot]bool {
 		before, _, closing := s.conf.Before(record)
 		for n := range simulatedSlots {
 			k := slot{uid, n}
-			out[k] = closing && (before.SpecHash != record.SpecHash || s.owners[k] != next[k])
+			out[k] = closing && (before.SpecHash != record.SpecHash || s.owners[k] != next[k].Region)
 		}
 	}
 	return out
@@ -131,20 +135,28 @@ func (s *sim) agent(region string, all bool) {
 	ack.Applied = map[string]int64{}
 	for origin, d := range s.conf.Debts {
 		ack.Applied[origin] = d.Epoch
+		s.data.copy(s.data.owed[origin], region, "")
 	}
 	fence, catchUp := change.Concerns(s.conf, region)
 	if fence && !ack.Fenced && does() {
 		ack.Fenced, ack.Vector = true, ownership.Vector{region: {"s": s.positions[region]}}
+		next := s.ownersNow()
 		for k, closed := range s.closed() {
-			if closed && s.holder[k] == region {
-				s.holder[k] = ""
+			if (closed || next[k].Region != region) && s.holder[k] == region {
+				s.holder[k] = "" // its gateways have this configuration
 			}
 		}
+		s.data.fenced[region] = maps.Clone(s.data.has[region])
 	}
 	if _, ready := change.Target(s.conf, region); catchUp && ready && !ack.CaughtUp && does() {
 		ack.CaughtUp = true
 		if uid := s.stuck[region]; uid != "" {
 			ack.Stuck = []string{uid}
+		}
+		for loser, other := range s.conf.Acks {
+			if other.Epoch == epoch && other.Fenced && s.conf.Gates[loser].Open {
+				s.data.copy(s.data.fenced[loser], region, s.stuck[region])
+			}
 		}
 	}
 	s.conf.Acks[region] = ack
@@ -186,6 +198,9 @@ func (s *sim) die(region string) {
 		serves := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
 		if name != region && rec.Role == health.RoleActive && serves && s.alive[name] && s.conf.Gates[name].Open && s.conf.Gates[region].Open {
 			s.gate(region, false)
+			for _, other := range s.names() { // what was owed had been received
+				s.data.copy(s.data.owed[region], other, "")
+			}
 			for k, holder := range s.holder {
 				if holder == region {
 					s.holder[k] = ""
@@ -219,7 +234,7 @@ func (s *sim) lead() bool {
 	if txn.View.Epoch != before.Epoch+1 {
 		s.fail("epoch %d follows %d", txn.View.Epoch, before.Epoch)
 	}
-	if len(txn.Services) > 40 || len(txn.Because) == 0 || len(txn.What) == 0 {
+	if len(txn.Services) > 40 || txn.Because == "" || txn.What == "" {
 		s.fail("a transaction with %d services: %s because %s", len(txn.Services), txn.What, txn.Because)
 	}
 	if txn.View.Phase == ownership.PhaseOpen {
@@ -232,9 +247,25 @@ func (s *sim) lead() bool {
 // having caught up (R9, R10).
 func (s *sim) opened(before ownership.View, txn change.Txn) {
 	now := s.ownersNow()
-	for k, owner := range now {
+	for origin, d := range txn.Debts {
+		if len(d.Vector) > 0 {
+			s.data.owed[origin] = maps.Clone(s.data.fenced[origin])
+		}
+	}
+	for name, rec := range s.conf.View.Regions {
+		if rec.Gone && !s.gone[name] {
+			s.gone[name] = true
+			s.data.giveUp(s.conf.View.Regions)
+		}
+	}
+	for k, owned := range now {
+		owner := owned.Region
 		if owner == "" {
+			s.owners[k] = ""
 			continue
+		}
+		if owned.Complete && !s.data.write(k, owner) {
+			s.fail("%s: %s owns %v, as complete, and lacks something", txn.What, owner, k)
 		}
 		if holder := s.holder[k]; holder != "" && holder != owner {
 			s.fail("%s: %s owns %v while %s may still accept writes", txn.What, owner, k, holder)
@@ -246,9 +277,8 @@ func (s *sim) opened(before ownership.View, txn change.Txn) {
 		if s.owners[k] != owner && (!caughtUp || stuck) {
 			s.fail("%s: %s owns %v of %q and has not caught up (%+v)", txn.What, owner, k, s.owners[k], ack)
 		}
-		s.holder[k] = owner
+		s.holder[k], s.owners[k] = owner, owner
 	}
-	s.owners = now
 }
 
 // step does one thing that the seed draws.
@@ -348,6 +378,57 @@ func simulate(seed uint64) *sim {
 	}
 	s.settle()
 	return s
+}
+
+// data says who has what was written by complete owners: by region and slot a version, of which the
+// latest was written last. Nothing reaches a region but what it must have applied to say so.
+type data struct {
+	latest       map[slot]int
+	has          map[string]map[slot]int
+	fenced, owed map[string]map[slot]int
+}
+
+func newData(owners map[slot]string) data {
+	d := data{latest: map[slot]int{}, has: map[string]map[slot]int{}, fenced: map[string]map[slot]int{}, owed: map[string]map[slot]int{}}
+	for k, owner := range owners {
+		d.write(k, owner)
+	}
+	return d
+}
+
+// write has a complete owner write, and returns whether it had everything.
+func (d data) write(k slot, owner string) bool {
+	if d.has[owner] == nil {
+		d.has[owner] = map[slot]int{}
+	}
+	had := d.has[owner][k] >= d.latest[k]
+	d.latest[k] = max(d.latest[k], d.has[owner][k]) + 1
+	d.has[owner][k] = d.latest[k]
+	return had
+}
+
+// copy gives a region what another had, but for one service.
+func (d data) copy(from map[slot]int, to, except string) {
+	if d.has[to] == nil {
+		d.has[to] = map[slot]int{}
+	}
+	for k, version := range from {
+		if k.service != except {
+			d.has[to][k] = max(d.has[to][k], version)
+		}
+	}
+}
+
+// giveUp forgets what no region has that serves, when a person declares another gone.
+func (d data) giveUp(regions map[string]ownership.RegionRecord) {
+	for k := range d.latest {
+		d.latest[k] = 0
+		for name, has := range d.has {
+			if regions[name].State == ownership.RegionServing {
+				d.latest[k] = max(d.latest[k], has[k])
+			}
+		}
+	}
 }
 
 // TestSimulate loses regions, brings them back, orders and proposes in an order that seeds draw, and
