@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"multiactive.dev/operator/internal/ownership"
 )
 
 // Bounds of the acknowledgements: a gateway that does not ask any more is forgotten, and nobody
@@ -27,6 +29,9 @@ type Ack struct {
 	Epoch int64 `json:"epoch"`
 	// Revision is the highest store revision that the gateway has acted on.
 	Revision int64 `json:"revision"`
+	// Busy is the number of home writes under way that the routing does not let the gateway accept any
+	// more.
+	Busy int `json:"busy,omitempty"`
 	// Age is the time since the gateway said so.
 	Age time.Duration `json:"age"`
 }
@@ -34,14 +39,20 @@ type Ack struct {
 type ackBook struct {
 	clock Clock
 
-	mu    sync.Mutex
-	acks  map[serviceName]map[string]Ack // by gateway; Age holds the time on the clock
-	count int
-	epoch int64
+	mu   sync.Mutex
+	acks map[serviceName]map[string]Ack // by gateway; Age holds the time on the clock
+	// leased is until when, on the clock, a gateway may count on the lease that it was last given.
+	leased map[serviceName]map[string]time.Duration
+	count  int
+	epoch  int64
+	// news is sent to when a gateway says something else than before.
+	news chan struct{}
 }
 
 func newAckBook(c Clock) *ackBook {
-	return &ackBook{clock: c, acks: map[serviceName]map[string]Ack{}}
+	return &ackBook{
+		clock: c, acks: map[serviceName]map[string]Ack{}, leased: map[serviceName]map[string]time.Duration{}, news: make(chan struct{}, 1),
+	}
 }
 
 // note records an acknowledgement and reports whether there was room for it.
@@ -62,9 +73,48 @@ func (b *ackBook) note(a Ack) bool {
 	if b.acks[service] == nil {
 		b.acks[service] = map[string]Ack{}
 	}
+	if before := b.acks[service][a.Gateway]; before.Epoch != a.Epoch || before.Busy != a.Busy {
+		select {
+		case b.news <- struct{}{}:
+		default:
+		}
+	}
 	a.Age = now
 	b.acks[service][a.Gateway] = a
 	b.epoch = max(b.epoch, a.Epoch)
+	return true
+}
+
+// lease notes that a gateway is given a lease with so much left. Its clock may run slower than this one.
+func (b *ackBook) lease(service serviceName, gateway string, remaining time.Duration) {
+	until := b.clock.Boottime() + remaining + time.Duration(float64(remaining)*2*ownership.MaxDrift)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.leased[service] == nil {
+		b.leased[service] = map[string]time.Duration{}
+	}
+	b.leased[service][gateway] = max(b.leased[service][gateway], until)
+}
+
+// fenced reports whether every gateway that may hold a lease acts on the epoch and has no home write
+// under way that it gives no right to (R8).
+func (b *ackBook) fenced(now time.Duration, epoch int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for service, gateways := range b.leased {
+		for gateway, until := range gateways {
+			if now >= until {
+				delete(gateways, gateway)
+				continue
+			}
+			if a, said := b.acks[service][gateway]; !said || a.Epoch != epoch || a.Busy > 0 {
+				return false
+			}
+		}
+		if len(gateways) == 0 {
+			delete(b.leased, service)
+		}
+	}
 	return true
 }
 

@@ -21,6 +21,8 @@ type Gateway struct {
 	proxy    *httputil.ReverseProxy
 	metrics  *metrics
 	inFlight atomic.Int64
+	// held requests wait for an owner.
+	held     atomic.Int64
 	draining atomic.Bool
 }
 
@@ -29,7 +31,7 @@ func New(options Options) (*Gateway, error) {
 	if err := options.complete(); err != nil {
 		return nil, fmt.Errorf("gateway options: %w", err)
 	}
-	g := &Gateway{options: options}
+	g := &Gateway{options: options, state: state{settled: make(chan struct{}, 1)}}
 	g.proxy = newProxy(&g.options)
 	g.metrics = newMetrics(g)
 	return g, nil
@@ -123,6 +125,9 @@ func (ex *exchange) boundBody(conn *connection) *problem {
 
 // finish counts and logs the request, also when its answer broke off.
 func (ex *exchange) finish() {
+	if ex.admitted {
+		ex.g.state.ended(ex.snap, ex.slot)
+	}
 	ex.g.inFlight.Add(-1)
 	took := ex.g.options.Clock.Now().Sub(ex.start)
 	ex.g.metrics.observe(ex, took)

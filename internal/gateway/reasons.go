@@ -41,9 +41,11 @@ const (
 	ReasonNotConfigured Reason = "not-configured"
 	// ReasonClosed: nobody accepts home writes of this service now.
 	ReasonClosed Reason = "closed"
-	// ReasonHomeLost: the key's home region was lost.
+	// ReasonClosing: the key's owner is changing, so nobody accepts home writes for it.
+	ReasonClosing Reason = "closing"
+	// ReasonHomeLost: the key's home region was lost, and whoever owns the key now may lack its last writes.
 	ReasonHomeLost Reason = "home-lost"
-	// ReasonHomeReturning: the key's home region is back and not yet caught up.
+	// ReasonHomeReturning: the key's home region is back and does not own the key yet.
 	ReasonHomeReturning Reason = "home-returning"
 	// ReasonHomeDrained: the key's home region was emptied on purpose.
 	ReasonHomeDrained Reason = "home-drained"
@@ -112,6 +114,7 @@ var reasons = map[Reason]reasonInfo{
 
 	ReasonNotConfigured:       {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is starting", 2, false},
 	ReasonClosed:              {http.StatusServiceUnavailable, grpcUnavailable, "Nobody accepts this request at the moment", 2, true},
+	ReasonClosing:             {http.StatusServiceUnavailable, grpcUnavailable, "This user is moving to another region", 2, true},
 	ReasonHomeLost:            {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is lost", 30, true},
 	ReasonHomeReturning:       {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is returning", 10, true},
 	ReasonHomeDrained:         {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is drained", 30, true},

@@ -38,7 +38,7 @@ const (
 	// ReasonNoMajority: some observers reach the region.
 	ReasonNoMajority = "NoMajority"
 	// ReasonBeatsArrive: observers agree, but the region's agent beats on. Its edge is dead and its
-	// agent is not: that needs a planned drain, not expiry (R13).
+	// agent is not: it is emptied by a planned change, not expired (R13).
 	ReasonBeatsArrive = "BeatsArrive"
 	// ReasonLeaseRunning: the region's last lease may still run.
 	ReasonLeaseRunning = "LeaseRunning"
@@ -73,6 +73,9 @@ type Decision struct {
 	// Ready lists the Returning regions that have been reachable for their hold-down (R14), Reachable
 	// all regions whose agents beat and which a majority of the observers reaches. Both are sorted.
 	Ready, Reachable []string
+	// Edgeless lists the regions that a majority reports unreachable while their agents beat on: nobody
+	// can reach their edge, and they hold a lease. They are emptied by a planned change (R13).
+	Edgeless []string
 }
 
 // Decide says what the leader should write next. It asks for nothing that the configuration
@@ -81,8 +84,9 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 	d := decider{now: now, c: c, w: w, out: Decision{Held: map[string]string{}}}
 	d.verdicts = map[string]verdict{}
 	var confirmed []string
-	for _, name := range sortedNames(regionsOf(c)) {
-		v := w.assess(now, c, name)
+	names, beating := sortedNames(regionsOf(c)), w.observers(now, c)
+	for _, name := range names {
+		v := w.assessBy(now, c, name, beating)
 		d.verdicts[name] = v
 		if v.reachable {
 			d.out.Reachable = append(d.out.Reachable, name)
@@ -92,7 +96,7 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 		}
 	}
 	d.allowed = d.brake(confirmed)
-	for _, name := range sortedNames(regionsOf(c)) {
+	for _, name := range names {
 		d.region(name)
 	}
 	return d.out
@@ -165,16 +169,22 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 
 // losing takes the next step towards the loss of a region that a majority reports unreachable.
 func (d *decider) losing(name string, v verdict, incident bool) {
-	if !incident {
+	allowed := slices.Contains(d.allowed, name)
+	closing := allowed && d.w.Still(d.now, name) >= d.w.Expiry()
+	if !incident && (closing || d.w.fresh(d.now, name)) {
 		d.intend(OpenIncident, name, v.String())
 	}
 	switch {
-	case !slices.Contains(d.allowed, name):
+	case !allowed:
 		// brake has said why.
-	case d.w.Still(d.now, name) >= d.w.Expiry():
+	case closing:
 		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
 	case d.w.moves(d.now, d.c, name) && d.w.beats[name].moved:
 		d.out.Held[name] = ReasonBeatsArrive
+		// One that died a moment ago has a young beat too, but not one that is as young as when it beats.
+		if incident && d.w.Still(d.now, name) <= 2*d.w.timings.BeatInterval {
+			d.out.Edgeless = append(d.out.Edgeless, name)
+		}
 	default:
 		d.out.Held[name] = ReasonLeaseRunning
 	}

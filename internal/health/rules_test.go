@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"multiactive.dev/operator/internal/health"
@@ -45,30 +44,6 @@ func TestFlapsAt(t *testing.T) {
 				t.Errorf("%d flaps, want %d", got, c.want)
 			}
 		})
-	}
-}
-
-// A leader elected during the outage did not measure its beginning and says so.
-func TestIncidentOfAnotherLeader(t *testing.T) {
-	s := newStage("a", "b", "c").pass(5*time.Second).incident("c").silent("c").report("a", "c").report("b", "c")
-	s.watch = health.NewWatch(ownership.DefaultTimings())
-	s.pass(time.Second).gate("c", false)
-	got := health.Incidents(s.now, wall, s.c, s.watch, nil)
-	want := []ownership.Incident{{Name: "c-7", Region: "c", Timeline: []ownership.IncidentStep{
-		{Step: ownership.StepGateClose, At: wall, Approximate: true},
-	}}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("incidents (-want +got):\n%s", diff)
-	}
-}
-
-// A suspicion that a majority confirmed and that ended before the gate was closed closes its
-// incident without an epoch.
-func TestIncidentWithoutLoss(t *testing.T) {
-	s := newStage("a", "b", "c").pass(5 * time.Second).incident("c")
-	got := health.Incidents(s.now, wall, s.c, s.watch, nil)
-	if len(got) != 1 || !got[0].Closed || got[0].Epoch != 0 {
-		t.Errorf("incidents %+v, want one, closed, without an epoch", got)
 	}
 }
 

@@ -1,9 +1,12 @@
 package routing_test
 
 import (
+	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"multiactive.dev/operator/internal/ownership"
@@ -29,5 +32,36 @@ func TestLeaseCountsFromNoLaterThanItWasRead(t *testing.T) {
 func TestNegativeHeldCountsAsNone(t *testing.T) {
 	if from := (&routing.Answer{Held: -time.Hour}).LeaseFrom(time.Minute); from != time.Minute {
 		t.Errorf("counts from %s, want 1m", from)
+	}
+}
+
+// A region's part in ownership survives its way to the gateway whole.
+func TestRegionCarriesItsView(t *testing.T) {
+	var v ownership.RegionView
+	fields := reflect.ValueOf(&v).Elem()
+	for i := range fields.NumField() {
+		switch f := fields.Field(i); f.Kind() { //nolint:exhaustive // the others fail below
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Slice:
+			f.Set(reflect.ValueOf([]string{"y"}))
+		case reflect.Struct:
+			v.WeightedRegion = ownership.WeightedRegion{Name: "z", Weight: 7}
+		default:
+			t.Fatalf("field %s: this test does not know its kind", fields.Type().Field(i).Name)
+		}
+	}
+	encoded, err := json.Marshal(routing.RegionOf(v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r routing.Region
+	if err := json.Unmarshal(encoded, &r); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v, r.View()); diff != "" {
+		t.Errorf("after its way (-want +got):\n%s", diff)
 	}
 }

@@ -54,7 +54,9 @@ func Decide(in Input) (Txn, bool) {
 	if d.c.View.Phase == ownership.PhaseClosing {
 		return d.closing()
 	}
-	for _, next := range []func() (Txn, bool){d.marks, d.returns, d.debts, d.ordered, d.handbacks, d.serve, d.revive, d.retries, d.proposals} {
+	for _, next := range []func() (Txn, bool){
+		d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.handbacks, d.serve, d.revive, d.retries, d.proposals,
+	} {
 		if t, ok := next(); ok {
 			return t, true
 		}

@@ -203,3 +203,20 @@ func TestRevive(t *testing.T) {
 		"drained ones stay so":       {newWorld(drained("a"), drained("b"), drained("c")).service("s"), nil},
 	})
 }
+
+func TestEdgeless(t *testing.T) {
+	edgeless := func(edits ...edit) *world {
+		w := newWorld(append([]edit{serving("a", suspect)}, edits...)...).service("s")
+		w.health.Edgeless = []string{"a"}
+		return w
+	}
+	decides(t, map[string]decision{
+		"it is emptied": {edgeless(), func(w *world) change.Txn {
+			return change.Txn{What: "Drain", Because: "a: its edge cannot be reached, and its agent beats", View: w.closes(
+				ownership.Change{Kind: ownership.ChangeDrain, Regions: []string{"a"}},
+				set("a", ownership.RegionReturning, since, returned(8), func(r *ownership.RegionRecord) { r.Suspect = false }))}
+		}},
+		"not the last one":      {edgeless(lost("b"), drained("c")), nil},
+		"one that has returned": {edgeless(returning("a", func(r *ownership.RegionRecord) { r.Suspect = false })), nil},
+	})
+}

@@ -45,6 +45,30 @@ func TestReport(t *testing.T) {
 			},
 			words: map[string]string{"RegionsHealthy": "incident beijing-7", "Degraded": "register (Reject for 5"},
 		},
+		"a region is lost, and others take its flow over": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+				lose(s, "beijing")
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost",
+				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
+			},
+		},
+		"a region is lost, and a person has to approve": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+				lose(s, "beijing")
+				r := s.Configuration.Services[uid]
+				r.Manual = true
+				s.Configuration.Services[uid] = r
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost",
+				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
+			},
+			words: map[string]string{"Degraded": "register (Takeover for 5"},
+		},
 		"a region without keys is lost: no flow is degraded": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { lose(s, "shenzhen") },
 			want: map[string]string{
@@ -155,11 +179,11 @@ func TestReport(t *testing.T) {
 		},
 		"fields that are not acted on": {
 			world: func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
-				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer}
 				m.Spec.DNS = &v1alpha1.DNS{Host: "user.example.com"}
 			},
 			want:  map[string]string{"FieldsActedOn": "False/NotSupportedYet"},
-			words: map[string]string{"FieldsActedOn": "flows[register].onHomeLoss Takeover (treated as Reject); dns", "Ready": "FieldsActedOn"},
+			words: map[string]string{"FieldsActedOn": "flows[register].onHomeLoss Defer (treated as Reject); dns", "Ready": "FieldsActedOn"},
 		},
 		"a flow without a home": {
 			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {

@@ -56,13 +56,8 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 		out = append(out, classNotActedOn(c)...)
 	}
 	for _, f := range spec.Flows {
-		if f.OnHomeLoss == nil {
-			continue
-		}
-		switch f.OnHomeLoss.Action {
-		case v1alpha1.HomeLossTakeover, v1alpha1.HomeLossDefer:
-			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss %s (treated as Reject)", f.Name, f.OnHomeLoss.Action))
-		case v1alpha1.HomeLossReject, v1alpha1.HomeLossReadOnly:
+		if f.OnHomeLoss != nil && f.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
+			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss Defer (treated as Reject)", f.Name))
 		}
 	}
 	if spec.Failover != nil {
@@ -81,9 +76,6 @@ func failoverNotActedOn(o v1alpha1.Failover) []string {
 	}
 	if o.Handback == "Automatic" {
 		out = append(out, "failover.handback Automatic (nothing is taken over, so nothing is handed back)")
-	}
-	if o.Survivors == "Scale" {
-		out = append(out, "failover.survivors Scale (treated as Keep)")
 	}
 	return out
 }

@@ -19,7 +19,7 @@ import (
 func Features() []string {
 	return []string{
 		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossReadOnly", "OnHomeLossReject",
-		"Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
+		"OnHomeLossTakeover", "Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
 }
 
@@ -147,15 +147,12 @@ func (r reporter) routed(seen Seen, p Plan) {
 		rs.Status.Epoch = epoch
 	}
 	const condition = v1alpha1.ConditionRouted
-	record, known := seen.Configuration.Services[rs.Spec.ServiceID]
-	_, named := regional.OwnershipInForce(&rs.Spec, record)
+	closed := regional.Closed(&rs.Spec, seen.Configuration)
 	switch {
 	case !seen.HasConfiguration:
 		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonStoreUnreachable, "the coordination store has not been read yet; gateways keep what they have")
-	case !known:
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, "the regions have not agreed on this service yet; nobody accepts home writes")
-	case !named:
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, fmt.Sprintf("the regions agreed on ownership spec %s, which this region does not have; it accepts no home writes until the hub has written it", record.SpecHash))
+	case closed != "":
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, "no home writes are accepted here: "+closed)
 	case p.Upstream == "":
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the application has no address yet")
 	case len(ready) == 0:
@@ -171,8 +168,8 @@ func (r reporter) routed(seen Seen, p Plan) {
 func (r reporter) fields() {
 	var names []string
 	for _, b := range r.rs.Spec.Behaviours {
-		if b.OnHomeLoss != nil && (b.OnHomeLoss.Action == v1alpha1.HomeLossTakeover || b.OnHomeLoss.Action == v1alpha1.HomeLossDefer) {
-			names = append(names, fmt.Sprintf("flow %s: onHomeLoss %s (acts as Reject)", b.Name, b.OnHomeLoss.Action))
+		if b.OnHomeLoss != nil && b.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
+			names = append(names, fmt.Sprintf("flow %s: onHomeLoss Defer (acts as Reject)", b.Name))
 		}
 	}
 	for _, own := range r.rs.Spec.Ownership {

@@ -97,8 +97,9 @@ func TestReport(t *testing.T) {
 		"lagging":              {change: link(plan.Link{Known: true, Age: 2 * time.Minute}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonLagging},
 		"nothing arrived":      {change: link(plan.Link{}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: unknown, reason: v1alpha1.ReasonLagUnknown},
 		"source lost":          {change: link(plan.Link{Known: true, Age: time.Second}, ownership.RegionLost), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonSourceLost},
-		"fields for later":     {change: takeover, condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "onHomeLoss Takeover"},
-		"Ready without them":   {change: takeover, condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"taking over":          {change: onHomeLoss(v1alpha1.HomeLossTakeover), condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"fields for later":     {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "onHomeLoss Defer"},
+		"Ready without them":   {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"deleting": {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 			rs.DeletionTimestamp = &metav1.Time{Time: now}
 		}, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting},
@@ -139,8 +140,10 @@ func strimzi(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 	rs.Spec.Kafka.Management = &v1alpha1.KafkaManagement{Type: v1alpha1.KafkaManagementStrimzi}
 }
 
-func takeover(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
-	rs.Spec.Behaviours[0].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+func onHomeLoss(action v1alpha1.HomeLossAction) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+		rs.Spec.Behaviours[0].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: action}
+	}
 }
 
 func found(p topic.Plan) plan.Topics {
