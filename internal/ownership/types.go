@@ -113,7 +113,7 @@ type RegionRecord struct {
 	// their slots with everything in them.
 	Behind []string `json:"behind,omitempty"`
 	// Awaits are the survivors of this region's loss that have not said that they have applied what
-	// they received of it: they own none of its slots yet (R10).
+	// they received of it: they own none of its slots yet (R10), also when it is back, until it serves.
 	Awaits []string `json:"awaits,omitempty"`
 	// Drained: the region was lost while it was drained, and returns as such.
 	Drained bool `json:"drained,omitempty"`

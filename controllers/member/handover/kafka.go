@@ -196,8 +196,8 @@ func (r *Region) topicApplied(origin string, t v1alpha1.TopicSlice, seen reading
 	copied := mirror.TargetTopic(origin, t.Name)
 	ok := true
 	for _, p := range slices.Sorted(maps.Keys(seen.ends[t.Name])) {
-		arrived := slices.Contains(r.latch.lost, origin) || seen.mirrored[origin][t.Name][p] >= r.latch.target[origin][stream(t.Name, p)]
-		if !arrived {
+		// The target leaves out what can no longer arrive.
+		if seen.mirrored[origin][t.Name][p] < r.latch.target[origin][stream(t.Name, p)] {
 			ok = false
 			continue
 		}

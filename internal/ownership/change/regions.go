@@ -49,7 +49,7 @@ func (d *decider) returns() (Txn, bool) {
 		regions := next(d.c.View.Regions)
 		regions[i.Region] = d.returning(rec)
 		if rec.Drained {
-			rec.State, rec.Since, rec.Awaits = ownership.RegionDrained, d.At.UTC(), nil
+			rec.State, rec.Since = ownership.RegionDrained, d.At.UTC()
 			regions[i.Region] = rec
 		}
 		return Txn{
@@ -60,8 +60,10 @@ func (d *decider) returns() (Txn, bool) {
 	return Txn{}, false
 }
 
+// returning returns the record of a region that owns nothing yet. Who had to wait before it owned slots of
+// this region waits on: that the region is back says nothing of what others have applied.
 func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
-	rec.State, rec.ReturnedEpoch, rec.Since, rec.Awaits = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC(), nil
+	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC()
 	return rec
 }
 
@@ -178,7 +180,7 @@ func (d *decider) serve() (Txn, bool) {
 		regions := next(d.c.View.Regions)
 		rec := regions[name]
 		rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
-		rec.Unshipped, rec.Behind = false, nil
+		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
 		regions[name] = rec
 		return d.changing(name+": reachable for longer than its hold-down, and every service is back",
 			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true

@@ -18,8 +18,8 @@ func Concerns(c ownership.Configuration, region string) (fence, catchUp bool) {
 
 // Target returns what a region must have applied before it says that it has caught up with the change
 // under way: the debts, and all that the regions had that lose slots in it (R9, R10). Of a region whose
-// gate is closed it must have applied what it received, which Target does not know; it leaves that
-// region's data out. ready is false until every region that loses slots is fenced: before, its data
+// gate is closed it must have applied what it received (LostNow), which Target does not know; it leaves
+// that region's data out. ready is false until every region that loses slots is fenced: before, its data
 // still grows.
 func Target(c ownership.Configuration, region string) (v ownership.Vector, ready bool) {
 	for _, d := range c.Debts {
@@ -50,12 +50,14 @@ func fenced(c ownership.Configuration, region string) bool {
 	return acknowledged(c, region) || gateClosed(c, region)
 }
 
-// LostNow returns the regions whose gates are closed, sorted: nothing that they accept can be
-// acknowledged any more.
+// LostNow returns the regions of which a region must have applied all that it has received before it
+// says that it has caught up, sorted: those whose gates are closed, and those that have returned and do
+// not serve, whose slots may still go to somebody who had not applied that when they were lost. What
+// Target asks of the latter it must have besides.
 func LostNow(c ownership.Configuration) []string {
 	var out []string
-	for name := range c.View.Regions {
-		if gateClosed(c, name) {
+	for name, rec := range c.View.Regions {
+		if gateClosed(c, name) || rec.Unshipped {
 			out = append(out, name)
 		}
 	}

@@ -351,13 +351,18 @@ func (m *model) closeGate(s state, r int, do visit) {
 	m.forget(&s, r)
 	s.used.losses++
 	for i := range int(s.count(r)) {
+		if s.bit(r, i, logLost) {
+			continue // lost before: who has taken over since need not have it
+		}
 		s.log[r] |= 1 << (logLost + i)
-	}
-	for o := range names {
-		if o != r {
-			p := s.pair(o, r)
-			p.due = p.received
-			s.setPair(o, r, p)
+		for o := range names {
+			if o == r {
+				continue
+			}
+			if p := s.pair(o, r); int(p.received) > i {
+				p.due = max(p.due, uint8(i+1))
+				s.setPair(o, r, p)
+			}
 		}
 	}
 	m.stores(&s, m.written(write{to: s.conf, kind: actClose, region: uint8(r)}, func(c *ownership.Configuration) {
