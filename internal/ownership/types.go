@@ -109,8 +109,8 @@ type RegionRecord struct {
 	// Unshipped is true from a loss of a region that may have owned slots until it serves again, or is
 	// declared lost for good: not all that it accepted may have reached the others.
 	Unshipped bool `json:"unshipped,omitempty"`
-	// Behind are the regions that were drained when an Unshipped region was lost: it may have owned
-	// their slots with everything in them.
+	// Behind are the regions that did not serve when an Unshipped region was lost, and were not Unshipped
+	// themselves: it may have owned their slots with everything in them.
 	Behind []string `json:"behind,omitempty"`
 	// Awaits are the survivors of this region's loss that have not said that they have applied what
 	// they received of it: they own none of its slots yet (R10), also when it is back, until it serves.

@@ -41,9 +41,8 @@ func (d *decider) lose(losses []health.Intent) Txn {
 // lost returns the record of a region that is lost with the next epoch.
 func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) ownership.RegionRecord {
 	rec, at := regions[name], d.At.UTC()
-	owned := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
-	if owned && rec.Role == health.RoleActive {
-		rec.Behind = append(slices.Clone(rec.Behind), minus(drained(regions), rec.Behind)...)
+	if d.owned(name, rec) {
+		rec.Behind = append(slices.Clone(rec.Behind), minus(replaced(regions, name), rec.Behind)...)
 		rec.Unshipped = true
 	}
 	rec.Drained = rec.State == ownership.RegionDrained
@@ -54,10 +53,26 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 	return rec
 }
 
-func drained(regions map[string]ownership.RegionRecord) []string {
+// owned reports whether a region may have owned slots in the last Open configuration.
+func (d *decider) owned(name string, rec ownership.RegionRecord) bool {
+	if rec.Role != health.RoleActive || rec.State != ownership.RegionReturning {
+		return rec.Role == health.RoleActive && rec.State == ownership.RegionServing
+	}
+	for uid := range d.c.Services {
+		if stateBefore(d.c, d.c.Services[uid]).HandedBack[name] == rec.ReturnedEpoch {
+			return true
+		}
+	}
+	return false
+}
+
+// replaced returns the regions, other than the one that is lost, whose slots others own with everything
+// in them: those that do not serve, and took nothing along when they stopped. They may have been
+// drained, on their way back from that or lost meanwhile, have come for the first time, or be given up.
+func replaced(regions map[string]ownership.RegionRecord, lost string) []string {
 	var out []string
 	for name, rec := range regions {
-		if rec.State == ownership.RegionDrained {
+		if name != lost && rec.State != ownership.RegionServing && !rec.Unshipped && rec.Role == health.RoleActive {
 			out = append(out, name)
 		}
 	}
