@@ -137,7 +137,9 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits for another change of owners to end"
 	case d.unsettled() != "":
 		return "waits: " + d.unsettled()
-	case o.Type == OrderDrain && !d.othersServe(o.Region):
+	case o.Type == OrderDrain && o.Service != "" && rec.Unshipped:
+		return "waits until region " + o.Region + " serves again, or is declared lost: nobody else has all that it accepted"
+	case o.Type == OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
 	case (o.Type == OrderHandback || o.Type == OrderUndrain) && rec.State == ownership.RegionLost:
 		return "waits for region " + o.Region + " to return"
@@ -181,6 +183,8 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return Txn{}, false
 	case o.Type == OrderDrain && o.Service == "":
 		return d.drain(o)
+	case o.Type == OrderDrain && d.c.View.Regions[o.Region].Unshipped:
+		return Txn{}, false // whoever owns its slots then would count as having everything
 	case o.Type == OrderDrain:
 		return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })
 	case o.Type == OrderUndrain && o.Service != "":
