@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -69,6 +70,9 @@ func (d *decider) stuckRegions(gainers []string) []string {
 func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	regions := next(d.c.View.Regions)
 	lost := d.c.View.Change.Regions
+	if len(silent)+len(stuck) > 0 {
+		silent = d.leaveOut(regions, silent)
+	}
 	for _, name := range lost {
 		if rec := regions[name]; d.c.View.Change.Kind == ownership.ChangeLoss {
 			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), silent...))))
@@ -89,6 +93,21 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 		}
 	}
 	return t
+}
+
+// leaveOut has the regions that were to serve because no other does (R14), and have not caught up, stay
+// Returning: they would own slots of their own as well, which Awaits and Withheld do not keep from them.
+// What is ready is handed back to them service by service. It returns the other silent regions.
+func (d *decider) leaveOut(regions map[string]ownership.RegionRecord, silent []string) []string {
+	stuck := d.stuckRegions(slices.Sorted(maps.Keys(regions)))
+	for name, before := range d.c.View.Previous {
+		joined := before.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing
+		if joined && (slices.Contains(silent, name) || slices.Contains(stuck, name)) {
+			regions[name] = before
+			silent = minus(silent, []string{name})
+		}
+	}
+	return silent
 }
 
 func withheld(old map[string]int64, lost []string, regions map[string]ownership.RegionRecord) map[string]int64 {
