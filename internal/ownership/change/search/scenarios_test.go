@@ -85,6 +85,18 @@ func scenarios() []*model {
 			bounds: bounds{writes: 2, losses: 0, returns: 0, changes: 2, lates: 1, respecs: 2, lag: 1, states: cap},
 		},
 		{
+			name: "few", specs: []spec{specOf("two", "ab"), specOf("other", "ba")}, begin: with("a", returning),
+			orders: join(orders(change.OrderDrain, uid), drain, orders(change.OrderUndrain, uid)),
+			bounds: bounds{writes: 1, changes: 2, orders: 2, respecs: 1, lag: 1, states: cap},
+		},
+		{
+			name: "alone", specs: []spec{specOf("two", "ab")}, begin: func(c *ownership.Configuration) {
+				with("a", returned)(c)
+				with("c", drained)(c)
+			},
+			bounds: bounds{writes: 2, losses: 1, changes: 1, lates: 1, stuck: 1, lag: 1, states: cap},
+		},
+		{
 			name: "orders", specs: []spec{abc}, orders: join(drain, undrain),
 			bounds: bounds{writes: 1, changes: 2, orders: 2, lates: 1, lag: 1, states: cap},
 		},
