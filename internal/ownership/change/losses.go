@@ -45,12 +45,29 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 		rec.Behind = append(slices.Clone(rec.Behind), minus(replaced(regions, name), rec.Behind)...)
 		rec.Unshipped = true
 	}
+	rec.Lacks = d.lacking(name)
 	rec.Drained = rec.State == ownership.RegionDrained
 	rec.Flaps = health.FlapsAt(d.Timings, rec, at)
 	rec.LostAt, rec.LostEpoch, rec.Since = &at, d.c.View.Epoch+1, at
 	rec.State, rec.Suspect = ownership.RegionLost, false
 	rec.Incident = health.IncidentName(d.c, name)
 	return rec
+}
+
+// lacking returns the regions that have not said that they have applied what the region gave away.
+func (d *decider) lacking(name string) []string {
+	var out []string
+	debt, owes := d.c.Debts[name]
+	if d.c.View.Regions[name].Gone {
+		return nil // given up
+	}
+	for other, rec := range d.c.View.Regions {
+		if owes && other != name && rec.Role == health.RoleActive && !rec.Gone && d.c.Acks[other].Applied[name] < debt.Epoch {
+			out = append(out, other)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // owned reports whether a region may have owned slots in the last Open configuration.

@@ -264,7 +264,7 @@ func (d *decider) unapproved(o ownership.OrderIntent) []string {
 func (d *decider) declareLost(o ownership.OrderIntent) Txn {
 	regions := next(d.c.View.Regions)
 	rec := regions[o.Region]
-	rec.Gone, rec.Unshipped, rec.Behind, rec.Since = true, false, nil, d.At.UTC()
+	rec.Gone, rec.Unshipped, rec.Behind, rec.Lacks, rec.Since = true, false, nil, nil, d.At.UTC()
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
 	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)

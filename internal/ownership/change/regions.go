@@ -85,24 +85,22 @@ func (d *decider) edgeless() (Txn, bool) {
 	return Txn{}, false
 }
 
-// debts takes off what every other region has applied.
+// debts takes off what every other region has applied, and the marks of those that have applied it.
 func (d *decider) debts() (Txn, bool) {
-	t := Txn{What: "debts", Because: "every region has applied them", View: d.open(d.c.View.Regions), Debts: map[string]ownership.Debt{}}
-	for origin, debt := range d.c.Debts {
-		if d.settled(origin, debt) {
+	t := Txn{What: "debts", Because: "they are applied", View: d.open(next(d.c.View.Regions)), Debts: map[string]ownership.Debt{}}
+	for origin := range d.c.Debts {
+		if len(d.lacking(origin)) == 0 {
 			t.Debts[origin] = ownership.Debt{}
 		}
 	}
-	return t, len(t.Debts) > 0
-}
-
-func (d *decider) settled(origin string, debt ownership.Debt) bool {
-	for name, rec := range d.c.View.Regions {
-		if name != origin && rec.Role == health.RoleActive && !rec.Gone && d.c.Acks[name].Applied[origin] < debt.Epoch {
-			return false
+	fewer := false
+	for name, rec := range t.View.Regions {
+		if applied := minus(rec.Lacks, d.lacking(name)); len(applied) > 0 {
+			rec.Lacks, fewer = minus(rec.Lacks, applied), true
+			t.View.Regions[name] = rec
 		}
 	}
-	return true
+	return t, fewer || len(t.Debts) > 0
 }
 
 // handbacks gives services back that go back by themselves (R12).

@@ -33,6 +33,8 @@ type model struct {
 	manual bool
 	// begin changes what a search begins with.
 	begin func(c *ownership.Configuration)
+	// data is what regions have accepted and have of each other in the beginning.
+	data func(s *state)
 	mutant
 	tables
 }
@@ -73,6 +75,9 @@ func (m *model) run() result {
 	first := state{conf: m.number(m.initial())}
 	for r := range names {
 		m.follow(&first, r)
+	}
+	if m.data != nil {
+		m.data(&first)
 	}
 	states, parents, seen := []state{first}, []int32{-1}, map[state]struct{}{first: {}}
 	res := result{complete: true}
