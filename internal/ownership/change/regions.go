@@ -177,11 +177,36 @@ func (d *decider) serve() (Txn, bool) {
 		}
 		regions := next(d.c.View.Regions)
 		rec := regions[name]
+		if !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, rec.ReturnedEpoch)) {
+			continue
+		}
 		rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
 		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
 		regions[name] = rec
 		return d.changing(name+": reachable for longer than its hold-down, and every service is back",
 			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+	}
+	return Txn{}, false
+}
+
+// shipped has the others catch up with a region that was lost and did not come back by being handed its
+// slots: it serves because no other did, or was drained first. Until they have, nobody else is complete
+// for its slots.
+func (d *decider) shipped() (Txn, bool) {
+	if d.unsettled() != "" {
+		return Txn{}, false
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
+		rec := d.c.View.Regions[name]
+		back := rec.State == ownership.RegionServing || rec.State == ownership.RegionDrained
+		if !rec.Unshipped || !back || !slices.Contains(d.Health.Reachable, name) || !d.Memory.mayTry(d.Now, "shipped "+name) {
+			continue
+		}
+		regions := next(d.c.View.Regions)
+		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
+		regions[name] = rec
+		return d.changing(name+": what it accepted before it was lost may have reached the others",
+			ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{name}}, regions, nil), true
 	}
 	return Txn{}, false
 }
