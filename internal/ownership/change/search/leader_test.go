@@ -26,8 +26,8 @@ type move struct {
 	to   int32
 	cost cost
 	what string
-	// closed are the regions that are declared lost with it.
-	late bool
+	// out is what the leader found.
+	out outlook
 }
 
 // cost is what of its bounds a move uses up.
@@ -48,7 +48,7 @@ func (m *model) decisions(b, c int32) []move {
 		if !ok || (refused(from, to, x) && !m.unguarded) {
 			continue
 		}
-		mv := move{to: m.number(carriedOut(to, x)), what: describe(x), cost: costOf(to, x)}
+		mv := move{to: m.number(carriedOut(to, x)), what: describe(x), cost: costOf(to, x), out: o}
 		if o.late {
 			mv.cost.lates = 1
 		}

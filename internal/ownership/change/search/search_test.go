@@ -35,6 +35,10 @@ type model struct {
 	begin func(c *ownership.Configuration)
 	// data is what regions have accepted and have of each other in the beginning.
 	data func(s *state)
+	// settles: it is checked too that owners come about once faults end.
+	settles bool
+	// promise that a mutant breaks: how the violation begins.
+	promise string
 	mutant
 	tables
 }
@@ -42,14 +46,15 @@ type model struct {
 // mutant breaks one rule.
 type mutant struct {
 	// decidesFrom falsifies what a leader decides from, commits what it then writes (real is what it
-	// decided from), sees what owners are found from.
-	decidesFrom func(c *ownership.Configuration)
-	commits     func(real ownership.Configuration, x *txn)
-	sees        func(c *ownership.Configuration)
+	// decided from), sees what owners are found from, catchesUpWith what Target is found from.
+	decidesFrom, sees, catchesUpWith func(c *ownership.Configuration)
+	commits                          func(real ownership.Configuration, x *txn)
 	// unguarded: the store takes a transaction whatever has changed.
 	unguarded bool
 	// onlyMovedSlots: of a service whose keys change, only slots that change owners are closed.
-	onlyMovedSlots                            bool
+	onlyMovedSlots bool
+	// routingLags: gateways get routing from before what their agent has acknowledged.
+	routingLags                               bool
 	vectorEarly, sampleEarly, ackAfterRestart bool
 }
 
@@ -96,7 +101,11 @@ func (m *model) run() result {
 			}
 			seen[next] = struct{}{}
 			states, parents = append(states, next), append(parents, int32(i))
-			if res.violation = m.violation(&next); res.violation != "" {
+			res.violation = m.violation(&next)
+			if res.violation == "" && m.settles {
+				res.violation = m.unsettled(next)
+			}
+			if res.violation != "" {
 				bad = len(states) - 1
 			}
 		})
@@ -130,6 +139,7 @@ func (r result) report() string {
 func TestSearch(t *testing.T) {
 	for _, m := range scenarios() {
 		t.Run(m.name, func(t *testing.T) {
+			m.settles = true
 			res := m.run()
 			t.Log(res)
 			if res.violation != "" {

@@ -50,7 +50,10 @@ func (m *model) stores(s *state, conf int32) {
 
 // follow lets an agent see what the store holds.
 func (m *model) follow(s *state, r int) {
-	s.agent[r], s.early[r] = m.contents[s.conf].base, 0
+	s.agent[r] = m.contents[s.conf].base
+	if !m.sampleEarly {
+		s.early[r] = 0
+	}
 }
 
 func (m *model) gateOpen(s *state, r int) bool {
@@ -67,16 +70,33 @@ func (m *model) agentSteps(s state, r int, do visit) {
 	if !m.gateOpen(&s, r) {
 		return
 	}
+	if m.routingLags { // it acts on what the store holds, and its gateways on what it had
+		had := s.agent[r]
+		m.follow(&s, r)
+		do = routedBy(r, had, do)
+	}
 	b := m.bases[s.agent[r]]
 	ack := m.contents[s.conf].conf.Acks[names[r]]
 	if int64(b.epoch) != ack.Epoch {
 		ack.Epoch, ack.Fenced, ack.Vector, ack.CaughtUp, ack.Stuck = int64(b.epoch), false, nil, false, nil
+	}
+	if m.sampleEarly && s.early[r] == 0 && m.appliedReceived(&s, r, [3]bool{true, true, true}) {
+		next := s
+		next.early[r] = 1
+		do(next, func() string { return "agent of " + names[r] + " has applied all that it has received so far" })
 	}
 	if b.closing {
 		m.fenceStep(s, r, ack, do)
 		m.caughtUpSteps(s, r, ack, do)
 	}
 	m.appliedStep(s, r, ack, do)
+}
+
+func routedBy(r int, had int32, do visit) visit {
+	return func(next state, why func() string) {
+		next.agent[r] = had
+		do(next, why)
+	}
 }
 
 // acks lets an agent write an acknowledgement.
@@ -142,11 +162,6 @@ func (m *model) caughtUpSteps(s state, r int, ack ownership.Ack, do visit) {
 	if !t.ready {
 		return
 	}
-	if m.sampleEarly && s.early[r] == 0 && m.appliedReceived(&s, r, [3]bool{true, true, true}) {
-		next := s
-		next.early[r] = 1
-		do(next, func() string { return "agent of " + names[r] + " has applied all that it has received so far" })
-	}
 	covered := s.early[r] == 1 && m.sampleEarly || m.appliedReceived(&s, r, t.lost)
 	for o := range names {
 		covered = covered && s.has(r, o) >= t.vector[o]
@@ -193,6 +208,9 @@ func (m *model) target(b, c int32, r int) target {
 		return t
 	}
 	conf := m.mix(b, c)
+	if m.catchesUpWith != nil {
+		m.catchesUpWith(&conf)
+	}
 	var t target
 	var v ownership.Vector
 	v, t.ready = change.Target(conf, names[r])

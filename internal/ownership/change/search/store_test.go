@@ -53,12 +53,13 @@ type tables struct {
 	moves    map[[2]int32][]move
 	targets  map[targetKey]target
 	mixed    map[[2]int32]ownership.Configuration
+	settled  map[calm]bool
 }
 
 func newTables() tables {
 	return tables{
 		byBase: map[string]int32{}, byKey: map[string]int32{}, after: map[write]int32{},
-		moves: map[[2]int32][]move{}, targets: map[targetKey]target{}, mixed: map[[2]int32]ownership.Configuration{},
+		moves: map[[2]int32][]move{}, targets: map[targetKey]target{}, mixed: map[[2]int32]ownership.Configuration{}, settled: map[calm]bool{},
 	}
 }
 
