@@ -75,9 +75,7 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 	}
 	renewed := a.leaseRenewed()
 	current := source.Config(q.namespace, q.name)
-	if current.Found {
-		a.noteAck(q, current)
-	}
+	booked := current.Found && a.noteAck(q, current)
 	if q.wait > 0 && (current.Version == q.version || !current.Found) {
 		timer := a.config.Clock.NewTimer(q.wait)
 		defer timer.Stop()
@@ -95,7 +93,14 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 			"and does the coordination store answer?", q.namespace, q.name, a.config.Region), http.StatusNotFound)
 		return
 	}
-	writeJSON(w, a.answer(q, &current, arrived))
+	answer := a.answer(q, &current, arrived)
+	if !booked {
+		answer.LeaseRemaining = 0
+	}
+	if answer.LeaseRemaining > 0 {
+		a.acks.lease(serviceName{q.namespace, q.name}, q.gateway, answer.LeaseRemaining)
+	}
+	writeJSON(w, answer)
 }
 
 // answer returns what a gateway is told now. The lease goes out only with routing made under the
@@ -118,17 +123,21 @@ func (a *Agent) answer(q question, current *Published, arrived time.Duration) ro
 	return answer
 }
 
-func (a *Agent) noteAck(q question, current Published) {
+// noteAck books what a gateway acts on, and reports whether it did. Only a gateway that is booked is given
+// a lease: the region could not tell otherwise when it holds none any more (R8).
+func (a *Agent) noteAck(q question, current Published) bool {
 	if q.gateway == "" {
-		return
+		return false
 	}
 	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision}
 	if q.version == current.Version {
 		ack.Epoch = current.Config.Epoch
 	}
 	if !a.acks.note(ack) {
-		a.config.Log.V(1).Info("Too many gateways; an acknowledgement is not kept.", "namespace", q.namespace, "name", q.name)
+		a.config.Log.Info("Too many gateways; one gets no lease.", "namespace", q.namespace, "name", q.name, "gateway", q.gateway)
+		return false
 	}
+	return true
 }
 
 // debugView is the answer of /v1/view.

@@ -96,6 +96,9 @@ func (d *desk) get(ctx context.Context, query string) (int, string) {
 
 func (d *desk) poll(query string) routing.Answer {
 	d.t.Helper()
+	if !strings.Contains(query, "gateway=") {
+		query += "&gateway=gw"
+	}
 	status, body := d.get(d.t.Context(), routing.Path+"?namespace=accounts&name=user"+query)
 	var answer routing.Answer
 	if err := json.Unmarshal([]byte(body), &answer); status != http.StatusOK || err != nil {
@@ -271,6 +274,30 @@ func TestAnswerOfTheLease(t *testing.T) {
 				t.Errorf("with the latest routing the lease is %s, want %s", got.LeaseRemaining, d.Lease())
 			}
 		})
+	}
+}
+
+// TestLeasesAreBooked holds that nobody gets a lease whom the region does not know of (R8).
+func TestLeasesAreBooked(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	d.lease(4 * time.Second)
+	if got := d.poll("&wait=0s&gateway="); got.LeaseRemaining != 0 || got.Config == nil {
+		t.Errorf("a gateway without a name is given %+v, want routing without a lease", got)
+	}
+	if !d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("a lease is out that nobody was given")
+	}
+	version := d.poll("&wait=0s&gateway=pod-1").Version
+	if d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("a gateway was given a lease, has acknowledged nothing, and the region counts as fenced")
+	}
+	d.poll("&wait=0s&gateway=pod-1&version=" + version)
+	if !d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("the only gateway acts on the epoch, and the region does not count as fenced")
 	}
 }
 

@@ -43,9 +43,9 @@ type Region struct {
 	// Snapshot returns the latest agreed configuration.
 	Snapshot func() (ownership.Configuration, bool)
 
-	mu    sync.Mutex
-	latch latch
-	kept  kafka.Kept
+	mu      sync.Mutex
+	latches []*latch
+	kept    kafka.Kept
 	// behind are the origins that were far behind when they were last looked at.
 	behind map[string]bool
 }

@@ -68,7 +68,7 @@ func routingRegions(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSl
 		regions = append(regions, routing.Region{
 			Name: name, DisplayName: display, Weight: weights[name], Endpoint: endpoint,
 			State:    view.Regions[name].State,
-			Excluded: slices.Contains(record.Excluded, name), HandedBack: slices.Contains(record.HandedBack, name),
+			Excluded: slices.Contains(record.Excluded, name), HandedBack: view.Regions[name].ReturnedEpoch != 0 && record.HandedBack[name] == view.Regions[name].ReturnedEpoch,
 		})
 	}
 	for _, p := range spec.Peers {

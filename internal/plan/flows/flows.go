@@ -94,7 +94,7 @@ func affectedSlots(own v1alpha1.OwnershipSlice, view ownership.View, record owne
 	}
 	n := 0
 	for slot := range ownership.SlotCount {
-		if ownership.HomeOwner(slot, views) == "" {
+		if owned := ownership.Owner(slot, views); owned.Region == "" || !owned.Complete {
 			n++
 		}
 	}

@@ -1,11 +1,15 @@
 package search
 
 import (
+	"flag"
+
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/change"
 )
 
 type txn = change.Txn
+
+var limit = flag.Int("states", 0, "give a search up after so many states")
 
 func orders(kind string, service string) []ownership.OrderIntent {
 	var out []ownership.OrderIntent
@@ -45,7 +49,7 @@ func returned(rec *ownership.RegionRecord) {
 
 func scenarios() []*model {
 	abc := specOf("even", "abc")
-	const cap = 400000
+	cap := *limit
 	drain, undrain := orders(change.OrderDrain, ""), orders(change.OrderUndrain, "")
 	return []*model{
 		{
