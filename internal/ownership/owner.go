@@ -174,6 +174,9 @@ func (s ServiceState) withholds(region string, rec RegionRecord) bool {
 	return s.Withheld[region] == rec.LostEpoch || s.Manual && s.Approved[region] != rec.LostEpoch
 }
 
+// roleWitness is the role of a region that only votes and observes.
+const roleWitness = "Witness"
+
 // MayOwn returns the regions that may own slots of a service in this state, sorted.
 func (s ServiceState) MayOwn(records map[string]RegionRecord) []string {
 	return s.those(records, RegionView.MayOwn)
@@ -186,8 +189,8 @@ func (s ServiceState) Withholding(records map[string]RegionRecord) []string {
 
 func (s ServiceState) those(records map[string]RegionRecord, which func(RegionView) bool) []string {
 	names := s.Regions
-	if len(names) == 0 { // a hub that does not say: any
-		names = slices.Sorted(maps.Keys(records))
+	if len(names) == 0 { // a hub that does not say: any that may own slots at all
+		names = slices.DeleteFunc(slices.Sorted(maps.Keys(records)), func(name string) bool { return records[name].Role == roleWitness })
 	}
 	weights := make([]WeightedRegion, len(names))
 	for i, name := range names {

@@ -134,9 +134,13 @@ func (d *decider) handback(region, order string, which func(ownership.ServiceRec
 	return d.changing(fmt.Sprintf("%s takes %d services back", region, len(services)), change, next(d.c.View.Regions), services), true
 }
 
-// away returns the services that name a Returning region and are not handed back to it, by UID.
+// away returns the services that name a Returning region and are not handed back to it, by UID. A witness
+// owns nothing that could be.
 func (d *decider) away(region string) []ownership.ServiceRecord {
 	rec := d.c.View.Regions[region]
+	if rec.Role != health.RoleActive {
+		return nil
+	}
 	var out []ownership.ServiceRecord
 	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
 		record := d.c.Services[uid]
