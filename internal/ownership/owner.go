@@ -19,8 +19,10 @@ type RegionView struct {
 	Withheld bool
 	// Unshipped: not all that the region accepted before it was lost may have reached the others.
 	Unshipped bool
-	// Behind are the regions whose slots an Unshipped region may have owned with everything in them.
-	Behind []string
+	// Behind are the regions whose slots an Unshipped region may have owned with everything in them, and
+	// LostEpoch the epoch with which it was lost.
+	Behind    []string
+	LostEpoch int64
 	// Awaits are the regions that own none of this one's slots yet (R10).
 	Awaits []string
 }
@@ -110,16 +112,28 @@ func complete(owner string, order []string, regions []RegionView) bool {
 }
 
 // lastComplete returns who owned the slot with everything in it when a region was lost: the first in
-// the order that had not been drained, nor excluded, before.
+// the order that owned slots then and is not excluded. But if one before it had been lost as such an
+// owner, and still is, the slot's owner has not been complete since.
 func lastComplete(order []string, lost RegionView, regions []RegionView) string {
+	var passed []string
 	for _, name := range order {
-		if slices.Contains(lost.Behind, name) ||
-			slices.ContainsFunc(regions, func(r RegionView) bool { return r.Name == name && r.Excluded }) {
+		i := slices.IndexFunc(regions, func(r RegionView) bool { return r.Name == name })
+		if i >= 0 && regions[i].Excluded {
 			continue
 		}
-		return name
+		if name == lost.Name || !slices.Contains(lost.Behind, name) || i >= 0 && regions[i].lostAsOwner(lost, passed) {
+			return name
+		}
+		passed = append(passed, name)
 	}
 	return ""
+}
+
+// lostAsOwner reports whether the region had been lost before another one was, as complete owner of a slot
+// for which it comes after the passed ones.
+func (r RegionView) lostAsOwner(before RegionView, passed []string) bool {
+	return r.Unshipped && r.LostEpoch < before.LostEpoch &&
+		!slices.ContainsFunc(passed, func(name string) bool { return !slices.Contains(r.Behind, name) })
 }
 
 func weighted(regions []RegionView) []WeightedRegion {
@@ -158,7 +172,7 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 			WeightedRegion: r, State: rec.State,
 			Excluded:   slices.Contains(service.Excluded, r.Name),
 			HandedBack: rec.ReturnedEpoch != 0 && service.HandedBack[r.Name] == rec.ReturnedEpoch,
-			Unshipped:  rec.Unshipped, Behind: rec.Behind, Awaits: rec.Awaits,
+			Unshipped:  rec.Unshipped, Behind: rec.Behind, LostEpoch: rec.LostEpoch, Awaits: rec.Awaits,
 		}
 		v.Withheld = service.withholds(r.Name, rec) && !v.MayOwn()
 		views[i] = v

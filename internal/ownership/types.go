@@ -106,10 +106,11 @@ type RegionRecord struct {
 	// ReturnedEpoch is the epoch with which the region last became Returning; what was handed back to
 	// it counts for this return alone (R12).
 	ReturnedEpoch int64 `json:"returnedEpoch,omitempty"`
-	// Unshipped is true from a loss of a region that may have owned slots until it serves again, or is
-	// declared lost for good: not all that it accepted may have reached the others.
+	// Unshipped is true from a loss of a region that may have owned slots until it serves again and no
+	// other Unshipped region has it in Behind, or until it is declared lost for good: not all that it
+	// accepted may have reached the others.
 	Unshipped bool `json:"unshipped,omitempty"`
-	// Behind are the regions that were drained when an Unshipped region was lost: it may have owned
+	// Behind are the regions that did not serve when an Unshipped region was lost: it may have owned
 	// their slots with everything in them.
 	Behind []string `json:"behind,omitempty"`
 	// Awaits are the survivors of this region's loss that have not said that they have applied what

@@ -27,7 +27,7 @@ func (d *decider) lose(losses []health.Intent) Txn {
 	regions := next(before)
 	var why []string
 	for _, i := range losses {
-		regions[i.Region] = d.lost(i.Region, regions)
+		regions[i.Region] = d.lost(i.Region, before)
 		change.Regions = append(change.Regions, i.Region)
 		why = append(why, i.Region+": "+i.Message)
 	}
@@ -38,12 +38,13 @@ func (d *decider) lose(losses []health.Intent) Txn {
 	return t
 }
 
-// lost returns the record of a region that is lost with the next epoch.
+// lost returns the record of a region that is lost with the next epoch. It may have owned the slots of all
+// that did not serve: drained ones, those that have just returned, others that are lost.
 func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) ownership.RegionRecord {
 	rec, at := regions[name], d.At.UTC()
 	owned := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
 	if owned && rec.Role == health.RoleActive {
-		rec.Behind = append(slices.Clone(rec.Behind), minus(drained(regions), rec.Behind)...)
+		rec.Behind = append(slices.Clone(rec.Behind), minus(notServing(regions, name), rec.Behind)...)
 		rec.Unshipped = true
 	}
 	rec.Drained = rec.State == ownership.RegionDrained
@@ -54,10 +55,10 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 	return rec
 }
 
-func drained(regions map[string]ownership.RegionRecord) []string {
+func notServing(regions map[string]ownership.RegionRecord, except string) []string {
 	var out []string
 	for name, rec := range regions {
-		if rec.State == ownership.RegionDrained {
+		if name != except && rec.Role == health.RoleActive && rec.State != ownership.RegionServing {
 			out = append(out, name)
 		}
 	}

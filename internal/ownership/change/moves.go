@@ -36,8 +36,13 @@ func movesOf(c ownership.Configuration, before, next map[string]ownership.Region
 // it before it counts as shipped.
 func (m moves) addShipped(before, next map[string]ownership.RegionRecord) {
 	for name, rec := range before {
-		if is := next[name]; rec.Unshipped && !is.Unshipped && !is.Gone && len(rec.Behind) > 0 {
-			m.note([]string{name}, rec.Behind)
+		if is := next[name]; rec.Unshipped && !is.Unshipped && !is.Gone {
+			owners := slices.DeleteFunc(slices.Clone(rec.Behind), func(r string) bool {
+				return next[r].State != ownership.RegionServing && next[r].State != ownership.RegionReturning
+			})
+			if len(owners) > 0 {
+				m.note([]string{name}, owners)
+			}
 		}
 	}
 }

@@ -182,10 +182,43 @@ func (d *decider) serve() (Txn, bool) {
 		regions := next(d.c.View.Regions)
 		rec := regions[name]
 		rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
-		rec.Unshipped, rec.Behind = false, nil
+		if !d.overtaken(name) {
+			rec.Unshipped, rec.Behind = false, nil
+		}
 		regions[name] = rec
 		return d.changing(name+": reachable for longer than its hold-down, and every service is back",
 			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
 	}
 	return Txn{}, false
+}
+
+// shipped takes the mark off a region that serves though it was marked: it served again when no other
+// region did, or while another was lost that had taken over from it.
+func (d *decider) shipped() (Txn, bool) {
+	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
+		rec := d.c.View.Regions[name]
+		if rec.State != ownership.RegionServing || !rec.Unshipped || d.overtaken(name) || d.unsettled() != "" ||
+			!d.Memory.mayTry(d.Now, "shipped "+name) {
+			continue
+		}
+		regions := next(d.c.View.Regions)
+		rec.Unshipped, rec.Behind = false, nil
+		regions[name] = rec
+		return d.changing(name+": what it had is there again",
+			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+	}
+	return Txn{}, false
+}
+
+// overtaken reports whether a region that is Unshipped was lost after the given one, while that did not
+// serve. As long as that one is marked too, it can be told that the other has not owned its slots as
+// complete owner (ownership.Owner).
+func (d *decider) overtaken(region string) bool {
+	lost := d.c.View.Regions[region].LostEpoch
+	for name, rec := range d.c.View.Regions {
+		if name != region && rec.Unshipped && rec.LostEpoch > lost && slices.Contains(rec.Behind, region) {
+			return true
+		}
+	}
+	return false
 }
