@@ -3,11 +3,11 @@ package sim
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/ownership/sim/store"
 )
 
@@ -60,6 +60,7 @@ type leader struct {
 	leading bool
 	over    bool
 	watch   *health.Watch
+	memory  *change.Memory
 	written int64
 	busy    bool
 	news    bool
@@ -130,7 +131,7 @@ func (l *leader) lead() {
 	if a.s.mutant(NoHoldDown) {
 		t.UpAfter = 0
 	}
-	l.watch = health.NewWatch(t)
+	l.watch, l.memory = health.NewWatch(t), change.NewMemory()
 	if a.s.mutant(InheritedStillness) && a.have {
 		l.watch.Update(a.p.Clock.Now()-health.Expiry(t), a.conf)
 	}
@@ -159,7 +160,7 @@ func (l *leader) pass() {
 		return
 	}
 	now, at := a.p.Clock.Now(), a.wall()
-	l.watch.Routed(a.acked)
+	l.watch.Routed(a.book.epoch)
 	l.watch.Update(now, c)
 	d := health.Decide(now, c, l.watch)
 	if steps := l.steps(now, at, c, d); len(steps) > 0 {
@@ -192,7 +193,7 @@ func (l *leader) carryOut(steps []store.Request) {
 	if a.s.mutant(CloseWithoutBeat) {
 		r = r.Without(store.GuardBeat)
 	}
-	a.cl.write(r, requestTimeout, func(int64) { a.s.leaderWrote(l, r.What) }, func(revision int64, err error) {
+	a.cl.write(r, requestTimeout, func(int64) { a.s.leaderWrote(l, r) }, func(revision int64, err error) {
 		switch {
 		case l.over:
 		case failedGuard(err, store.GuardLeader):
@@ -215,11 +216,11 @@ func (l *leader) free() {
 	}
 }
 
-// steps repeats leader.steps, without what concerns services.
+// steps repeats leader.steps, without what is only tidied up.
 func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuration, d health.Decision) []store.Request {
 	var steps []store.Request
 	for _, i := range d.Intents {
-		switch i.Kind { //nolint:exhaustive // the others are changes of the view or incidents
+		switch i.Kind { //nolint:exhaustive // the others are for package change, or incidents
 		case health.CloseGate:
 			l.a.s.reached(gateAboutToClose, i.Region)
 			steps = append(steps, l.term.CloseGate(c, i.Region))
@@ -227,28 +228,27 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 			steps = append(steps, l.term.OpenGate(c, i.Region))
 		}
 	}
-	steps = append(steps, l.viewStep(at, c, d.Intents)...)
+	in := change.Input{Now: now, At: at, Conf: l.a.s.ledBy(c), Timings: l.a.s.timings, Health: d, Memory: l.memory}
+	if txn, ok := l.decide(in); ok {
+		steps = append(steps, l.commit(c, txn))
+	}
 	for _, i := range health.Incidents(now, at, c, l.watch, d.Intents) {
 		steps = append(steps, l.term.PutIncident(c, i))
+	}
+	for _, uid := range serviceUIDs() { // accept.go
+		_, known := c.Services[uid]
+		if i, proposed := c.ServiceIntents[uid]; proposed && !known && c.View.Phase == ownership.PhaseOpen {
+			steps = append(steps, l.term.PutServiceRecord(c, accepted(i)))
+		}
+	}
+	for _, o := range change.Orders(in) {
+		steps = append(steps, l.term.PutOrder(c, o))
+	}
+	for _, name := range change.FinishedOrders(c) {
+		steps = append(steps, l.term.DeleteOrder(c, name))
 	}
 	if !maps.Equal(c.Held, d.Held) {
 		steps = append(steps, l.term.PutHeld(d.Held))
 	}
 	return steps
-}
-
-// viewStep repeats leader.viewStep.
-func (l *leader) viewStep(at time.Time, c ownership.Configuration, intents []health.Intent) []store.Request {
-	s := l.a.s
-	isReturn := func(i health.Intent) bool { return i.Kind == health.OpenGateReturning }
-	rest := slices.DeleteFunc(slices.Clone(intents), isReturn)
-	if next, changed := health.Apply(c, rest, s.timings, at); changed {
-		return []store.Request{l.term.CommitView(c, next)}
-	}
-	i := slices.IndexFunc(intents, isReturn)
-	if i < 0 {
-		return nil
-	}
-	next, _ := health.Apply(c, intents[i:i+1], s.timings, at)
-	return []store.Request{l.term.OpenGateReturning(c, intents[i].Region, next)}
 }

@@ -59,8 +59,10 @@ func (a *agent) deliver(c ownership.Configuration) {
 	if !c.Gates[a.r.name].Open && !a.s.mutant(LeaseAfterGateClosed) {
 		a.leaseUntil = 0
 	}
+	a.latchEarly(c)
 	a.publishSoon()
 	a.report()
+	a.acknowledge()
 	if a.leader != nil {
 		a.leader.pass()
 	}
