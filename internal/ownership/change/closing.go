@@ -77,7 +77,7 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	}
 	t := Txn{
 		What: "open " + string(d.c.View.Change.Kind), Because: "every region concerned has acknowledged",
-		View: d.open(regions), Acks: append(m.losers(), m.gainers()...), Gates: m.losers(), Debts: d.owed(m, regions),
+		View: d.open(regions), Acks: append(m.losers(), m.gainers()...), Gates: m.losers(), Debts: d.owed(m),
 	}
 	if len(silent)+len(stuck) > 0 {
 		t.Because = fmt.Sprintf("regions without an answer: %v, services that have not caught up: %v", silent, stuck)
@@ -102,18 +102,13 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 	return out
 }
 
-// owed returns what changes of the debts: what the losers had is owed from now on, what a lost region
-// had cannot be (R10).
-func (d *decider) owed(m moves, regions map[string]ownership.RegionRecord) map[string]ownership.Debt {
+// owed returns what changes of the debts: what the losers had is owed from now on (R10). What a lost
+// region had is not known; what it owed before it still does.
+func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
 	for _, loser := range m.losers() {
-		switch {
-		case gateClosed(d.c, loser):
-			if _, owes := d.c.Debts[loser]; owes {
-				debts[loser] = ownership.Debt{}
-			}
-		case len(d.c.Acks[loser].Vector) > 0:
-			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(d.c.Acks[loser].Vector)}
+		if ack := d.c.Acks[loser]; acknowledged(d.c, loser) && !gateClosed(d.c, loser) && len(ack.Vector) > 0 {
+			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(ack.Vector)}
 		}
 	}
 	return debts

@@ -269,7 +269,23 @@ func (d *decider) declareLost(o ownership.OrderIntent) Txn {
 	rec.Gone, rec.Unshipped, rec.Behind, rec.Since = true, false, nil, d.At.UTC()
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
-	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
+	t := d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
+	t.Debts = d.givenUp(o.Region)
+	return t
+}
+
+// givenUp returns the debts without what a region had that is lost for good: nobody can apply it.
+func (d *decider) givenUp(gone string) map[string]ownership.Debt {
+	debts := map[string]ownership.Debt{}
+	for origin, debt := range d.c.Debts {
+		if _, has := debt.Vector[gone]; origin == gone {
+			debts[origin] = ownership.Debt{}
+		} else if has {
+			debt.Vector = debt.Vector.Without(func(o string) bool { return o == gone })
+			debts[origin] = debt
+		}
+	}
+	return debts
 }
 
 func (d *decider) record(name string, state ownership.OrderState, message string) ownership.OrderRecord {

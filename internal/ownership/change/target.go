@@ -18,23 +18,26 @@ func Concerns(c ownership.Configuration, region string) (fence, catchUp bool) {
 
 // Target returns what a region must have applied before it says that it has caught up with the change
 // under way: the debts, and all that the regions had that lose slots in it (R9, R10). Of a region whose
-// gate is closed it must have applied what it received, which Target does not know; it leaves that
-// region's data out. ready is false until every region that loses slots is fenced: before, its data
-// still grows.
+// gate is closed it must have applied what it received, which Target does not know. What such a region
+// owed before is left out of a loss, which cannot wait for it; a planned change does. ready is false until
+// every region that loses slots is fenced: before, its data still grows.
 func Target(c ownership.Configuration, region string) (v ownership.Vector, ready bool) {
-	for _, d := range c.Debts {
-		v = v.Join(d.Vector)
+	closed := func(origin string) bool { return origin == region || gateClosed(c, origin) }
+	for origin, debt := range c.Debts {
+		v = v.Join(debt.Vector.Without(closed))
+		if planned := c.View.Change != nil && c.View.Change.Kind.Planned(); planned && origin != region {
+			v = v.Join(ownership.Vector{origin: debt.Vector[origin]})
+		}
 	}
 	for _, loser := range movesOf(c, c.View.Previous, c.View.Regions, nil).losers() {
-		ack := c.Acks[loser]
 		switch {
 		case acknowledged(c, loser):
-			v = v.Join(ack.Vector)
+			v = v.Join(c.Acks[loser].Vector.Without(closed))
 		case !gateClosed(c, loser):
 			return nil, false
 		}
 	}
-	return v.Without(func(origin string) bool { return origin == region || gateClosed(c, origin) }), true
+	return v, true
 }
 
 // acknowledged reports whether a region says that it is fenced for the epoch under way (R8).
