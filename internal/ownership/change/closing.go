@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -75,6 +76,7 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 			regions[name] = rec
 		}
 	}
+	services := d.parted(regions, silent, stuck)
 	t := Txn{
 		What: "open " + string(d.c.View.Change.Kind), Because: "every region concerned has acknowledged",
 		View: d.open(regions), Acks: append(m.losers(), m.gainers()...), Gates: m.losers(), Debts: d.owed(m),
@@ -88,7 +90,39 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 			t.Services = append(t.Services, record)
 		}
 	}
+	t.Services = append(t.Services, services...)
 	return t
+}
+
+// parted takes back that regions serve which joined in this change and have not caught up with all of it:
+// they may come before the lost region in a slot's order, so that what is withheld of that does not keep
+// the slot from them. They are handed the services for which they have, as many as fit.
+func (d *decider) parted(regions map[string]ownership.RegionRecord, silent, stuck []string) []ownership.ServiceRecord {
+	changed := map[string]ownership.ServiceRecord{}
+	for _, name := range slices.Sorted(maps.Keys(regions)) {
+		was, behind := d.c.View.Previous[name], d.c.Acks[name].Stuck
+		joined := was.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing
+		if !joined || !slices.Contains(silent, name) && len(behind) == 0 || d.c.View.Change.Kind.Planned() {
+			continue
+		}
+		regions[name] = was
+		for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
+			record, known := changed[uid]
+			if !known {
+				record = d.c.Services[uid]
+			}
+			if !slices.Contains(silent, name) && !record.Deleted && !slices.Contains(stuck, uid) && (known || len(changed)+len(stuck) < maxBatch) {
+				record.HandedBack = maps.Clone(record.HandedBack)
+				set(&record.HandedBack, name, was.ReturnedEpoch)
+				changed[uid] = record
+			}
+		}
+	}
+	out := make([]ownership.ServiceRecord, 0, len(changed))
+	for _, uid := range slices.Sorted(maps.Keys(changed)) {
+		out = append(out, changed[uid])
+	}
+	return out
 }
 
 func withheld(old map[string]int64, lost []string, regions map[string]ownership.RegionRecord) map[string]int64 {

@@ -103,11 +103,18 @@ func (d *decider) settled(origin string, debt ownership.Debt) bool {
 	return true
 }
 
-// handbacks gives services back that go back by themselves (R12).
+// handbacks gives services back that go back by themselves (R12). While no region serves, those that have
+// returned are all there is: they take what they have caught up with, at once (R14).
 func (d *decider) handbacks() (Txn, bool) {
-	for _, region := range d.Health.Ready {
-		automatic := func(r ownership.ServiceRecord) bool { return r.Handback == ownership.HandbackAutomatic }
-		if t, ok := d.handback(region, "", automatic); ok {
+	to, which := d.Health.Ready, func(r ownership.ServiceRecord) bool { return r.Handback == ownership.HandbackAutomatic }
+	if !d.othersServe("") {
+		to, which = d.Health.Reachable, func(ownership.ServiceRecord) bool { return true }
+	}
+	for _, region := range to {
+		if d.c.View.Regions[region].State != ownership.RegionReturning {
+			continue
+		}
+		if t, ok := d.handback(region, "", which); ok {
 			return t, true
 		}
 	}
