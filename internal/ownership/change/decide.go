@@ -89,8 +89,9 @@ func next(regions map[string]ownership.RegionRecord) map[string]ownership.Region
 	return maps.Clone(regions)
 }
 
-// changing returns the transaction that begins a change: Closing if a region gains slots, and in force
-// at once otherwise. The state before is that of the last Open configuration, whatever was under way
+// changing returns the transaction that begins a change: Closing if a region gains slots, or loses some and
+// is there, and in force at once otherwise. What a region loses to nobody has to be fenced too, before a
+// later change gives it to somebody: that one asks only those who own slots by then. The state before is that of the last Open configuration, whatever was under way
 // since (R6).
 func (d *decider) changing(why string, change ownership.Change, regions map[string]ownership.RegionRecord, services []ownership.ServiceRecord) Txn {
 	before, base := d.c.View.Regions, d.c.View.Epoch
@@ -102,7 +103,8 @@ func (d *decider) changing(why string, change ownership.Change, regions map[stri
 		changed[services[i].UID] = services[i]
 	}
 	t := Txn{What: string(change.Kind), Because: why, View: d.open(regions), Services: services}
-	if len(movesOf(d.c, before, regions, changed).gain) > 0 {
+	m := movesOf(d.c, before, regions, changed)
+	if len(m.gain) > 0 || slices.ContainsFunc(m.losers(), func(r string) bool { return !gateClosed(d.c, r) }) {
 		t.View.Phase, t.View.Previous, t.View.Base, t.View.Change = ownership.PhaseClosing, before, base, &change
 	}
 	return t
