@@ -86,7 +86,7 @@ func again(name string, alters ...alter) edit {
 func TestLossesOfWhoOwnedNothing(t *testing.T) {
 	newcomer := func() *world { return newWorld(set("c", ownership.RegionReturning, returned(6))) }
 	decides(t, map[string]decision{
-		"lost on its way back": {newWorld(returning("c")).service("s", manual, approved("c", 5)).loses("c"), func(w *world) change.Txn {
+		"lost on its way back": {newWorld(returning("c")).service("s", manual, approved(5)).loses("c"), func(w *world) change.Txn {
 			return loses(w.opens(again("c")), "c: because", "c")
 		}},
 		"lost with something handed back": {newWorld(returning("c")).service("s", handedBack("c", 6)).loses("c"), func(w *world) change.Txn {
