@@ -222,3 +222,22 @@ func TestSilentRegionDoesNotJoin(t *testing.T) {
 		}},
 	})
 }
+
+// Of a region that is lost on its way back others own what it did not have back, unless it was withheld.
+func TestStuckWithTheSecondLoss(t *testing.T) {
+	w := newWorld(returning("c")).service("s", handedBack("c", 6)).service("t", withheld(5)).service("u").loses("c").commit().
+		ack("a", ownership.Ack{Fenced: true, CaughtUp: true}).
+		ack("b", ownership.Ack{Fenced: true, CaughtUp: true, Stuck: []string{"s", "t", "u"}}).later(5 * time.Second)
+	decides(t, map[string]decision{"those that others do not own": {w, func(w *world) change.Txn {
+		txn := change.Txn{
+			What: "open Loss", Because: "regions without an answer: [], services that have not caught up: [s t u]",
+			View: w.opens(), Acks: []string{"a", "b", "c", "a", "b"}, Gates: []string{"a", "b", "c"},
+		}
+		for _, uid := range []string{"s", "t"} {
+			record := w.conf.Services[uid]
+			record.Withheld = map[string]int64{"c": 8}
+			txn.Services = append(txn.Services, record)
+		}
+		return txn
+	}}})
+}
