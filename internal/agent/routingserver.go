@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,9 +31,11 @@ func (a *Agent) Handler(source ConfigSource) http.Handler {
 // question is one long poll, parsed.
 type question struct {
 	namespace, name, version, gateway string
-	revision                          int64
-	busy                              int
-	wait                              time.Duration
+	// refused is a version that the gateway cannot use, for the reason.
+	refused, reason string
+	revision        int64
+	busy            int
+	wait            time.Duration
 }
 
 func parseQuestion(q url.Values) (question, error) {
@@ -43,7 +46,7 @@ func parseQuestion(q url.Values) (question, error) {
 	}
 	parsed := question{
 		namespace: q.Get(routing.ParamNamespace), name: q.Get(routing.ParamName), version: q.Get(routing.ParamVersion),
-		gateway: q.Get(routing.ParamGateway), wait: routing.MaxWait,
+		gateway: q.Get(routing.ParamGateway), refused: q.Get(routing.ParamRefused), reason: q.Get(routing.ParamReason), wait: routing.MaxWait,
 	}
 	if parsed.namespace == "" || parsed.name == "" {
 		return question{}, fmt.Errorf("parameters namespace and name: both are required")
@@ -137,6 +140,9 @@ func (a *Agent) noteAck(q question, current Published) bool {
 	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision, Busy: q.busy}
 	if q.version == current.Version {
 		ack.Epoch = current.Config.Epoch
+	}
+	if q.refused == current.Version {
+		ack.Refused = cmp.Or(routing.Refusal(q.reason), "it does not say why")
 	}
 	if !a.acks.note(ack) {
 		a.config.Log.Info("Too many gateways; one gets no lease.", "namespace", q.namespace, "name", q.name, "gateway", q.gateway)

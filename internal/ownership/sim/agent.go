@@ -22,7 +22,9 @@ type agent struct {
 	before position
 
 	// registration is set once the agent is registered, superseded once another process is after it.
+	// registeredAt is on the agent's clock.
 	registration *store.Registration
+	registeredAt time.Duration
 	superseded   bool
 
 	conf       ownership.Configuration
@@ -48,7 +50,10 @@ type agent struct {
 	havePublished bool
 	publishing    bool
 	polls         []*poll
-	acked         int64
+
+	book   *book
+	said   ownership.Ack
+	acking bool
 
 	leader *leader
 }
@@ -59,7 +64,7 @@ func (s *Sim) startAgent(r *region) {
 	p := s.Start(fmt.Sprintf("agent-%s%d", r.name, s.processes), r.agentNode, s.NewClock(ownership.MaxDrift))
 	a := &agent{
 		s: s, r: r, p: p, before: r.kept, asking: map[string]bool{}, observer: health.NewObserver(s.timings),
-		memory: s.newMemory(), skew: s.Between(-time.Second/2, time.Second/2),
+		memory: s.newMemory(), book: newBook(), skew: s.Between(-time.Second/2, time.Second/2),
 	}
 	a.cl = &client{c: s.store, p: p, next: r.index - 1, trusting: s.mutant(RestoredStoreAccepted)}
 	if !s.mutant(PositionForgotten) {
@@ -73,6 +78,7 @@ func (s *Sim) startAgent(r *region) {
 	a.startWatch()
 	a.register()
 	a.probe()
+	a.acknowledgeOften()
 	a.campaign()
 }
 
@@ -118,7 +124,7 @@ func (a *agent) register() {
 			}
 			r.Revision = revision
 			first := a.registration == nil
-			a.registration = r
+			a.registration, a.registeredAt = r, a.p.Clock.Now()
 			if a.s.Tracef("%s is registered at revision %d", a.p.Name, revision); first {
 				a.n = r.LastBeat
 				a.beat()

@@ -6,39 +6,63 @@ import (
 
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/sim/store"
 )
 
-// Bound is the time after the last fault within which every region serves again: what is under way
-// runs out, the store and then the agents elect a leader, lost regions ask and come back, and the
-// hold-down of a region with so many flaps passes.
+// retryEvery is that of package change.
+const retryEvery = 30 * time.Second
+
+// Bound is the time after the last fault within which every region serves again and owns its slots: what
+// is under way runs out, the store and then the agents elect a leader, lost regions ask and come back, the
+// hold-down of a region with so many flaps passes, and changes of owners are carried out, one of which may
+// have to be tried again.
 func Bound(t ownership.Timings, flaps int) time.Duration {
 	running := health.Expiry(t) + 2*t.DownAfter + 2*requestTimeout
 	elections := 3 * (t.LeaderSession + time.Second)
-	return running + elections + 10*t.BeatInterval + health.HoldDown(t, flaps)
+	changes := retryEvery + 4*t.PlannedLimit
+	return running + elections + 10*t.BeatInterval + health.HoldDown(t, flaps) + changes
 }
 
-// mayAccept checks SingleOwner when a gateway has taken a configuration: under its lease it accepts
-// writes to the slots that it owns from now on, the last of them an instant before the lease ends, and
-// a write may be under way until then.
+// OwnerBound is the time after a loss within which every slot that may be taken over has an owner, if
+// nothing else goes wrong: the others find out, the lease runs out, the store and then the agents elect a
+// leader, who watches the beat for the whole of its time, and the survivors catch up.
+func OwnerBound(t ownership.Timings) time.Duration {
+	evidence := t.DownAfter + 3*(t.ProbeInterval+t.ProbeTimeout)
+	elections := 2 * (t.LeaderSession + time.Second)
+	return evidence + elections + health.Expiry(t) + t.LossLimit + 4*t.BeatInterval
+}
+
+// mayAccept checks SingleOwner when a gateway has taken a configuration: from now on, until an instant
+// before its lease ends, it may accept writes to the cells that it has a right to. Nobody else may have
+// one while that lasts, and no write that another has accepted may be under way.
 func (s *Sim) mayAccept(g *gateway) {
 	if !g.leased() {
 		return
 	}
-	until := g.p.Clock.TrueTime(g.leaseUntil)
-	for slot, owned := range g.owned {
-		if !owned {
+	for _, other := range s.regions {
+		if other == g.r {
 			continue
 		}
-		for _, other := range s.regions {
-			if end := other.underWay[slot]; other != g.r && end > s.Now() {
-				s.violate(SingleOwner, "%s accepts writes to slot %d until %.4fs, and those of region %s are under way until %.4fs",
-					g.p.Name, slot, until.Seconds(), other.name, end.Seconds())
+		for cell, has := range g.rights {
+			if has != none && other.underWay[cell] > s.Now() {
+				s.violate(SingleOwner, "%s may accept writes to cell %d, and one in region %s is under way until %.4fs",
+					g.p.Name, cell, other.name, other.underWay[cell].Seconds())
 			}
 		}
-		g.r.underWay[slot] = max(g.r.underWay[slot], until)
+		for _, og := range other.gateways {
+			if !og.leased() {
+				continue
+			}
+			for cell, has := range g.rights {
+				if has != none && og.rights[cell] != none {
+					s.violate(SingleOwner, "%s may accept writes to cell %d, and %s may until %.4fs",
+						g.p.Name, cell, og.p.Name, og.p.Clock.TrueTime(og.leaseUntil).Seconds())
+				}
+			}
+		}
 	}
 	if gate := s.store.content.Now().Gates[g.r.name]; !gate.Open && !s.restored {
-		s.violate(LostHoldsNoLease, "%s has a lease until %.4fs, and the gate of its region is closed", g.p.Name, until.Seconds())
+		s.violate(LostHoldsNoLease, "%s has a lease for another %s, and the gate of its region is closed", g.p.Name, g.leaseUntil-g.p.Clock.Now())
 	}
 }
 
@@ -114,16 +138,18 @@ func (s *Sim) agentWrote(a *agent, what string) {
 }
 
 // leaderWrote checks what a write of a leader brings about when it takes effect.
-func (s *Sim) leaderWrote(l *leader, what string) {
+func (s *Sim) leaderWrote(l *leader, r store.Request) {
+	what := r.What
 	before, after := s.last, s.store.content.Now()
 	s.last = after
+	defer s.reached(leaderHasWritten, "")
 	if s.restored {
 		return // what these promise is said of one store
 	}
 	if !s.store.content.Leads(l.term) {
 		s.violate(DeposedWritesNothing, "%s writes %s and leads no more", l.a.p.Name, what)
 	}
-	if after.View.Epoch < before.View.Epoch || what == "view" && after.View.Epoch == before.View.Epoch {
+	if after.View.Epoch < before.View.Epoch || r.View && after.View.Epoch == before.View.Epoch {
 		s.violate(EpochsGrow, "%s commits epoch %d after %d", l.a.p.Name, after.View.Epoch, before.View.Epoch)
 	}
 	for _, r := range s.regions {
@@ -131,6 +157,9 @@ func (s *Sim) leaderWrote(l *leader, what string) {
 	}
 	if s.lostAt > 0 {
 		s.measure(before, after)
+	}
+	if r.View {
+		s.viewCommitted(before.View, after.View)
 	}
 }
 
@@ -143,14 +172,30 @@ func (s *Sim) measure(before, after ownership.Configuration) {
 	}
 }
 
+// viewCommitted counts the changes that are put in force, and lets happen what waits for one to begin.
+func (s *Sim) viewCommitted(before, after ownership.View) {
+	switch {
+	case after.Phase == ownership.PhaseClosing:
+		s.reached(closingCommitted, "")
+	case before.Phase == ownership.PhaseClosing:
+		s.changes[before.Change.Kind]++
+	}
+}
+
 func (s *Sim) regionMoved(l *leader, r *region, before, after ownership.Configuration) {
 	if was, is := before.Gates[r.name], after.Gates[r.name]; was != is {
 		s.Tracef("%s: gate of %s is %+v", l.a.p.Name, r.name, is)
-		if !is.Open {
+		if is.Open {
+			r.data.atOpen, r.returned = r.heads(), s.Now()
+		} else {
 			s.gateClosed(r)
+			s.dataAtClose(r)
 		}
 	}
 	was, is := before.View.Regions[r.name], after.View.Regions[r.name]
+	if is.Gone && !was.Gone {
+		s.declaredGone(r, after)
+	}
 	if was.State == is.State {
 		return
 	}
@@ -158,39 +203,95 @@ func (s *Sim) regionMoved(l *leader, r *region, before, after ownership.Configur
 	switch {
 	case is.State == ownership.RegionLost:
 		s.losses++
-	case is.State == ownership.RegionReturning:
-		r.returned = s.Now()
 	case is.State == ownership.RegionServing && was.State == ownership.RegionReturning:
 		s.returns++
-		s.holdDownKept(r, was, before)
+		s.holdDownKept(r, was, before.View.Regions, after.View.Regions)
 	}
 }
 
 // holdDownKept checks HoldDownKept. The leader's clock may run faster than true time by maxDrift.
-func (s *Sim) holdDownKept(r *region, was ownership.RegionRecord, before ownership.Configuration) {
+func (s *Sim) holdDownKept(r *region, was ownership.RegionRecord, before, after map[string]ownership.RegionRecord) {
 	held := s.Now() - r.returned
 	least := time.Duration(float64(health.HoldDown(s.timings, was.Flaps)) / (1 + ownership.MaxDrift))
-	for name, other := range before.View.Regions {
-		if name != r.name && other.State == ownership.RegionServing && !other.Suspect && other.Role == roleActive && held < least {
+	for name, other := range before {
+		if name != r.name && other.State == ownership.RegionServing && after[name].State == ownership.RegionServing && !other.Suspect && other.Role == roleActive && held < least {
 			s.violate(HoldDownKept, "region %s serves %s after its return with %d flaps, at least %s are to pass", r.name, held, was.Flaps, least)
 		}
 	}
 }
 
-// unrecovered says what keeps the world from being well again, "" when nothing does.
-func (s *Sim) unrecovered() string {
+// unrecovered says what keeps the world from being well again, and whose promise that breaks; "" when
+// nothing does.
+func (s *Sim) unrecovered() (Invariant, string) {
 	c := s.store.content.Now()
 	for _, r := range s.regions {
-		if state := c.View.Regions[r.name].State; state != ownership.RegionServing {
-			return fmt.Sprintf("region %s is %q (held: %s)", r.name, state, c.Held[r.name])
+		rec := c.View.Regions[r.name]
+		switch {
+		case r.gone && !rec.Gone && rec.State != "":
+			return Recovers, fmt.Sprintf("region %s is %s and not declared lost for good", r.name, rec.State)
+		case r.gone:
+			continue
+		case rec.State != ownership.RegionServing:
+			return Recovers, fmt.Sprintf("region %s is %q (held: %s)", r.name, rec.State, c.Held[r.name])
 		}
-		ok := r.witness
 		for _, g := range r.gateways {
-			ok = ok || g.leased() && (s.o.Takeover || g.owned[r.index])
+			if !g.leased() {
+				return Recovers, fmt.Sprintf("%s holds no lease", g.p.Name)
+			}
 		}
-		if !ok {
-			return fmt.Sprintf("no gateway of region %s accepts writes to its slots", r.name)
+	}
+	for _, uid := range serviceUIDs() {
+		if intent, record := c.ServiceIntents[uid], c.Services[uid]; record.UID == "" || record.SpecHash != intent.SpecHash {
+			return Recovers, fmt.Sprintf("service %s has spec %q, %q is proposed", uid, record.SpecHash, intent.SpecHash)
+		}
+	}
+	return OwnerInTime, s.astray(c)
+}
+
+// astray says which cell does not belong to the first region in its order that is there, with everything.
+func (s *Sim) astray(c ownership.Configuration) string {
+	owners := s.owners(c)
+	for cell, owned := range owners {
+		x := s.specs[c.Services[serviceUIDs()[s.serviceOf(cell)]].SpecHash]
+		for _, name := range ownership.Rank(s.slotOf(cell, x), x.weights) {
+			r := s.regionOf(name)
+			if r.gone {
+				continue
+			}
+			if owned.Region != name || !owned.Complete {
+				return fmt.Sprintf("cell %d belongs to %+v, its home is %s", cell, owned, name)
+			}
+			if !r.accepts(cell, all) {
+				return fmt.Sprintf("no gateway of region %s accepts writes to cell %d", name, cell)
+			}
+			break
 		}
 	}
 	return ""
+}
+
+// accepts reports whether a gateway of the region accepts writes to a cell, at least some of them.
+func (r *region) accepts(cell int, least right) bool {
+	for _, g := range r.gateways {
+		if g.leased() && g.p.Running() && g.rights[cell] >= least {
+			return true
+		}
+	}
+	return false
+}
+
+// ownersInTime checks OwnerInTime after a loss that is all that goes wrong.
+func (s *Sim) ownersInTime() {
+	for cell := range s.cells() {
+		if serviceUIDs()[s.serviceOf(cell)] == manualUID {
+			continue // a person has to approve
+		}
+		owned := false
+		for _, r := range s.regions {
+			owned = owned || r.accepts(cell, takeover)
+		}
+		if !owned {
+			s.violate(OwnerInTime, "%s after the loss nobody accepts writes to cell %d", OwnerBound(s.timings), cell)
+		}
+	}
 }

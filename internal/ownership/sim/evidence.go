@@ -57,6 +57,7 @@ func (a *agent) heard(began time.Duration, name string, answered bool) {
 // at a time (R13).
 func (a *agent) report() {
 	evidence := a.observer.Evidence()
+	evidence.Lagging = a.lagging()
 	if a.reporting || a.registration == nil || !a.conf.Gates[a.r.name].Open ||
 		sameEvidence(a.conf.Evidence[a.r.name], evidence) {
 		return
@@ -69,5 +70,5 @@ func (a *agent) report() {
 }
 
 func sameEvidence(a, b ownership.Evidence) bool {
-	return slices.Equal(a.Unreachable, b.Unreachable) && slices.Equal(a.Failing, b.Failing)
+	return slices.Equal(a.Unreachable, b.Unreachable) && slices.Equal(a.Failing, b.Failing) && slices.Equal(a.Lagging, b.Lagging)
 }

@@ -1,11 +1,6 @@
 package sim
 
 import (
-	"strconv"
-	"time"
-
-	"multiactive.dev/operator/internal/ownership"
-	"multiactive.dev/operator/internal/ownership/sim/store"
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
@@ -20,6 +15,10 @@ func kinds() []func(*plan) *fault {
 		(*plan).slowLinks, (*plan).lossy, (*plan).killRegion, (*plan).freezeRegion, (*plan).killAgent,
 		(*plan).pauseAgent, (*plan).secondAgent, (*plan).killGateway, (*plan).pauseGateway,
 		(*plan).killMember, (*plan).cutMember, (*plan).compact,
+		(*plan).anyOrder, (*plan).anyOrder, (*plan).anyOrder, (*plan).anyOrder, (*plan).respec, (*plan).respec, (*plan).drainThenLose, (*plan).drainThenLose,
+		(*plan).stuckLink, (*plan).stuckLink, (*plan).stuckService, (*plan).stuckService, (*plan).halfLost, (*plan).halfLost,
+		(*plan).whenClosing, (*plan).whenClosing, (*plan).whenClosing, (*plan).leaderDiesBetween, (*plan).leaderDiesBetween,
+		(*plan).freezeBeforeAck, (*plan).loseForGood, (*plan).twoLosses, (*plan).twoLosses, (*plan).lossWhileStuck, (*plan).lossWhileStuck,
 	}
 }
 
@@ -57,6 +56,17 @@ func (p *plan) between(a, b []int) []world.Link {
 			if direction != 1 {
 				links = append(links, world.Link{From: y, To: x})
 			}
+		}
+	}
+	return links
+}
+
+// both returns the links between two sets of nodes in both directions.
+func both(a, b []int) []world.Link {
+	var links []world.Link
+	for _, x := range a {
+		for _, y := range b {
+			links = append(links, world.Link{From: x, To: y}, world.Link{From: y, To: x})
 		}
 	}
 	return links
@@ -129,20 +139,6 @@ func (p *plan) isolateAfterBeat() *fault {
 func (p *plan) busyHub() *fault {
 	p.s.hubWrites(p.s.Now() + p.s.timings.RegionLease)
 	return &fault{name: "the hub is busy", undo: func() {}}
-}
-
-func (s *Sim) hubWrites(until time.Duration) {
-	s.After(s.Between(time.Millisecond, 20*time.Millisecond), func() {
-		if s.Now() > until {
-			return
-		}
-		if s.store.leader != noLeader {
-			s.incarnations++
-			s.store.content.Do(store.PutServiceIntent(ownership.ServiceIntent{UID: "other", SpecHash: strconv.Itoa(s.incarnations)}))
-			s.store.committed()
-		}
-		s.hubWrites(until)
-	})
 }
 
 // agentFromStore cuts a region's agents off from some or all members of the store.

@@ -8,19 +8,21 @@ import (
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
-// gateway repeats internal/gateway: the long polls of its agent, the lease that comes with the
-// answers, and the decision about a home write.
+// gateway repeats internal/gateway: the long polls of its agent, and the lease that comes with
+// the answers. The decisions about home writes are in writes.go.
 type gateway struct {
 	s *Sim
 	r *region
 	p *world.Process
 
 	has bool
-	// conf, owned and leaseUntil change together, as gateway.snapshot does.
+	// conf, rights and leaseUntil change together, as gateway.snapshot does.
 	conf       ownership.Configuration
-	owned      []bool // by slot of Sim.slots
+	rights     []right // by cell
 	leaseUntil time.Duration
-	backoff    time.Duration
+	// writes are under way.
+	writes  []*write
+	backoff time.Duration
 	// leasedOnce: it has held a lease, so that a refused write is a loss.
 	leasedOnce bool
 }
@@ -34,8 +36,12 @@ type answer struct {
 
 // poll is one question to the agent.
 type poll struct {
+	from    *gateway
 	has     bool
 	version int64
+	// busy is the number of writes under way that the gateway may not accept any more.
+	busy int
+	wait time.Duration
 	// arrived is when the agent began to serve it, on the agent's clock.
 	arrived time.Duration
 	reply   func(answer)
@@ -52,6 +58,14 @@ func (s *Sim) startGateway(r *region) {
 }
 
 func (g *gateway) end() {
+	// What it has accepted, up to this instant, may be under way until its lease ends.
+	if until := g.p.Clock.TrueTime(g.leaseUntil); g.leased() {
+		for cell, has := range g.rights {
+			if has != none {
+				g.r.underWay[cell] = max(g.r.underWay[cell], until)
+			}
+		}
+	}
 	g.p.Kill()
 	g.r.forgetGateway(g)
 }
@@ -84,7 +98,10 @@ func (g *gateway) poll() {
 			g.s.After(d, func() { g.p.Receive(do) })
 		}
 	}
-	q := &poll{has: g.has, version: g.conf.View.Epoch, fail: func() { home(failed) }}
+	q := &poll{from: g, has: g.has, version: g.conf.View.Epoch, busy: g.busy(), wait: maxWait, fail: func() { home(failed) }}
+	if q.busy > 0 {
+		q.wait = busyWait
+	}
 	q.reply = func(x answer) {
 		home(func() {
 			if done {
@@ -140,7 +157,15 @@ func (g *gateway) take(x answer, asked time.Duration) bool {
 		g.s.Tracef("%s acts on epoch %d, revision %d", g.p.Name, c.View.Epoch, c.Revision)
 	}
 	if !g.has || c.Decided != g.conf.Decided || c.ClusterID != g.conf.ClusterID {
-		g.owned = g.s.ownedBy(g.r.name, c)
+		g.rights = make([]right, g.s.cells())
+		for cell, owned := range g.s.owners(c) {
+			switch {
+			case owned.Region == g.r.name && owned.Complete:
+				g.rights[cell] = all
+			case owned.Region == g.r.name && owned.Region != "":
+				g.rights[cell] = takeover
+			}
+		}
 	}
 	g.conf, g.leaseUntil, g.has = c, g.leaseAfter(x, asked), true
 	if g.leased() {
@@ -148,71 +173,4 @@ func (g *gateway) take(x answer, asked time.Duration) bool {
 	}
 	g.s.mayAccept(g)
 	return true
-}
-
-// load sends home writes and other requests to the gateway, as users do.
-func (g *gateway) load() {
-	g.p.After(g.s.Between(100*time.Millisecond, 400*time.Millisecond), func() {
-		g.anyRegion()
-		if !g.r.witness {
-			g.homeWrite(g.r.index)
-		}
-		g.load()
-	})
-}
-
-// anyRegion repeats Router.decide for a flow that every region serves.
-func (g *gateway) anyRegion() {
-	served := g.has
-	if g.s.mutant(AnyRegionWaits) {
-		served = g.leased()
-	}
-	if g.has && !served {
-		g.s.violate(AnyRegionServed, "%s refuses an any-region request", g.p.Name)
-	}
-}
-
-// homeWrite repeats Router.decide for a write to a slot.
-func (g *gateway) homeWrite(slot int) {
-	if !g.has {
-		return
-	}
-	switch {
-	case !g.owned[slot]:
-		g.refused(slot, "another region or none owns it")
-	case !g.leased():
-		g.refused(slot, "the region is fenced")
-	default:
-		g.s.accepted++
-	}
-}
-
-func (g *gateway) refused(slot int, why string) {
-	g.s.refusals++
-	if g.s.o.Harmless && g.leasedOnce && g.s.Now() > g.s.plan.warm {
-		g.s.violate(HomeWritesGoOn, "%s refuses a write to its own slot %d: %s", g.p.Name, slot, why)
-	}
-}
-
-// ownedBy says which slots the region owns in a configuration. Today a slot's home owns it or nobody
-// does. With takeover the first region that may owns it, as it will (R6 to R8 are not simulated): a
-// region that was lost gets nothing back, because giving it back takes a planned change (R12).
-func (s *Sim) ownedBy(name string, c ownership.Configuration) []bool {
-	views := c.RegionViews(c.Services[serviceUID], s.weights)
-	owned := make([]bool, len(s.slots))
-	if s.o.Takeover {
-		for i, v := range views {
-			if v.State == ownership.RegionServing && c.View.Regions[v.Name].LostAt != nil {
-				views[i].State = ownership.RegionReturning
-			}
-		}
-	}
-	for i, slot := range s.slots {
-		if s.o.Takeover {
-			owned[i] = ownership.Owner(slot, views) == name
-		} else {
-			owned[i] = ownership.HomeOwner(slot, views) == name
-		}
-	}
-	return owned
 }

@@ -11,7 +11,7 @@ type Invariant string
 // The invariants.
 const (
 	// SingleOwner: while one region may accept a home write to a slot, no other may, and no write that
-	// another has accepted can still be under way.
+	// another has accepted is still under way.
 	SingleOwner Invariant = "SingleOwner"
 	// LostHoldsNoLease: from the closing of a region's gate to its opening, no agent and no gateway of
 	// the region holds a lease.
@@ -32,15 +32,30 @@ const (
 	// HoldDownKept: a region that returns serves no sooner than its hold-down demands, unless no other
 	// region serves; this bounds how often slots move when a region flaps.
 	HoldDownKept Invariant = "HoldDownKept"
-	// Recovers: within Bound after the last fault every region serves and holds a lease.
+	// Recovers: within Bound after the last fault every region serves and holds a lease, and every service
+	// is as it was declared last.
 	Recovers Invariant = "Recovers"
+	// OwnerInTime: within Bound after the last fault every slot belongs to its home, which has everything;
+	// and within OwnerBound after a loss that is all that goes wrong, every slot that may be taken over
+	// has an owner.
+	OwnerInTime Invariant = "OwnerInTime"
+	// NoWriteLostInPlannedChange: whoever accepts a write to a slot has applied every write to it that a
+	// user was told of and that was accepted by a region which has not been lost since.
+	NoWriteLostInPlannedChange Invariant = "NoWriteLostInPlannedChange"
+	// CompleteHasAll: a complete owner that accepts a write has applied every write to the slot that a
+	// user was told of and that any complete owner has accepted, except one declared lost for good.
+	CompleteHasAll Invariant = "CompleteHasAll"
+	// TakeoverHasReceived: whoever takes a slot over from a lost region has applied all that it had
+	// received of the service when the gate of that region closed.
+	TakeoverHasReceived Invariant = "TakeoverHasReceived"
 )
 
 // Invariants lists all invariants.
 func Invariants() []Invariant {
 	return []Invariant{
 		SingleOwner, LostHoldsNoLease, NeverBack, EpochsGrow, DeposedWritesNothing, ReplacedWritesNothing,
-		AnyRegionServed, HomeWritesGoOn, HoldDownKept, Recovers,
+		AnyRegionServed, HomeWritesGoOn, HoldDownKept, Recovers, OwnerInTime, NoWriteLostInPlannedChange, CompleteHasAll,
+		TakeoverHasReceived,
 	}
 }
 

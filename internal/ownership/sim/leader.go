@@ -3,11 +3,11 @@ package sim
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/ownership/sim/store"
 )
 
@@ -59,6 +59,7 @@ type leader struct {
 	again   func()
 	leading bool
 	over    bool
+	memory  *change.Memory
 	written int64
 	busy    bool
 	news    bool
@@ -122,6 +123,7 @@ func (l *leader) lead() {
 	a := l.a
 	a.s.Tracef("%s leads", a.p.Name)
 	a.leader, l.leading, l.term = l, true, l.session.term
+	l.memory = change.NewMemory()
 	if a.s.mutant(InheritedStillness) && a.have {
 		a.inherit()
 	}
@@ -151,7 +153,7 @@ func (l *leader) pass() {
 	}
 	now, at := a.p.Clock.Now(), a.wall()
 	watch := a.look()
-	watch.Routed(a.acked)
+	watch.Routed(a.book.epoch)
 	d := health.Decide(now, c, watch)
 	if steps := l.steps(now, at, c, d, watch); len(steps) > 0 {
 		l.busy = true
@@ -183,7 +185,7 @@ func (l *leader) carryOut(steps []store.Request) {
 	if a.s.mutant(CloseWithoutBeat) {
 		r = r.Without(store.GuardBeat)
 	}
-	a.cl.write(r, requestTimeout, func(int64) { a.s.leaderWrote(l, r.What) }, func(revision int64, err error) {
+	a.cl.write(r, requestTimeout, func(int64) { a.s.leaderWrote(l, r) }, func(revision int64, err error) {
 		switch {
 		case l.over:
 		case failedGuard(err, store.GuardLeader):
@@ -206,13 +208,13 @@ func (l *leader) free() {
 	}
 }
 
-// steps repeats leader.steps, without what concerns services.
+// steps repeats leader.steps, without what is only tidied up.
 func (l *leader) steps(
 	now time.Duration, at time.Time, c ownership.Configuration, d health.Decision, w *health.Watch,
 ) []store.Request {
 	var steps []store.Request
 	for _, i := range d.Intents {
-		switch i.Kind { //nolint:exhaustive // the others are changes of the view or incidents
+		switch i.Kind { //nolint:exhaustive // the others are for package change, or incidents
 		case health.CloseGate:
 			l.a.s.reached(gateAboutToClose, i.Region)
 			steps = append(steps, l.term.CloseGate(c, i.Region))
@@ -220,28 +222,27 @@ func (l *leader) steps(
 			steps = append(steps, l.term.OpenGate(c, i.Region))
 		}
 	}
-	steps = append(steps, l.viewStep(at, c, d.Intents)...)
+	in := change.Input{Now: now, At: at, Conf: l.a.s.ledBy(c), Timings: l.a.s.timings, Health: d, Memory: l.memory}
+	if txn, ok := l.decide(in); ok {
+		steps = append(steps, l.commit(c, txn))
+	}
 	for _, i := range health.Incidents(now, at, c, w, d.Intents) {
 		steps = append(steps, l.term.PutIncident(c, i))
+	}
+	for _, uid := range serviceUIDs() { // accept.go
+		_, known := c.Services[uid]
+		if i, proposed := c.ServiceIntents[uid]; proposed && !known && c.View.Phase == ownership.PhaseOpen {
+			steps = append(steps, l.term.PutServiceRecord(c, accepted(i)))
+		}
+	}
+	for _, o := range change.Orders(in) {
+		steps = append(steps, l.term.PutOrder(c, o))
+	}
+	for _, name := range change.FinishedOrders(c) {
+		steps = append(steps, l.term.DeleteOrder(c, name))
 	}
 	if !maps.Equal(c.Held, d.Held) {
 		steps = append(steps, l.term.PutHeld(d.Held))
 	}
 	return steps
-}
-
-// viewStep repeats leader.viewStep.
-func (l *leader) viewStep(at time.Time, c ownership.Configuration, intents []health.Intent) []store.Request {
-	s := l.a.s
-	isReturn := func(i health.Intent) bool { return i.Kind == health.OpenGateReturning }
-	rest := slices.DeleteFunc(slices.Clone(intents), isReturn)
-	if next, changed := health.Apply(c, rest, s.timings, at); changed {
-		return []store.Request{l.term.CommitView(c, next)}
-	}
-	i := slices.IndexFunc(intents, isReturn)
-	if i < 0 {
-		return nil
-	}
-	next, _ := health.Apply(c, intents[i:i+1], s.timings, at)
-	return []store.Request{l.term.OpenGateReturning(c, intents[i].Region, next)}
 }

@@ -52,6 +52,34 @@ const (
 	AnyRegionWaits Mutant = "AnyRegionWaits"
 	// NoHoldDown: a returned region serves at once (R14).
 	NoHoldDown Mutant = "NoHoldDown"
+	// PreviousIsLastView: a change that replaces another takes what that was to bring for what is (R6).
+	PreviousIsLastView Mutant = "PreviousIsLastView"
+	// PreemptedNotUndone: a loss leaves the planned change as it is that it pre-empts (R6).
+	PreemptedNotUndone Mutant = "PreemptedNotUndone"
+	// KeyChangeMovedOnly: a spec that maps requests to other slots closes only the slots that move (R6).
+	KeyChangeMovedOnly Mutant = "KeyChangeMovedOnly"
+	// GateOpenedWhileClosing: a region comes back before its loss is in force, and ends that change (R6).
+	GateOpenedWhileClosing Mutant = "GateOpenedWhileClosing"
+	// EarlierAckCounts: an acknowledgement of an earlier epoch counts (R7).
+	EarlierAckCounts Mutant = "EarlierAckCounts"
+	// AckAfterRestart: an agent acknowledges right after it has started (R8).
+	AckAfterRestart Mutant = "AckAfterRestart"
+	// AckBeforeWritesEnd: an agent acknowledges while writes are under way (R8).
+	AckBeforeWritesEnd Mutant = "AckBeforeWritesEnd"
+	// AckBeforeRouting: an agent acknowledges before it publishes the routing of the change (R8).
+	AckBeforeRouting Mutant = "AckBeforeRouting"
+	// SilentGatewayForgotten: an agent does not wait for the lease of a gateway that says nothing (R8).
+	SilentGatewayForgotten Mutant = "SilentGatewayForgotten"
+	// OpenBeforeCatchUp: a region says at once that it has caught up (R9).
+	OpenBeforeCatchUp Mutant = "OpenBeforeCatchUp"
+	// DebtsForgotten: what regions that gave slots away had is not kept (R10).
+	DebtsForgotten Mutant = "DebtsForgotten"
+	// LatchedBeforeGateClosed: what was received of a lost region is looked at before its gate closed (R10).
+	LatchedBeforeGateClosed Mutant = "LatchedBeforeGateClosed"
+	// IncompleteServesAll: an owner that may lack writes serves every flow (R10).
+	IncompleteServesAll Mutant = "IncompleteServesAll"
+	// EarlierHandbackCounts: what was handed back for an earlier return counts (R12).
+	EarlierHandbackCounts Mutant = "EarlierHandbackCounts"
 )
 
 // Mutants lists all mutants in the order of the rules that they break.
@@ -61,6 +89,9 @@ func Mutants() []Mutant {
 		PositionForgotten, OlderSnapshotTaken, LeaseFromSuccess, LeaseAfterGateClosed, SlowBeats, NoDriftMargin,
 		CloseWithoutBeat, InheritedStillness, NeverAsks, PatientBeats, LeaseFromAnswer, HeldNotCounted, RenewalWaits,
 		LeaseTakenBack, LeaseBeforeRouting, AnyRegionWaits, NoHoldDown,
+		PreviousIsLastView, PreemptedNotUndone, KeyChangeMovedOnly, GateOpenedWhileClosing, EarlierAckCounts, AckAfterRestart,
+		AckBeforeWritesEnd, AckBeforeRouting, SilentGatewayForgotten, OpenBeforeCatchUp, DebtsForgotten, LatchedBeforeGateClosed,
+		IncompleteServesAll, EarlierHandbackCounts,
 	}
 }
 

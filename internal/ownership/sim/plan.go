@@ -1,10 +1,13 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"time"
 
 	"multiactive.dev/operator/internal/health"
+	"multiactive.dev/operator/internal/ownership/change"
+	"multiactive.dev/operator/internal/ownership/sim/store"
 )
 
 // plan is what goes wrong in a run, and when.
@@ -38,6 +41,12 @@ const (
 	beatCommitted
 	// leaseExtended: the region's agent has its lease.
 	leaseExtended
+	// closingCommitted: a change of owners has begun, or another one in its place. Of no region.
+	closingCommitted
+	// leaderHasWritten: a write of a leader has taken effect, and it does not know yet. Of no region.
+	leaderHasWritten
+	// aboutToAcknowledge: the region's agent is about to say what it has done of a change of owners.
+	aboutToAcknowledge
 )
 
 // fault is something that is wrong now.
@@ -61,6 +70,8 @@ func (s *Sim) newPlan() *plan {
 		p.add(p.warm, 2*s.timings.RegionLease+s.timings.LeaderSession, (*plan).loseLeader)
 	case class == 0:
 		p.flapping(3 + s.IntN(3))
+	case class == 1:
+		p.oneLoss()
 	default:
 		p.anything()
 	}
@@ -86,6 +97,20 @@ func (p *plan) flapping(times int) {
 	}
 }
 
+// oneLoss kills one region, for good as far as the plan goes, and leaves everything else alone: whatever
+// may be taken over has an owner within OwnerBound.
+func (p *plan) oneLoss() {
+	p.s.quiet = true
+	bound := OwnerBound(p.s.timings)
+	p.add(p.warm+2*p.s.timings.RegionLease, bound+p.s.timings.RegionLease, func(p *plan) *fault {
+		f := p.killRegion()
+		if f != nil {
+			p.s.After(bound, p.s.ownersInTime)
+		}
+		return f
+	})
+}
+
 func (p *plan) anything() {
 	s := p.s
 	if s.Chance(0.3) {
@@ -94,8 +119,8 @@ func (p *plan) anything() {
 	if s.Chance(0.3) {
 		s.net.Tail = []float64{0.01, 0.1}[s.IntN(2)]
 	}
-	window := 3 * s.timings.RegionLease
-	for range 1 + min(s.IntN(5), s.IntN(5)) {
+	window := p.warm + 3*s.timings.RegionLease
+	for range 1 + min(s.IntN(7), s.IntN(7)) {
 		p.add(s.Between(s.timings.BeatInterval, window), p.lasts(), pick(s, kinds()))
 	}
 	if s.o.Restore != "" || s.Chance(0.04) {
@@ -164,8 +189,14 @@ func (s *Sim) endFaults() {
 		s.plan.finish(s.plan.active[0])
 	}
 	for i, m := range s.store.members {
-		if !m.alive {
+		if !m.alive && !s.regions[i].down {
 			s.store.start(i)
+		}
+	}
+	c := s.store.content.Now()
+	for _, name := range slices.Sorted(maps.Keys(c.OrderIntents)) { // people think better of it
+		if c.OrderIntents[name].Type == change.OrderDrain && !done(c.Orders[name].State) {
+			s.hubDoes(store.DeleteOrderIntent(name))
 		}
 	}
 }

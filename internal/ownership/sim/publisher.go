@@ -12,6 +12,8 @@ const (
 	minBackoff   = 100 * time.Millisecond
 	maxBackoff   = time.Second
 	minPollTime  = 20 * time.Millisecond
+	// busyWait is how long a gateway waits whose writes are yet to end before it can say that they have.
+	busyWait = 100 * time.Millisecond
 )
 
 // publishSoon repeats Agent.publish, which is woken by news: those that come before it runs are one.
@@ -50,15 +52,15 @@ func (a *agent) answerAll() {
 // the wait otherwise.
 func (a *agent) serve(q *poll) {
 	q.arrived = a.p.Clock.Now()
-	if a.havePublished && q.version == a.published.View.Epoch {
-		a.acked = max(a.acked, q.version)
+	if a.havePublished {
+		a.book.note(q, a.published.View.Epoch, a.acknowledge)
 	}
 	if a.havePublished && (!q.has || q.version != a.published.View.Epoch) {
 		a.answer(q)
 		return
 	}
 	a.polls = append(a.polls, q)
-	a.p.After(maxWait, func() {
+	a.p.After(q.wait, func() {
 		if i := slices.Index(a.polls, q); i >= 0 {
 			a.polls = slices.Delete(a.polls, i, i+1)
 			a.answer(q)
@@ -76,6 +78,9 @@ func (a *agent) answer(q *poll) {
 	x := answer{conf: a.published, held: a.p.Clock.Now() - q.arrived, ended: a.refused || !gate.Open}
 	if a.published.Gates[a.r.name] == gate || a.s.mutant(LeaseBeforeRouting) {
 		x.remaining = a.lease()
+	}
+	if x.remaining > 0 && !x.ended {
+		a.book.lease(q.from, a.p.Clock.Now(), x.remaining)
 	}
 	q.reply(x)
 }

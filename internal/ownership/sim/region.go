@@ -17,11 +17,18 @@ type region struct {
 	agentNode, edgeNode, storeNode int
 	agents                         []*agent
 	gateways                       []*gateway
-	// down: nothing is started again.
-	down bool
+	// down: nothing is started again. gone: and that for good. frozen counts what stops its machines.
+	down, gone bool
+	frozen     int
+	// gatewayCount is how many gateways run at least.
+	gatewayCount int
+	data         data
+	// links carry its data to the others.
+	links []*link
 	// kept is the highest position that the agents have kept for their successors (R2).
 	kept position
-	// underWay is the true time until which writes to a slot may be under way here.
+	// underWay is the true time until which writes to a cell are under way here, besides those that a
+	// gateway which runs may still accept.
 	underWay []time.Duration
 	// returned is when the region's gate was last opened again.
 	returned time.Duration
@@ -81,7 +88,7 @@ func (r *region) revive() {
 		if len(r.agents) == 0 {
 			r.s.startAgent(r)
 		}
-		if len(r.gateways) == 0 && !r.witness {
+		if len(r.gateways) < r.gatewayCount {
 			r.s.startGateway(r)
 		}
 	})

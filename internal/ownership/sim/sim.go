@@ -4,22 +4,17 @@ import (
 	"time"
 
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/ownership/sim/store"
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
-const (
-	serviceUID = "service"
-	roleActive = "Active"
-)
+const roleActive = "Active"
 
 // Options say what to run.
 type Options struct {
 	// Seed decides everything that is left to chance.
 	Seed uint64
-	// Takeover lets the next region own the slots of a lost home, as a later version of the protocol
-	// will. Without it a slot whose home does not serve has no owner.
-	Takeover bool
 	// LatePublisher lets the routing that agents make of a configuration be late by up to a lease, as on
 	// a machine that is short of processor time.
 	LatePublisher bool
@@ -75,6 +70,8 @@ type Result struct {
 	// Losses and Returns count the regions that were lost and that served again, Accepted and
 	// Refused the home writes of users.
 	Losses, Returns, Accepted, Refused int
+	// Changes counts the changes of owners that were put in force, by kind.
+	Changes map[ownership.ChangeKind]int
 	// Recovery is the time from the last fault until every region served.
 	Recovery time.Duration
 	// Measured has the steps of incidents in a run with LeaderLost.
@@ -99,9 +96,22 @@ type Sim struct {
 	store   *cluster
 	regions []*region
 	plan    *plan
-	weights []ownership.WeightedRegion
-	// slots has one slot for each region that serves, whose home that is.
-	slots []int
+	// slots has one slot for each region that serves, whose home that is while all weigh the same. specs
+	// are by hash, hashes in a fixed order.
+	slots  []int
+	specs  map[string]*spec
+	hashes []string
+	// known is what owners found out last.
+	known struct {
+		at     position
+		owners []ownership.Owned
+	}
+	// applyLag bounds how long an entry takes to be applied, and quiet leaves orders and specs alone.
+	applyLag time.Duration
+	quiet    bool
+	// given has the orders of person.
+	given   map[string]string
+	ordered int
 	// publishLag bounds the time from a configuration to the routing that is made from it.
 	publishLag time.Duration
 	wildWalls  bool
@@ -110,6 +120,7 @@ type Sim struct {
 
 	processes, incarnations, terms      int
 	losses, returns, accepted, refusals int
+	changes                             map[ownership.ChangeKind]int
 	violation                           *Violation
 	// lostAt is when the leader's region was lost, and measured what was said of it since.
 	lostAt   time.Duration
@@ -134,7 +145,7 @@ func Run(o Options) Result {
 	recovery := s.recover(stop)
 	return Result{
 		Violation: s.violation, Trace: s.Trace(), Duration: s.Now(), Recovery: recovery - calmAt,
-		Losses: s.losses, Returns: s.returns, Accepted: s.accepted, Refused: s.refusals, Measured: s.measured,
+		Losses: s.losses, Returns: s.returns, Accepted: s.accepted, Refused: s.refusals, Measured: s.measured, Changes: s.changes,
 	}
 }
 
@@ -147,16 +158,21 @@ func (s *Sim) recover(stop func() bool) time.Duration {
 	}
 	from := s.Now()
 	for !stop() {
-		why := s.unrecovered()
+		i, why := s.unrecovered()
 		if why == "" {
 			break
 		}
+		s.person()
 		flaps := 0
 		for _, r := range s.store.content.Now().View.Regions {
 			flaps = max(flaps, r.Flaps)
 		}
 		if bound := Bound(s.timings, flaps); s.Now()-from > bound {
-			s.violate(Recovers, "%s after the last fault, %s", s.Now()-from, why)
+			c := s.store.content.Now()
+			s.Tracef("DEBUG view %+v", c.View)
+			s.Tracef("DEBUG services %+v", c.Services)
+			s.Tracef("DEBUG evidence %+v debts %+v acks %+v orders %+v gates %+v", c.Evidence, c.Debts, c.Acks, c.Orders, c.Gates)
+			s.violate(i, "%s after the last fault, %s", s.Now()-from, why)
 			break
 		}
 		s.Run(s.Now()+s.timings.BeatInterval/3, stop)
@@ -165,7 +181,10 @@ func (s *Sim) recover(stop func() bool) time.Duration {
 }
 
 func newSim(o Options) *Sim {
-	s := &Sim{World: world.New(o.Seed, o.Traced), o: o, publishLag: 2 * time.Millisecond}
+	s := &Sim{
+		World: world.New(o.Seed, o.Traced), o: o, publishLag: 2 * time.Millisecond,
+		given: map[string]string{}, changes: map[ownership.ChangeKind]int{},
+	}
 	s.timings, s.far = ownership.FastTimings(), 10*time.Millisecond
 	if slow := s.Chance(0.3); o.Pace == PaceDefault || o.Pace == "" && slow {
 		s.timings, s.far = ownership.DefaultTimings(), 45*time.Millisecond
@@ -181,7 +200,7 @@ func newSim(o Options) *Sim {
 	}
 	s.wildWalls, s.Extreme = s.Chance(0.1), s.Chance(0.5)
 	count := 3
-	if s.Chance(0.1) {
+	if s.Chance(0.15) {
 		count = 5
 	}
 	var zones, storeNodes []int
@@ -189,41 +208,43 @@ func newSim(o Options) *Sim {
 		n := 3 * i
 		s.regions = append(s.regions, &region{
 			s: s, name: string(rune('a' + i)), index: i, agentNode: n, edgeNode: n + 1, storeNode: n + 2,
-			underWay: make([]time.Duration, count),
+			gatewayCount: 1,
 		})
 		zones = append(zones, i, i, i)
 		storeNodes = append(storeNodes, n+2)
 	}
 	if count == 3 && s.Chance(0.15) {
-		s.regions[2].witness = true
+		s.regions[2].witness, s.regions[2].gatewayCount = true, 0
 	}
 	s.net = s.NewNetwork(zones, s.far)
 	s.net.TailDelay = s.timings.RegionLease / 4
 	s.store = newCluster(s, storeNodes)
 	s.net.Changed = s.store.changed
-	s.homes()
+	s.makeSpecs()
+	s.equip()
 	s.plan = s.newPlan()
 	return s
 }
 
-// homes finds a slot for each region that serves.
-func (s *Sim) homes() {
+// equip gives the regions what they have besides machines.
+func (s *Sim) equip() {
+	s.applyLag = []time.Duration{5 * time.Millisecond, 50 * time.Millisecond, time.Second}[s.IntN(3)]
 	for _, r := range s.regions {
-		if !r.witness {
-			s.weights = append(s.weights, ownership.WeightedRegion{Name: r.name, Weight: 1})
+		r.underWay = make([]time.Duration, s.cells())
+		r.data = newData(len(s.regions), s.cells())
+		for _, other := range s.regions {
+			if other != r {
+				r.links = append(r.links, &link{s: s, from: r, to: other})
+			}
 		}
-	}
-	for _, w := range s.weights {
-		slot := 0
-		for ownership.Home(slot, s.weights) != w.Name {
-			slot++
+		if !r.witness && s.Chance(0.3) {
+			r.gatewayCount = 2
 		}
-		s.slots = append(s.slots, slot)
 	}
 }
 
-// bootstrap writes what hub and first leader have written, and starts all processes. Without takeover
-// some worlds begin with the hub's proposals alone.
+// bootstrap writes what hub and first leader have written, and starts all processes. Some worlds begin
+// with the hub's proposals alone.
 func (s *Sim) bootstrap() {
 	c := s.store.content
 	view := ownership.View{Epoch: 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}}
@@ -235,22 +256,37 @@ func (s *Sim) bootstrap() {
 		c.Do(store.PutRegionIntent(ownership.RegionIntent{Name: r.name, Role: role, Probes: []ownership.Probe{{Name: "edge"}}}))
 		view.Regions[r.name] = ownership.RegionRecord{State: ownership.RegionServing, Role: role}
 	}
-	first := store.Term{Key: "leader/0"}
-	first.Created = c.Do(store.Stand(first.Key, "first")).Revision
-	c.Do(first.PutServiceRecord(c.Now(), ownership.ServiceRecord{UID: serviceUID, Namespace: "n", Name: "s"}))
-	if s.o.Takeover || s.Chance(0.8) {
+	intents := s.intents()
+	if s.quiet || s.o.Harmless || s.Chance(0.8) {
+		s.propose(intents)
+		first := store.Term{Key: "leader/0"}
+		first.Created = c.Do(store.Stand(first.Key, "first")).Revision
+		for _, i := range intents {
+			c.Do(first.PutServiceRecord(c.Now(), accepted(i)))
+		}
 		for _, r := range s.regions {
 			c.Do(first.OpenGate(c.Now(), r.name))
 		}
-		c.Do(first.CommitView(c.Now(), view))
+		c.Do(first.Commit(c.Now(), change.Txn{What: "first", View: view}))
+		c.EndSession(first.Key)
+	} else {
+		s.After(s.Between(0, 10*s.timings.BeatInterval), func() { s.propose(intents) })
 	}
-	c.EndSession(first.Key)
 	s.last = c.Now()
 	s.store.elect()
 	for _, r := range s.regions {
 		s.startAgent(r)
-		if !r.witness {
+		for range r.gatewayCount {
 			s.startGateway(r)
 		}
 	}
+}
+
+func (s *Sim) regionOf(name string) *region {
+	for _, r := range s.regions {
+		if r.name == name {
+			return r
+		}
+	}
+	return nil
 }

@@ -59,9 +59,11 @@ func (a *agent) deliver(c ownership.Configuration) {
 	if !c.Gates[a.r.name].Open && !a.s.mutant(LeaseAfterGateClosed) {
 		a.leaseUntil = 0
 	}
+	a.latchEarly(c)
 	a.publishSoon()
 	a.report()
 	a.look() // repeats Agent.follow
+	a.acknowledge()
 	if a.leader != nil {
 		a.leader.pass()
 	}

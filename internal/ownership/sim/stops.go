@@ -12,6 +12,10 @@ func (p *plan) killAll(r *region) *fault {
 	if r.down {
 		return nil
 	}
+	return p.kill(r)
+}
+
+func (p *plan) kill(r *region) *fault {
 	r.down = true
 	for len(r.agents) > 0 {
 		r.agents[0].end("its region is killed")
@@ -22,6 +26,9 @@ func (p *plan) killAll(r *region) *fault {
 	was := p.s.store.members[r.index].alive
 	p.s.store.kill(r.index)
 	return &fault{name: "region " + r.name + " is killed", undo: func() {
+		if r.gone {
+			return
+		}
 		r.down = false
 		if was {
 			p.s.store.start(r.index)
@@ -43,7 +50,11 @@ func (p *plan) freeze(r *region) *fault {
 	}
 	silent := p.between([]int{r.storeNode}, p.nodes(func(*region) bool { return true }))
 	p.s.net.Cut(silent)
-	return p.pause("region "+r.name+" is frozen", frozen, func() { p.s.net.Mend(silent) })
+	r.frozen++
+	return p.pause("region "+r.name+" is frozen", frozen, func() {
+		r.frozen--
+		p.s.net.Mend(silent)
+	})
 }
 
 func (p *plan) pause(name string, frozen []*world.Process, also func()) *fault {

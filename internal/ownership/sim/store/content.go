@@ -130,10 +130,11 @@ func (c *Content) finish() {
 	c.history = append(c.history, c.conf)
 }
 
-// differs reports whether the request changes anything. Only one that says so minds.
+// differs reports whether the request changes anything. Writing an equal value does, unless the request
+// minds; removing what is not there does not.
 func (c *Content) differs(r Request) bool {
 	if !r.onlyChanges {
-		return len(r.puts) > 0
+		return slices.ContainsFunc(r.puts, func(p put) bool { return !p.removes || c.keys[p.key].created > 0 })
 	}
 	p := r.puts[0]
 	return c.keys[p.key].created == 0 || !p.equals(&c.conf)

@@ -13,6 +13,7 @@ import (
 
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/ownership/sim/store"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/etcdstore"
@@ -182,8 +183,10 @@ func (p *pair) step() (what string, etcd, simulated outcome) {
 	case n == 1:
 		etcd, simulated = p.campaign()
 		return "campaign", etcd, simulated
-	case n < 9:
+	case n < 8:
 		return p.agentStep(region)
+	case n == 8:
+		return p.hubStep()
 	default:
 		return p.leaderStep(region)
 	}
@@ -200,7 +203,10 @@ func (p *pair) agentStep(region string) (what string, etcd, simulated outcome) {
 	r, from := latestMostly(p, p.registrations[region]), p.from()
 	ctx := p.t.Context()
 	evidence := ownership.Evidence{Failing: []string{"c"}[:p.rand.IntN(2)]}
-	switch p.rand.IntN(4) {
+	ack := ownership.Ack{Epoch: from.etcd.View.Epoch, Fenced: p.rand.IntN(2) == 0, Vector: ownership.Vector{region: {"s": int64(p.rand.IntN(2))}}}
+	switch p.rand.IntN(5) {
+	case 4:
+		return "acknowledgement of " + region, p.answer(r.etcd.PutAck(ctx, from.etcd, ack)), p.do(r.simulated.PutAck(from.simulated, ack))
 	case 0:
 		return "evidence of " + region, p.answer(r.etcd.PutEvidence(ctx, from.etcd, evidence)), p.do(r.simulated.PutEvidence(from.simulated, evidence))
 	case 1:
@@ -211,32 +217,92 @@ func (p *pair) agentStep(region string) (what string, etcd, simulated outcome) {
 	}
 }
 
+// hubStep is a write of a hub, which nothing guards.
+func (p *pair) hubStep() (what string, etcd, simulated outcome) {
+	ctx := p.t.Context()
+	order := ownership.OrderIntent{Name: fmt.Sprintf("o%d", p.rand.IntN(2)), Type: change.OrderDrain, Region: regions[p.rand.IntN(len(regions))]}
+	service := ownership.ServiceIntent{UID: "u", SpecHash: fmt.Sprint(p.rand.IntN(2))}
+	switch p.rand.IntN(3) {
+	case 0:
+		return "withdraw " + order.Name, p.now(p.etcd.DeleteOrderIntent(ctx, order.Name)), p.do(store.DeleteOrderIntent(order.Name))
+	case 1:
+		return "propose service", p.now(p.etcd.PutServiceIntent(ctx, service)), p.do(store.PutServiceIntent(service))
+	default:
+		return "order " + order.Name, p.now(p.etcd.PutOrderIntent(ctx, order)), p.do(store.PutOrderIntent(order))
+	}
+}
+
+// now is answer for a write that may leave everything as it is: the revision of the store afterwards.
+func (p *pair) now(_ int64, err error) outcome {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	c, err := p.etcd.Read(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return outcome{Revision: c.Revision}
+}
+
 func (p *pair) leaderStep(region string) (what string, etcd, simulated outcome) {
 	l, from := latestMostly(p, p.terms), p.from()
 	ctx := p.t.Context()
-	next := ownership.View{Epoch: from.etcd.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{
-		region: {State: ownership.RegionServing, Role: "Active"},
-	}}
 	held := map[string]string{region: fmt.Sprint(p.rand.IntN(2))}
 	incident := ownership.Incident{Name: region + "-1", Region: region, Closed: p.rand.IntN(2) == 0}
 	record := ownership.ServiceRecord{UID: "u", Name: fmt.Sprint(len(p.log))}
-	switch p.rand.IntN(7) {
+	order := ownership.OrderRecord{Name: fmt.Sprintf("o%d", p.rand.IntN(2)), Message: fmt.Sprint(len(p.log))}
+	switch p.rand.IntN(9) {
 	case 0:
 		return "close gate " + region, p.answer(l.etcd.CloseGate(ctx, from.etcd, region)), p.do(l.simulated.CloseGate(from.simulated, region))
 	case 1:
 		return "open gate " + region, p.answer(l.etcd.OpenGate(ctx, from.etcd, region)), p.do(l.simulated.OpenGate(from.simulated, region))
 	case 2:
-		return "return of " + region, p.answer(l.etcd.OpenGateReturning(ctx, from.etcd, region, next)),
-			p.do(l.simulated.OpenGateReturning(from.simulated, region, next))
-	case 3:
-		return "view", p.answer(l.etcd.CommitView(ctx, from.etcd, next)), p.do(l.simulated.CommitView(from.simulated, next))
-	case 4:
 		return "incident", p.answer(l.etcd.PutIncident(ctx, from.etcd, incident)), p.do(l.simulated.PutIncident(from.simulated, incident))
-	case 5:
+	case 3:
 		return "service", p.answer(l.etcd.PutServiceRecord(ctx, from.etcd, record)), p.do(l.simulated.PutServiceRecord(from.simulated, record))
-	default:
+	case 4:
+		return "order " + order.Name, p.answer(l.etcd.PutOrder(ctx, from.etcd, order)), p.do(l.simulated.PutOrder(from.simulated, order))
+	case 5:
+		return "delete order " + order.Name, p.answer(l.etcd.DeleteOrder(ctx, from.etcd, order.Name)), p.do(l.simulated.DeleteOrder(from.simulated, order.Name))
+	case 6:
 		return "held", p.answer(l.etcd.PutHeld(ctx, held)), p.do(l.simulated.PutHeld(held))
+	default:
+		x := p.txn(from.etcd, region)
+		return "view", p.answer(l.etcd.Commit(ctx, from.etcd, x)), p.do(l.simulated.Commit(from.simulated, x))
 	}
+}
+
+// txn returns a change of the view with some of what may go with it.
+func (p *pair) txn(from ownership.Configuration, region string) change.Txn {
+	some := func() bool { return p.rand.IntN(3) == 0 }
+	x := change.Txn{What: "view", View: ownership.View{
+		Epoch: from.View.Epoch + 1, Phase: ownership.PhaseOpen,
+		Regions: map[string]ownership.RegionRecord{region: {State: ownership.RegionServing, Role: "Active"}},
+	}}
+	if some() {
+		x.OpenGate = region
+	}
+	if some() {
+		x.Gates = regions
+	}
+	if some() {
+		x.Acks = regions
+	}
+	if some() {
+		x.Services = []ownership.ServiceRecord{{UID: "u", Name: fmt.Sprint(len(p.log))}}
+	}
+	if some() {
+		debt := ownership.Debt{}
+		if some() {
+			debt = ownership.Debt{Epoch: x.View.Epoch, Vector: ownership.Vector{region: {"s": 1}}}
+		}
+		x.Debts = map[string]ownership.Debt{region: debt}
+	}
+	if some() {
+		x.Orders = []ownership.OrderRecord{{Name: "o0", Message: fmt.Sprint(len(p.log))}}
+	}
+	return x
 }
 
 // answer turns what internal/coordination returned into an outcome.

@@ -98,6 +98,13 @@ func with[T any](m map[string]T, name string, value T) map[string]T {
 	return m
 }
 
+// without returns a copy of a map without an entry.
+func without[T any](m map[string]T, name string) map[string]T {
+	m = maps.Clone(m)
+	delete(m, name)
+	return m
+}
+
 func putGate(region string, g ownership.Gate) put {
 	return put{key: "gate/" + region, apply: func(c *ownership.Configuration) { c.Gates = with(c.Gates, region, g) }}
 }
@@ -115,10 +122,7 @@ func putDebt(origin string, debt ownership.Debt) put {
 	if len(debt.Vector) > 0 {
 		return put{key: "debt/" + origin, apply: func(c *ownership.Configuration) { c.Debts = with(c.Debts, origin, debt) }}
 	}
-	return put{key: "debt/" + origin, removes: true, apply: func(c *ownership.Configuration) {
-		c.Debts = maps.Clone(c.Debts)
-		delete(c.Debts, origin)
-	}}
+	return put{key: "debt/" + origin, removes: true, apply: func(c *ownership.Configuration) { c.Debts = without(c.Debts, origin) }}
 }
 
 // PutOrderIntent is coordination.Store.PutOrderIntent.
@@ -127,6 +131,14 @@ func PutOrderIntent(i ownership.OrderIntent) Request {
 		key:    "intent/order/" + i.Name,
 		apply:  func(c *ownership.Configuration) { c.OrderIntents = with(c.OrderIntents, i.Name, i) },
 		equals: func(c *ownership.Configuration) bool { return c.OrderIntents[i.Name] == i },
+	}}}
+}
+
+// DeleteOrderIntent is coordination.Store.DeleteOrderIntent.
+func DeleteOrderIntent(name string) Request {
+	key := "intent/order/" + name
+	return Request{What: key, puts: []put{{
+		key: key, removes: true, apply: func(c *ownership.Configuration) { c.OrderIntents = without(c.OrderIntents, name) },
 	}}}
 }
 

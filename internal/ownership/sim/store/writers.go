@@ -150,10 +150,20 @@ func (t Term) PutIncident(from ownership.Configuration, i ownership.Incident) Re
 	}}}
 }
 
-// PutServiceRecord writes a service's record.
+// PutServiceRecord writes a service's record, if it and the intent that it answers are as from has them.
 func (t Term) PutServiceRecord(from ownership.Configuration, s ownership.ServiceRecord) Request {
 	unchanged := Guard{GuardRecord, "service/" + s.UID, unwrittenSince, from.Revision}
-	return Request{What: "service/" + s.UID, Guards: t.guards(unchanged), puts: []put{putService(s)}}
+	guards := append([]Guard{unchanged}, serviceIntent(from, s.UID)...)
+	return Request{What: "service/" + s.UID, Guards: t.guards(guards...), puts: []put{putService(s)}}
+}
+
+// serviceIntent demands that a service's intent is as from has it, there or not.
+func serviceIntent(from ownership.Configuration, uid string) []Guard {
+	key := "intent/service/" + uid
+	if _, proposed := from.ServiceIntents[uid]; !proposed {
+		return []Guard{{GuardIntent, key, createdAt, 0}}
+	}
+	return []Guard{{Name: GuardIntent, key: key, kind: exists}, {GuardIntent, key, unwrittenSince, from.Revision}}
 }
 
 // PutOrder writes what became of an order.
@@ -162,6 +172,15 @@ func (t Term) PutOrder(from ownership.Configuration, o ownership.OrderRecord) Re
 		Guard{Name: GuardIntent, key: "intent/order/" + o.Name, kind: exists})
 	return Request{What: "order/" + o.Name, Guards: guards, puts: []put{{
 		key: "order/" + o.Name, apply: func(c *ownership.Configuration) { c.Orders = with(c.Orders, o.Name, o) },
+	}}}
+}
+
+// DeleteOrder removes the record of an order whose intent was withdrawn.
+func (t Term) DeleteOrder(from ownership.Configuration, name string) Request {
+	key := "order/" + name
+	guards := t.guards(Guard{GuardRecord, key, unwrittenSince, from.Revision}, Guard{Name: GuardRecord, key: key, kind: exists})
+	return Request{What: key, Guards: guards, puts: []put{{
+		key: key, removes: true, apply: func(c *ownership.Configuration) { c.Orders = without(c.Orders, name) },
 	}}}
 }
 
