@@ -106,9 +106,11 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	}
 	for _, uid := range stuck {
 		record, ok := d.c.Services[uid]
-		// Others own the slots of a region that was lost on its way back, but for what it had back.
-		was := stateBefore(d.c, record).MayOwn(d.c.View.Previous)
-		had := slices.ContainsFunc(lost, func(r string) bool { return slices.Contains(was, r) })
+		// Others own the slots of a region that was lost on its way back, but for what it had back and what
+		// was kept from them.
+		was := stateBefore(d.c, record)
+		kept := append(was.MayOwn(d.c.View.Previous), was.Withholding(d.c.View.Previous)...)
+		had := slices.ContainsFunc(lost, func(r string) bool { return slices.Contains(kept, r) })
 		if ok && (had || d.c.View.Change.Kind.Planned()) {
 			record.Withheld = withheld(record.Withheld, lost, regions)
 			t.Services = append(t.Services, record)

@@ -132,7 +132,7 @@ func (d *decider) handback(region, order string, which func(ownership.ServiceRec
 	var services []ownership.ServiceRecord
 	for _, what := range d.Memory.batch(d.Now, due) {
 		uid := strings.TrimPrefix(what, prefix)
-		services = append(services, d.changed(d.c.Services[uid], func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
+		services = append(services, d.changed(d.c.Services[uid], func(s *ownership.ServiceState) { s.HandedBack = with(s.HandedBack, region, rec.ReturnedEpoch) }))
 		change.Services = append(change.Services, uid)
 	}
 	if len(services) == 0 {
