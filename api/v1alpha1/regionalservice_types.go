@@ -110,6 +110,11 @@ type WorkloadSlice struct {
 	// replicas here.
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
+	// survivors: Scale raises the replicas while another region of the service is lost or drained, by the
+	// share of the load that it had. Default: Keep.
+	// +optional
+	// +kubebuilder:validation:Enum=Keep;Scale
+	Survivors string `json:"survivors,omitempty"`
 	// port of the application.
 	// +optional
 	Port int32 `json:"port,omitempty"`

@@ -28,11 +28,13 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/controllers/member/acting"
+	"multiactive.dev/operator/controllers/member/handover"
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
+	regionalplan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/storeposition"
 )
@@ -115,8 +117,9 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return err
 	}
 	machine := agent.SystemClock()
+	local := &handover.Region{Name: o.region, Client: mgr.GetClient(), OwnerOnly: regionalplan.OwnerOnlyRuns}
 	regionAgent, err := agent.New(agent.Config{
-		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Log: ctrl.Log.WithName("agent"),
+		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
 	})
 	if err != nil {
 		return err
@@ -130,6 +133,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	}
 	topics := regionalservice.NewTopicKeeper(credentials, machine, ctrl.Log.WithName("topics"))
 	canaries := replicationlink.NewCanaries(o.region, machine, ctrl.Log.WithName("canaries"))
+	local.Credentials, local.Canary, local.Snapshot = credentials, canaries.Read, regionAgent.Snapshot
 	own, err := actingPod(ctx, mgr, o)
 	if err != nil {
 		return err

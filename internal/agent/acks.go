@@ -45,11 +45,13 @@ type ackBook struct {
 	leased map[serviceName]map[string]time.Duration
 	count  int
 	epoch  int64
+	// news is sent to when a gateway says something else than before.
+	news chan struct{}
 }
 
 func newAckBook(c Clock) *ackBook {
 	return &ackBook{
-		clock: c, acks: map[serviceName]map[string]Ack{}, leased: map[serviceName]map[string]time.Duration{},
+		clock: c, acks: map[serviceName]map[string]Ack{}, leased: map[serviceName]map[string]time.Duration{}, news: make(chan struct{}, 1),
 	}
 }
 
@@ -71,6 +73,12 @@ func (b *ackBook) note(a Ack) bool {
 	if b.acks[service] == nil {
 		b.acks[service] = map[string]Ack{}
 	}
+	if before := b.acks[service][a.Gateway]; before.Epoch != a.Epoch || before.Busy != a.Busy {
+		select {
+		case b.news <- struct{}{}:
+		default:
+		}
+	}
 	a.Age = now
 	b.acks[service][a.Gateway] = a
 	b.epoch = max(b.epoch, a.Epoch)
@@ -86,6 +94,28 @@ func (b *ackBook) lease(service serviceName, gateway string, remaining time.Dura
 		b.leased[service] = map[string]time.Duration{}
 	}
 	b.leased[service][gateway] = max(b.leased[service][gateway], until)
+}
+
+// fenced reports whether every gateway that may hold a lease acts on the epoch and has no home write
+// under way that it gives no right to (R8).
+func (b *ackBook) fenced(now time.Duration, epoch int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for service, gateways := range b.leased {
+		for gateway, until := range gateways {
+			if now >= until {
+				delete(gateways, gateway)
+				continue
+			}
+			if a, said := b.acks[service][gateway]; !said || a.Epoch != epoch || a.Busy > 0 {
+				return false
+			}
+		}
+		if len(gateways) == 0 {
+			delete(b.leased, service)
+		}
+	}
+	return true
 }
 
 func (b *ackBook) full(service serviceName) bool {

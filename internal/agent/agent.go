@@ -21,7 +21,7 @@ import (
 // The process should end: two agents of one region would take turns.
 var ErrReplaced = errors.New("another agent of this region has registered")
 
-// Config is what an Agent needs. All fields but Log are required.
+// Config is what an Agent needs. All fields but Local and Log are required.
 type Config struct {
 	// Region is the name of the region that the agent runs in.
 	Region string
@@ -33,6 +33,8 @@ type Config struct {
 	Timings ownership.Timings
 	// Prober asks the other regions; NewProber outside of tests.
 	Prober Prober
+	// Local takes part in changes of owners; without one, the gateways alone do.
+	Local Local
 	// Log defaults to silence.
 	Log logr.Logger
 }
@@ -113,7 +115,7 @@ func CheckTimings(t ownership.Timings) error {
 // everything else.
 func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{a.watch, a.beat, a.probe, a.report, a.follow, a.campaign, a.publish} {
+	for _, part := range []func(context.Context) error{a.watch, a.beat, a.probe, a.report, a.follow, a.campaign, a.publish, a.acknowledge} {
 		g.Go(func() error { return part(ctx) })
 	}
 	err := g.Wait()

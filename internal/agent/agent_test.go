@@ -350,19 +350,22 @@ func TestServicesAreAccepted(t *testing.T) {
 	put(intent)
 	w.eventually("the service is accepted", func(c ownership.Configuration) bool { return c.Services["u-1"].UID != "" })
 	first := w.latest().Services["u-1"]
-	want := ownership.ServiceRecord{UID: "u-1", Namespace: "accounts", Name: "user", SpecHash: "one", PeerKey: first.PeerKey}
+	want := ownership.ServiceRecord{UID: "u-1", Namespace: "accounts", Name: "user", ServiceState: ownership.ServiceState{SpecHash: "one"}, PeerKey: first.PeerKey}
 	if diff := cmp.Diff(want, first); diff != "" || len(first.PeerKey) != 32 {
 		t.Errorf("peer key of %d bytes, record (-want +got):\n%s", len(first.PeerKey), diff)
 	}
 
-	// Another ownership spec is not accepted: a later service's record shows that it was seen.
+	// Another ownership spec takes the place of the one in force in two phases.
 	intent.SpecHash = "two"
 	put(intent)
+	w.eventually("the other spec is in force", func(c ownership.Configuration) bool {
+		return c.Services["u-1"].SpecHash == "two" && c.View.Phase == ownership.PhaseOpen
+	})
+	if phases := w.phases(); !slices.Contains(phases, "Closing Respec") {
+		t.Errorf("the view went through %v, want the owners closed first", phases)
+	}
 	put(ownership.ServiceIntent{UID: "u-2", Namespace: "accounts", Name: "other", SpecHash: "x"})
 	w.eventually("the other service is accepted", func(c ownership.Configuration) bool { return c.Services["u-2"].UID != "" })
-	if diff := cmp.Diff(first, w.latest().Services["u-1"]); diff != "" {
-		t.Errorf("the record changed with the intent (-want +got):\n%s", diff)
-	}
 	if slices.Equal(first.PeerKey, w.latest().Services["u-2"].PeerKey) {
 		t.Error("two services share a peer key")
 	}
@@ -415,4 +418,72 @@ func incidentOf(c ownership.Configuration, region string) ownership.Incident {
 
 func hasStep(c ownership.Configuration, region, step string) bool {
 	return slices.ContainsFunc(incidentOf(c, region).Timeline, func(s ownership.IncidentStep) bool { return s.Step == step })
+}
+
+// phases returns what the view went through, each change once.
+func (w *world) phases() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, c := range w.seen {
+		phase := string(c.View.Phase)
+		if c.View.Change != nil {
+			phase += " " + string(c.View.Change.Kind)
+		}
+		if len(out) == 0 || out[len(out)-1] != phase {
+			out = append(out, phase)
+		}
+	}
+	return out
+}
+
+// TestOwnersChange lets people order a region empty and back, and then loses it: every change closes first
+// and opens when those whom it concerns have acknowledged.
+func TestOwnersChange(t *testing.T) {
+	w := newWorld(t)
+	put := func(o ownership.OrderIntent) {
+		t.Helper()
+		if _, err := w.hub.PutOrderIntent(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	intent := ownership.ServiceIntent{UID: "u-1", Namespace: "accounts", Name: "user", SpecHash: "one", Regions: regions}
+	if _, err := w.hub.PutServiceIntent(t.Context(), intent); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the service is accepted", func(c ownership.Configuration) bool { return c.Services["u-1"].UID != "" })
+
+	put(ownership.OrderIntent{Name: "1-drain", Type: "Drain", Region: "beijing"})
+	w.eventually("beijing is drained", func(c ownership.Configuration) bool {
+		return c.View.Regions["beijing"].State == ownership.RegionDrained && c.View.Phase == ownership.PhaseOpen &&
+			c.Orders["1-drain"].State == ownership.OrderSucceeded
+	})
+	put(ownership.OrderIntent{Name: "2-undrain", Type: "Undrain", Region: "beijing"})
+	w.eventually("beijing serves again", func(c ownership.Configuration) bool {
+		return c.View.Regions["beijing"].State == ownership.RegionServing && c.Orders["2-undrain"].State == ownership.OrderSucceeded
+	})
+	if record := w.latest().View.Regions["beijing"]; record.Unshipped {
+		t.Errorf("beijing is %+v, though nothing of it was lost", record)
+	}
+
+	w.kill("beijing")
+	w.eventually("beijing is lost and the others have taken over", func(c ownership.Configuration) bool {
+		record := c.View.Regions["beijing"]
+		return record.State == ownership.RegionLost && record.Unshipped && len(record.Awaits) == 0 && c.View.Phase == ownership.PhaseOpen
+	})
+	w.net.kill("beijing", false)
+	w.start("beijing")
+	w.eventually("beijing has returned", func(c ownership.Configuration) bool {
+		return c.View.Regions["beijing"].State == ownership.RegionReturning
+	})
+	put(ownership.OrderIntent{Name: "3-handback", Type: "Handback", Region: "beijing"})
+	w.eventually("beijing serves as before", func(c ownership.Configuration) bool {
+		record := c.View.Regions["beijing"]
+		return record.State == ownership.RegionServing && !record.Unshipped && c.Orders["3-handback"].State == ownership.OrderSucceeded
+	})
+	want := []string{"Closing Drain", "Open", "Closing Handback", "Open", "Closing Loss", "Open", "Closing Handback", "Open"}
+	phases := w.phases()
+	if diff := cmp.Diff(want, phases[len(phases)-len(want):]); diff != "" {
+		t.Errorf("the view went through (-want +got):\n%s", diff)
+	}
 }

@@ -171,6 +171,9 @@ func (a *Agent) report(ctx context.Context) error {
 		a.mu.Lock()
 		evidence, r := a.observer.Evidence(), a.registration
 		a.mu.Unlock()
+		if a.config.Local != nil {
+			evidence.Lagging = a.config.Local.Lagging(ctx)
+		}
 		if r == nil || !c.Gates[a.config.Region].Open || sameEvidence(c.Evidence[a.config.Region], evidence) {
 			continue
 		}
@@ -187,5 +190,5 @@ func putEvidence(ctx context.Context, r *coordination.Registration, c ownership.
 }
 
 func sameEvidence(a, b ownership.Evidence) bool {
-	return slices.Equal(a.Unreachable, b.Unreachable) && slices.Equal(a.Failing, b.Failing)
+	return slices.Equal(a.Unreachable, b.Unreachable) && slices.Equal(a.Failing, b.Failing) && slices.Equal(a.Lagging, b.Lagging)
 }

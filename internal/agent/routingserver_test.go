@@ -98,7 +98,7 @@ func (d *desk) get(ctx context.Context, query string) (int, string) {
 func (d *desk) poll(query string) routing.Answer {
 	d.t.Helper()
 	if !strings.Contains(query, "gateway=") {
-		query += "&gateway=pod"
+		query += "&gateway=gw"
 	}
 	status, body := d.get(d.t.Context(), routing.Path+"?namespace=accounts&name=user"+query)
 	var answer routing.Answer
@@ -280,30 +280,27 @@ func TestAnswerOfTheLease(t *testing.T) {
 	}
 }
 
-// The region acknowledges for every gateway that may hold a lease, so each one is noted before it gets it.
-func TestLeasesAreNoted(t *testing.T) {
+// TestLeasesAreBooked holds that nobody gets a lease whom the region does not know of (R8).
+func TestLeasesAreBooked(t *testing.T) {
 	d := newDesk(t)
 	if err := d.publisher.Publish("accounts", "user", build); err != nil {
 		t.Fatal(err)
 	}
 	d.show(10, 3)
-	d.lease(5 * time.Second)
-	start := d.clock.Boottime()
-	if got := d.poll("&gateway=").LeaseRemaining; got != 0 {
-		t.Errorf("a gateway without a name gets a lease of %s", got)
+	d.lease(4 * time.Second)
+	if got := d.poll("&wait=0s&gateway="); got.LeaseRemaining != 0 || got.Config == nil {
+		t.Errorf("a gateway without a name is given %+v, want routing without a lease", got)
 	}
-	if got := d.poll("&gateway=pod-1").LeaseRemaining; got != 5*time.Second {
-		t.Errorf("a gateway gets a lease of %s, want 5s", got)
+	if !d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("a lease is out that nobody was given")
 	}
-	d.clock.Step(2 * time.Second)
-	d.poll("&gateway=pod-2")
-	d.lease(time.Second)
-	d.poll("&gateway=pod-1") // what it had lasts longer
-	want := map[serviceName]map[string]time.Duration{{"accounts", "user"}: {
-		"pod-1": start + 5100*time.Millisecond, "pod-2": start + 5060*time.Millisecond,
-	}}
-	if diff := cmp.Diff(want, d.acks.leased, cmp.AllowUnexported(serviceName{})); diff != "" {
-		t.Errorf("leases (-want +got):\n%s", diff)
+	version := d.poll("&wait=0s&gateway=pod-1").Version
+	if d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("a gateway was given a lease, has acknowledged nothing, and the region counts as fenced")
+	}
+	d.poll("&wait=0s&gateway=pod-1&version=" + version)
+	if !d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("the only gateway acts on the epoch, and the region does not count as fenced")
 	}
 }
 

@@ -38,7 +38,7 @@ const (
 	// ReasonNoMajority: some observers reach the region.
 	ReasonNoMajority = "NoMajority"
 	// ReasonBeatsArrive: observers agree, but the region's agent beats on. Its edge is dead and its
-	// agent is not: that needs a planned drain, not expiry (R13).
+	// agent is not: it is emptied by a planned change, not expired (R13).
 	ReasonBeatsArrive = "BeatsArrive"
 	// ReasonLeaseRunning: the region's last lease may still run.
 	ReasonLeaseRunning = "LeaseRunning"
@@ -73,6 +73,9 @@ type Decision struct {
 	// Ready lists the Returning regions that have been reachable for their hold-down (R14), Reachable
 	// all regions whose agents beat and which a majority of the observers reaches. Both are sorted.
 	Ready, Reachable []string
+	// Edgeless lists the regions that a majority reports unreachable while their agents beat on: nobody
+	// can reach their edge, and they hold a lease. They are emptied by a planned change (R13).
+	Edgeless []string
 }
 
 // Decide says what the leader should write next. It asks for nothing that the configuration
@@ -175,6 +178,10 @@ func (d *decider) losing(name string, v verdict, incident bool) {
 		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
 	case d.w.moves(d.now, d.c, name) && d.w.beats[name].moved:
 		d.out.Held[name] = ReasonBeatsArrive
+		// One that died a moment ago has a young beat too, but not one that is as young as when it beats.
+		if incident && d.w.Still(d.now, name) <= 2*d.w.timings.BeatInterval {
+			d.out.Edgeless = append(d.out.Edgeless, name)
+		}
 	default:
 		d.out.Held[name] = ReasonLeaseRunning
 	}

@@ -45,6 +45,8 @@ func TestDocumentedDefaults(t *testing.T) {
 		"beatInterval":      fmt.Sprintf("%s, %s", d.BeatInterval, f.BeatInterval),
 		"regionLease":       fmt.Sprintf("%s, %s", d.RegionLease, f.RegionLease),
 		"leaderSession":     fmt.Sprintf("%s, %s", d.LeaderSession, f.LeaderSession),
+		"plannedLimit":      fmt.Sprintf("%s, %s", d.PlannedLimit, f.PlannedLimit),
+		"lossLimit":         fmt.Sprintf("%s, %s", d.LossLimit, f.LossLimit),
 		"longest hold-down": fmt.Sprintf("%s, %s", health.HoldDown(d, 1000), health.HoldDown(f, 1000)),
 		"slots":             fmt.Sprintf("%d, %d", ownership.SlotCount, ownership.SlotCount),
 		"maxDrift":          drift + ", " + drift,
@@ -65,7 +67,7 @@ func TestDocumentedReasons(t *testing.T) {
 	want := []string{
 		health.ReasonTooFewObservers, health.ReasonNoMajority, health.ReasonBeatsArrive, health.ReasonLeaseRunning,
 		health.ReasonLastServing, health.ReasonOneAtATime, health.ReasonNotAsked, health.ReasonUnreachable,
-		health.ReasonHoldDown, health.ReasonDrainNotActing,
+		health.ReasonHoldDown, health.ReasonGone,
 	}
 	slices.Sort(documented)
 	slices.Sort(want)

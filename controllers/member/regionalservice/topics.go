@@ -74,8 +74,7 @@ type TopicKeeper struct {
 	entries map[types.NamespacedName]*topicEntry
 
 	// Used by the worker alone.
-	clientOptions kafka.Options
-	client        *kafka.Client
+	kept kafka.Kept
 }
 
 type topicEntry struct {
@@ -130,11 +129,7 @@ func (k *TopicKeeper) Look(service types.NamespacedName, want WantedTopics) plan
 func (k *TopicKeeper) Start(ctx context.Context) error {
 	tick := k.Clock.NewTicker(topicsTick)
 	defer tick.Stop()
-	defer func() {
-		if k.client != nil {
-			k.client.Close()
-		}
-	}()
+	defer k.kept.Close()
 	for {
 		k.round(ctx)
 		select {
@@ -275,18 +270,7 @@ func (k *TopicKeeper) connect(ctx context.Context, rk v1alpha1.RegionKafka) (*ka
 		return nil, err
 	}
 	o.Timeout = kafkaTimeout
-	if k.client != nil && reflect.DeepEqual(k.clientOptions, o) {
-		return k.client, nil
-	}
-	if k.client != nil {
-		k.client.Close()
-		k.client = nil
-	}
-	if k.client, err = kafka.NewClient(o); err != nil {
-		return nil, err
-	}
-	k.clientOptions = o
-	return k.client, nil
+	return k.kept.Client(o)
 }
 
 // unavailable says why a Kafka could not be used.

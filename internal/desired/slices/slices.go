@@ -101,6 +101,9 @@ func Workload(spec v1alpha1.MultiActiveServiceSpec, region string) v1alpha1.Work
 		Replicas: w.Replicas, Port: w.Port, Template: w.Template,
 		DeploymentRef: w.DeploymentRef, ServiceRef: w.ServiceRef, Additional: w.Additional,
 	}
+	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale {
+		out.Survivors = v1alpha1.SurvivorsScale
+	}
 	for _, r := range spec.Regions {
 		if r.Name == region && r.Overrides != nil {
 			override(&out, r.Overrides)

@@ -52,7 +52,7 @@ func Decide(in Input) (Txn, bool) {
 	if d.c.View.Phase == ownership.PhaseClosing {
 		return d.closing()
 	}
-	for _, next := range []func() (Txn, bool){d.marks, d.returns, d.debts, d.ordered, d.handbacks, d.serve, d.retries, d.proposals} {
+	for _, next := range []func() (Txn, bool){d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.handbacks, d.serve, d.retries, d.proposals} {
 		if t, ok := next(); ok {
 			return t, true
 		}

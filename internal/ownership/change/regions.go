@@ -65,6 +65,24 @@ func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
 	return rec
 }
 
+// edgeless empties a region that nobody can reach and whose agent beats on (R13). It has returned, in
+// effect, and takes its slots back once it has been reachable for its hold-down.
+func (d *decider) edgeless() (Txn, bool) {
+	for _, name := range d.Health.Edgeless {
+		rec := d.c.View.Regions[name]
+		if rec.State != ownership.RegionServing || !d.othersServe(name) || !d.Memory.mayTry(d.Now, "edgeless "+name) {
+			continue
+		}
+		regions := next(d.c.View.Regions)
+		rec = d.returning(rec)
+		rec.Suspect = false
+		regions[name] = rec
+		change := ownership.Change{Kind: ownership.ChangeDrain, Regions: []string{name}}
+		return d.changing(name+": its edge cannot be reached, and its agent beats", change, regions, nil), true
+	}
+	return Txn{}, false
+}
+
 // debts takes off what every other region has applied.
 func (d *decider) debts() (Txn, bool) {
 	t := Txn{What: "debts", Because: "every region has applied them", View: d.open(d.c.View.Regions), Debts: map[string]ownership.Debt{}}

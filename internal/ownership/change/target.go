@@ -1,6 +1,8 @@
 package change
 
 import (
+	"slices"
+
 	"multiactive.dev/operator/internal/ownership"
 )
 
@@ -46,4 +48,17 @@ func gateClosed(c ownership.Configuration, region string) bool { return !c.Gates
 // fenced reports whether a region accepts no home write any more for what it loses (R7).
 func fenced(c ownership.Configuration, region string) bool {
 	return acknowledged(c, region) || gateClosed(c, region)
+}
+
+// LostNow returns the regions whose gates are closed, sorted: nothing that they accept can be
+// acknowledged any more.
+func LostNow(c ownership.Configuration) []string {
+	var out []string
+	for name := range c.View.Regions {
+		if gateClosed(c, name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

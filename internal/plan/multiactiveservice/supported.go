@@ -77,9 +77,6 @@ func failoverNotActedOn(o v1alpha1.Failover) []string {
 	if o.Handback == "Automatic" {
 		out = append(out, "failover.handback Automatic (nothing is taken over, so nothing is handed back)")
 	}
-	if o.Survivors == "Scale" {
-		out = append(out, "failover.survivors Scale (treated as Keep)")
-	}
 	return out
 }
 

@@ -84,9 +84,10 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	case v1alpha1.WorkloadManaged:
 		if w.Template == nil || w.Port == 0 || w.ServiceAccountName == "" {
 			p.problem(v1alpha1.ReasonInvalidObject, "a Managed workload needs template, port and serviceAccountName; declare them in the MultiActiveService")
-			return managed(rs, true)
+			return managed(rs, seen, true)
 		}
-		return managed(rs, false)
+		// How many replicas a survivor has is not known before the regions' agreement is.
+		return managed(rs, seen, scales(rs) && !seen.HasConfiguration)
 	case v1alpha1.WorkloadDeploymentRef:
 		if w.DeploymentRef == nil || w.Port == 0 {
 			p.problem(v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
@@ -111,10 +112,12 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 
 // managed are the objects of a Managed workload. Those of a declaration that cannot be acted on are
 // held: what runs goes on.
-func managed(rs *v1alpha1.RegionalService, held bool) []wanted {
+func managed(rs *v1alpha1.RegionalService, seen Seen, held bool) []wanted {
 	const condition = v1alpha1.ConditionWorkloadAvailable
+	d := regional.Workload(rs)
+	d.Spec.Replicas = survivorReplicas(rs, seen.Configuration)
 	return []wanted{
-		{object: regional.Workload(rs), as: rs.Spec.Workload.ServiceAccountName, condition: condition, held: held},
+		{object: d, as: rs.Spec.Workload.ServiceAccountName, condition: condition, held: held},
 		{object: regional.Service(rs, nil), condition: condition, held: held},
 		{object: regional.Budget(rs, rs.Name, regional.ComponentApplication), condition: condition, held: held},
 		{object: regional.ApplicationPolicy(rs), condition: condition, held: held},

@@ -1,0 +1,155 @@
+// Package handover is a region's part in changes of owners besides its gateways: which workloads still
+// run, what data the region has, and whether it has applied what the next owner of a slot must have.
+//
+// It answers from what it reads at that moment and keeps nothing but what it has promised to wait for. It
+// must never take a failure to read for a yes.
+package handover
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/agent"
+	"multiactive.dev/operator/internal/canary"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/port/kafka"
+)
+
+// farBehind is the age of the newest canary beyond which a region counts as lagging: a planned change
+// that begins then would not end within its limit.
+const farBehind = 5 * time.Second
+
+// Region implements agent.Local for the region's services.
+type Region struct {
+	// Name of the region.
+	Name string
+	// Client reads from a cache.
+	Client client.Reader
+	// Credentials turns a Region's Kafka into client options.
+	Credentials func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error)
+	// Canary says what is known of the data that arrives from a region.
+	Canary func(origin string) canary.Reading
+	// OwnerOnly reports whether the OwnerOnly workloads of a service may run in the region.
+	OwnerOnly func(rs *v1alpha1.RegionalService, c ownership.Configuration) bool
+	// Snapshot returns the latest agreed configuration.
+	Snapshot func() (ownership.Configuration, bool)
+
+	mu      sync.Mutex
+	latches []*latch
+	kept    kafka.Kept
+	// behind are the origins that were far behind when they were last looked at.
+	behind map[string]bool
+}
+
+var _ agent.Local = (*Region)(nil)
+
+// services returns the slices that are for this region and not going away.
+func (r *Region) services(ctx context.Context) ([]v1alpha1.RegionalService, error) {
+	list := &v1alpha1.RegionalServiceList{}
+	if err := r.Client.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing regional services: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(rs v1alpha1.RegionalService) bool {
+		return rs.Spec.Region != r.Name || rs.DeletionTimestamp != nil
+	}), nil
+}
+
+// Stopped implements agent.Local.
+func (r *Region) Stopped(ctx context.Context, c ownership.Configuration) (bool, error) {
+	services, err := r.services(ctx)
+	if err != nil {
+		return false, err
+	}
+	for i := range services {
+		rs := &services[i]
+		if r.OwnerOnly(rs, c) {
+			continue
+		}
+		for j := range rs.Spec.Workload.Additional {
+			a := &rs.Spec.Workload.Additional[j]
+			if a.Activation != v1alpha1.ActivationOwnerOnly {
+				continue
+			}
+			if gone, err := r.gone(ctx, rs, a); err != nil || !gone {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// gone reports whether no Pod of an additional workload is left.
+func (r *Region) gone(ctx context.Context, rs *v1alpha1.RegionalService, a *v1alpha1.AdditionalWorkload) (bool, error) {
+	d := &appsv1.Deployment{}
+	name := regional.AdditionalName(rs.Name, a.Name)
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: rs.Namespace, Name: name}, d)
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("reading Deployment %s/%s: %w", rs.Namespace, name, err)
+	}
+	stopped := d.Spec.Replicas != nil && *d.Spec.Replicas == 0
+	return stopped && d.Status.ObservedGeneration >= d.Generation && d.Status.Replicas == 0, nil
+}
+
+// Lagging implements agent.Local: services with a topic from a region that may own slots, and whose
+// newest canary is old or unknown.
+func (r *Region) Lagging(ctx context.Context) []string {
+	services, err := r.services(ctx)
+	c, known := r.Snapshot()
+	if err != nil || !known {
+		return []string{ownership.LaggingAll}
+	}
+	var out []string
+	for i := range services {
+		if len(services[i].Spec.Topics) > 0 && slices.ContainsFunc(r.origins(&services[i]), func(o string) bool { return r.farFrom(c, o) }) {
+			out = append(out, services[i].Spec.ServiceID)
+		}
+	}
+	if len(out) > maxLagging {
+		return []string{ownership.LaggingAll}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// maxLagging bounds what is named one by one.
+const maxLagging = 100
+
+// farFrom reports whether the region is far behind an origin. It counts as far until it is twice as near
+// as it had to be to count as near: a lag about the limit is not told over and over.
+func (r *Region) farFrom(c ownership.Configuration, origin string) bool {
+	limit, reading := farBehind, r.Canary(origin)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.behind[origin] {
+		limit /= 2
+	}
+	if r.behind == nil {
+		r.behind = map[string]bool{}
+	}
+	// Nothing more arrives from a region whose gate is closed.
+	r.behind[origin] = c.Gates[origin].Open && (!reading.Known || reading.Age > limit)
+	return r.behind[origin]
+}
+
+// origins returns the other regions whose topics are mirrored here for a service.
+func (r *Region) origins(rs *v1alpha1.RegionalService) []string {
+	var out []string
+	for _, p := range rs.Spec.Peers {
+		if p.Name != r.Name && p.Kafka != nil {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
