@@ -182,6 +182,9 @@ const (
 	ReasonGatewaysBehind = "GatewaysBehind"
 	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.
 	ReasonOwnershipChangePending = "OwnershipChangePending"
+	// ReasonOwnershipChangeBlocked: the declared ownership cannot be put in force before something else
+	// happens, such as the return of a lost region; the message names it.
+	ReasonOwnershipChangeBlocked = "OwnershipChangeBlocked"
 	// ReasonRegionUnreachable: a region cannot be reached by the hub.
 	ReasonRegionUnreachable = "RegionUnreachable"
 
@@ -189,4 +192,24 @@ const (
 	ReasonIncidentOpen = "IncidentOpen"
 	// ReasonIncidentClosed: the region serves again.
 	ReasonIncidentClosed = "IncidentClosed"
+	// ReasonHandbackAwaited: the region is back, and owns the keys of some services only after a person
+	// has ordered it.
+	ReasonHandbackAwaited = "HandbackAwaited"
+	// ReasonFailoverAwaited: nobody takes over the keys of a lost region before a person has approved it.
+	ReasonFailoverAwaited = "FailoverAwaited"
+
+	// ReasonOrderPending: nobody has taken the order up.
+	ReasonOrderPending = "OrderPending"
+	// ReasonOrderRunning: the order is being carried out, or waits for what the message names.
+	ReasonOrderRunning = "OrderRunning"
+	// ReasonOrderSucceeded: the order is done.
+	ReasonOrderSucceeded = "OrderSucceeded"
+	// ReasonOrderFailed: the order was given up.
+	ReasonOrderFailed = "OrderFailed"
+	// ReasonOrderRefused: the order does not fit how the regions stand; nothing was done.
+	ReasonOrderRefused = "OrderRefused"
+	// ReasonOrderInvalid: the order names something that is not there; nothing was done.
+	ReasonOrderInvalid = "OrderInvalid"
+	// ReasonFalseAlarm: the region answered again before it was declared lost.
+	ReasonFalseAlarm = "FalseAlarm"
 )

@@ -82,12 +82,11 @@ func TestLinks(t *testing.T) {
 		t.Fatalf("data at risk is %+v (%v) after the return, want none", got.Status.DataAtRisk, err)
 	}
 
-	got.Spec.Workload.Additional = []v1alpha1.AdditionalWorkload{
-		{Name: "cron", Activation: v1alpha1.ActivationOwnerOnly, Template: got.Spec.Workload.Template},
-	}
-	if err := w.client.Update(t.Context(), got); err != nil {
-		t.Fatal(err)
-	}
+	edit(w, &v1alpha1.RegionalService{}, ns, "user", func(rs *v1alpha1.RegionalService) {
+		rs.Spec.Workload.Additional = []v1alpha1.AdditionalWorkload{
+			{Name: "cron", Activation: v1alpha1.ActivationOwnerOnly, Template: rs.Spec.Workload.Template},
+		}
+	})
 	w.replicas(ns, "user-cron", 1)
 	w.region.setLease(0)
 	w.replicas(ns, "user-cron", 0)

@@ -265,6 +265,19 @@ func get[T client.Object](w *world, obj T, namespace, name string) (T, error) {
 	return obj, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, obj)
 }
 
+// edit changes an object as somebody at a keyboard does, on its latest version: the member may write in between.
+func edit[T client.Object](w *world, obj T, namespace, name string, change func(T), options ...client.UpdateOption) {
+	w.t.Helper()
+	testkit.Eventually(w.t, timeout, func() error {
+		got, err := get(w, obj, namespace, name)
+		if err != nil {
+			return err
+		}
+		change(got)
+		return w.client.Update(w.t.Context(), got, options...)
+	})
+}
+
 // condition waits until a RegionalService's condition has the status and the reason, and returns
 // its message.
 func (w *world) condition(namespace, name, condition string, status metav1.ConditionStatus, reason string) string {
@@ -387,7 +400,7 @@ func (r *region) agree(change func(*ownership.Configuration)) {
 func (r *region) accept(rs *v1alpha1.RegionalService, hash string) {
 	r.agree(func(c *ownership.Configuration) {
 		c.Services[rs.Spec.ServiceID] = ownership.ServiceRecord{
-			UID: rs.Spec.ServiceID, Namespace: rs.Namespace, Name: rs.Name, SpecHash: hash, PeerKey: []byte("key"),
+			UID: rs.Spec.ServiceID, Namespace: rs.Namespace, Name: rs.Name, ServiceState: ownership.ServiceState{SpecHash: hash}, PeerKey: []byte("key"),
 		}
 	})
 }

@@ -83,7 +83,7 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 	}
 	renewed := a.leaseRenewed()
 	current := source.Config(q.namespace, q.name)
-	booked := current.Found && a.noteAck(q, current)
+	known := current.Found && a.noteAck(q, current)
 	if q.wait > 0 && (current.Version == q.version || !current.Found) {
 		timer := a.config.Clock.NewTimer(q.wait)
 		defer timer.Stop()
@@ -101,16 +101,16 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 			"and does the coordination store answer?", q.namespace, q.name, a.config.Region), http.StatusNotFound)
 		return
 	}
-	writeJSON(w, a.answer(q, &current, arrived, booked))
+	writeJSON(w, a.answer(q, &current, arrived, known))
 }
 
 // answer returns what a gateway is told now. The lease goes out only with routing made under the
 // gate that granted it, and under the present view: when the publisher is late, gateways of a region
 // that has returned must not combine the new lease with routing from before the loss, and those of a
 // region that acknowledges a change of owners must not combine it with routing from before the change.
-// It is booked before it goes out, under the lock that the next configuration waits for: the region
+// It is noted before it goes out, and goes out only to gateways that are known, since the region
 // acknowledges for all that may hold one (R8).
-func (a *Agent) answer(q question, current *Published, arrived time.Duration, booked bool) routing.Answer {
+func (a *Agent) answer(q question, current *Published, arrived time.Duration, known bool) routing.Answer {
 	answer := routing.Answer{Version: current.Version, Revision: current.Revision}
 	if current.Version != q.version {
 		answer.Config = &current.Config
@@ -121,7 +121,7 @@ func (a *Agent) answer(q question, current *Published, arrived time.Duration, bo
 	defer a.mu.Unlock()
 	gate := a.conf.Gates[a.config.Region]
 	answer.LeaseEnded = a.refused != nil || !gate.Open
-	if booked && current.Gates[a.config.Region] == gate && current.Config.Epoch == a.conf.View.Epoch && a.leaseUntil > now {
+	if known && current.Gates[a.config.Region] == gate && current.Config.Epoch == a.conf.View.Epoch && a.leaseUntil > now {
 		answer.LeaseRemaining = a.leaseUntil - now
 		a.acks.lease(serviceName{q.namespace, q.name}, q.gateway, answer.LeaseRemaining)
 	}

@@ -20,6 +20,8 @@ type stage struct {
 	now   time.Duration
 	// beating lists the regions whose beat moves with every step of time.
 	beating map[string]bool
+	// own has the regions that the agent's own probes do not reach.
+	own map[string]health.Failing
 }
 
 const boot = 1000 * time.Second
@@ -28,7 +30,9 @@ var wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // newStage returns regions that all serve and beat.
 func newStage(names ...string) *stage {
-	s := &stage{now: boot, beating: map[string]bool{}, watch: health.NewWatch(ownership.DefaultTimings())}
+	s := &stage{
+		now: boot, beating: map[string]bool{}, watch: health.NewWatch(ownership.DefaultTimings()), own: map[string]health.Failing{},
+	}
 	s.c = ownership.Configuration{
 		View:  ownership.View{Epoch: 7, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}},
 		Gates: map[string]ownership.Gate{}, Agents: map[string]ownership.AgentRecord{}, Asks: map[string]ownership.Ask{},
@@ -171,6 +175,36 @@ func TestDecide(t *testing.T) {
 				return s.pass(4 * time.Second)
 			}(),
 			held: map[string]string{"c": health.ReasonLeaseRunning},
+		},
+		"R13: a new leader does not confirm at once what it finds": {
+			stage: three().suspect("c").report("a", "c").report("b", "c").forget().pass(2 * time.Second),
+			held:  map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: but what has stood for downAfter": {
+			stage: three().suspect("c").report("a", "c").report("b", "c").forget().pass(4 * time.Second),
+			want:  []string{"OpenIncident c"}, held: map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: and what it has seen come up as a follower": {
+			stage: three().suspect("c").report("a", "c").report("b", "c"),
+			want:  []string{"OpenIncident c"}, held: map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: what comes up in the first downAfter may be half of a leftover": {
+			stage: three().suspect("c").report("a", "c").forget().pass(2*time.Second).report("b", "c").pass(time.Second),
+			held:  map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: what comes up after a gap without news is not confirmed at once": {
+			stage: three().suspect("c").gap(4*time.Second).report("a", "c").report("b", "c").pass(2 * time.Second),
+			held:  map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: nor what comes up when the observers beat again": {
+			stage: three().suspect("c").silent("a", "b").pass(4*time.Second).beat("a").beat("b").
+				report("a", "c").report("b", "c").pass(time.Second),
+			held: map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R4: a gate that is to be closed does not wait for it": {
+			stage: three().suspect("c").silent("a", "b", "c").pass(5*time.Second).beat("a").beat("b").
+				report("a", "c").report("b", "c").pass(1100 * time.Millisecond),
+			want: []string{"OpenIncident c", "CloseGate c"},
 		},
 		"R4: an opened gate starts the watch afresh": {
 			stage: three().lost("c").pass(time.Minute).gate("c", true).state("c", ownership.RegionReturning).

@@ -130,7 +130,7 @@ type Incident struct {
 	Epoch int64 `json:"epoch,omitempty"`
 	// Timeline has one entry per step reached, in order.
 	Timeline []IncidentStep `json:"timeline"`
-	// Closed is set when the region serves again.
+	// Closed is set when the region serves again, or when it turned out to have done so all along.
 	Closed bool `json:"closed,omitempty"`
 }
 
@@ -143,16 +143,21 @@ const (
 	StepRouted    = "FirstSurvivorRouted"
 	StepReturned  = "Returned"
 	StepServing   = "ServingAgain"
+	// StepFalseAlarm ends an incident whose region answered again before its gate was closed: nothing
+	// was changed, and nothing had to recover.
+	StepFalseAlarm = "FalseAlarm"
 )
 
 // IncidentStep is one measured point of an incident.
 type IncidentStep struct {
 	Step string    `json:"step"`
 	At   time.Time `json:"at"`
-	// SinceSuspected is measured on one leader's monotonic clock; 0 when a later leader wrote the
-	// step, which then has only the wall clock difference to offer (Approximate).
+	// SinceSuspected is measured on the monotonic clock of the leader that wrote the step, from the
+	// first evidence that it saw itself, as a follower too.
 	SinceSuspected time.Duration `json:"sinceSuspected,omitempty"`
-	Approximate    bool          `json:"approximate,omitempty"`
+	// Approximate: that leader did not see the outage begin. SinceSuspected is less than it was, 0 if
+	// unknown, and there is only the wall clock difference to offer.
+	Approximate bool `json:"approximate,omitempty"`
 }
 
 // ServiceRecord is what the leader committed for one service, stored under "service/<uid>".

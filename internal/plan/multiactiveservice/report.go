@@ -200,10 +200,8 @@ func (r reporter) routing() {
 		return
 	}
 	var problems []problem
-	if record.SpecHash != slices.Ownership(r.mas).Hash {
-		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending,
-			"regions, weights, keys, flows or unmatched were changed in a way that moves ownership, which this version does not do for a " +
-				"live service: the former ones stay in force; change them back, or delete the service and create it anew"})
+	if p, pending := r.ownershipChange(record); pending {
+		problems = append(problems, p)
 	}
 	for _, declared := range r.mas.Spec.Regions {
 		if p, bad := r.regionRouted(declared.Name); bad {

@@ -143,7 +143,7 @@ func (r reporter) lastIncident() {
 			out.StartedAt = &at
 		case ownership.StepCommitted, ownership.StepRouted:
 			out.RecoverySeconds = ptr.To(seconds(step.At.Sub(newest.Timeline[0].At)))
-		case ownership.StepServing:
+		case ownership.StepServing, ownership.StepFalseAlarm:
 			out.EndedAt = &at
 		}
 	}

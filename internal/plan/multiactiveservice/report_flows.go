@@ -10,7 +10,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
-	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/plan/flows"
 )
 
@@ -60,10 +59,7 @@ func (r reporter) evaluate() ([]flows.State, bool) {
 	if !r.seen.StoreKnown || !r.seen.StoreConnected || !accepted || record.Deleted {
 		return nil, false
 	}
-	own := slices.Ownership(r.mas)
-	if kept := r.seen.kept(r.mas); kept != nil {
-		own = kept.Ownership
-	}
+	own := r.inForce()
 	var behaviours []v1alpha1.FlowBehaviour
 	for _, f := range r.mas.Spec.Flows {
 		behaviours = append(behaviours, v1alpha1.FlowBehaviour{

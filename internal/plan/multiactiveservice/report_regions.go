@@ -10,6 +10,7 @@ import (
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/flows"
+	"multiactive.dev/operator/internal/plan/order"
 )
 
 // Phase sums up in one word what the agreed view says of a region.
@@ -81,6 +82,7 @@ func (r reporter) regionProblem(name string, rec ownership.RegionRecord, known b
 		return problem{metav1.ConditionFalse, reason, message}, true
 	}
 	at := r.seen.region(name)
+	emptied, excluded := r.excludedRegion(name)
 	no := func(reason, message string) (problem, bool) {
 		return problem{metav1.ConditionFalse, reason, name + ": " + message}, true
 	}
@@ -90,13 +92,16 @@ func (r reporter) regionProblem(name string, rec ownership.RegionRecord, known b
 	case !known:
 		return no(v1alpha1.ReasonRegionUnknown, "the region is not in the agreed view: is its member running? see Region "+name)
 	case rec.State == ownership.RegionLost:
-		return no(v1alpha1.ReasonRegionLost, "the region is lost; the others go on without it. See incident "+rec.Incident)
+		return no(r.lostRegion(name, rec))
 	case rec.State == ownership.RegionReturning:
-		return no(v1alpha1.ReasonRegionReturning, "the region is back and serves again shortly")
+		return no(r.returningRegion(name))
 	case rec.State == ownership.RegionDrained:
-		return no(v1alpha1.ReasonRegionDrained, "the region was emptied on purpose")
+		return no(v1alpha1.ReasonRegionDrained, "the region was emptied on purpose; to end that, order: "+
+			order.Command(v1alpha1.OperationUndrain, name, nil))
 	case rec.Suspect:
 		return no(v1alpha1.ReasonRegionSuspect, "some observers cannot reach the region")
+	case excluded:
+		return no(v1alpha1.ReasonRegionDrained, emptied)
 	case at.Connection == Connecting:
 		return problem{metav1.ConditionUnknown, v1alpha1.ReasonProgressing, name + ": connecting to its cluster"}, true
 	case at.Connection == Unusable:
@@ -111,7 +116,7 @@ func (r reporter) owns(declared v1alpha1.ServiceRegion) v1alpha1.WorkState {
 	switch {
 	case !r.seen.StoreConnected || !accepted:
 		return v1alpha1.Unknown
-	case !record.Deleted && slices.Weight(declared) > 0 && flows.Owns(r.seen.Configuration, record, declared.Name):
+	case !record.Deleted && weight(r.inForce(), declared.Name) > 0 && flows.Owns(r.seen.Configuration, record, declared.Name):
 		return v1alpha1.Yes
 	default:
 		return v1alpha1.No

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"multiactive.dev/operator/api/v1alpha1"
-	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 )
 
@@ -152,23 +151,4 @@ func allowed(r *v1alpha1.Region, namespace map[string]string) bool {
 	}
 	selector, err := metav1.LabelSelectorAsSelector(r.Spec.AllowedNamespaces.Selector)
 	return err == nil && selector.Matches(labels.Set(namespace))
-}
-
-// kept returns the ownership in force if it differs from the declared one, from the first region
-// that still has it.
-func (s Seen) kept(mas *v1alpha1.MultiActiveService) *slices.Kept {
-	record, ok := s.record(string(mas.UID))
-	if !ok || record.SpecHash == slices.Ownership(mas).Hash {
-		return nil
-	}
-	for _, name := range s.names(mas) {
-		if slice := s.region(name).Slice; slice != nil {
-			for _, own := range slice.Spec.Ownership {
-				if own.Hash == record.SpecHash {
-					return &slices.Kept{Ownership: own, Unmatched: slice.Spec.Unmatched, Peers: slice.Spec.Peers}
-				}
-			}
-		}
-	}
-	return nil
 }

@@ -166,7 +166,7 @@ func lastOutage(name string, seen Seen) *v1alpha1.RegionOutage {
 		switch step.Step {
 		case ownership.StepSuspected:
 			out.StartedAt = &at
-		case ownership.StepServing:
+		case ownership.StepServing, ownership.StepFalseAlarm:
 			out.EndedAt = &at
 		}
 	}

@@ -63,25 +63,30 @@ func (w *world) member(region string, available metav1.ConditionStatus) {
 		if err := w.regions[region].Get(w.t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		ready := int32(0)
-		if available == yes {
-			s.Status.WorkloadHash, ready = s.Spec.Workload.Hash, 2
-		}
-		s.Status.Epoch = epoch
-		s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 2, Ready: ready}
-		s.Status.Gateway = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
-		s.Status.Conditions = nil
-		for kind, status := range map[string]metav1.ConditionStatus{
-			v1alpha1.ConditionWorkloadAvailable: available, v1alpha1.ConditionGatewayReady: yes,
-			v1alpha1.ConditionTopicsReady: yes, v1alpha1.ConditionReady: available,
-		} {
-			s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{
-				Type: kind, Status: status, Reason: "Test", Message: "as the test says", ObservedGeneration: s.Generation,
-				LastTransitionTime: metav1.Now(),
-			})
-		}
+		reported(s, epoch, available)
 		return w.regions[region].Status().Update(w.t.Context(), s)
 	})
+}
+
+// reported fills in what a member says that has acted on its slice.
+func reported(s *v1alpha1.RegionalService, epoch int64, available metav1.ConditionStatus) {
+	ready := int32(0)
+	if available == yes {
+		s.Status.WorkloadHash, ready = s.Spec.Workload.Hash, 2
+	}
+	s.Status.Epoch, s.Status.ObservedGeneration = epoch, s.Generation
+	s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 2, Ready: ready}
+	s.Status.Gateway = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
+	s.Status.Conditions = nil
+	for kind, status := range map[string]metav1.ConditionStatus{
+		v1alpha1.ConditionWorkloadAvailable: available, v1alpha1.ConditionGatewayReady: yes,
+		v1alpha1.ConditionTopicsReady: yes, v1alpha1.ConditionReady: available,
+	} {
+		s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: "Test", Message: "as the test says", ObservedGeneration: s.Generation,
+			LastTransitionTime: metav1.Now(),
+		})
+	}
 }
 
 func TestService(t *testing.T) {
@@ -154,6 +159,7 @@ func TestService(t *testing.T) {
 	})
 	t.Run("no write while nothing changes", func(t *testing.T) { w.steady(t, mas) })
 	t.Run("a region is lost and returns", func(t *testing.T) { w.outage(t, mas) })
+	t.Run("a region seems to be lost", func(*testing.T) { w.falseAlarm() })
 	t.Run("a rollout goes region by region and stops at the first that fails", func(t *testing.T) { w.rollout(t, mas) })
 	t.Run("a region that is down holds up nobody", func(t *testing.T) { w.regionDown(t, mas) })
 }
@@ -192,7 +198,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		{Step: ownership.StepConfirmed, At: started.Add(time.Second), SinceSuspected: time.Second},
 	}}
 	lost := serving()
-	lost.State, lost.Incident = ownership.RegionLost, open.Name
+	lost.State, lost.Incident, lost.Unshipped = ownership.RegionLost, open.Name, true
 	open.Epoch = w.leader.commit(map[string]ownership.RegionRecord{"beijing": lost})
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{
 		Step: ownership.StepCommitted, At: started.Add(1500 * time.Millisecond), SinceSuspected: 1500 * time.Millisecond,
@@ -239,6 +245,31 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 			t.Errorf("a closed incident forgot what it touched: %+v", i.Status)
 		}
 		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonIncidentClosed)
+	})
+}
+
+// falseAlarm has an incident end without a loss.
+func (w *world) falseAlarm() {
+	started := time.Now().UTC().Add(-5 * time.Second)
+	alarm := ownership.Incident{Name: "shanghai-9", Region: "shanghai", Timeline: []ownership.IncidentStep{
+		{Step: ownership.StepSuspected, At: started},
+		{Step: ownership.StepConfirmed, At: started.Add(3 * time.Second), SinceSuspected: 3 * time.Second},
+	}}
+	w.leader.incident(alarm)
+	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: alarm.Name}}
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen, "cannot reach")
+	})
+	alarm.Closed = true
+	alarm.Timeline = append(alarm.Timeline, ownership.IncidentStep{
+		Step: ownership.StepFalseAlarm, At: started.Add(5 * time.Second), SinceSuspected: 5 * time.Second,
+	})
+	w.leader.incident(alarm)
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		if i.Status.State != v1alpha1.IncidentFalseAlarm || i.Status.Recovery != "" || i.Status.EndedAt == nil {
+			return fmt.Errorf("incident %+v", i.Status)
+		}
+		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonFalseAlarm)
 	})
 }
 
