@@ -65,7 +65,14 @@ func managed(w *world) {
 	w.makeAvailable(ns, "user-gateway")
 	w.pod(ns, "user-gateway", "user-gateway-1", "")
 	w.condition(ns, "user", v1alpha1.ConditionRouted, metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind)
-	w.region.acknowledge(ns, "user", "user-gateway-1")
+	w.region.acknowledge(ns)
+	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
+	w.region.refuse(ns, "upstream: wrong")
+	message := w.condition(ns, "user", v1alpha1.ConditionRouted, metav1.ConditionFalse, v1alpha1.ReasonGatewaysRefuse)
+	if !strings.Contains(message, "user-gateway-1: upstream: wrong") {
+		w.t.Errorf("message %q does not say which gateway refuses the routing, and why", message)
+	}
+	w.region.acknowledge(ns)
 	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
 
 	got, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
@@ -379,7 +386,7 @@ func otherRegion(w *world) {
 	rs.Spec.Region = there
 	w.create(rs)
 	w.create(slice(ns, "mine"))
-	w.condition(ns, "mine", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable)
+	w.condition(ns, "mine", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	got, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
 	if err != nil || len(got.Status.Conditions) > 0 || len(got.Finalizers) > 0 {
 		w.t.Errorf("another region's slice was touched: %+v, %v", got, err)
@@ -517,7 +524,7 @@ func besideService(w *world) {
 	}
 	w.create(rs)
 	w.replicas(ns, "user-sync", 1)
-	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable)
+	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	w.makeAvailable(ns, "user-sync")
 	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionTrue, v1alpha1.ReasonNotChecked)
 }

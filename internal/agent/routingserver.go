@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,9 +31,11 @@ func (a *Agent) Handler(source ConfigSource) http.Handler {
 // question is one long poll, parsed.
 type question struct {
 	namespace, name, version, gateway string
-	revision                          int64
-	busy                              int
-	wait                              time.Duration
+	// refused is a version that the gateway cannot use, for the reason.
+	refused, reason string
+	revision        int64
+	busy            int
+	wait            time.Duration
 }
 
 func parseQuestion(q url.Values) (question, error) {
@@ -43,7 +46,7 @@ func parseQuestion(q url.Values) (question, error) {
 	}
 	parsed := question{
 		namespace: q.Get(routing.ParamNamespace), name: q.Get(routing.ParamName), version: q.Get(routing.ParamVersion),
-		gateway: q.Get(routing.ParamGateway), wait: routing.MaxWait,
+		gateway: q.Get(routing.ParamGateway), refused: q.Get(routing.ParamRefused), reason: q.Get(routing.ParamReason), wait: routing.MaxWait,
 	}
 	if parsed.namespace == "" || parsed.name == "" {
 		return question{}, fmt.Errorf("parameters namespace and name: both are required")
@@ -109,7 +112,8 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 // that has returned must not combine the new lease with routing from before the loss, and those of a
 // region that acknowledges a change of owners must not combine it with routing from before the change.
 // It is noted before it goes out, and goes out only to gateways that are known, since the region
-// acknowledges for all that may hold one (R8).
+// acknowledges for all that may hold one (R8). Who cannot use the routing would not take the lease, and
+// must not be waited for as long as it asks.
 func (a *Agent) answer(q question, current *Published, arrived time.Duration, known bool) routing.Answer {
 	answer := routing.Answer{Version: current.Version, Revision: current.Revision}
 	if current.Version != q.version {
@@ -121,7 +125,8 @@ func (a *Agent) answer(q question, current *Published, arrived time.Duration, kn
 	defer a.mu.Unlock()
 	gate := a.conf.Gates[a.config.Region]
 	answer.LeaseEnded = a.refused != nil || !gate.Open
-	if known && current.Gates[a.config.Region] == gate && current.Config.Epoch == a.conf.View.Epoch && a.leaseUntil > now {
+	present := current.Gates[a.config.Region] == gate && current.Config.Epoch == a.conf.View.Epoch
+	if known && present && q.refused != current.Version && a.leaseUntil > now {
 		answer.LeaseRemaining = a.leaseUntil - now
 		a.acks.lease(serviceName{q.namespace, q.name}, q.gateway, answer.LeaseRemaining)
 	}
@@ -137,6 +142,9 @@ func (a *Agent) noteAck(q question, current Published) bool {
 	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision, Busy: q.busy}
 	if q.version == current.Version {
 		ack.Epoch = current.Config.Epoch
+	}
+	if q.refused == current.Version {
+		ack.Refused = cmp.Or(routing.Refusal(q.reason), "it does not say why")
 	}
 	if !a.acks.note(ack) {
 		a.config.Log.Info("Too many gateways; one gets no lease.", "namespace", q.namespace, "name", q.name, "gateway", q.gateway)

@@ -390,6 +390,46 @@ func TestAcks(t *testing.T) {
 	}
 }
 
+// What a gateway refuses is told while it is what the agent has, and fit to be shown.
+func TestRefusals(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	version := d.poll("").Version
+	said := func(query string) string {
+		d.poll("&wait=0s&gateway=pod-1" + query)
+		return d.AcksOf("accounts", "user")[0].Refused
+	}
+	for query, want := range map[string]string{
+		"": "",
+		"&refused=" + version + "&reason=upstream%3A+bad":  "upstream: bad",
+		"&refused=" + version + "&reason=a%0Ab%1B%5B31mc":  "a b [31mc",
+		"&refused=" + version:                              "it does not say why",
+		"&refused=former&reason=upstream":                  "",
+		"&reason=upstream":                                 "",
+		"&refused=" + version + "&version=v&reason=%F0%28": "\ufffd(",
+	} {
+		if got := said(query); got != want {
+			t.Errorf("%s: refused for %q, want %q", query, got, want)
+		}
+	}
+	said("")
+	before := d.Refusals()
+	for range 2 {
+		said("&refused=" + version + "&reason=upstream")
+	}
+	said("")
+	said("")
+	if got := d.Refusals() - before; got != 2 {
+		t.Errorf("%d changes, want one for the beginning and one for the end", got)
+	}
+	if status, body := d.get(t.Context(), routing.Path+"?namespace=accounts&name=user&refused="+version+"&reason="+strings.Repeat("x", 254)); status != http.StatusBadRequest {
+		t.Errorf("a reason of any length: status %d, %s", status, body)
+	}
+}
+
 func TestAcksAreBounded(t *testing.T) {
 	clock := newFakeClock()
 	b := newAckBook(clock)

@@ -36,7 +36,9 @@ type Explanation struct {
 }
 
 // AdminHandler serves /readyz, /healthz, /metrics and /.multiactive/routing. It is for the
-// cluster's own network: it names regions and versions and asks for no credentials.
+// cluster's own network: it names regions and versions and asks for no credentials. /healthz is for
+// liveness, and always good; /readyz needs the routing. Neither looks at the application: a gateway
+// without it still refuses, explains, and sends any-region requests elsewhere.
 func (g *Gateway) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", g.metrics.handler())
@@ -58,7 +60,7 @@ func (g *Gateway) AdminHandler() http.Handler {
 func (g *Gateway) serveRouting(w http.ResponseWriter, r *http.Request) {
 	snap := g.state.load()
 	if snap == nil {
-		http.Error(w, "no routing from the region's agent yet", http.StatusServiceUnavailable)
+		http.Error(w, noRouting, http.StatusServiceUnavailable)
 		return
 	}
 	k, err := snap.router.keyNamed(r.URL.Query().Get("name"))

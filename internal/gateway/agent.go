@@ -38,6 +38,9 @@ type agentClient struct {
 	client  *http.Client
 	// failing is the last failure, to log each only once.
 	failing string
+	// refused is the version that could not be used, and why, to tell the agent with the next poll;
+	// empty once an answer was taken.
+	refused, why string
 }
 
 // run polls until ctx ends. It keeps the last configuration when the agent is away; the lease
@@ -160,6 +163,10 @@ func (a *agentClient) url(busy int) string {
 		q.Set(routing.ParamRevision, strconv.FormatInt(snap.revision, 10))
 		q.Set(routing.ParamBusy, strconv.Itoa(busy))
 	}
+	if a.refused != "" {
+		q.Set(routing.ParamRefused, a.refused)
+		q.Set(routing.ParamReason, a.why)
+	}
 	return a.options.Agent + routing.Path + "?" + q.Encode()
 }
 
@@ -188,6 +195,7 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 			next.term++
 		}
 	}
+	a.refused, a.why = "", ""
 	a.state.install(next)
 	if old == nil || old.router != next.router {
 		a.announce(next)
@@ -207,6 +215,7 @@ func (a *agentClient) routerOf(answer *routing.Answer, old *snapshot) (*Router, 
 	}
 	router, err := Compile(answer.Config)
 	if err != nil {
+		a.refused, a.why = answer.Version, routing.Refusal(err.Error())
 		return nil, fmt.Errorf("routing version %s cannot be used: %w", answer.Version, err)
 	}
 	return router, nil

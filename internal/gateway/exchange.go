@@ -98,6 +98,11 @@ func (ex *exchange) identify() *problem {
 		}
 		ex.hop, ex.host = h, h.host
 	}
+	if ex.hop == nil { // the peer has looked, and the header has grown on the way
+		if p := checkHeader(r, ex.g.options.MaxHeaderBytes); p != nil {
+			return p
+		}
+	}
 	stripReserved(r.Header)
 	stripReserved(r.Trailer)
 	if r.Method == http.MethodConnect {

@@ -8,20 +8,25 @@ import (
 
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 )
 
 // TestIncident follows one outage from the first evidence to service.
 func TestIncident(t *testing.T) {
 	s := newStage("a", "b", "c").pass(5 * time.Second)
 	s.silent("c").report("a", "c")
+	memory := change.NewMemory()
 	turn := func(d time.Duration) []health.Intent {
 		s.pass(d)
-		intents := health.Decide(s.now, s.c, s.watch).Intents
+		decision := health.Decide(s.now, s.c, s.watch)
+		intents := decision.Intents
 		for _, i := range health.Incidents(s.now, wall.Add(s.now-boot), s.c, s.watch, intents) {
 			s.c.Incidents[i.Name] = i
 		}
-		if next, changed := health.Apply(s.c, intents, ownership.DefaultTimings(), wall); changed {
-			s.c.View = next
+		if txn, changed := change.Decide(change.Input{
+			Now: s.now, At: wall, Conf: s.c, Timings: ownership.DefaultTimings(), Health: decision, Memory: memory,
+		}); changed {
+			s.c.View = txn.View
 		}
 		for _, i := range intents {
 			switch i.Kind {

@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// roleWitness is the role of regions that vote and observe, and own nothing.
+const roleWitness = "Witness"
+
 // RegionView is what a configuration says of one region of one service: all that ownership depends
 // on.
 type RegionView struct {
@@ -23,6 +26,8 @@ type RegionView struct {
 	Behind []string
 	// Awaits are the regions that own none of this one's slots yet (R10).
 	Awaits []string
+	// Lacks are the regions that may lack what this one had given away before it was lost.
+	Lacks []string
 }
 
 // MayOwn reports whether the region may own slots of the service at all.
@@ -99,10 +104,17 @@ func firstOwner(order []string, regions []RegionView) Owned {
 }
 
 // complete reports whether no other region, now lost, may have been the last that owned the slot with
-// everything in it.
+// everything in it, and the owner has what those gave away: unless it is the first in the order, it may
+// not have owned the slot then.
 func complete(owner string, order []string, regions []RegionView) bool {
 	for _, lost := range regions {
-		if lost.Unshipped && lost.Name != owner && lastComplete(order, lost, regions) == lost.Name {
+		if lost.Name == owner {
+			continue
+		}
+		if lost.Unshipped && lastComplete(order, lost, regions) == lost.Name {
+			return false
+		}
+		if slices.Contains(lost.Lacks, owner) && owner != order[0] {
 			return false
 		}
 	}
@@ -158,7 +170,7 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 			WeightedRegion: r, State: rec.State,
 			Excluded:   slices.Contains(service.Excluded, r.Name),
 			HandedBack: rec.ReturnedEpoch != 0 && service.HandedBack[r.Name] == rec.ReturnedEpoch,
-			Unshipped:  rec.Unshipped, Behind: rec.Behind, Awaits: rec.Awaits,
+			Unshipped:  rec.Unshipped, Behind: rec.Behind, Awaits: rec.Awaits, Lacks: rec.Lacks,
 		}
 		v.Withheld = service.withholds(r.Name, rec) && !v.MayOwn()
 		views[i] = v
@@ -166,12 +178,12 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 	return views
 }
 
-// withholds reports whether a region's loss lets nobody take over.
+// withholds reports whether a region's loss lets nobody take over. What was received of a region is
+// caught up with even if the rest is given up.
 func (s ServiceState) withholds(region string, rec RegionRecord) bool {
-	if !rec.Unshipped {
-		return false
-	}
-	return s.Withheld[region] == rec.LostEpoch || s.Manual && s.Approved[region] != rec.LostEpoch
+	stuck, held := s.Withheld[region]
+	return (rec.Unshipped || rec.Gone) && held && stuck == rec.LostEpoch ||
+		rec.Unshipped && s.Manual && s.Approved[region] != rec.LostEpoch
 }
 
 // MayOwn returns the regions that may own slots of a service in this state, sorted.
@@ -186,8 +198,8 @@ func (s ServiceState) Withholding(records map[string]RegionRecord) []string {
 
 func (s ServiceState) those(records map[string]RegionRecord, which func(RegionView) bool) []string {
 	names := s.Regions
-	if len(names) == 0 { // a hub that does not say: any
-		names = slices.Sorted(maps.Keys(records))
+	if len(names) == 0 { // a hub that does not say: any but the witnesses
+		names = slices.DeleteFunc(slices.Sorted(maps.Keys(records)), func(r string) bool { return records[r].Role == roleWitness })
 	}
 	weights := make([]WeightedRegion, len(names))
 	for i, name := range names {

@@ -4,7 +4,9 @@
 package routing
 
 import (
+	"strings"
 	"time"
+	"unicode"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -18,6 +20,7 @@ import (
 //   - busy: how many home writes are under way that were admitted under an older version and that
 //     this one does not let the gateway accept. It only falls while the version stays the same. The
 //     gateway asks again at once when it reaches 0, so that the region can acknowledge (R8).
+//   - refused: a version that the gateway was given and cannot use, and reason: why (Refusal).
 //   - wait: a Go duration; the agent answers at once when it has another version, and after at most
 //     this long otherwise.
 const Path = "/v1/routing"
@@ -30,11 +33,33 @@ const (
 	ParamVersion   = "version"
 	ParamRevision  = "revision"
 	ParamBusy      = "busy"
+	ParamRefused   = "refused"
+	ParamReason    = "reason"
 	ParamWait      = "wait"
 )
 
 // MaxWait bounds one long poll. A gateway asks again at once, so a lease is renewed about as often.
 const MaxWait = time.Second
+
+// MaxRefusal bounds a Refusal, in bytes.
+const MaxRefusal = 240
+
+// Refusal makes a text fit to be the reason of a refusal, which travels in a query and ends in a
+// condition's message: one line of printable characters, of at most MaxRefusal bytes.
+func Refusal(text string) string {
+	const cut = "…"
+	printable := func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}
+	line := strings.Join(strings.Fields(strings.Map(printable, text)), " ")
+	if len(line) <= MaxRefusal {
+		return line
+	}
+	return strings.ToValidUTF8(line[:MaxRefusal-len(cut)], "") + cut
+}
 
 // Answer is one answer of the long poll.
 type Answer struct {

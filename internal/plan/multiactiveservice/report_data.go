@@ -58,6 +58,7 @@ func (r reporter) dataClasses() {
 	r.summary().Lag = r.lagSummary(worst, at)
 	const kind = v1alpha1.ConditionReplicationHealthy
 	switch {
+	case r.deleting(kind):
 	case worst == v1alpha1.LagNotReplicated:
 		r.set.True(kind, v1alpha1.ReasonNoLinks, "this version replicates nothing of this service")
 	case len(late) > 0:

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -155,6 +154,8 @@ func (r reporter) routed(seen Seen, p Plan) {
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, "no home writes are accepted here: "+closed)
 	case p.Upstream == "":
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the application has no address yet")
+	case len(refusing(rs, seen)) > 0:
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonGatewaysRefuse, refusalMessage(refusing(rs, seen), seen))
 	case len(ready) == 0:
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind, "no gateway is ready")
 	case gatewaysBehind(rs, seen):
@@ -186,40 +187,4 @@ func (r reporter) fields() {
 		return
 	}
 	r.set(v1alpha1.ConditionFieldsActedOn, metav1.ConditionFalse, v1alpha1.ReasonNotSupportedYet, "declared and not acted on in this version: "+strings.Join(names, ", "))
-}
-
-// readyGateways names the gateway Pods that take requests.
-func readyGateways(rs *v1alpha1.RegionalService, seen Seen) []string {
-	var names []string
-	for i := range seen.Pods {
-		pod := &seen.Pods[i]
-		if pod.Labels[regional.LabelService] == rs.Name && pod.Labels[regional.LabelComponent] == string(regional.ComponentGateway) &&
-			pod.DeletionTimestamp == nil && podReady(pod) {
-			names = append(names, pod.Name)
-		}
-	}
-	return names
-}
-
-func podReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
-// acknowledged is the lowest epoch that the named gateways act on; 0 when some has said nothing.
-func acknowledged(gateways []string, seen Seen) int64 {
-	if len(gateways) == 0 {
-		return 0
-	}
-	lowest := seen.Acknowledged[gateways[0]]
-	for _, name := range gateways {
-		lowest = min(lowest, seen.Acknowledged[name])
-	}
-	return lowest
-}
-
-func gatewaysBehind(rs *v1alpha1.RegionalService, seen Seen) bool {
-	ready := readyGateways(rs, seen)
-	return len(ready) > 0 && seen.HasConfiguration && acknowledged(ready, seen) < seen.Configuration.View.Epoch
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -111,14 +112,14 @@ func TestService(t *testing.T) {
 
 	t.Run("a namespace that regions do not allow", func(*testing.T) {
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "Region beijing", "namespace shop")
+			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "beijing, shanghai: the Region does not allow namespace shop")
 		})
 	})
 	t.Run("a namespace that a region lacks holds up that region alone", func(t *testing.T) {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 		must(t, w.hub.Patch(t.Context(), namespace, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multi":"yes"}}}`))))
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "region shanghai has no namespace shop")
+			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "shanghai: the cluster has no namespace shop")
 		})
 		eventually(w, w.regions["beijing"], slice(), func(s *v1alpha1.RegionalService) error {
 			if s.Spec.Region != "beijing" || s.Spec.ServiceID != string(mas.UID) || len(s.Spec.Peers) != 2 {
@@ -220,6 +221,10 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(m.Status.Conditions, "CoreAvailable", yes, v1alpha1.ReasonAllFlowsAvailable)
 	})
 	w.member("shanghai", yes) // its gateways act on the new view
+	w.leader.hold("beijing", health.ReasonNotAsked)
+	eventually(w, w.hub, &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: "beijing"}}, func(r *v1alpha1.Region) error {
+		return is(r.Status.Conditions, "Serving", no, v1alpha1.ReasonRegionLost, open.Name, health.ReasonNotAsked, "start the region's member")
+	})
 	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: open.Name}}
 	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
 		if i.Status.State != v1alpha1.IncidentLost || ptr.Deref(i.Status.Services, 0) != 1 || len(i.Status.WorstServices) != 1 ||
@@ -229,6 +234,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen)
 	})
 	w.leader.commit(map[string]ownership.RegionRecord{"beijing": serving()})
+	w.leader.hold("beijing", "")
 	open.Closed = true
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{Step: ownership.StepServing, At: time.Now().UTC()})
 	w.leader.incident(open)
@@ -343,7 +349,12 @@ func (w *world) regionDown(t *testing.T, mas *v1alpha1.MultiActiveService) {
 
 	must(t, w.hub.Delete(t.Context(), mas))
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-		return is(m.Status.Conditions, "Ready", no, v1alpha1.ReasonDeleting, "beijing")
+		for _, kind := range []string{"Ready", "RoutingReady", "CoreAvailable"} {
+			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "finalizer"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	testkit.Eventually(t, soon, func() error {
 		err := w.regions["shanghai"].Get(t.Context(), client.ObjectKeyFromObject(slice()), slice())
