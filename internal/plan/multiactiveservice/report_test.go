@@ -64,7 +64,7 @@ func TestReport(t *testing.T) {
 				s.Configuration.Services[uid] = r
 			},
 			want: map[string]string{
-				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost",
+				"Ready": "False/FailoverAwaited", "RegionsHealthy": "False/FailoverAwaited", "Degraded": "True/HomeRegionLost",
 				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
 			},
 			words: map[string]string{"Degraded": "register (Takeover for 5"},
