@@ -56,8 +56,6 @@ func healthy() plan.Seen {
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	deleted := func(r *v1alpha1.Region) { r.DeletionTimestamp = ptr.To(metav1.NewTime(start)) }
-	drained := intent()
-	drained.Drained = true
 	for name, c := range map[string]struct {
 		world   func(*v1alpha1.Region, *plan.Seen)
 		want    []plan.Step
@@ -85,9 +83,6 @@ func TestDecide(t *testing.T) {
 				Name: "beijing", Role: "Active", Probes: []ownership.Probe{apiProbe},
 			}}},
 		},
-		"a drain that was ordered stays": {
-			world: func(_ *v1alpha1.Region, s *plan.Seen) { s.Configuration.RegionIntents["beijing"] = drained },
-		},
 		"deletion: nobody needs it": {
 			world: func(r *v1alpha1.Region, _ *plan.Seen) { deleted(r) },
 			want:  []plan.Step{{Kind: plan.StepWithdraw}, {Kind: plan.StepDisconnect}, {Kind: plan.StepRemoveFinalizer}},
@@ -110,6 +105,10 @@ func TestDecide(t *testing.T) {
 				s.Settled = map[string]bool{"1": true}
 			},
 			want: []plan.Step{{Kind: plan.StepWithdraw}, {Kind: plan.StepDisconnect}, {Kind: plan.StepRemoveFinalizer}},
+		},
+		"deletion: a service that has left it runs there still": {
+			world:   func(r *v1alpha1.Region, s *plan.Seen) { deleted(r); s.Holding = []string{"accounts/user"} },
+			blocked: "accounts/user; condition RoutingReady",
 		},
 		"deletion: the store does not answer": {
 			world:   func(r *v1alpha1.Region, s *plan.Seen) { deleted(r); s.StoreConnected = false },
