@@ -139,7 +139,8 @@ const (
 	ReasonImagePull = "ImagePullFailed"
 	// ReasonCrashLoop: a container crashes again and again.
 	ReasonCrashLoop = "CrashLoop"
-	// ReasonReplicasUnavailable: fewer replicas are ready than wanted.
+	// ReasonReplicasUnavailable: fewer replicas are ready than wanted, and it is not a first rollout that
+	// goes its way.
 	ReasonReplicasUnavailable = "ReplicasUnavailable"
 
 	// ReasonNoTopics: the service declares none.
@@ -178,8 +179,15 @@ const (
 
 	// ReasonFlowWithoutHome: a flow is served in its home region and nothing leads to one.
 	ReasonFlowWithoutHome = "FlowWithoutHome"
+	// ReasonKeyNeverFound: requests of a flow that is served in its home region can never have their
+	// partition key.
+	ReasonKeyNeverFound = "KeyNeverFound"
+	// ReasonKeySourceUnused: a source of a partition key occurs in no request of the flows that use it.
+	ReasonKeySourceUnused = "KeySourceUnused"
 	// ReasonGatewaysBehind: some gateway has not acted on the current epoch.
 	ReasonGatewaysBehind = "GatewaysBehind"
+	// ReasonGatewaysRefuse: some gateway cannot use the routing that it was given.
+	ReasonGatewaysRefuse = "GatewaysRefuse"
 	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.
 	ReasonOwnershipChangePending = "OwnershipChangePending"
 	// ReasonOwnershipChangeBlocked: the declared ownership cannot be put in force before something else
@@ -210,4 +218,6 @@ const (
 	ReasonOrderRefused = "OrderRefused"
 	// ReasonOrderInvalid: the order names something that is not there; nothing was done.
 	ReasonOrderInvalid = "OrderInvalid"
+	// ReasonFalseAlarm: the region answered again before it was declared lost.
+	ReasonFalseAlarm = "FalseAlarm"
 )

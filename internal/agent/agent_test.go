@@ -79,11 +79,17 @@ func (r *running) wait() {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOn(t, func(s *etcdstore.Store, _ string) *coordination.Store { return connect(t, s.Endpoints()) })
+}
+
+// newWorldOn is newWorld with agents that reach the store as connected says.
+func newWorldOn(t *testing.T, connected func(s *etcdstore.Store, region string) *coordination.Store) *world {
+	t.Helper()
 	w := &world{t: t, net: &network{dead: map[string]bool{}}, agents: map[string]*running{}}
 	w.store = testkit.StartStore(t, etcdstore.Options{
 		HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
 	}, regions...)
-	w.hub = connect(t, w.store)
+	w.hub = connect(t, w.store.Endpoints())
 	ctx, cancel := context.WithCancel(t.Context())
 	watching := make(chan struct{})
 	go func() {
@@ -105,7 +111,7 @@ func newWorld(t *testing.T) *world {
 		if _, err := w.hub.PutRegionIntent(t.Context(), intent); err != nil {
 			t.Fatal(err)
 		}
-		w.start(r)
+		w.startOn(r, connected(w.store, r))
 	}
 	w.eventually("all regions serve", func(c ownership.Configuration) bool {
 		return len(c.View.Regions) == 3 && w.state("beijing") == ownership.RegionServing
@@ -113,9 +119,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func connect(t *testing.T, s *etcdstore.Store) *coordination.Store {
+func connect(t *testing.T, endpoints []string) *coordination.Store {
 	t.Helper()
-	c, err := coordination.Connect(coordination.Options{Endpoints: s.Endpoints(), RequestTimeout: 600 * time.Millisecond})
+	c, err := coordination.Connect(coordination.Options{Endpoints: endpoints, RequestTimeout: 600 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +131,7 @@ func connect(t *testing.T, s *etcdstore.Store) *coordination.Store {
 
 func (w *world) start(region string) {
 	w.t.Helper()
-	w.startOn(region, connect(w.t, w.store))
+	w.startOn(region, connect(w.t, w.store.Endpoints()))
 }
 
 func (w *world) startOn(region string, store *coordination.Store) {
@@ -221,6 +227,7 @@ func TestRegionLostAndReturned(t *testing.T) {
 				victim = regions[(slices.Index(regions, victim)+1)%len(regions)]
 			}
 			old := w.agents[victim].Identity()
+			lost := time.Now()
 			if err := w.store.Member(victim).Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -228,6 +235,7 @@ func TestRegionLostAndReturned(t *testing.T) {
 			w.eventually("the region is Lost", func(c ownership.Configuration) bool {
 				return c.View.Regions[victim].State == ownership.RegionLost && hasStep(c, victim, ownership.StepCommitted)
 			})
+			w.checkMeasured(victim, lost)
 			if w.leader() == victim {
 				t.Error("the dead agent still leads")
 			}

@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// roleWitness is the role of regions that vote and observe, and own nothing.
+const roleWitness = "Witness"
+
 // RegionView is what a configuration says of one region of one service: all that ownership depends
 // on.
 type RegionView struct {
@@ -166,12 +169,12 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 	return views
 }
 
-// withholds reports whether a region's loss lets nobody take over.
+// withholds reports whether a region's loss lets nobody take over. What was received of a region is
+// caught up with even if the rest is given up.
 func (s ServiceState) withholds(region string, rec RegionRecord) bool {
-	if !rec.Unshipped {
-		return false
-	}
-	return s.Withheld[region] == rec.LostEpoch || s.Manual && s.Approved[region] != rec.LostEpoch
+	stuck, held := s.Withheld[region]
+	return (rec.Unshipped || rec.Gone) && held && stuck == rec.LostEpoch ||
+		rec.Unshipped && s.Manual && s.Approved[region] != rec.LostEpoch
 }
 
 // MayOwn returns the regions that may own slots of a service in this state, sorted.
@@ -186,8 +189,8 @@ func (s ServiceState) Withholding(records map[string]RegionRecord) []string {
 
 func (s ServiceState) those(records map[string]RegionRecord, which func(RegionView) bool) []string {
 	names := s.Regions
-	if len(names) == 0 { // a hub that does not say: any
-		names = slices.Sorted(maps.Keys(records))
+	if len(names) == 0 { // a hub that does not say: any but the witnesses
+		names = slices.DeleteFunc(slices.Sorted(maps.Keys(records)), func(r string) bool { return records[r].Role == roleWitness })
 	}
 	weights := make([]WeightedRegion, len(names))
 	for i, name := range names {

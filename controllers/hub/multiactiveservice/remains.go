@@ -61,7 +61,7 @@ func (r *Reconciler) clearOne(ctx context.Context, intent ownership.ServiceInten
 		if err == nil {
 			continue
 		}
-		if _, unreachable := explain(gone, step.Region, err); unreachable && step.Region != "" {
+		if _, unreachable := explain(gone, err); unreachable && step.Region != "" {
 			r.Clusters.Suspect(step.Region) // its return is announced by the registry
 			continue
 		}

@@ -89,7 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.patchStatus(ctx, before, incident); err != nil {
 		return flow.Resolve(ctrl.Result{}, nil, err)
 	}
-	if incident.Status.State == v1alpha1.IncidentClosed && before.State != v1alpha1.IncidentClosed {
+	if plan.Over(incident.Status.State) && !plan.Over(before.State) {
 		err = r.prune(ctx)
 	}
 	return ctrl.Result{}, err
@@ -125,7 +125,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.RegionInc
 	if equality.Semantic.DeepEqual(*before, incident.Status) {
 		return nil
 	}
-	closed := incident.Status.State == v1alpha1.IncidentClosed
+	ended := plan.Over(incident.Status.State) && !plan.Over(before.State)
 	base := incident.DeepCopy()
 	base.Status = *before
 	if err := r.Client.Status().Patch(ctx, incident, client.MergeFrom(base)); err != nil {
@@ -134,7 +134,9 @@ func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.RegionInc
 	switch {
 	case before.State == "":
 		r.tell(incident, transitions.IncidentOpened(incident.Spec.Region))
-	case closed && before.State != v1alpha1.IncidentClosed:
+	case ended && incident.Status.State == v1alpha1.IncidentFalseAlarm:
+		r.tell(incident, transitions.FalseAlarm(incident.Spec.Region))
+	case ended:
 		r.tell(incident, transitions.IncidentClosed(incident.Spec.Region))
 	}
 	return nil
@@ -222,7 +224,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			// A closed one that a person deletes stays away.
 			DeleteFunc: func(e event.DeleteEvent) bool {
 				i, is := e.Object.(*v1alpha1.RegionIncident)
-				return is && i.Status.State != v1alpha1.IncidentClosed
+				return is && !plan.Over(i.Status.State)
 			},
 		})).
 		WatchesRawSource(source.Func(r.watchView)).

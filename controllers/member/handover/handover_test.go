@@ -246,6 +246,7 @@ func TestLagging(t *testing.T) {
 
 func TestStopped(t *testing.T) {
 	rs := service()
+	rs.Spec.Ownership = []v1alpha1.OwnershipSlice{{Hash: "h", Regions: []v1alpha1.RegionWeight{{Name: here, Weight: 1}, {Name: there, Weight: 1}}}}
 	rs.Spec.Workload.Additional = []v1alpha1.AdditionalWorkload{
 		{Name: "cron", Activation: v1alpha1.ActivationOwnerOnly}, {Name: "sync", Activation: v1alpha1.ActivationEveryRegion},
 	}
@@ -274,9 +275,14 @@ func TestStopped(t *testing.T) {
 			if c.cron != nil {
 				cl.deployments["user-cron"] = c.cron
 			}
-			r := region(cl)
-			r.OwnerOnly = func(*v1alpha1.RegionalService, ownership.Configuration) bool { return c.owner }
-			got, err := r.Stopped(t.Context(), ownership.Configuration{})
+			state := ownership.RegionDrained
+			if c.owner {
+				state = ownership.RegionServing
+			}
+			got, err := region(cl).Stopped(t.Context(), ownership.Configuration{
+				View:     ownership.View{Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{here: {State: state}}},
+				Services: map[string]ownership.ServiceRecord{uid: {UID: uid, ServiceState: ownership.ServiceState{SpecHash: "h"}}},
+			})
 			if err != nil || got != c.want {
 				t.Errorf("stopped %t, %v; want %t", got, err, c.want)
 			}

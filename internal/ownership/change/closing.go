@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,6 +29,8 @@ func (d *decider) closing() (Txn, bool) {
 		return d.opened(m, nil, nil), true
 	case !late:
 		return Txn{}, false
+	case change.Kind.Planned() && len(unfenced)+len(silent) == 0 && d.mayWithhold(stuck):
+		return d.opened(m, nil, stuck), true // the others are not held up (R10)
 	case change.Kind.Planned():
 		return d.giveUp(unfenced, silent, stuck), true
 	case len(unfenced) > 0:
@@ -37,6 +40,24 @@ func (d *decider) closing() (Txn, bool) {
 	default:
 		return d.opened(m, silent, stuck), true
 	}
+}
+
+// mayWithhold reports whether the change under way lets regions own what they could not when another was
+// lost, and the services that are stuck may be kept from them alone: nobody owns the slots yet.
+func (d *decider) mayWithhold(stuck []string) bool {
+	change := d.c.View.Change
+	if change.Kind != ownership.ChangeApprove || change.Order != "" || len(change.Services) > 0 || len(stuck) > maxBatch {
+		return false
+	}
+	for _, uid := range stuck {
+		for _, region := range change.Regions {
+			awaited := d.c.View.Previous[region].Awaits
+			if len(minus(d.c.Services[uid].MayOwn(d.c.View.Previous), awaited)) > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // behind returns the regions that have not said that they have caught up, and the services for which
@@ -68,7 +89,8 @@ func (d *decider) stuckRegions(gainers []string) []string {
 // stuck, belong to nobody for now (R10).
 func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	regions := next(d.c.View.Regions)
-	lost := d.c.View.Change.Regions
+	lost := d.tookOver()
+	unjoin(d.c.View.Previous, regions, silent)
 	for _, name := range lost {
 		if rec := regions[name]; d.c.View.Change.Kind == ownership.ChangeLoss {
 			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), silent...))))
@@ -77,13 +99,17 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	}
 	t := Txn{
 		What: "open " + string(d.c.View.Change.Kind), Because: "every region concerned has acknowledged",
-		View: d.open(regions), Acks: append(m.losers(), m.gainers()...), Gates: m.losers(), Debts: d.owed(m, regions),
+		View: d.open(regions), Acks: append(m.losers(), m.gainers()...), Gates: m.losers(), Debts: d.owed(m),
 	}
 	if len(silent)+len(stuck) > 0 {
 		t.Because = fmt.Sprintf("regions without an answer: %v, services that have not caught up: %v", silent, stuck)
 	}
 	for _, uid := range stuck {
-		if record, ok := d.c.Services[uid]; ok {
+		record, ok := d.c.Services[uid]
+		// Others own the slots of a region that was lost on its way back, but for what it had back.
+		was := stateBefore(d.c, record).MayOwn(d.c.View.Previous)
+		had := slices.ContainsFunc(lost, func(r string) bool { return slices.Contains(was, r) })
+		if ok && (had || d.c.View.Change.Kind.Planned()) {
 			record.Withheld = withheld(record.Withheld, lost, regions)
 			t.Services = append(t.Services, record)
 		}
@@ -91,11 +117,19 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	return t
 }
 
+// tookOver returns the regions whose slots the change under way gives to others: not those that were lost
+// with it and owned none, whose slots others own already.
+func (d *decider) tookOver() []string {
+	change := d.c.View.Change
+	return slices.DeleteFunc(slices.Clone(change.Regions), func(r string) bool {
+		rec := d.c.View.Regions[r]
+		return change.Kind == ownership.ChangeLoss && (!rec.Unshipped || rec.LostEpoch <= d.c.View.Base)
+	})
+}
+
 func withheld(old map[string]int64, lost []string, regions map[string]ownership.RegionRecord) map[string]int64 {
 	out := map[string]int64{}
-	for name, epoch := range old {
-		out[name] = epoch
-	}
+	maps.Copy(out, old)
 	for _, name := range lost {
 		out[name] = regions[name].LostEpoch
 	}
@@ -104,7 +138,7 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 
 // owed returns what changes of the debts: what the losers had is owed from now on, what a lost region
 // had cannot be (R10).
-func (d *decider) owed(m moves, regions map[string]ownership.RegionRecord) map[string]ownership.Debt {
+func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
 	for _, loser := range m.losers() {
 		switch {

@@ -33,11 +33,16 @@ func movesOf(c ownership.Configuration, before, next map[string]ownership.Region
 }
 
 // addShipped has the owners of the slots that an Unshipped region may have owned for them catch up with
-// it before it counts as shipped.
+// it before it counts as shipped. Who owns none catches up before it gets them back.
 func (m moves) addShipped(before, next map[string]ownership.RegionRecord) {
 	for name, rec := range before {
-		if is := next[name]; rec.Unshipped && !is.Unshipped && !is.Gone && len(rec.Behind) > 0 {
-			m.note([]string{name}, rec.Behind)
+		is := next[name]
+		idle := func(r string) bool {
+			return next[r].State != ownership.RegionServing && next[r].State != ownership.RegionReturning
+		}
+		owners := slices.DeleteFunc(slices.Clone(rec.Behind), idle)
+		if rec.Unshipped && !is.Unshipped && !is.Gone && len(owners) > 0 {
+			m.note([]string{name}, owners)
 		}
 	}
 }
@@ -52,30 +57,36 @@ func stateBefore(c ownership.Configuration, record ownership.ServiceRecord) owne
 
 // add notes the regions of one service. With rendezvous hashing a region that leaves gives its slots to
 // any other and takes none from them; one that joins takes slots from any other; another spec may move
-// every slot.
+// every slot. A region whose slots were kept from others gives them away only now: it is fenced, so that
+// others catch up with all that it had if it is back, and with all that they received if it is not. So is
+// everybody who owned some, since those from whom slots were kept may have had them before.
 func (m moves) add(was ownership.ServiceState, before map[string]ownership.RegionRecord, is ownership.ServiceState, next map[string]ownership.RegionRecord) {
 	owned, owns := was.MayOwn(before), is.MayOwn(next)
-	left, joined := minus(owned, owns), minus(owns, owned)
-	switch {
-	case was.SpecHash != is.SpecHash:
+	if was.SpecHash != is.SpecHash {
 		m.note(owned, owns)
 		return
-	case len(joined) > 0:
+	}
+	if joined := minus(owns, owned); len(joined) > 0 {
 		m.note(owned, joined)
 	}
-	if len(left) > 0 || len(minus(was.Withholding(before), is.Withholding(next))) > 0 || freed(before, next) {
+	if left := minus(owned, owns); len(left) > 0 {
 		m.note(left, owns)
+	}
+	kept := minus(append(minus(was.Withholding(before), is.Withholding(next)), freed(before, next)...), owns)
+	if len(kept) > 0 {
+		m.note(append(kept, owned...), owns)
 	}
 }
 
-// freed reports whether a region's slots may be owned by one that they were kept from.
-func freed(before, next map[string]ownership.RegionRecord) bool {
+// freed returns the regions whose slots may be owned by one that they were kept from.
+func freed(before, next map[string]ownership.RegionRecord) []string {
+	var out []string
 	for name, rec := range before {
 		if len(minus(rec.Awaits, next[name].Awaits)) > 0 {
-			return true
+			out = append(out, name)
 		}
 	}
-	return false
+	return out
 }
 
 func (m moves) note(lose, gain []string) {

@@ -39,7 +39,8 @@ func (d *decider) marks() (Txn, bool) {
 	return Txn{What: "marks", Because: strings.Join(why, "; "), View: d.open(regions)}, true
 }
 
-// returns lets one lost region in again: its gate opens, and it owns nothing (R5).
+// returns lets one lost region in again: its gate opens, and it owns nothing (R5). Whoever did not own its
+// slots yet does not by that.
 func (d *decider) returns() (Txn, bool) {
 	for _, i := range d.regionsWith(health.OpenGateReturning) {
 		rec := d.c.View.Regions[i.Region]
@@ -49,7 +50,7 @@ func (d *decider) returns() (Txn, bool) {
 		regions := next(d.c.View.Regions)
 		regions[i.Region] = d.returning(rec)
 		if rec.Drained {
-			rec.State, rec.Since, rec.Awaits = ownership.RegionDrained, d.At.UTC(), nil
+			rec.State, rec.Since = ownership.RegionDrained, d.At.UTC()
 			regions[i.Region] = rec
 		}
 		return Txn{
@@ -61,7 +62,7 @@ func (d *decider) returns() (Txn, bool) {
 }
 
 func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
-	rec.State, rec.ReturnedEpoch, rec.Since, rec.Awaits = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC(), nil
+	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC()
 	return rec
 }
 
@@ -70,7 +71,7 @@ func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
 func (d *decider) edgeless() (Txn, bool) {
 	for _, name := range d.Health.Edgeless {
 		rec := d.c.View.Regions[name]
-		if rec.State != ownership.RegionServing || !d.othersServe(name) || !d.Memory.mayTry(d.Now, "edgeless "+name) {
+		if rec.State != ownership.RegionServing || !d.othersServe(name) || !d.Memory.mayTry(d.Now, fmt.Sprintf("edgeless %s %d", name, rec.ReturnedEpoch)) {
 			continue
 		}
 		regions := next(d.c.View.Regions)
@@ -120,15 +121,21 @@ func (d *decider) handback(region, order string, which func(ownership.ServiceRec
 		return Txn{}, false
 	}
 	rec := d.c.View.Regions[region]
-	change := ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{region}, Order: order}
-	var services []ownership.ServiceRecord
+	var due []string
+	prefix := fmt.Sprintf("handback %s %d %s ", region, rec.ReturnedEpoch, order)
 	for _, record := range d.away(region) {
-		if which(record) && !d.lags(region, record.UID) && len(services) < maxBatch {
-			services = append(services, d.changed(record, func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
-			change.Services = append(change.Services, record.UID)
+		if which(record) && !d.lags(region, record.UID) {
+			due = append(due, prefix+record.UID)
 		}
 	}
-	if len(services) == 0 || !d.Memory.mayTry(d.Now, fmt.Sprintf("handback %s %v", region, change.Services)) {
+	change := ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{region}, Order: order}
+	var services []ownership.ServiceRecord
+	for _, what := range d.Memory.batch(d.Now, due) {
+		uid := strings.TrimPrefix(what, prefix)
+		services = append(services, d.changed(d.c.Services[uid], func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
+		change.Services = append(change.Services, uid)
+	}
+	if len(services) == 0 {
 		return Txn{}, false
 	}
 	return d.changing(fmt.Sprintf("%s takes %d services back", region, len(services)), change, next(d.c.View.Regions), services), true
@@ -140,12 +147,16 @@ func (d *decider) away(region string) []ownership.ServiceRecord {
 	var out []ownership.ServiceRecord
 	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
 		record := d.c.Services[uid]
-		named := len(record.Regions) == 0 || slices.Contains(record.Regions, region)
-		if named && !record.Deleted && !slices.Contains(record.Excluded, region) && record.HandedBack[region] != rec.ReturnedEpoch {
+		if d.named(record, region) && !record.Deleted && !slices.Contains(record.Excluded, region) && record.HandedBack[region] != rec.ReturnedEpoch {
 			out = append(out, record)
 		}
 	}
 	return out
+}
+
+// named reports whether a region may ever own slots of a service: no witness does.
+func (d *decider) named(record ownership.ServiceRecord, region string) bool {
+	return d.c.View.Regions[region].Role == health.RoleActive && (len(record.Regions) == 0 || slices.Contains(record.Regions, region))
 }
 
 // lags reports whether a region says that it is far behind the others for a service.
@@ -154,12 +165,14 @@ func (d *decider) lags(region, uid string) bool {
 	return slices.Contains(lagging, uid) || slices.Contains(lagging, ownership.LaggingAll)
 }
 
-// unsettled says why no planned change may begin now, "" when one may.
-func (d *decider) unsettled() string {
+// unsettled says why no planned change may begin now, "" when one may. A witness has nothing to be
+// changed, and what is to be drained may be suspected: that is often why (R13).
+func (d *decider) unsettled(draining ...string) string {
 	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
 		rec := d.c.View.Regions[name]
 		holds := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
 		switch {
+		case rec.Role != health.RoleActive || slices.Contains(draining, name):
 		case rec.Suspect:
 			return "region " + name + " is suspected to be unreachable"
 		case holds && gateClosed(d.c, name):
@@ -169,19 +182,44 @@ func (d *decider) unsettled() string {
 	return ""
 }
 
+// unsettledFor is unsettled for an order.
+func (d *decider) unsettledFor(o ownership.OrderIntent) string {
+	if o.Type == OrderDrain {
+		return d.unsettled(o.Region)
+	}
+	return d.unsettled()
+}
+
 // serve lets a Returning region serve that has everything back.
 func (d *decider) serve() (Txn, bool) {
 	for _, name := range d.Health.Ready {
 		if len(d.away(name)) > 0 {
 			continue
 		}
-		regions := next(d.c.View.Regions)
-		rec := regions[name]
-		rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
-		rec.Unshipped, rec.Behind = false, nil
-		regions[name] = rec
-		return d.changing(name+": reachable for longer than its hold-down, and every service is back",
-			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+		if t, ok := d.shipped(name, "reachable for longer than its hold-down, and every service is back"); ok {
+			return t, true
+		}
+	}
+	for _, name := range d.Health.Reachable {
+		if rec := d.c.View.Regions[name]; rec.State != ownership.RegionServing || !rec.Unshipped {
+			continue
+		}
+		if t, ok := d.shipped(name, "serves since the last other region was lost"); ok {
+			return t, true
+		}
 	}
 	return Txn{}, false
+}
+
+// shipped makes a region serve that has nothing any more which others lack.
+func (d *decider) shipped(name, why string) (Txn, bool) {
+	regions := next(d.c.View.Regions)
+	rec := regions[name]
+	if !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, rec.ReturnedEpoch)) {
+		return Txn{}, false
+	}
+	rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
+	rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
+	regions[name] = rec
+	return d.changing(name+": "+why, ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
 }

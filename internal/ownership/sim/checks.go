@@ -129,6 +129,18 @@ func (s *Sim) leaderWrote(l *leader, what string) {
 	for _, r := range s.regions {
 		s.regionMoved(l, r, before, after)
 	}
+	if s.lostAt > 0 {
+		s.measure(before, after)
+	}
+}
+
+// measure notes the steps that a leader has written, for the test of what it measures.
+func (s *Sim) measure(before, after ownership.Configuration) {
+	for name, i := range after.Incidents {
+		for _, step := range i.Timeline[len(before.Incidents[name].Timeline):] {
+			s.measured = append(s.measured, Measured{step.Step, s.Now() - s.lostAt, step.SinceSuspected, step.Approximate})
+		}
+	}
 }
 
 func (s *Sim) regionMoved(l *leader, r *region, before, after ownership.Configuration) {

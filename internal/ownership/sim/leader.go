@@ -59,7 +59,6 @@ type leader struct {
 	again   func()
 	leading bool
 	over    bool
-	watch   *health.Watch
 	written int64
 	busy    bool
 	news    bool
@@ -123,16 +122,8 @@ func (l *leader) lead() {
 	a := l.a
 	a.s.Tracef("%s leads", a.p.Name)
 	a.leader, l.leading, l.term = l, true, l.session.term
-	t := a.s.timings
-	if a.s.mutant(NoDriftMargin) {
-		t.RegionLease = time.Duration(float64(t.RegionLease) / (1 + ownership.MaxDrift))
-	}
-	if a.s.mutant(NoHoldDown) {
-		t.UpAfter = 0
-	}
-	l.watch = health.NewWatch(t)
 	if a.s.mutant(InheritedStillness) && a.have {
-		l.watch.Update(a.p.Clock.Now()-health.Expiry(t), a.conf)
+		a.inherit()
 	}
 	l.tick()
 	l.pass()
@@ -159,10 +150,10 @@ func (l *leader) pass() {
 		return
 	}
 	now, at := a.p.Clock.Now(), a.wall()
-	l.watch.Routed(a.acked)
-	l.watch.Update(now, c)
-	d := health.Decide(now, c, l.watch)
-	if steps := l.steps(now, at, c, d); len(steps) > 0 {
+	watch := a.look()
+	watch.Routed(a.acked)
+	d := health.Decide(now, c, watch)
+	if steps := l.steps(now, at, c, d, watch); len(steps) > 0 {
 		l.busy = true
 		l.carryOut(steps)
 	}
@@ -216,7 +207,9 @@ func (l *leader) free() {
 }
 
 // steps repeats leader.steps, without what concerns services.
-func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuration, d health.Decision) []store.Request {
+func (l *leader) steps(
+	now time.Duration, at time.Time, c ownership.Configuration, d health.Decision, w *health.Watch,
+) []store.Request {
 	var steps []store.Request
 	for _, i := range d.Intents {
 		switch i.Kind { //nolint:exhaustive // the others are changes of the view or incidents
@@ -228,7 +221,7 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 		}
 	}
 	steps = append(steps, l.viewStep(at, c, d.Intents)...)
-	for _, i := range health.Incidents(now, at, c, l.watch, d.Intents) {
+	for _, i := range health.Incidents(now, at, c, w, d.Intents) {
 		steps = append(steps, l.term.PutIncident(c, i))
 	}
 	if !maps.Equal(c.Held, d.Held) {

@@ -61,6 +61,7 @@ func (a *agent) deliver(c ownership.Configuration) {
 	}
 	a.publishSoon()
 	a.report()
+	a.look() // repeats Agent.follow
 	if a.leader != nil {
 		a.leader.pass()
 	}

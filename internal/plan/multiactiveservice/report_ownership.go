@@ -9,6 +9,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/flows"
 	"multiactive.dev/operator/internal/plan/order"
 )
 
@@ -59,17 +60,6 @@ func (r reporter) inForce() v1alpha1.OwnershipSlice {
 	return slices.Ownership(r.mas)
 }
 
-// ownsNow says whether the region accepts home writes of the service: while owners change, what it has
-// and keeps.
-func (r reporter) ownsNow(record ownership.ServiceRecord, region string) bool {
-	c := r.seen.Configuration
-	if record.Deleted || !stdslices.Contains(record.MayOwn(c.View.Regions), region) {
-		return false
-	}
-	before, regions, closing := c.Before(record)
-	return !closing || stdslices.Contains(before.MayOwn(regions), region)
-}
-
 // lostRegion says of a lost region what others do about its keys.
 func (r reporter) lostRegion(name string, rec ownership.RegionRecord) (reason, message string) {
 	incident := ""
@@ -94,7 +84,7 @@ func (r reporter) returningRegion(name string) (reason, message string) {
 	case order.AwaitsHandback(c, name, record):
 		return v1alpha1.ReasonHandbackAwaited, "the region serves what any region may, and owns its keys again once this is ordered: " +
 			order.Command(v1alpha1.OperationHandback, name, nil)
-	case r.ownsNow(record, name):
+	case flows.Owns(r.seen.Configuration, record, name):
 		return v1alpha1.ReasonRegionReturning, "the region owns its keys of this service again; other services are still to be handed back"
 	}
 	return v1alpha1.ReasonRegionReturning, "the region is back and takes its keys back once it has been reachable for long enough and has caught up"

@@ -130,16 +130,17 @@ func declares(mas *v1alpha1.MultiActiveService, region string) bool {
 	return false
 }
 
-// refusal says why a declared region may not run the service, for people; empty when it may.
+// refusal says why a declared region may not run the service, for people and without its name; empty
+// when it may.
 func (s Seen) refusal(mas *v1alpha1.MultiActiveService, name string) (reason, message string) {
 	r := s.region(name).Region
 	switch {
 	case r == nil:
-		return v1alpha1.ReasonRegionUnknown, "there is no Region " + name + ": create it, or take it out of spec.regions"
+		return v1alpha1.ReasonRegionUnknown, "there is no such Region: create it, or take it out of spec.regions"
 	case r.Spec.Role == v1alpha1.RegionRoleWitness:
-		return v1alpha1.ReasonRegionUnknown, "Region " + name + " is a witness, which runs no services: take it out of spec.regions"
+		return v1alpha1.ReasonRegionUnknown, "the Region is a witness, which runs no services: take it out of spec.regions"
 	case !allowed(r, s.NamespaceLabels):
-		return v1alpha1.ReasonNamespaceNotAllowed, "Region " + name + " does not allow namespace " + mas.Namespace +
+		return v1alpha1.ReasonNamespaceNotAllowed, "the Region does not allow namespace " + mas.Namespace +
 			": ask the platform team to extend its spec.allowedNamespaces"
 	}
 	return "", ""

@@ -148,20 +148,10 @@ func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	return list
 }
 
-// ownerRegion reports whether OwnerOnly workloads run here: in the first region in declared order
-// that serves and may own slots, while it holds its lease.
+// ownerRegion reports whether OwnerOnly workloads run here now: the configuration must let them, and the
+// region must hold its lease.
 func ownerRegion(rs *v1alpha1.RegionalService, seen Seen) bool {
-	record := seen.Configuration.Services[rs.Spec.ServiceID]
-	own, named := regional.OwnershipInForce(&rs.Spec, record)
-	if !named || record.Deleted {
-		return false
-	}
-	for _, r := range own.Regions {
-		if r.Weight > 0 && seen.serves(r.Name) && !slices.Contains(record.Excluded, r.Name) {
-			return r.Name == rs.Spec.Region && seen.LeaseHeld
-		}
-	}
-	return false
+	return seen.LeaseHeld && regional.MayRunOwnerOnly(&rs.Spec, rs.Spec.Region, seen.Configuration)
 }
 
 func (p *Plan) gateway(rs *v1alpha1.RegionalService, o regional.Options) []wanted {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -111,14 +112,14 @@ func TestService(t *testing.T) {
 
 	t.Run("a namespace that regions do not allow", func(*testing.T) {
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "Region beijing", "namespace shop")
+			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "beijing, shanghai: the Region does not allow namespace shop")
 		})
 	})
 	t.Run("a namespace that a region lacks holds up that region alone", func(t *testing.T) {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 		must(t, w.hub.Patch(t.Context(), namespace, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multi":"yes"}}}`))))
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "region shanghai has no namespace shop")
+			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "shanghai: the cluster has no namespace shop")
 		})
 		eventually(w, w.regions["beijing"], slice(), func(s *v1alpha1.RegionalService) error {
 			if s.Spec.Region != "beijing" || s.Spec.ServiceID != string(mas.UID) || len(s.Spec.Peers) != 2 {
@@ -159,6 +160,7 @@ func TestService(t *testing.T) {
 	})
 	t.Run("no write while nothing changes", func(t *testing.T) { w.steady(t, mas) })
 	t.Run("a region is lost and returns", func(t *testing.T) { w.outage(t, mas) })
+	t.Run("a region seems to be lost", func(*testing.T) { w.falseAlarm() })
 	t.Run("a rollout goes region by region and stops at the first that fails", func(t *testing.T) { w.rollout(t, mas) })
 	t.Run("a region that is down holds up nobody", func(t *testing.T) { w.regionDown(t, mas) })
 }
@@ -219,6 +221,10 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(m.Status.Conditions, "CoreAvailable", yes, v1alpha1.ReasonAllFlowsAvailable)
 	})
 	w.member("shanghai", yes) // its gateways act on the new view
+	w.leader.hold("beijing", health.ReasonNotAsked)
+	eventually(w, w.hub, &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: "beijing"}}, func(r *v1alpha1.Region) error {
+		return is(r.Status.Conditions, "Serving", no, v1alpha1.ReasonRegionLost, open.Name, health.ReasonNotAsked, "start the region's member")
+	})
 	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: open.Name}}
 	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
 		if i.Status.State != v1alpha1.IncidentLost || ptr.Deref(i.Status.Services, 0) != 1 || len(i.Status.WorstServices) != 1 ||
@@ -228,6 +234,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen)
 	})
 	w.leader.commit(map[string]ownership.RegionRecord{"beijing": serving()})
+	w.leader.hold("beijing", "")
 	open.Closed = true
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{Step: ownership.StepServing, At: time.Now().UTC()})
 	w.leader.incident(open)
@@ -244,6 +251,31 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 			t.Errorf("a closed incident forgot what it touched: %+v", i.Status)
 		}
 		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonIncidentClosed)
+	})
+}
+
+// falseAlarm has an incident end without a loss.
+func (w *world) falseAlarm() {
+	started := time.Now().UTC().Add(-5 * time.Second)
+	alarm := ownership.Incident{Name: "shanghai-9", Region: "shanghai", Timeline: []ownership.IncidentStep{
+		{Step: ownership.StepSuspected, At: started},
+		{Step: ownership.StepConfirmed, At: started.Add(3 * time.Second), SinceSuspected: 3 * time.Second},
+	}}
+	w.leader.incident(alarm)
+	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: alarm.Name}}
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen, "cannot reach")
+	})
+	alarm.Closed = true
+	alarm.Timeline = append(alarm.Timeline, ownership.IncidentStep{
+		Step: ownership.StepFalseAlarm, At: started.Add(5 * time.Second), SinceSuspected: 5 * time.Second,
+	})
+	w.leader.incident(alarm)
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		if i.Status.State != v1alpha1.IncidentFalseAlarm || i.Status.Recovery != "" || i.Status.EndedAt == nil {
+			return fmt.Errorf("incident %+v", i.Status)
+		}
+		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonFalseAlarm)
 	})
 }
 
@@ -317,7 +349,12 @@ func (w *world) regionDown(t *testing.T, mas *v1alpha1.MultiActiveService) {
 
 	must(t, w.hub.Delete(t.Context(), mas))
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-		return is(m.Status.Conditions, "Ready", no, v1alpha1.ReasonDeleting, "beijing")
+		for _, kind := range []string{"Ready", "RoutingReady", "CoreAvailable"} {
+			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "finalizer"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	testkit.Eventually(t, soon, func() error {
 		err := w.regions["shanghai"].Get(t.Context(), client.ObjectKeyFromObject(slice()), slice())

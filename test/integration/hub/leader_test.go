@@ -241,6 +241,19 @@ func (l *leader) incident(i ownership.Incident) {
 	})
 }
 
+// hold writes why a region is left as it is; no reason: it is not.
+func (l *leader) hold(region, reason string) {
+	l.t.Helper()
+	held := map[string]string{}
+	if reason != "" {
+		held[region] = reason
+	}
+	l.retry(func(ownership.Configuration) error {
+		_, err := l.term.PutHeld(l.t.Context(), held)
+		return err
+	})
+}
+
 // retry repeats a write that something else came before.
 func (l *leader) retry(write func(ownership.Configuration) error) {
 	l.t.Helper()
