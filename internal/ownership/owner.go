@@ -26,6 +26,8 @@ type RegionView struct {
 	Behind []string
 	// Awaits are the regions that own none of this one's slots yet (R10).
 	Awaits []string
+	// Lacks are the regions that may lack what this one had given away before it was lost.
+	Lacks []string
 }
 
 // MayOwn reports whether the region may own slots of the service at all.
@@ -102,10 +104,17 @@ func firstOwner(order []string, regions []RegionView) Owned {
 }
 
 // complete reports whether no other region, now lost, may have been the last that owned the slot with
-// everything in it.
+// everything in it, and the owner has what those gave away: unless it is the first in the order, it may
+// not have owned the slot then.
 func complete(owner string, order []string, regions []RegionView) bool {
 	for _, lost := range regions {
-		if lost.Unshipped && lost.Name != owner && lastComplete(order, lost, regions) == lost.Name {
+		if lost.Name == owner {
+			continue
+		}
+		if lost.Unshipped && lastComplete(order, lost, regions) == lost.Name {
+			return false
+		}
+		if slices.Contains(lost.Lacks, owner) && owner != order[0] {
 			return false
 		}
 	}
@@ -161,7 +170,7 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 			WeightedRegion: r, State: rec.State,
 			Excluded:   slices.Contains(service.Excluded, r.Name),
 			HandedBack: rec.ReturnedEpoch != 0 && service.HandedBack[r.Name] == rec.ReturnedEpoch,
-			Unshipped:  rec.Unshipped, Behind: rec.Behind, Awaits: rec.Awaits,
+			Unshipped:  rec.Unshipped, Behind: rec.Behind, Awaits: rec.Awaits, Lacks: rec.Lacks,
 		}
 		v.Withheld = service.withholds(r.Name, rec) && !v.MayOwn()
 		views[i] = v

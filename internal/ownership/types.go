@@ -116,8 +116,11 @@ type RegionRecord struct {
 	// that had been lost before one of these was drained.
 	Behind []string `json:"behind,omitempty"`
 	// Awaits are the survivors of this region's loss that have not said that they have applied what
-	// they received of it: they own none of its slots yet (R10).
+	// they received of it: they own none of its slots yet (R10), also when it is back, until it serves.
 	Awaits []string `json:"awaits,omitempty"`
+	// Lacks are the regions that had not applied all that this region had given away (Debt) when it was
+	// lost: they may lack writes to any slot that was not theirs at the time.
+	Lacks []string `json:"lacks,omitempty"`
 	// Drained: the region was lost while it was drained, and returns as such.
 	Drained bool `json:"drained,omitempty"`
 	// Gone: a person declared the region lost for good. It never returns.
@@ -227,7 +230,8 @@ type Ack struct {
 }
 
 // Debt is what a region that gave slots away had accepted, stored under "debt/<region>": whoever may
-// own its slots must have applied it (R10). It goes when every other region has.
+// own its slots must have applied it (R10). It goes when every other region has, or the region is declared
+// lost for good; while it is lost nobody waits for it (RegionRecord.Lacks).
 type Debt struct {
 	// Epoch of the view that it was last raised with.
 	Epoch  int64  `json:"epoch"`

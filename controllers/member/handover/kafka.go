@@ -145,8 +145,11 @@ func (r *Region) read(ctx context.Context, services []v1alpha1.RegionalService, 
 func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // latch holds the ends of copies that have to be consumed for one question: they are taken once, when
-// everything asked for has arrived, or a steady stream would never be caught up with.
+// everything asked for has arrived, or a steady stream would never be caught up with. What was taken under
+// one epoch counts for no other: the same question may come up again after the regions that it calls lost
+// have been back.
 type latch struct {
+	epoch  int64
 	target ownership.Vector
 	lost   []string
 	ends   map[string]int64 // by copy's stream
@@ -157,14 +160,21 @@ const maxLatches = 8
 
 // latchOf returns what was taken for a question before.
 func (r *Region) latchOf(target ownership.Vector, lost []string) *latch {
-	i := slices.IndexFunc(r.latches, func(l *latch) bool { return reflect.DeepEqual(l.target, target) && slices.Equal(l.lost, lost) })
+	var epoch int64
+	if r.Snapshot != nil {
+		c, _ := r.Snapshot()
+		epoch = c.View.Epoch
+	}
+	i := slices.IndexFunc(r.latches, func(l *latch) bool {
+		return l.epoch == epoch && reflect.DeepEqual(l.target, target) && slices.Equal(l.lost, lost)
+	})
 	if i >= 0 {
 		return r.latches[i]
 	}
 	if len(r.latches) == maxLatches {
 		r.latches = r.latches[1:]
 	}
-	l := &latch{target: target, lost: lost, ends: map[string]int64{}}
+	l := &latch{epoch: epoch, target: target, lost: lost, ends: map[string]int64{}}
 	r.latches = append(r.latches, l)
 	return l
 }
@@ -207,8 +217,8 @@ func (l *latch) applied(origin string, t v1alpha1.TopicSlice, seen reading) bool
 	copied := mirror.TargetTopic(origin, t.Name)
 	ok := true
 	for _, p := range slices.Sorted(maps.Keys(seen.ends[t.Name])) {
-		arrived := slices.Contains(l.lost, origin) || seen.mirrored[origin][t.Name][p] >= l.target[origin][stream(t.Name, p)]
-		if !arrived {
+		// The target leaves out what can no longer arrive.
+		if seen.mirrored[origin][t.Name][p] < l.target[origin][stream(t.Name, p)] {
 			ok = false
 			continue
 		}

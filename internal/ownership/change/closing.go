@@ -90,10 +90,10 @@ func (d *decider) stuckRegions(gainers []string) []string {
 func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	regions := next(d.c.View.Regions)
 	lost := d.tookOver()
-	unjoin(d.c.View.Previous, regions, silent)
+	left := d.leaveOut(regions, silent)
 	for _, name := range lost {
 		if rec := regions[name]; d.c.View.Change.Kind == ownership.ChangeLoss {
-			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), silent...))))
+			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), left...))))
 			regions[name] = rec
 		}
 	}
@@ -127,6 +127,21 @@ func (d *decider) tookOver() []string {
 	})
 }
 
+// leaveOut has the regions that were to serve because no other does (R14), and have not caught up, stay
+// Returning: they would own slots of their own as well, which Awaits and Withheld do not keep from them.
+// What is ready is handed back to them service by service. It returns the other silent regions.
+func (d *decider) leaveOut(regions map[string]ownership.RegionRecord, silent []string) []string {
+	stuck := d.stuckRegions(slices.Sorted(maps.Keys(regions)))
+	for name, before := range d.c.View.Previous {
+		joined := before.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing
+		if joined && (slices.Contains(silent, name) || slices.Contains(stuck, name)) {
+			regions[name] = before
+			silent = minus(silent, []string{name})
+		}
+	}
+	return silent
+}
+
 func withheld(old map[string]int64, lost []string, regions map[string]ownership.RegionRecord) map[string]int64 {
 	out := map[string]int64{}
 	maps.Copy(out, old)
@@ -136,17 +151,12 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 	return out
 }
 
-// owed returns what changes of the debts: what the losers had is owed from now on, what a lost region
-// had cannot be (R10).
+// owed returns what changes of the debts: what the losers had is owed from now on (R10). What a lost
+// region owed it owes still, if it returns.
 func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
 	for _, loser := range m.losers() {
-		switch {
-		case gateClosed(d.c, loser):
-			if _, owes := d.c.Debts[loser]; owes {
-				debts[loser] = ownership.Debt{}
-			}
-		case len(d.c.Acks[loser].Vector) > 0:
+		if !gateClosed(d.c, loser) && len(d.c.Acks[loser].Vector) > 0 {
 			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(d.c.Acks[loser].Vector)}
 		}
 	}

@@ -55,7 +55,7 @@ func Decide(in Input) (Txn, bool) {
 		return d.closing()
 	}
 	for _, next := range []func() (Txn, bool){
-		d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.handbacks, d.serve, d.revive, d.retries, d.proposals,
+		d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.handbacks, d.serve, d.shipped, d.revive, d.retries, d.proposals,
 	} {
 		if t, ok := next(); ok {
 			return t, true

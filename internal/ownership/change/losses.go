@@ -53,12 +53,29 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 		rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(behind, rec.Behind)...)))
 		rec.Unshipped = true
 	}
+	rec.Lacks = d.lacking(name)
 	rec.Drained = rec.State == ownership.RegionDrained
 	rec.Flaps = health.FlapsAt(d.Timings, rec, at)
 	rec.LostAt, rec.Since = &at, at
 	rec.State, rec.Suspect = ownership.RegionLost, false
 	rec.Incident = health.IncidentName(d.c, name)
 	return rec
+}
+
+// lacking returns the regions that have not said that they have applied what the region gave away.
+func (d *decider) lacking(name string) []string {
+	var out []string
+	debt, owes := d.c.Debts[name]
+	if d.c.View.Regions[name].Gone {
+		return nil // given up
+	}
+	for other, rec := range d.c.View.Regions {
+		if owes && other != name && rec.Role == health.RoleActive && !rec.Gone && d.c.Acks[other].Applied[name] < debt.Epoch {
+			out = append(out, other)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // owned reports whether a region may have owned slots until now.
@@ -130,13 +147,4 @@ func (d *decider) revive() (Txn, bool) {
 		return Txn{}, false
 	}
 	return d.changing(fmt.Sprintf("no region serves; %v can be reached", joined), ownership.Change{Kind: ownership.ChangeLoss}, regions, nil), true
-}
-
-// unjoin takes the silent regions out again that were to serve for want of others.
-func unjoin(before, regions map[string]ownership.RegionRecord, silent []string) {
-	for _, name := range silent {
-		if was := before[name]; was.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing {
-			regions[name] = was
-		}
-	}
 }

@@ -25,24 +25,25 @@ func movesOf(c ownership.Configuration, before, next map[string]ownership.Region
 			is = changed.ServiceState
 		}
 		m.add(was, before, is, next)
-	}
-	if len(c.Services) > 0 {
-		m.addShipped(before, next)
+		m.addShipped(before, next, is.MayOwn(next))
 	}
 	return m
 }
 
-// addShipped has the owners of the slots that an Unshipped region may have owned for them catch up with
-// it before it counts as shipped. Who owns none catches up before it gets them back.
-func (m moves) addShipped(before, next map[string]ownership.RegionRecord) {
+// addShipped has whoever owns slots that an Unshipped region was the last to own with everything in them
+// catch up with it before it counts as shipped: those that did not serve when it was lost, and everybody
+// if it does not take its own slots back. Who owns nothing now does so before it does.
+func (m moves) addShipped(before, next map[string]ownership.RegionRecord, owns []string) {
 	for name, rec := range before {
 		is := next[name]
-		idle := func(r string) bool {
-			return next[r].State != ownership.RegionServing && next[r].State != ownership.RegionReturning
-		}
-		owners := slices.DeleteFunc(slices.Clone(rec.Behind), idle)
-		if rec.Unshipped && !is.Unshipped && !is.Gone && len(owners) > 0 {
-			m.note([]string{name}, owners)
+		switch {
+		case !rec.Unshipped || is.Unshipped || is.Gone:
+		case is.State != ownership.RegionServing:
+			m.note([]string{name}, owns)
+		default:
+			if behind := minus(owns, minus(owns, rec.Behind)); len(behind) > 0 {
+				m.note([]string{name}, behind)
+			}
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits for another change of owners to end"
 	case d.unsettledFor(o) != "":
 		return "waits: " + d.unsettledFor(o)
-	case o.Type == OrderDrain && !d.othersServe(o.Region):
+	case o.Type == OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
 	case o.Type == OrderUndrain && o.Service != "":
 		return "waits until every region of the service that was lost serves again, or is declared lost for good"
@@ -250,6 +250,8 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return Txn{}, false
 	case o.Type == OrderDrain && o.Service == "":
 		return d.drain(o)
+	case o.Type == OrderDrain && d.c.View.Regions[o.Region].Unshipped:
+		return Txn{}, false // whoever owns its slots then would count as having everything
 	case o.Type == OrderDrain:
 		return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })
 	case o.Type == OrderUndrain && o.Service != "":
@@ -329,7 +331,7 @@ func (d *decider) unapproved(o ownership.OrderIntent) []string {
 func (d *decider) declareLost(o ownership.OrderIntent) Txn {
 	regions := next(d.c.View.Regions)
 	rec := regions[o.Region]
-	rec.Gone, rec.Unshipped, rec.Behind, rec.Since = true, false, nil, d.At.UTC()
+	rec.Gone, rec.Unshipped, rec.Behind, rec.Lacks, rec.Since = true, false, nil, nil, d.At.UTC()
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
 	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)

@@ -61,6 +61,8 @@ func (d *decider) returns() (Txn, bool) {
 	return Txn{}, false
 }
 
+// returning returns the record of a region that owns nothing yet. Who had to wait before it owned slots of
+// this region waits on: that the region is back says nothing of what others have applied.
 func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
 	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC()
 	return rec
@@ -84,24 +86,22 @@ func (d *decider) edgeless() (Txn, bool) {
 	return Txn{}, false
 }
 
-// debts takes off what every other region has applied.
+// debts takes off what every other region has applied, and the marks of those that have applied it.
 func (d *decider) debts() (Txn, bool) {
-	t := Txn{What: "debts", Because: "every region has applied them", View: d.open(d.c.View.Regions), Debts: map[string]ownership.Debt{}}
-	for origin, debt := range d.c.Debts {
-		if d.settled(origin, debt) {
+	t := Txn{What: "debts", Because: "they are applied", View: d.open(next(d.c.View.Regions)), Debts: map[string]ownership.Debt{}}
+	for origin := range d.c.Debts {
+		if len(d.lacking(origin)) == 0 {
 			t.Debts[origin] = ownership.Debt{}
 		}
 	}
-	return t, len(t.Debts) > 0
-}
-
-func (d *decider) settled(origin string, debt ownership.Debt) bool {
-	for name, rec := range d.c.View.Regions {
-		if name != origin && rec.Role == health.RoleActive && !rec.Gone && d.c.Acks[name].Applied[origin] < debt.Epoch {
-			return false
+	fewer := false
+	for name, rec := range t.View.Regions {
+		if applied := minus(rec.Lacks, d.lacking(name)); len(applied) > 0 {
+			rec.Lacks, fewer = minus(rec.Lacks, applied), true
+			t.View.Regions[name] = rec
 		}
 	}
-	return true
+	return t, fewer || len(t.Debts) > 0
 }
 
 // handbacks gives services back that go back by themselves (R12).
@@ -196,23 +196,15 @@ func (d *decider) serve() (Txn, bool) {
 		if len(d.away(name)) > 0 {
 			continue
 		}
-		if t, ok := d.shipped(name, "reachable for longer than its hold-down, and every service is back"); ok {
-			return t, true
-		}
-	}
-	for _, name := range d.Health.Reachable {
-		if rec := d.c.View.Regions[name]; rec.State != ownership.RegionServing || !rec.Unshipped {
-			continue
-		}
-		if t, ok := d.shipped(name, "serves since the last other region was lost"); ok {
+		if t, ok := d.serveAgain(name); ok {
 			return t, true
 		}
 	}
 	return Txn{}, false
 }
 
-// shipped makes a region serve that has nothing any more which others lack.
-func (d *decider) shipped(name, why string) (Txn, bool) {
+// serveAgain makes a Returning region serve that has everything back, once the others have what it had.
+func (d *decider) serveAgain(name string) (Txn, bool) {
 	regions := next(d.c.View.Regions)
 	rec := regions[name]
 	if !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, rec.ReturnedEpoch)) {
@@ -221,5 +213,28 @@ func (d *decider) shipped(name, why string) (Txn, bool) {
 	rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
 	rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
 	regions[name] = rec
-	return d.changing(name+": "+why, ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+	return d.changing(name+": reachable for longer than its hold-down, and every service is back",
+		ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+}
+
+// shipped has the others catch up with a region that was lost and did not come back by being handed its
+// slots: it serves because no other did, or was drained first. Until they have, nobody else is complete
+// for its slots.
+func (d *decider) shipped() (Txn, bool) {
+	if d.unsettled() != "" {
+		return Txn{}, false
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
+		rec := d.c.View.Regions[name]
+		back := rec.State == ownership.RegionServing || rec.State == ownership.RegionDrained
+		if !rec.Unshipped || !back || !slices.Contains(d.Health.Reachable, name) || !d.Memory.mayTry(d.Now, "shipped "+name) {
+			continue
+		}
+		regions := next(d.c.View.Regions)
+		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
+		regions[name] = rec
+		return d.changing(name+": what it accepted before it was lost may have reached the others",
+			ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{name}}, regions, nil), true
+	}
+	return Txn{}, false
 }

@@ -77,7 +77,7 @@ func TestDebts(t *testing.T) {
 	}
 	applied := func(epoch int64) ownership.Ack { return ownership.Ack{Epoch: 1, Applied: map[string]int64{"a": epoch}} }
 	settled := func(w *world) change.Txn {
-		return change.Txn{What: "debts", Because: "every region has applied them", View: w.opens(), Debts: map[string]ownership.Debt{"a": {}}}
+		return change.Txn{What: "debts", Because: "they are applied", View: w.opens(), Debts: map[string]ownership.Debt{"a": {}}}
 	}
 	decides(t, map[string]decision{
 		"not applied":                  {owing().ack("b", applied(5)), nil},
@@ -166,7 +166,7 @@ func TestServe(t *testing.T) {
 			return served("a", w.opens(serving("a", shipped, since, awaits())))
 		}},
 		"it serves since the last other region was lost": {newWorld(serving("a", unshipped), lost("b"), lost("c")).service("s"), func(w *world) change.Txn {
-			return change.Txn{What: "Handback", Because: "a: serves since the last other region was lost", View: w.opens(serving("a", shipped, since))}
+			return change.Txn{What: "Approve", Because: "a: what it accepted before it was lost may have reached the others", View: w.opens(serving("a", shipped))}
 		}},
 		"it does, and cannot be reached": {
 			func() *world {

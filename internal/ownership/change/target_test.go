@@ -67,7 +67,7 @@ func TestTarget(t *testing.T) {
 		"a drain, not fenced yet":     {drainingA(), "b", target{}},
 		"a drain, fenced":             {had(drainingA(), "a", all), "b", target{ownership.Vector{"a": {"s": 1}, "c": {"s": 3}}, true}},
 		"a drain, the other gainer":   {had(drainingA(), "a", all), "c", target{ownership.Vector{"a": {"s": 1}, "b": {"s": 2}}, true}},
-		"a drain, the gate is closed": {drainingA().gate("a", false), "b", target{ownership.Vector{}, true}},
+		"a drain, the gate is closed": {drainingA().gate("a", false), "b", target{}},
 		"a fence of another change":   {drainingA().ack("a", ownership.Ack{Epoch: 7, Fenced: true, Vector: all}), "b", target{}},
 		"a loss":                      {losingC(), "a", target{ownership.Vector{}, true}},
 		"a loss, and what the lost region and another owe": {
