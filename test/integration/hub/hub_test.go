@@ -350,7 +350,7 @@ func (w *world) regionDown(t *testing.T, mas *v1alpha1.MultiActiveService) {
 	must(t, w.hub.Delete(t.Context(), mas))
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
 		for _, kind := range []string{"Ready", "RoutingReady", "CoreAvailable"} {
-			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "finalizer"); err != nil {
+			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "Abandon"); err != nil {
 				return err
 			}
 		}
