@@ -106,6 +106,10 @@ func TestDecide(t *testing.T) {
 			},
 			want: []plan.Step{{Kind: plan.StepWithdraw}, {Kind: plan.StepDisconnect}, {Kind: plan.StepRemoveFinalizer}},
 		},
+		"deletion: a service that has left it runs there still": {
+			world:   func(r *v1alpha1.Region, s *plan.Seen) { deleted(r); s.Holding = []string{"accounts/user"} },
+			blocked: "accounts/user; condition RoutingReady",
+		},
 		"deletion: the store does not answer": {
 			world:   func(r *v1alpha1.Region, s *plan.Seen) { deleted(r); s.StoreConnected = false },
 			blocked: "coordination store",
