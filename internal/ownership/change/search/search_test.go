@@ -7,6 +7,7 @@ package search
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,10 @@ type bounds struct {
 type model struct {
 	name   string
 	bounds bounds
+	// deeper is added to the bounds when asked for.
+	deeper bounds
+	// quick ones are searched also when there is little time.
+	quick bool
 	// specs that the service may have, the first in the beginning.
 	specs  []spec
 	orders []ownership.OrderIntent
@@ -139,7 +144,7 @@ func (r result) report() string {
 func TestSearch(t *testing.T) {
 	for _, m := range scenarios() {
 		t.Run(m.name, func(t *testing.T) {
-			m.settles = true
+			m.settles, m.bounds.lag, m.bounds.states = os.Getenv("NOSETTLE") == "", 1, *limit
 			res := m.run()
 			t.Log(res)
 			if res.violation != "" {
