@@ -1,15 +1,11 @@
 package search
 
 import (
-	"flag"
-
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/change"
 )
 
 type txn = change.Txn
-
-var limit = flag.Int("states", 0, "give a search up after so many states")
 
 func orders(kind string, service string) []ownership.OrderIntent {
 	var out []ownership.OrderIntent
@@ -98,7 +94,6 @@ func scenarios() []*model {
 		{
 			name: "respec/lost", specs: []spec{abc, specOf("keys", "bca")},
 			bounds: bounds{losses: 1, changes: 1, respecs: 1}, deeper: bounds{writes: 1, returns: 1, lates: 1},
-			data: func(s *state) { s.log[0] = 1 | 1<<logComplete },
 		},
 		{
 			name: "few", specs: []spec{specOf("two", "ab"), specOf("other", "ba")}, begin: with("a", returning),
