@@ -36,6 +36,7 @@ func mutants() map[string]*model {
 func TestMutants(t *testing.T) {
 	for name, m := range mutants() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			res := m.run()
 			switch {
 			case res.violation == "":
