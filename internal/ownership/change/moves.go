@@ -68,19 +68,22 @@ func (m moves) add(was ownership.ServiceState, before map[string]ownership.Regio
 	case len(joined) > 0:
 		m.note(owned, joined)
 	}
-	if len(left) > 0 || len(minus(was.Withholding(before), is.Withholding(next))) > 0 || freed(before, next) {
-		m.note(left, owns)
+	kept := append(minus(was.Withholding(before), is.Withholding(next)), freed(before, next)...)
+	if len(left)+len(kept) > 0 {
+		m.note(append(left, kept...), owns)
 	}
 }
 
-// freed reports whether a region's slots may be owned by one that they were kept from.
-func freed(before, next map[string]ownership.RegionRecord) bool {
+// freed returns the regions whose slots may be owned by some that they were kept from. They lose nothing,
+// but if they are back, it is they who know what those must have.
+func freed(before, next map[string]ownership.RegionRecord) []string {
+	var out []string
 	for name, rec := range before {
 		if len(minus(rec.Awaits, next[name].Awaits)) > 0 {
-			return true
+			out = append(out, name)
 		}
 	}
-	return false
+	return out
 }
 
 func (m moves) note(lose, gain []string) {

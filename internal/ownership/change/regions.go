@@ -49,7 +49,7 @@ func (d *decider) returns() (Txn, bool) {
 		regions := next(d.c.View.Regions)
 		regions[i.Region] = d.returning(rec)
 		if rec.Drained {
-			rec.State, rec.Since, rec.Awaits = ownership.RegionDrained, d.At.UTC(), nil
+			rec.State, rec.Since = ownership.RegionDrained, d.At.UTC()
 			regions[i.Region] = rec
 		}
 		return Txn{
@@ -61,7 +61,7 @@ func (d *decider) returns() (Txn, bool) {
 }
 
 func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
-	rec.State, rec.ReturnedEpoch, rec.Since, rec.Awaits = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC(), nil
+	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC()
 	return rec
 }
 
@@ -188,7 +188,7 @@ func (d *decider) serve() (Txn, bool) {
 		}
 		regions := next(d.c.View.Regions)
 		rec := regions[name]
-		rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
+		rec.State, rec.Since, rec.Incident, rec.Awaits = ownership.RegionServing, d.At.UTC(), "", nil
 		if !d.overtaken(name) {
 			rec.Unshipped, rec.Behind = false, nil
 		}
@@ -209,7 +209,7 @@ func (d *decider) shipped() (Txn, bool) {
 			continue
 		}
 		regions := next(d.c.View.Regions)
-		rec.Unshipped, rec.Behind = false, nil
+		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
 		regions[name] = rec
 		return d.changing(name+": what it had is there again",
 			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
