@@ -154,9 +154,9 @@ func (s *Sim) recover(stop func() bool) time.Duration {
 		}
 		if bound := Bound(s.timings, flaps); s.Now()-from > bound {
 			c := s.store.content.Now()
-			s.Tracef("DEBUG view %+v", c.View)
-			s.Tracef("DEBUG services %+v", c.Services)
-			s.Tracef("DEBUG evidence %+v debts %+v acks %+v orders %+v gates %+v", c.Evidence, c.Debts, c.Acks, c.Orders, c.Gates)
+			s.Tracef("view: %+v", c.View)
+			s.Tracef("services: %+v", c.Services)
+			s.Tracef("acknowledged: %+v, owed: %+v, evidence: %+v", c.Acks, c.Debts, c.Evidence)
 			s.violate(i, "%s after the last fault, %s", s.Now()-from, why)
 			break
 		}
