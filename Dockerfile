@@ -2,15 +2,22 @@
 #
 #   docker build .
 #       compiles in the image's own build stage
-#   docker build --build-arg BINARIES=prebuilt .
+#   docker build --target prebuilt .
 #       takes bin/manager, bin/gateway, ... as `make build` left them: needs no other image at all
 #   docker build --build-arg BASE=<image> .
 #       puts them on a base image of yours
 #
-# BuildKit skips the stage that is not chosen.
+# A stage is named in plain words wherever another one uses it: some builders skip only what they see
+# unused without looking at arguments' defaults.
 ARG BASE=scratch
-ARG BINARIES=build
 ARG GO_IMAGE=golang:1.26
+
+# On scratch this one has no certificates of public authorities: mount them where endpoints or probes
+# use https with such a certificate.
+FROM ${BASE} AS prebuilt
+COPY --chmod=0755 bin/ /
+USER 65532:65532
+ENTRYPOINT ["/manager"]
 
 FROM ${GO_IMAGE} AS build
 ARG VERSION=dev
@@ -25,14 +32,7 @@ RUN mkdir /out && for program in manager gateway mirror kubectl-multiactive; do 
       fi; \
     done && mkdir -p /out/etc/ssl/certs && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/
 
-FROM scratch AS prebuilt
-COPY bin/ /out/
-
-FROM ${BINARIES} AS binaries
-
-# Prebuilt on scratch has no certificates of public authorities: mount them where endpoints or probes
-# use https with such a certificate.
 FROM ${BASE}
-COPY --from=binaries /out/ /
+COPY --from=build /out/ /
 USER 65532:65532
 ENTRYPOINT ["/manager"]

@@ -13,6 +13,7 @@ CONTROLLER_GEN := $(TOOLS)/controller-gen
 CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
 HELM := $(TOOLS)/helm
 KUSTOMIZE := $(TOOLS)/kustomize
+IMAGE_TAR := $(TOOLS)/image-tar
 
 # Modules with code of the product; the example is a service of its own.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -85,7 +86,7 @@ test-unit: setup-test
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh unit)
 
 .PHONY: test-servers
-test-servers: setup-test build
+test-servers: setup-test image-tar
 	CGO_ENABLED=1 go test -race -p $(SERVER_JOBS) -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh servers)
 
 .PHONY: test-stores
@@ -94,8 +95,8 @@ test-stores: setup-test
 		CGO_ENABLED=1 go -C $(module) test -race -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
 
 .PHONY: setup-test
-setup-test: kubernetes $(HELM) $(KUSTOMIZE)
-	@hack/ensure.sh packages race stores
+setup-test: kubernetes $(HELM) $(KUSTOMIZE) $(IMAGE_TAR)
+	@hack/ensure.sh packages race stores buildah
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(HELM) $(KUSTOMIZE) ## Fail when generated files, manifests, links or modules are out of date.
@@ -132,14 +133,18 @@ demo: build build-examples kubernetes ## A three-region world on this machine (K
 	$(BIN)/playground $(KEEP:1=--keep) $(DEMO_ARGS)
 
 .PHONY: image
-image: ## Build the container image with Docker (IMAGE=...).
-	@command -v docker >/dev/null || { echo 'image: docker is not installed; `make image-scratch` explains how to build without a base image' >&2; exit 1; }
-	DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+image: ## Build the container image with Docker, podman or buildah (IMAGE=... GO_IMAGE=... BASE=...).
+	@hack/ensure.sh packages engine
+	hack/image.sh build --build-arg VERSION=$(VERSION) $(foreach arg,GO_IMAGE BASE,$(if $($(arg)),--build-arg $(arg)=$($(arg)))) --tag $(IMAGE)
 
 .PHONY: image-scratch
-image-scratch: build ## The image from binaries built here, without a base image or any download.
-	@command -v docker >/dev/null || { echo 'image-scratch: an image is one layer with $(addprefix $(BIN)/,$(IMAGE_COMMANDS)); build it with docker, podman or buildah: build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .' >&2; exit 1; }
-	DOCKER_BUILDKIT=1 docker build --build-arg BASE=scratch --build-arg BINARIES=prebuilt --tag $(IMAGE) .
+image-scratch: build ## The same from binaries built here, without a base image or any download.
+	@hack/ensure.sh packages engine
+	hack/image.sh build --target prebuilt --tag $(IMAGE)
+
+.PHONY: image-tar
+image-tar: build $(IMAGE_TAR) ## The same as bin/image.tar, without anything but Go; docker, podman and ctr load it.
+	$(IMAGE_TAR) --tag $(IMAGE) --output $(BIN)/image.tar --entrypoint manager $(addprefix $(BIN)/,$(IMAGE_COMMANDS))
 
 ##@ Tools
 
@@ -165,6 +170,9 @@ $(CONTROLLER_GEN) $(CRD_REF_DOCS) &: $(call tool_sources,generate)
 
 $(HELM) $(KUSTOMIZE) &: $(call tool_sources,deploy)
 	@hack/ensure.sh tool deploy && touch $(HELM) $(KUSTOMIZE)
+
+$(IMAGE_TAR): $(call tool_sources,image)
+	@hack/ensure.sh tool image && touch $@
 
 .PHONY: clean
 clean: ## Remove what was built; the cache of built tools stays (hack/ensure.sh --help).

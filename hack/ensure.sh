@@ -2,9 +2,9 @@
 # Makes sure that what a make target needs is there: pinned tools, the Kubernetes binaries, Debian
 # packages. Safe to run again; what is there already costs nothing.
 #
-#   hack/ensure.sh tool lint|generate|deploy   the pinned tools of hack/tools/<name>, into bin/tools
-#   hack/ensure.sh kubernetes                  etcd, kube-apiserver and kubectl, into bin/kubernetes
-#   hack/ensure.sh packages race|stores...     compilers and databases that tests start
+#   hack/ensure.sh tool lint|generate|deploy|image        the pinned tools of hack/tools/<name>, into bin/tools
+#   hack/ensure.sh kubernetes                             etcd, kube-apiserver and kubectl, into bin/kubernetes
+#   hack/ensure.sh packages race|stores|buildah|engine... compilers, databases and what builds images
 #
 # Variables: KUBEBUILDER_ASSETS (a directory that holds the Kubernetes binaries: nothing is built),
 # MULTIACTIVE_CACHE (where built tools are kept for other clones), CI=true (whatever is missing and
@@ -86,6 +86,7 @@ build_deploy() {
     "$helm/cmd/helm" &&
     go_build deploy -ldflags '-s -w' -o "$1/kustomize" sigs.k8s.io/kustomize/kustomize/v5
 }
+build_image() { go_build image -ldflags '-s -w' -o "$1/image-tar" .; }
 build_kubernetes() {
   local version stamp=k8s.io/component-base/version
   version=$(go -C "$ROOT/hack/tools/kubernetes" list -m -f '{{.Version}}' k8s.io/kubernetes)
@@ -178,7 +179,11 @@ packages() {
         { have mariadbd || have mysqld; } && have mariadb-install-db || wanted+=(mariadb-server)
         have redis-server || wanted+=(redis-server)
         ;;
-      *) say "packages: \"$group\" is none of: race, stores" && exit 2 ;;
+      # Tests build with buildah, wherever they run: it needs no engine and leaves nothing behind.
+      buildah) have buildah || wanted+=(buildah) ;;
+      # Whoever builds an image uses what is there.
+      engine) "$ROOT/hack/image.sh" engine >/dev/null || wanted+=(buildah) ;;
+      *) say "packages: \"$group\" is none of: race, stores, buildah, engine" && exit 2 ;;
     esac
   done
   if ((${#wanted[@]} > 0)); then
@@ -197,8 +202,8 @@ fi
 case ${1:-} in
   tool)
     case ${2:-} in
-      lint | generate | deploy) module "$2" "$ROOT/bin/tools" ;;
-      *) say "tool: \"${2:-}\" is none of: lint, generate, deploy" && exit 2 ;;
+      lint | generate | deploy | image) module "$2" "$ROOT/bin/tools" ;;
+      *) say "tool: \"${2:-}\" is none of: lint, generate, deploy, image" && exit 2 ;;
     esac
     ;;
   kubernetes) kubernetes ;;

@@ -139,7 +139,8 @@ const (
 	ReasonImagePull = "ImagePullFailed"
 	// ReasonCrashLoop: a container crashes again and again.
 	ReasonCrashLoop = "CrashLoop"
-	// ReasonReplicasUnavailable: fewer replicas are ready than wanted.
+	// ReasonReplicasUnavailable: fewer replicas are ready than wanted, and it is not a first rollout that
+	// goes its way.
 	ReasonReplicasUnavailable = "ReplicasUnavailable"
 
 	// ReasonNoTopics: the service declares none.
@@ -178,10 +179,20 @@ const (
 
 	// ReasonFlowWithoutHome: a flow is served in its home region and nothing leads to one.
 	ReasonFlowWithoutHome = "FlowWithoutHome"
+	// ReasonKeyNeverFound: requests of a flow that is served in its home region can never have their
+	// partition key.
+	ReasonKeyNeverFound = "KeyNeverFound"
+	// ReasonKeySourceUnused: a source of a partition key occurs in no request of the flows that use it.
+	ReasonKeySourceUnused = "KeySourceUnused"
 	// ReasonGatewaysBehind: some gateway has not acted on the current epoch.
 	ReasonGatewaysBehind = "GatewaysBehind"
+	// ReasonGatewaysRefuse: some gateway cannot use the routing that it was given.
+	ReasonGatewaysRefuse = "GatewaysRefuse"
 	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.
 	ReasonOwnershipChangePending = "OwnershipChangePending"
+	// ReasonOwnershipChangeBlocked: the declared ownership cannot be put in force before something else
+	// happens, such as the return of a lost region; the message names it.
+	ReasonOwnershipChangeBlocked = "OwnershipChangeBlocked"
 	// ReasonRegionUnreachable: a region cannot be reached by the hub.
 	ReasonRegionUnreachable = "RegionUnreachable"
 
@@ -189,4 +200,24 @@ const (
 	ReasonIncidentOpen = "IncidentOpen"
 	// ReasonIncidentClosed: the region serves again.
 	ReasonIncidentClosed = "IncidentClosed"
+	// ReasonHandbackAwaited: the region is back, and owns the keys of some services only after a person
+	// has ordered it.
+	ReasonHandbackAwaited = "HandbackAwaited"
+	// ReasonFailoverAwaited: nobody takes over the keys of a lost region before a person has approved it.
+	ReasonFailoverAwaited = "FailoverAwaited"
+
+	// ReasonOrderPending: nobody has taken the order up.
+	ReasonOrderPending = "OrderPending"
+	// ReasonOrderRunning: the order is being carried out, or waits for what the message names.
+	ReasonOrderRunning = "OrderRunning"
+	// ReasonOrderSucceeded: the order is done.
+	ReasonOrderSucceeded = "OrderSucceeded"
+	// ReasonOrderFailed: the order was given up.
+	ReasonOrderFailed = "OrderFailed"
+	// ReasonOrderRefused: the order does not fit how the regions stand; nothing was done.
+	ReasonOrderRefused = "OrderRefused"
+	// ReasonOrderInvalid: the order names something that is not there; nothing was done.
+	ReasonOrderInvalid = "OrderInvalid"
+	// ReasonFalseAlarm: the region answered again before it was declared lost.
+	ReasonFalseAlarm = "FalseAlarm"
 )

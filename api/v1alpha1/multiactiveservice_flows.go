@@ -26,16 +26,19 @@ const (
 	ServedByHomeRegion ServedBy = "HomeRegion"
 )
 
-// HomeLossAction says what requests meet whose home region is lost.
+// HomeLossAction says what requests meet whose key has no owner now, or one that may lack what a lost
+// region had accepted.
 // +kubebuilder:validation:Enum=Takeover;ReadOnly;Defer;Reject
 type HomeLossAction string
 
 const (
-	// HomeLossTakeover lets the next region in the key's order serve it.
+	// HomeLossTakeover lets the next region in the key's order serve it as soon as that owns the key,
+	// though it may lack what the lost region accepted last.
 	HomeLossTakeover HomeLossAction = "Takeover"
 	// HomeLossReadOnly serves safe methods from the local, possibly stale copy and refuses others.
 	HomeLossReadOnly HomeLossAction = "ReadOnly"
-	// HomeLossDefer accepts the request now and executes it when the key has an owner.
+	// HomeLossDefer accepts the request now and executes it when the key has an owner that lacks
+	// nothing. This version does not act on it: the request is refused.
 	HomeLossDefer HomeLossAction = "Defer"
 	// HomeLossReject refuses the request with the announcement.
 	HomeLossReject HomeLossAction = "Reject"
@@ -99,7 +102,9 @@ type Flow struct {
 	// +optional
 	// +kubebuilder:default=AnyRegion
 	ServedBy ServedBy `json:"servedBy,omitempty"`
-	// onHomeLoss says what requests meet whose home region is lost. Default: Reject.
+	// onHomeLoss says what requests meet whose home region is lost: until that is back with everything,
+	// or given up for good, only Takeover flows are served by another region. Requests whose key changes
+	// its owner wait for that, for two seconds by default, before they meet the same. Default: Reject.
 	// +optional
 	OnHomeLoss *OnHomeLoss `json:"onHomeLoss,omitempty"`
 	// whenDegraded: Keep serving the keys that are not affected, or Shed the flow for everyone.

@@ -374,6 +374,12 @@ type LocalizedText struct {
 	Value string `json:"value,omitempty"`
 }
 
+// The values of failover.survivors.
+const (
+	SurvivorsKeep  = "Keep"
+	SurvivorsScale = "Scale"
+)
+
 // Failover says who decides and when ownership returns.
 type Failover struct {
 	// mode: Automatic, or Manual: wait for an approving Operation.
@@ -386,7 +392,9 @@ type Failover struct {
 	// +kubebuilder:default=Manual
 	// +kubebuilder:validation:Enum=Automatic;Manual
 	Handback string `json:"handback,omitempty"`
-	// survivors: Keep their size, or Scale them up for the lost region's load.
+	// survivors: Keep their size, or Scale them up for the load of a region that is lost or drained: the
+	// declared replicas times all weights, over the weights of the regions that still serve. Scale needs
+	// declared replicas.
 	// +optional
 	// +kubebuilder:default=Keep
 	// +kubebuilder:validation:Enum=Keep;Scale

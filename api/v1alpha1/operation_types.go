@@ -5,6 +5,13 @@ import (
 )
 
 // OperationType is what a person orders.
+//
+// Drain empties a region, or takes it out of one service: others own its keys. Undrain ends that.
+// Handback gives a region that was lost, or is new, its keys. ApproveFailover lets others take over the
+// keys of a lost region for services with failover.mode Manual. DeclareLost gives a lost region up for
+// good, with all that it had accepted and nobody has received. Abandon lets a service be deleted although
+// a region cannot be reached; what runs there is deleted when it can. Announce and Drill are refused by
+// this version.
 // +kubebuilder:validation:Enum=Drain;Undrain;Handback;ApproveFailover;DeclareLost;Abandon;Announce;Drill
 type OperationType string
 
@@ -20,27 +27,35 @@ const (
 	OperationDrill           OperationType = "Drill"
 )
 
+// AnnotationAbandoned names, on a MultiActiveService that is being deleted, the regions that the deletion
+// does not wait for any more, separated by commas. An Operation of type Abandon sets it.
+const AnnotationAbandoned = "multiactive.dev/abandoned-regions"
+
 // OperationSpec is an order. It cannot be changed: order another.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="an Operation is immutable: create another one"
 // +kubebuilder:validation:XValidation:rule="self.type in ['Abandon', 'Announce'] || has(self.region)",message="region is required for this type"
 // +kubebuilder:validation:XValidation:rule="!(self.type in ['Abandon', 'Announce']) || has(self.service)",message="service is required for Abandon and Announce"
+// +kubebuilder:validation:XValidation:rule="self.type != 'DeclareLost' || !has(self.service)",message="DeclareLost is about a region as a whole: leave service out"
 type OperationSpec struct {
 	// type of the order.
 	// +required
 	Type OperationType `json:"type,omitempty"`
-	// region that the order is about.
+	// region that the order is about. With Abandon: the region that is given up; left out, every region
+	// that cannot be reached.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
 	Region string `json:"region,omitempty"`
-	// service that the order is limited to.
+	// service that the order is limited to; left out, all services of the region.
 	// +optional
 	Service *ServiceKey `json:"service,omitempty"`
-	// expectedEpoch refuses the order when the view has moved on.
+	// expectedEpoch refuses the order when another epoch is in force by the time that it is taken up, so
+	// that what was ordered on sight of one state is not done to another.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
-	// timeout after which the order is given up. Default: 10m.
+	// timeout after which the order is given up, from when it is taken up; one that nobody takes up is
+	// given up that long after its creation. Default: 10m.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -67,7 +82,9 @@ type ServiceKey struct {
 	Name string `json:"name,omitempty"`
 }
 
-// OperationState is how far an order is.
+// OperationState is how far an order is. Pending: nobody has taken it up. Running: it is being carried
+// out, or waits for something that condition Complete names. Succeeded: it is done. Failed: it was given
+// up. Refused: nothing was done, and nothing will be.
 // +kubebuilder:validation:Enum=Pending;Running;Succeeded;Failed;Refused
 type OperationState string
 
@@ -85,13 +102,13 @@ type OperationStatus struct {
 	// state of the order.
 	// +optional
 	State OperationState `json:"state,omitempty"`
-	// conditions: Complete.
+	// conditions: Complete, which is True once the order has ended, however that was.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// steps with their times.
+	// steps with their times: HandOver to the leader, CarryOut, and ChangeOwners, which is part of it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -126,6 +143,7 @@ type OperationStep struct {
 // +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.service.name`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Complete")].message`
 type Operation struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

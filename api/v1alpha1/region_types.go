@@ -25,9 +25,11 @@ type RegionSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	DisplayName string `json:"displayName,omitempty"`
 
-	// role is Active for regions that run services, Witness for one that only votes.
+	// role is Active for regions that run services, Witness for one that only votes. It cannot be
+	// changed: what runs in a region would stay there without anybody who looks after it.
 	// +optional
 	// +kubebuilder:default=Active
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="role cannot be changed: delete the Region and create it anew with the other role"
 	Role RegionRole `json:"role,omitempty"`
 
 	// cluster says how the hub reaches the region's Kubernetes API server. Required for Active
@@ -43,7 +45,11 @@ type RegionSpec struct {
 	// +optional
 	Kafka *RegionKafka `json:"kafka,omitempty"`
 
-	// probes are run by every other region's agent: the region counts as reachable while all answer.
+	// probes are run by every other region's agent: the region counts as reachable while all answer, for
+	// all services. Ask what they all depend on, such as the region's edge. A service's gateway answers
+	// /.multiactive/healthz/app while its application takes connections; add it for a service whose
+	// outage is the region's, once the service runs there. Never ask /.multiactive/healthz: it follows
+	// the agreed view, and a lost region could not return.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

@@ -51,7 +51,8 @@ type RegionalServiceSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Behaviours []FlowBehaviour `json:"behaviours,omitempty"`
-	// unmatched says what happens with requests that no flow matches.
+	// unmatched says what happens with requests that no flow matches, for ownership specs that do not say
+	// it themselves.
 	// +optional
 	Unmatched *Unmatched `json:"unmatched,omitempty"`
 	// announcements of the service.
@@ -109,6 +110,11 @@ type WorkloadSlice struct {
 	// replicas here.
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
+	// survivors: Scale raises the replicas while another region of the service is lost or drained, by the
+	// share of the load that it had. Default: Keep.
+	// +optional
+	// +kubebuilder:validation:Enum=Keep;Scale
+	Survivors string `json:"survivors,omitempty"`
 	// port of the application.
 	// +optional
 	Port int32 `json:"port,omitempty"`
@@ -173,6 +179,9 @@ type OwnershipSlice struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Flows []FlowRouting `json:"flows,omitempty"`
+	// unmatched says what happens with requests that no flow matches; absent: as spec.unmatched says.
+	// +optional
+	Unmatched *Unmatched `json:"unmatched,omitempty"`
 }
 
 // RegionWeight is a region's share.

@@ -14,17 +14,20 @@ type RegionIncidentSpec struct {
 	Region string `json:"region,omitempty"`
 }
 
-// IncidentState is how far an outage is.
-// +kubebuilder:validation:Enum=Suspected;Confirmed;Lost;Returning;Closed
+// IncidentState is how far an outage is. Closed: the region was lost and serves again. FalseAlarm: a
+// majority of the other regions could not reach it for a while, and it answered again before it was
+// declared lost; nothing was changed.
+// +kubebuilder:validation:Enum=Suspected;Confirmed;Lost;Returning;Closed;FalseAlarm
 type IncidentState string
 
 // The states.
 const (
-	IncidentSuspected IncidentState = "Suspected"
-	IncidentConfirmed IncidentState = "Confirmed"
-	IncidentLost      IncidentState = "Lost"
-	IncidentReturning IncidentState = "Returning"
-	IncidentClosed    IncidentState = "Closed"
+	IncidentSuspected  IncidentState = "Suspected"
+	IncidentConfirmed  IncidentState = "Confirmed"
+	IncidentLost       IncidentState = "Lost"
+	IncidentReturning  IncidentState = "Returning"
+	IncidentClosed     IncidentState = "Closed"
+	IncidentFalseAlarm IncidentState = "FalseAlarm"
 )
 
 // RegionIncidentStatus is the measured course of the outage.
@@ -38,10 +41,11 @@ type RegionIncidentStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// startedAt is when the region was suspected.
+	// startedAt is when the region was first suspected: the first evidence that the leader saw, also
+	// before it led.
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
-	// endedAt is when the region served again.
+	// endedAt is when the region served again, or the alarm proved false.
 	// +optional
 	EndedAt *metav1.Time `json:"endedAt,omitempty"`
 	// epoch of the view that declared the region lost.
@@ -53,7 +57,8 @@ type RegionIncidentStatus struct {
 	// +listMapKey=step
 	// +kubebuilder:validation:MaxItems=32
 	Timeline []IncidentTime `json:"timeline,omitempty"`
-	// recovery from suspicion until the survivors' gateways acted on it, such as 4.2s.
+	// recovery from suspicion until the survivors' gateways acted on the loss, such as 4.2s. Empty for a
+	// false alarm, and when no leader saw the beginning.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Recovery string `json:"recovery,omitempty"`
@@ -79,14 +84,16 @@ type RegionIncidentStatus struct {
 
 // IncidentTime is one measured step.
 type IncidentTime struct {
-	// step: Suspected, Confirmed, GateClosed, ViewCommitted, FirstSurvivorRouted, Returned, ServingAgain.
+	// step: Suspected, Confirmed, GateClosed, ViewCommitted, FirstSurvivorRouted, Returned, ServingAgain;
+	// or Suspected, Confirmed, FalseAlarm.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	Step string `json:"step,omitempty"`
 	// at is the wall clock, for people.
 	// +optional
 	At *metav1.MicroTime `json:"at,omitempty"`
-	// sinceStart is measured on a monotonic clock, such as 3.1s; approximate after a change of leader.
+	// sinceStart is measured on one leader's monotonic clock, such as 3.1s; ~3.1s as the hub saw it. Empty
+	// when the leader did not see the beginning.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	SinceStart string `json:"sinceStart,omitempty"`

@@ -23,7 +23,6 @@ type config struct {
 	listen, adminListen string
 	headerTimeout       time.Duration
 	idleTimeout         time.Duration
-	maxHeaderBytes      int
 	drainDelay          time.Duration
 	drainTimeout        time.Duration
 	logLevel            slog.Level
@@ -38,7 +37,9 @@ and still serves any-region flows.
 
   gateway --agent=http://multiactive-agent:9441 --namespace=accounts --name=user
 
-Users' requests      --listen        also /.multiactive/endpoints, /.multiactive/healthz
+Users' requests      --listen        also /.multiactive/endpoints, /.multiactive/healthz (this region
+                                     serves) and /.multiactive/healthz/app (the application takes
+                                     connections: for the probes of the Region)
 The cluster's own    --admin-listen  /readyz /healthz /metrics, and who owns a key and why:
                                      curl 'http://POD:9090/.multiactive/routing?key=13800000000'
 
@@ -71,7 +72,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.Int64Var(&o.MaxInFlight, "max-in-flight", gateway.DefaultMaxInFlight, "requests under way before others get 503")
 	flags.Int64Var(&o.KeyBodyBytes, "key-body-bytes", gateway.DefaultKeyBodyBytes, "how much of a body is read for a partition key before it gets 413")
 	flags.Int64Var(&o.MaxBodyBytes, "max-body-bytes", gateway.DefaultMaxBodyBytes, "largest request body before it gets 413, except gRPC; negative: unbounded")
-	flags.IntVar(&c.maxHeaderBytes, "max-header-bytes", 64<<10, "largest request header in bytes")
+	flags.Int64Var(&o.MaxHeaderBytes, "max-header-bytes", gateway.DefaultMaxHeaderBytes, "largest request line and header before they get 414 or 431")
 	flags.DurationVar(&c.headerTimeout, "header-timeout", 10*time.Second, "how long a request's header may take")
 	flags.DurationVar(&c.idleTimeout, "idle-timeout", 2*time.Minute, "how long a connection without request is kept")
 	flags.DurationVar(&o.IOTimeout, "io-timeout", gateway.DefaultIOTimeout, "how long one read of a body or one write of an answer may take")
@@ -126,7 +127,7 @@ func (c *config) check() error {
 	var errs []error
 	for name, value := range map[string]int64{
 		"max-in-flight": c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
-		"max-header-bytes": int64(c.maxHeaderBytes), "header-timeout": int64(c.headerTimeout),
+		"max-header-bytes": c.options.MaxHeaderBytes, "header-timeout": int64(c.headerTimeout),
 		"idle-timeout": int64(c.idleTimeout), "io-timeout": int64(c.options.IOTimeout),
 	} {
 		if value <= 0 {

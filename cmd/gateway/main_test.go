@@ -154,6 +154,63 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestRefusalsAreTheGateways lets the server take headers that the gateway refuses, so that it is a
+// problem document that says so, and no more than several times as many.
+func TestRefusalsAreTheGateways(t *testing.T) {
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(routing.Answer{Version: "v1", Revision: 1, Config: &routing.Config{
+			Namespace: "a", Name: "u", UID: "x", Region: "here", Upstream: "http://127.0.0.1:1",
+			Regions: []routing.Region{{Name: "here", Weight: 1, State: ownership.RegionServing}},
+		}})
+	}))
+	defer agent.Close()
+	c, err := parse([]string{"--agent=" + agent.URL, "--namespace=a", "--name=u"}, environment(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.options.Log = slog.New(slog.DiscardHandler)
+	g, err := gateway.New(c.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { g.Run(ctx); close(done) }()
+	defer func() { stop(); <-done }()
+	for ready := false; !ready; ready, _ = g.Ready() {
+		time.Sleep(time.Millisecond)
+	}
+	server := httptest.NewUnstartedServer(g)
+	server.Config = newServer(c, g)
+	server.Start()
+	defer server.Close()
+	for name, tc := range map[string]struct {
+		query, header int
+		status        int
+		kind          string
+	}{
+		"long address":   {100 << 10, 0, http.StatusRequestURITooLong, "application/problem+json"},
+		"large header":   {0, 100 << 10, http.StatusRequestHeaderFieldsTooLarge, "application/problem+json"},
+		"absurd header":  {0, 500 << 10, http.StatusRequestHeaderFieldsTooLarge, "text/plain; charset=utf-8"},
+		"absurd address": {500 << 10, 0, http.StatusRequestHeaderFieldsTooLarge, "text/plain; charset=utf-8"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/?"+strings.Repeat("x", tc.query), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Large", strings.Repeat("x", tc.header))
+		resp, err := server.Client().Do(req)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_ = resp.Body.Close()
+		if got := resp.Header.Get("Content-Type"); resp.StatusCode != tc.status || got != tc.kind {
+			t.Errorf("%s: got %d as %s, want %d as %s", name, resp.StatusCode, got, tc.status, tc.kind)
+		}
+	}
+}
+
 // freeAddress returns a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()

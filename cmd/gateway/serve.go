@@ -56,7 +56,7 @@ func newServer(c *config, h http.Handler) *http.Server {
 		Handler:           h,
 		ReadHeaderTimeout: c.headerTimeout,
 		IdleTimeout:       c.idleTimeout,
-		MaxHeaderBytes:    c.maxHeaderBytes,
+		MaxHeaderBytes:    c.options.ServerHeaderBytes(),
 		Protocols:         new(http.Protocols),
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		ErrorLog:          slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug),

@@ -75,7 +75,9 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	if err := (&operation.Reconciler{Client: mgr.GetClient(), Clock: wall}).SetupWithManager(mgr); err != nil {
+	if err := (&operation.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), View: view, Store: store, Clock: wall,
+	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	return (&datastore.Reconciler{Client: mgr.GetClient(), Clock: wall}).SetupWithManager(mgr)

@@ -34,7 +34,6 @@ import (
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
-	regionalplan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/storeposition"
 )
@@ -117,7 +116,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return err
 	}
 	machine := agent.SystemClock()
-	local := &handover.Region{Name: o.region, Client: mgr.GetClient(), OwnerOnly: regionalplan.OwnerOnlyRuns}
+	local := &handover.Region{Name: o.region, Client: mgr.GetClient()}
 	regionAgent, err := agent.New(agent.Config{
 		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
 	})

@@ -48,7 +48,7 @@ func TestLinks(t *testing.T) {
 	w.makeAvailable(ns, "user")
 	w.makeAvailable(ns, "user-gateway")
 	w.pod(ns, "user-gateway", "user-gateway-1", "")
-	w.region.acknowledge(ns, "user", "user-gateway-1")
+	w.region.acknowledge(ns)
 	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
 
 	w.quiet(8 * time.Second)
@@ -76,18 +76,17 @@ func TestLinks(t *testing.T) {
 		c.View.Regions[there] = ownership.RegionRecord{State: ownership.RegionServing}
 	})
 	w.runMirror()
-	w.region.acknowledge(ns, "user", "user-gateway-1")
+	w.region.acknowledge(ns)
 	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
 	if got, err = get(w, &v1alpha1.RegionalService{}, ns, "user"); err != nil || len(got.Status.DataAtRisk) > 0 {
 		t.Fatalf("data at risk is %+v (%v) after the return, want none", got.Status.DataAtRisk, err)
 	}
 
-	got.Spec.Workload.Additional = []v1alpha1.AdditionalWorkload{
-		{Name: "cron", Activation: v1alpha1.ActivationOwnerOnly, Template: got.Spec.Workload.Template},
-	}
-	if err := w.client.Update(t.Context(), got); err != nil {
-		t.Fatal(err)
-	}
+	edit(w, &v1alpha1.RegionalService{}, ns, "user", func(rs *v1alpha1.RegionalService) {
+		rs.Spec.Workload.Additional = []v1alpha1.AdditionalWorkload{
+			{Name: "cron", Activation: v1alpha1.ActivationOwnerOnly, Template: rs.Spec.Workload.Template},
+		}
+	})
 	w.replicas(ns, "user-cron", 1)
 	w.region.setLease(0)
 	w.replicas(ns, "user-cron", 0)

@@ -65,7 +65,14 @@ func managed(w *world) {
 	w.makeAvailable(ns, "user-gateway")
 	w.pod(ns, "user-gateway", "user-gateway-1", "")
 	w.condition(ns, "user", v1alpha1.ConditionRouted, metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind)
-	w.region.acknowledge(ns, "user", "user-gateway-1")
+	w.region.acknowledge(ns)
+	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
+	w.region.refuse(ns, "upstream: wrong")
+	message := w.condition(ns, "user", v1alpha1.ConditionRouted, metav1.ConditionFalse, v1alpha1.ReasonGatewaysRefuse)
+	if !strings.Contains(message, "user-gateway-1: upstream: wrong") {
+		w.t.Errorf("message %q does not say which gateway refuses the routing, and why", message)
+	}
+	w.region.acknowledge(ns)
 	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
 
 	got, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
@@ -153,15 +160,10 @@ func drift(w *world) {
 	w.namespace(ns)
 	w.create(slice(ns, "user"))
 	w.makeAvailable(ns, "user")
-	d, err := get(w, &appsv1.Deployment{}, ns, "user")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	d.Spec.Replicas = ptr.To[int32](7)
-	d.Annotations["example.com/note"] = "kept"
-	if err := w.client.Update(w.t.Context(), d, client.FieldOwner("kubectl-edit")); err != nil {
-		w.t.Fatal(err)
-	}
+	edit(w, &appsv1.Deployment{}, ns, "user", func(d *appsv1.Deployment) {
+		d.Spec.Replicas = ptr.To[int32](7)
+		metav1.SetMetaDataAnnotation(&d.ObjectMeta, "example.com/note", "kept")
+	}, client.FieldOwner("kubectl-edit"))
 	testkit.Eventually(w.t, timeout, func() error {
 		d, err := get(w, &appsv1.Deployment{}, ns, "user")
 		if err != nil {
@@ -364,14 +366,7 @@ func topicDrift(w *world) {
 		w.t.Fatal(err)
 	}
 	// A new declaration is looked at immediately; drift alone, within half a minute.
-	rs, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	rs.Spec.Topics[0].Partitions = 4
-	if err := w.client.Update(w.t.Context(), rs); err != nil {
-		w.t.Fatal(err)
-	}
+	edit(w, &v1alpha1.RegionalService{}, ns, "user", func(rs *v1alpha1.RegionalService) { rs.Spec.Topics[0].Partitions = 4 })
 	testkit.Eventually(w.t, timeout, func() error {
 		topics, err := admin.Describe(w.t.Context(), topic)
 		if err != nil {
@@ -391,7 +386,7 @@ func otherRegion(w *world) {
 	rs.Spec.Region = there
 	w.create(rs)
 	w.create(slice(ns, "mine"))
-	w.condition(ns, "mine", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable)
+	w.condition(ns, "mine", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	got, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
 	if err != nil || len(got.Status.Conditions) > 0 || len(got.Finalizers) > 0 {
 		w.t.Errorf("another region's slice was touched: %+v, %v", got, err)
@@ -405,14 +400,7 @@ func pruned(w *world) {
 	rs.Spec.Workload.Additional = []v1alpha1.AdditionalWorkload{{Name: "sync", Template: rs.Spec.Workload.Template.DeepCopy()}}
 	w.create(rs)
 	w.replicas(ns, "user-sync", 1)
-	testkit.Eventually(w.t, timeout, func() error {
-		rs, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
-		if err != nil {
-			return err
-		}
-		rs.Spec.Workload.Additional = nil
-		return w.client.Update(w.t.Context(), rs)
-	})
+	edit(w, &v1alpha1.RegionalService{}, ns, "user", func(rs *v1alpha1.RegionalService) { rs.Spec.Workload.Additional = nil })
 	testkit.Eventually(w.t, timeout, func() error {
 		if _, err := get(w, &appsv1.Deployment{}, ns, "user-sync"); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("the additional workload is still there: %w", err)
@@ -536,7 +524,7 @@ func besideService(w *world) {
 	}
 	w.create(rs)
 	w.replicas(ns, "user-sync", 1)
-	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable)
+	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	w.makeAvailable(ns, "user-sync")
 	w.condition(ns, "user", v1alpha1.ConditionWorkloadAvailable, metav1.ConditionTrue, v1alpha1.ReasonNotChecked)
 }
@@ -551,13 +539,8 @@ func staleSlice(w *world) {
 	w.replicas(ns, "user", 2)
 	restamp := func(generation int64, service string, replicas int32) {
 		w.t.Helper()
-		testkit.Eventually(w.t, timeout, func() error {
-			rs, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
-			if err != nil {
-				return err
-			}
+		edit(w, &v1alpha1.RegionalService{}, ns, "user", func(rs *v1alpha1.RegionalService) {
 			rs.Spec.Stamp.Generation, rs.Spec.ServiceID, rs.Spec.Workload.Replicas = generation, service, ptr.To(replicas)
-			return w.client.Update(w.t.Context(), rs)
 		})
 	}
 	restamp(6, rs.Spec.ServiceID, 5)

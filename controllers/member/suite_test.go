@@ -50,9 +50,10 @@ import (
 )
 
 const (
-	here     = "beijing"
-	there    = "shanghai"
-	timeout  = 30 * time.Second
+	here  = "beijing"
+	there = "shanghai"
+	// timeout outlasts the 30 s after which topics are looked at again.
+	timeout  = time.Minute
 	operator = "multiactive-system"
 	deployer = "deployer"
 	specHash = "0123456789abcdef"
@@ -265,6 +266,19 @@ func get[T client.Object](w *world, obj T, namespace, name string) (T, error) {
 	return obj, w.client.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, obj)
 }
 
+// edit changes an object as somebody at a keyboard does, on its latest version: the member may write in between.
+func edit[T client.Object](w *world, obj T, namespace, name string, change func(T), options ...client.UpdateOption) {
+	w.t.Helper()
+	testkit.Eventually(w.t, timeout, func() error {
+		got, err := get(w, obj, namespace, name)
+		if err != nil {
+			return err
+		}
+		change(got)
+		return w.client.Update(w.t.Context(), got, options...)
+	})
+}
+
 // condition waits until a RegionalService's condition has the status and the reason, and returns
 // its message.
 func (w *world) condition(namespace, name, condition string, status metav1.ConditionStatus, reason string) string {
@@ -346,12 +360,13 @@ func service(namespace, name string) *corev1.Service {
 
 // region stands for the agent: what the regions agreed on, the lease, the gateways' answers.
 type region struct {
-	mu     sync.Mutex
-	conf   ownership.Configuration
-	lease  time.Duration
-	acks   []agent.Ack
-	builds map[string]agent.Build
-	subs   map[chan struct{}]bool
+	mu       sync.Mutex
+	conf     ownership.Configuration
+	lease    time.Duration
+	acks     []agent.Ack
+	refusals int64
+	builds   map[string]agent.Build
+	subs     map[chan struct{}]bool
 }
 
 func newRegion() *region {
@@ -387,7 +402,7 @@ func (r *region) agree(change func(*ownership.Configuration)) {
 func (r *region) accept(rs *v1alpha1.RegionalService, hash string) {
 	r.agree(func(c *ownership.Configuration) {
 		c.Services[rs.Spec.ServiceID] = ownership.ServiceRecord{
-			UID: rs.Spec.ServiceID, Namespace: rs.Namespace, Name: rs.Name, SpecHash: hash, PeerKey: []byte("key"),
+			UID: rs.Spec.ServiceID, Namespace: rs.Namespace, Name: rs.Name, ServiceState: ownership.ServiceState{SpecHash: hash}, PeerKey: []byte("key"),
 		}
 	})
 }
@@ -398,12 +413,36 @@ func (r *region) setLease(d time.Duration) {
 	r.lease = d
 }
 
-// acknowledge has a gateway act on the current epoch.
-func (r *region) acknowledge(namespace, name, gateway string) {
+// acknowledge has the gateway of the service user act on the current epoch.
+func (r *region) acknowledge(namespace string) { r.ask(namespace, "") }
+
+// refuse has it refuse the current routing.
+func (r *region) refuse(namespace, why string) { r.ask(namespace, why) }
+
+func (r *region) ask(namespace, refused string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.acks = slices.DeleteFunc(r.acks, func(a agent.Ack) bool { return a.Namespace == namespace && a.Gateway == gateway })
-	r.acks = append(r.acks, agent.Ack{Namespace: namespace, Name: name, Gateway: gateway, Epoch: r.conf.View.Epoch})
+	ack := agent.Ack{Namespace: namespace, Name: "user", Gateway: "user-gateway-1", Refused: refused}
+	if refused == "" {
+		ack.Epoch = r.conf.View.Epoch
+	}
+	r.acks = slices.DeleteFunc(r.acks, func(a agent.Ack) bool {
+		if a.Namespace != namespace {
+			return false
+		}
+		if a.Refused != refused {
+			r.refusals++
+		}
+		return true
+	})
+	r.acks = append(r.acks, ack)
+}
+
+// Refusals implements regionalservice.Agent.
+func (r *region) Refusals() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refusals
 }
 
 // routing is what the gateways of the service user get now.

@@ -32,6 +32,9 @@ type Ack struct {
 	// Busy is the number of home writes under way that the routing does not let the gateway accept any
 	// more.
 	Busy int `json:"busy,omitempty"`
+	// Refused is why the gateway cannot use the current routing, fit to be shown (routing.Refusal);
+	// empty when it does not say so.
+	Refused string `json:"refused,omitempty"`
 	// Age is the time since the gateway said so.
 	Age time.Duration `json:"age"`
 }
@@ -47,6 +50,8 @@ type ackBook struct {
 	epoch  int64
 	// news is sent to when a gateway says something else than before.
 	news chan struct{}
+	// refusals counts the changes of what gateways refuse.
+	refusals int64
 }
 
 func newAckBook(c Clock) *ackBook {
@@ -61,7 +66,8 @@ func (b *ackBook) note(a Ack) bool {
 	service := serviceName{a.Namespace, a.Name}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, known := b.acks[service][a.Gateway]; !known {
+	before, known := b.acks[service][a.Gateway]
+	if !known {
 		if b.full(service) {
 			b.expire(now)
 		}
@@ -73,11 +79,14 @@ func (b *ackBook) note(a Ack) bool {
 	if b.acks[service] == nil {
 		b.acks[service] = map[string]Ack{}
 	}
-	if before := b.acks[service][a.Gateway]; before.Epoch != a.Epoch || before.Busy != a.Busy {
+	if before.Epoch != a.Epoch || before.Busy != a.Busy {
 		select {
 		case b.news <- struct{}{}:
 		default:
 		}
+	}
+	if before.Refused != a.Refused {
+		b.refusals++
 	}
 	a.Age = now
 	b.acks[service][a.Gateway] = a
@@ -178,6 +187,13 @@ func (b *ackBook) all() []Ack {
 // Acks returns what the region's gateways act on, by namespace, name and gateway. Those that have
 // not asked for 15 s are left out.
 func (a *Agent) Acks() []Ack { return a.acks.all() }
+
+// Refusals grows whenever a gateway begins to refuse its routing, for another reason, or not any more.
+func (a *Agent) Refusals() int64 {
+	a.acks.mu.Lock()
+	defer a.acks.mu.Unlock()
+	return a.acks.refusals
+}
 
 // AcksOf returns what one service's gateways in the region act on, by gateway, as Acks does.
 func (a *Agent) AcksOf(namespace, name string) []Ack {

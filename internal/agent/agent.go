@@ -82,7 +82,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{
 		config: c, acks: newAckBook(c.Clock), memory: newMemory(c.Timings), subscribers: map[chan struct{}]struct{}{},
-		observer: health.NewObserver(c.Timings.DownAfter), evidenceChanged: make(chan struct{}, 1),
+		observer: health.NewObserver(c.Timings), evidenceChanged: make(chan struct{}, 1),
 	}
 	a.publisher = newPublisher(a.Snapshot)
 	return a, nil

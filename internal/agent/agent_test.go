@@ -79,11 +79,17 @@ func (r *running) wait() {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOn(t, func(s *etcdstore.Store, _ string) *coordination.Store { return connect(t, s.Endpoints()) })
+}
+
+// newWorldOn is newWorld with agents that reach the store as connected says.
+func newWorldOn(t *testing.T, connected func(s *etcdstore.Store, region string) *coordination.Store) *world {
+	t.Helper()
 	w := &world{t: t, net: &network{dead: map[string]bool{}}, agents: map[string]*running{}}
 	w.store = testkit.StartStore(t, etcdstore.Options{
 		HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
 	}, regions...)
-	w.hub = connect(t, w.store)
+	w.hub = connect(t, w.store.Endpoints())
 	ctx, cancel := context.WithCancel(t.Context())
 	watching := make(chan struct{})
 	go func() {
@@ -105,7 +111,7 @@ func newWorld(t *testing.T) *world {
 		if _, err := w.hub.PutRegionIntent(t.Context(), intent); err != nil {
 			t.Fatal(err)
 		}
-		w.start(r)
+		w.startOn(r, connected(w.store, r))
 	}
 	w.eventually("all regions serve", func(c ownership.Configuration) bool {
 		return len(c.View.Regions) == 3 && w.state("beijing") == ownership.RegionServing
@@ -113,9 +119,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func connect(t *testing.T, s *etcdstore.Store) *coordination.Store {
+func connect(t *testing.T, endpoints []string) *coordination.Store {
 	t.Helper()
-	c, err := coordination.Connect(coordination.Options{Endpoints: s.Endpoints(), RequestTimeout: 600 * time.Millisecond})
+	c, err := coordination.Connect(coordination.Options{Endpoints: endpoints, RequestTimeout: 600 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +131,7 @@ func connect(t *testing.T, s *etcdstore.Store) *coordination.Store {
 
 func (w *world) start(region string) {
 	w.t.Helper()
-	w.startOn(region, connect(w.t, w.store))
+	w.startOn(region, connect(w.t, w.store.Endpoints()))
 }
 
 func (w *world) startOn(region string, store *coordination.Store) {
@@ -221,6 +227,7 @@ func TestRegionLostAndReturned(t *testing.T) {
 				victim = regions[(slices.Index(regions, victim)+1)%len(regions)]
 			}
 			old := w.agents[victim].Identity()
+			lost := time.Now()
 			if err := w.store.Member(victim).Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -228,6 +235,7 @@ func TestRegionLostAndReturned(t *testing.T) {
 			w.eventually("the region is Lost", func(c ownership.Configuration) bool {
 				return c.View.Regions[victim].State == ownership.RegionLost && hasStep(c, victim, ownership.StepCommitted)
 			})
+			w.checkMeasured(victim, lost)
 			if w.leader() == victim {
 				t.Error("the dead agent still leads")
 			}
@@ -350,19 +358,22 @@ func TestServicesAreAccepted(t *testing.T) {
 	put(intent)
 	w.eventually("the service is accepted", func(c ownership.Configuration) bool { return c.Services["u-1"].UID != "" })
 	first := w.latest().Services["u-1"]
-	want := ownership.ServiceRecord{UID: "u-1", Namespace: "accounts", Name: "user", SpecHash: "one", PeerKey: first.PeerKey}
+	want := ownership.ServiceRecord{UID: "u-1", Namespace: "accounts", Name: "user", ServiceState: ownership.ServiceState{SpecHash: "one"}, PeerKey: first.PeerKey}
 	if diff := cmp.Diff(want, first); diff != "" || len(first.PeerKey) != 32 {
 		t.Errorf("peer key of %d bytes, record (-want +got):\n%s", len(first.PeerKey), diff)
 	}
 
-	// Another ownership spec is not accepted: a later service's record shows that it was seen.
+	// Another ownership spec takes the place of the one in force in two phases.
 	intent.SpecHash = "two"
 	put(intent)
+	w.eventually("the other spec is in force", func(c ownership.Configuration) bool {
+		return c.Services["u-1"].SpecHash == "two" && c.View.Phase == ownership.PhaseOpen
+	})
+	if phases := w.phases(); !slices.Contains(phases, "Closing Respec") {
+		t.Errorf("the view went through %v, want the owners closed first", phases)
+	}
 	put(ownership.ServiceIntent{UID: "u-2", Namespace: "accounts", Name: "other", SpecHash: "x"})
 	w.eventually("the other service is accepted", func(c ownership.Configuration) bool { return c.Services["u-2"].UID != "" })
-	if diff := cmp.Diff(first, w.latest().Services["u-1"]); diff != "" {
-		t.Errorf("the record changed with the intent (-want +got):\n%s", diff)
-	}
 	if slices.Equal(first.PeerKey, w.latest().Services["u-2"].PeerKey) {
 		t.Error("two services share a peer key")
 	}
@@ -415,4 +426,72 @@ func incidentOf(c ownership.Configuration, region string) ownership.Incident {
 
 func hasStep(c ownership.Configuration, region, step string) bool {
 	return slices.ContainsFunc(incidentOf(c, region).Timeline, func(s ownership.IncidentStep) bool { return s.Step == step })
+}
+
+// phases returns what the view went through, each change once.
+func (w *world) phases() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, c := range w.seen {
+		phase := string(c.View.Phase)
+		if c.View.Change != nil {
+			phase += " " + string(c.View.Change.Kind)
+		}
+		if len(out) == 0 || out[len(out)-1] != phase {
+			out = append(out, phase)
+		}
+	}
+	return out
+}
+
+// TestOwnersChange lets people order a region empty and back, and then loses it: every change closes first
+// and opens when those whom it concerns have acknowledged.
+func TestOwnersChange(t *testing.T) {
+	w := newWorld(t)
+	put := func(o ownership.OrderIntent) {
+		t.Helper()
+		if _, err := w.hub.PutOrderIntent(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	intent := ownership.ServiceIntent{UID: "u-1", Namespace: "accounts", Name: "user", SpecHash: "one", Regions: regions}
+	if _, err := w.hub.PutServiceIntent(t.Context(), intent); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the service is accepted", func(c ownership.Configuration) bool { return c.Services["u-1"].UID != "" })
+
+	put(ownership.OrderIntent{Name: "1-drain", Type: "Drain", Region: "beijing"})
+	w.eventually("beijing is drained", func(c ownership.Configuration) bool {
+		return c.View.Regions["beijing"].State == ownership.RegionDrained && c.View.Phase == ownership.PhaseOpen &&
+			c.Orders["1-drain"].State == ownership.OrderSucceeded
+	})
+	put(ownership.OrderIntent{Name: "2-undrain", Type: "Undrain", Region: "beijing"})
+	w.eventually("beijing serves again", func(c ownership.Configuration) bool {
+		return c.View.Regions["beijing"].State == ownership.RegionServing && c.Orders["2-undrain"].State == ownership.OrderSucceeded
+	})
+	if record := w.latest().View.Regions["beijing"]; record.Unshipped {
+		t.Errorf("beijing is %+v, though nothing of it was lost", record)
+	}
+
+	w.kill("beijing")
+	w.eventually("beijing is lost and the others have taken over", func(c ownership.Configuration) bool {
+		record := c.View.Regions["beijing"]
+		return record.State == ownership.RegionLost && record.Unshipped && len(record.Awaits) == 0 && c.View.Phase == ownership.PhaseOpen
+	})
+	w.net.kill("beijing", false)
+	w.start("beijing")
+	w.eventually("beijing has returned", func(c ownership.Configuration) bool {
+		return c.View.Regions["beijing"].State == ownership.RegionReturning
+	})
+	put(ownership.OrderIntent{Name: "3-handback", Type: "Handback", Region: "beijing"})
+	w.eventually("beijing serves as before", func(c ownership.Configuration) bool {
+		record := c.View.Regions["beijing"]
+		return record.State == ownership.RegionServing && !record.Unshipped && c.Orders["3-handback"].State == ownership.OrderSucceeded
+	})
+	want := []string{"Closing Drain", "Open", "Closing Handback", "Open", "Closing Loss", "Open", "Closing Handback", "Open"}
+	phases := w.phases()
+	if diff := cmp.Diff(want, phases[len(phases)-len(want):]); diff != "" {
+		t.Errorf("the view went through (-want +got):\n%s", diff)
+	}
 }

@@ -101,7 +101,7 @@ func (l *leader) pass(ctx context.Context) error {
 	}
 	now, at := l.agent.config.Clock.Boottime(), l.agent.config.Clock.Now()
 	var steps []step
-	l.agent.memory.look(now, c, func(w *health.Watch) {
+	l.agent.look(now, c, func(w *health.Watch) {
 		w.Routed(l.agent.acks.Epoch())
 		steps = l.steps(now, at, c, w)
 	})

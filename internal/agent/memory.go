@@ -13,7 +13,7 @@ import (
 // it need not begin when it is elected: R4 asks that whoever closes a gate has itself watched the
 // beat standing still, not that it led meanwhile. What another leader watched counts for nothing.
 type memory struct {
-	timings ownership.Timings
+	lease time.Duration
 
 	mu    sync.Mutex
 	watch *health.Watch
@@ -21,20 +21,30 @@ type memory struct {
 }
 
 func newMemory(t ownership.Timings) *memory {
-	return &memory{timings: t, watch: health.NewWatch(t)}
+	return &memory{lease: t.RegionLease, watch: health.NewWatch(t)}
 }
 
-// look notes what the configuration shows at now, and lets decide read all that was noted. After a
-// gap of a lease without news it begins anew: it has not watched. decide must not keep the Watch.
-func (m *memory) look(now time.Duration, c ownership.Configuration, decide func(*health.Watch)) {
+// look notes what the configuration and the agent's own probes show at now, and lets decide read all
+// that was noted. After a gap of a lease without news it begins anew: it has not watched. decide must
+// not keep the Watch.
+func (m *memory) look(now time.Duration, c ownership.Configuration, own map[string]health.Failing, decide func(*health.Watch)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now-m.last > m.timings.RegionLease {
-		m.watch = health.NewWatch(m.timings)
+	if now-m.last > m.lease {
+		m.watch = m.watch.Anew()
 	}
 	m.last = now
+	m.watch.Probed(own)
 	m.watch.Update(now, c)
 	decide(m.watch)
+}
+
+// look notes what the configuration shows now, and what this agent's own probes do.
+func (a *Agent) look(now time.Duration, c ownership.Configuration, decide func(*health.Watch)) {
+	a.mu.Lock()
+	own := a.observer.Failing()
+	a.mu.Unlock()
+	a.memory.look(now, c, own, decide)
 }
 
 // follow keeps the memory while others lead.
@@ -48,7 +58,7 @@ func (a *Agent) follow(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if c, have := a.Snapshot(); have {
-			a.memory.look(a.config.Clock.Boottime(), c, func(*health.Watch) {})
+			a.look(a.config.Clock.Boottime(), c, func(*health.Watch) {})
 		}
 	}
 }

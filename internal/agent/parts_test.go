@@ -69,12 +69,18 @@ func TestProber(t *testing.T) {
 
 func TestAcceptedServices(t *testing.T) {
 	key := func() []byte { return []byte("fresh") }
-	intent := ownership.ServiceIntent{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h"}
+	intent := ownership.ServiceIntent{
+		UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h", Regions: []string{"a", "b"}, Manual: true, Handback: ownership.HandbackAutomatic,
+	}
+	accepted := ownership.ServiceRecord{
+		UID: "u", Namespace: "accounts", Name: "user", Handback: ownership.HandbackAutomatic, PeerKey: []byte("fresh"),
+		ServiceState: ownership.ServiceState{SpecHash: "h", Regions: []string{"a", "b"}, Manual: true},
+	}
 	deleted := intent
 	deleted.Deleted = true
 	record := ownership.ServiceRecord{
-		UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h", PeerKey: []byte("old"),
-		Excluded: []string{"a"}, HandedBack: []string{"b"},
+		UID: "u", Namespace: "accounts", Name: "user", PeerKey: []byte("old"),
+		ServiceState: ownership.ServiceState{SpecHash: "h", Excluded: []string{"a"}, HandedBack: map[string]int64{"b": 3}},
 	}
 	gone := record
 	gone.Deleted = true
@@ -83,12 +89,14 @@ func TestAcceptedServices(t *testing.T) {
 	cases := map[string]struct {
 		intent *ownership.ServiceIntent
 		record *ownership.ServiceRecord
-		want   []ownership.ServiceRecord
-		done   []string
+		// closing: a change of owners is under way.
+		closing bool
+		want    []ownership.ServiceRecord
+		done    []string
 	}{
-		"new": {intent: &intent, want: []ownership.ServiceRecord{
-			{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h", PeerKey: []byte("fresh")},
-		}},
+		"new":                       {intent: &intent, want: []ownership.ServiceRecord{accepted}},
+		"new while owners change":   {intent: &intent, closing: true},
+		"deleted while they do":     {intent: &deleted, record: &record, closing: true, want: []ownership.ServiceRecord{gone}},
 		"as it was":                 {intent: &intent, record: &record},
 		"another ownership spec":    {intent: &other, record: &record},
 		"deleted":                   {intent: &deleted, record: &record, want: []ownership.ServiceRecord{gone}},
@@ -101,6 +109,10 @@ func TestAcceptedServices(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conf := ownership.Configuration{
 				Services: map[string]ownership.ServiceRecord{}, ServiceIntents: map[string]ownership.ServiceIntent{},
+				View: ownership.View{Phase: ownership.PhaseOpen},
+			}
+			if c.closing {
+				conf.View.Phase = ownership.PhaseClosing
 			}
 			if c.intent != nil {
 				conf.ServiceIntents["u"] = *c.intent
@@ -119,7 +131,9 @@ func TestAcceptedServices(t *testing.T) {
 }
 
 func TestAcceptedServicesAreBounded(t *testing.T) {
-	conf := ownership.Configuration{ServiceIntents: map[string]ownership.ServiceIntent{}}
+	conf := ownership.Configuration{
+		ServiceIntents: map[string]ownership.ServiceIntent{}, View: ownership.View{Phase: ownership.PhaseOpen},
+	}
 	for i := range 100 {
 		uid := fmt.Sprintf("u-%03d", i)
 		conf.ServiceIntents[uid] = ownership.ServiceIntent{UID: uid}

@@ -123,6 +123,7 @@ func (a *Agent) targets() []ownership.RegionIntent {
 func (a *Agent) ask(ctx context.Context, target ownership.RegionIntent) {
 	bounded, cancel := context.WithTimeout(ctx, a.config.Timings.ProbeTimeout)
 	defer cancel()
+	began := a.config.Clock.Boottime()
 	failures := make([]error, len(target.Probes))
 	var all sync.WaitGroup
 	for i, p := range target.Probes {
@@ -133,10 +134,10 @@ func (a *Agent) ask(ctx context.Context, target ownership.RegionIntent) {
 		return // the agent ends: that is no evidence against anybody
 	}
 	err := errors.Join(failures...)
-	now := a.config.Clock.Boottime()
+	ended := a.config.Clock.Boottime()
 	a.mu.Lock()
 	before := a.observer.Evidence()
-	a.observer.Record(now, target.Name, err == nil)
+	a.observer.Record(began, ended, target.Name, err == nil)
 	changed := !sameEvidence(before, a.observer.Evidence())
 	a.mu.Unlock()
 	if changed {

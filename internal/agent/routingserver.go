@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,8 +31,11 @@ func (a *Agent) Handler(source ConfigSource) http.Handler {
 // question is one long poll, parsed.
 type question struct {
 	namespace, name, version, gateway string
-	revision                          int64
-	wait                              time.Duration
+	// refused is a version that the gateway cannot use, for the reason.
+	refused, reason string
+	revision        int64
+	busy            int
+	wait            time.Duration
 }
 
 func parseQuestion(q url.Values) (question, error) {
@@ -41,20 +45,27 @@ func parseQuestion(q url.Values) (question, error) {
 		}
 	}
 	parsed := question{
-		namespace: q.Get("namespace"), name: q.Get("name"), version: q.Get("version"), gateway: q.Get("gateway"),
-		wait: routing.MaxWait,
+		namespace: q.Get(routing.ParamNamespace), name: q.Get(routing.ParamName), version: q.Get(routing.ParamVersion),
+		gateway: q.Get(routing.ParamGateway), refused: q.Get(routing.ParamRefused), reason: q.Get(routing.ParamReason), wait: routing.MaxWait,
 	}
 	if parsed.namespace == "" || parsed.name == "" {
 		return question{}, fmt.Errorf("parameters namespace and name: both are required")
 	}
-	if s := q.Get("revision"); s != "" {
+	if s := q.Get(routing.ParamRevision); s != "" {
 		revision, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
 			return question{}, fmt.Errorf("parameter revision: %q is not a whole number", s)
 		}
 		parsed.revision = revision
 	}
-	if s := q.Get("wait"); s != "" {
+	if s := q.Get(routing.ParamBusy); s != "" {
+		busy, err := strconv.Atoi(s)
+		if err != nil || busy < 0 {
+			return question{}, fmt.Errorf("parameter busy: %q is not a number of requests", s)
+		}
+		parsed.busy = busy
+	}
+	if s := q.Get(routing.ParamWait); s != "" {
 		wait, err := time.ParseDuration(s)
 		if err != nil || wait < 0 {
 			return question{}, fmt.Errorf("parameter wait: %q is not a duration such as 1s", s)
@@ -75,9 +86,7 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 	}
 	renewed := a.leaseRenewed()
 	current := source.Config(q.namespace, q.name)
-	if current.Found {
-		a.noteAck(q, current)
-	}
+	known := current.Found && a.noteAck(q, current)
 	if q.wait > 0 && (current.Version == q.version || !current.Found) {
 		timer := a.config.Clock.NewTimer(q.wait)
 		defer timer.Stop()
@@ -95,13 +104,16 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 			"and does the coordination store answer?", q.namespace, q.name, a.config.Region), http.StatusNotFound)
 		return
 	}
-	writeJSON(w, a.answer(q, &current, arrived))
+	writeJSON(w, a.answer(q, &current, arrived, known))
 }
 
 // answer returns what a gateway is told now. The lease goes out only with routing made under the
-// gate that granted it: gateways of a region that has returned must not combine the new lease with
-// routing from before the loss, when the publisher is late.
-func (a *Agent) answer(q question, current *Published, arrived time.Duration) routing.Answer {
+// gate that granted it, and under the present view: when the publisher is late, gateways of a region
+// that has returned must not combine the new lease with routing from before the loss, and those of a
+// region that acknowledges a change of owners must not combine it with routing from before the change.
+// It is noted before it goes out, and goes out only to gateways that are known, since the region
+// acknowledges for all that may hold one (R8).
+func (a *Agent) answer(q question, current *Published, arrived time.Duration, known bool) routing.Answer {
 	answer := routing.Answer{Version: current.Version, Revision: current.Revision}
 	if current.Version != q.version {
 		answer.Config = &current.Config
@@ -112,23 +124,31 @@ func (a *Agent) answer(q question, current *Published, arrived time.Duration) ro
 	defer a.mu.Unlock()
 	gate := a.conf.Gates[a.config.Region]
 	answer.LeaseEnded = a.refused != nil || !gate.Open
-	if current.Gates[a.config.Region] == gate {
-		answer.LeaseRemaining = max(a.leaseUntil-now, 0)
+	if known && current.Gates[a.config.Region] == gate && current.Config.Epoch == a.conf.View.Epoch && a.leaseUntil > now {
+		answer.LeaseRemaining = a.leaseUntil - now
+		a.acks.lease(serviceName{q.namespace, q.name}, q.gateway, answer.LeaseRemaining)
 	}
 	return answer
 }
 
-func (a *Agent) noteAck(q question, current Published) {
+// noteAck books what a gateway acts on, and reports whether it did. Only a gateway that is booked is given
+// a lease: the region could not tell otherwise when it holds none any more (R8).
+func (a *Agent) noteAck(q question, current Published) bool {
 	if q.gateway == "" {
-		return
+		return false
 	}
-	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision}
+	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision, Busy: q.busy}
 	if q.version == current.Version {
 		ack.Epoch = current.Config.Epoch
 	}
-	if !a.acks.note(ack) {
-		a.config.Log.V(1).Info("Too many gateways; an acknowledgement is not kept.", "namespace", q.namespace, "name", q.name)
+	if q.refused == current.Version {
+		ack.Refused = cmp.Or(routing.Refusal(q.reason), "it does not say why")
 	}
+	if !a.acks.note(ack) {
+		a.config.Log.Info("Too many gateways; one gets no lease.", "namespace", q.namespace, "name", q.name, "gateway", q.gateway)
+		return false
+	}
+	return true
 }
 
 // debugView is the answer of /v1/view.

@@ -94,8 +94,12 @@ func (d *desk) get(ctx context.Context, query string) (int, string) {
 	return answer.StatusCode, string(body)
 }
 
+// poll asks as a gateway; without a name in the query it has one of its own.
 func (d *desk) poll(query string) routing.Answer {
 	d.t.Helper()
+	if !strings.Contains(query, "gateway=") {
+		query += "&gateway=pod"
+	}
 	status, body := d.get(d.t.Context(), routing.Path+"?namespace=accounts&name=user"+query)
 	var answer routing.Answer
 	if err := json.Unmarshal([]byte(body), &answer); status != http.StatusOK || err != nil {
@@ -226,6 +230,7 @@ func TestAnswerOfTheLease(t *testing.T) {
 			Gates: map[string]ownership.Gate{"beijing": {Generation: generation, Open: open}},
 		}
 	}
+	epoch := func(c ownership.Configuration, e int64) ownership.Configuration { c.View.Epoch = e; return c }
 	cases := map[string]struct {
 		published, latest ownership.Configuration
 		then              func(*desk)
@@ -240,7 +245,8 @@ func TestAnswerOfTheLease(t *testing.T) {
 		"another store": {
 			at(10, 1, true), at(10, 1, true), func(d *desk) { d.storeAnswered(&coordination.OtherStoreError{}) }, 0, true,
 		},
-		"not beaten yet": {at(10, 1, true), at(10, 1, true), func(d *desk) { d.lease(0) }, 0, false},
+		"not beaten yet":               {at(10, 1, true), at(10, 1, true), func(d *desk) { d.lease(0) }, 0, false},
+		"routing from before a change": {at(10, 1, true), epoch(at(11, 1, true), 8), nil, 0, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -271,6 +277,30 @@ func TestAnswerOfTheLease(t *testing.T) {
 				t.Errorf("with the latest routing the lease is %s, want %s", got.LeaseRemaining, d.Lease())
 			}
 		})
+	}
+}
+
+// The region acknowledges for every gateway that may hold a lease, so each one is noted before it gets it.
+func TestLeasesAreNoted(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	d.lease(4 * time.Second)
+	if got := d.poll("&wait=0s&gateway="); got.LeaseRemaining != 0 || got.Config == nil {
+		t.Errorf("a gateway without a name is given %+v, want routing without a lease", got)
+	}
+	if !d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("a lease is out that nobody was given")
+	}
+	version := d.poll("&wait=0s&gateway=pod-1").Version
+	if d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("a gateway was given a lease, has acknowledged nothing, and the region counts as fenced")
+	}
+	d.poll("&wait=0s&gateway=pod-1&version=" + version)
+	if !d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("the only gateway acts on the epoch, and the region does not count as fenced")
 	}
 }
 
@@ -308,6 +338,8 @@ func TestPollRefusesBadQuestions(t *testing.T) {
 		"two names":         "?namespace=a&name=b&name=c",
 		"long name":         "?namespace=a&name=" + strings.Repeat("x", 254),
 		"revision in words": "?namespace=a&name=b&revision=many",
+		"busy in words":     "?namespace=a&name=b&busy=very",
+		"negative busy":     "?namespace=a&name=b&busy=-1",
 		"wait in words":     "?namespace=a&name=b&wait=long",
 		"negative wait":     "?namespace=a&name=b&wait=-1s",
 	}
@@ -330,11 +362,11 @@ func TestAcks(t *testing.T) {
 	if d.acks.Epoch() != 0 {
 		t.Error("a gateway without routing has acknowledged an epoch")
 	}
-	d.poll("&wait=0s&gateway=pod-1&revision=10&version=" + version)
+	d.poll("&wait=0s&gateway=pod-1&revision=10&busy=2&version=" + version)
 	d.clock.Step(5 * time.Second)
 	d.poll("&wait=0s&gateway=pod-2&revision=9&version=older")
 	want := []Ack{
-		{Namespace: "accounts", Name: "user", Gateway: "pod-1", Version: version, Epoch: 3, Revision: 10, Age: 5 * time.Second},
+		{Namespace: "accounts", Name: "user", Gateway: "pod-1", Version: version, Epoch: 3, Revision: 10, Busy: 2, Age: 5 * time.Second},
 		{Namespace: "accounts", Name: "user", Gateway: "pod-2", Version: "older", Revision: 9},
 	}
 	if diff := cmp.Diff(want, d.Acks()); diff != "" {
@@ -355,6 +387,46 @@ func TestAcks(t *testing.T) {
 	}
 	if got := d.Acks(); len(got) != 1 || got[0].Gateway != "pod-2" {
 		t.Errorf("after pod-1 fell silent: %+v", got)
+	}
+}
+
+// What a gateway refuses is told while it is what the agent has, and fit to be shown.
+func TestRefusals(t *testing.T) {
+	d := newDesk(t)
+	if err := d.publisher.Publish("accounts", "user", build); err != nil {
+		t.Fatal(err)
+	}
+	d.show(10, 3)
+	version := d.poll("").Version
+	said := func(query string) string {
+		d.poll("&wait=0s&gateway=pod-1" + query)
+		return d.AcksOf("accounts", "user")[0].Refused
+	}
+	for query, want := range map[string]string{
+		"": "",
+		"&refused=" + version + "&reason=upstream%3A+bad":  "upstream: bad",
+		"&refused=" + version + "&reason=a%0Ab%1B%5B31mc":  "a b [31mc",
+		"&refused=" + version:                              "it does not say why",
+		"&refused=former&reason=upstream":                  "",
+		"&reason=upstream":                                 "",
+		"&refused=" + version + "&version=v&reason=%F0%28": "\ufffd(",
+	} {
+		if got := said(query); got != want {
+			t.Errorf("%s: refused for %q, want %q", query, got, want)
+		}
+	}
+	said("")
+	before := d.Refusals()
+	for range 2 {
+		said("&refused=" + version + "&reason=upstream")
+	}
+	said("")
+	said("")
+	if got := d.Refusals() - before; got != 2 {
+		t.Errorf("%d changes, want one for the beginning and one for the end", got)
+	}
+	if status, body := d.get(t.Context(), routing.Path+"?namespace=accounts&name=user&refused="+version+"&reason="+strings.Repeat("x", 254)); status != http.StatusBadRequest {
+		t.Errorf("a reason of any length: status %d, %s", status, body)
 	}
 }
 

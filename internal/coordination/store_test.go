@@ -15,6 +15,7 @@ import (
 
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/etcdstore"
 )
@@ -100,8 +101,18 @@ func (w *world) refused(guard string, err error) {
 	}
 }
 
-func nextView(c ownership.Configuration) ownership.View {
-	return ownership.View{Epoch: c.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}}
+// nextView is a change of nothing but the view.
+func nextView(c ownership.Configuration) change.Txn {
+	return change.Txn{What: "test", View: ownership.View{
+		Epoch: c.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{},
+	}}
+}
+
+// returning is a change of the view that opens a region's gate.
+func returning(c ownership.Configuration, region string) change.Txn {
+	txn := nextView(c)
+	txn.OpenGate, txn.Gates = region, []string{region}
+	return txn
 }
 
 func TestBeatIsGuarded(t *testing.T) {
@@ -146,7 +157,7 @@ func TestBeatIsGuarded(t *testing.T) {
 	// R5: opened again, in another generation; a beat of the old one stays refused.
 	w.must(second.Ask(ctx, closed))
 	asked := w.read()
-	w.must(term.OpenGateReturning(ctx, asked, "beijing", nextView(asked)))
+	w.must(term.Commit(ctx, asked, returning(asked, "beijing")))
 	_, err = second.Beat(ctx, open, 4)
 	w.refused(coordination.GuardGate, err)
 	again := w.read()
@@ -196,17 +207,21 @@ func TestDeposedLeaderWritesNothing(t *testing.T) {
 		t.Errorf("leader %q, want new", c.Leader)
 	}
 	writes := map[string]func(*coordination.Term) (int64, error){
-		"view":   func(x *coordination.Term) (int64, error) { return x.CommitView(ctx, c, nextView(c)) },
+		"view":   func(x *coordination.Term) (int64, error) { return x.Commit(ctx, c, nextView(c)) },
 		"gate":   func(x *coordination.Term) (int64, error) { return x.OpenGate(ctx, c, "beijing") },
 		"close":  func(x *coordination.Term) (int64, error) { return x.CloseGate(ctx, c, "shanghai") },
-		"return": func(x *coordination.Term) (int64, error) { return x.OpenGateReturning(ctx, c, "beijing", nextView(c)) },
+		"return": func(x *coordination.Term) (int64, error) { return x.Commit(ctx, c, returning(c, "beijing")) },
 		"service": func(x *coordination.Term) (int64, error) {
 			return x.PutServiceRecord(ctx, c, ownership.ServiceRecord{UID: "u"})
 		},
 		"incident": func(x *coordination.Term) (int64, error) {
 			return x.PutIncident(ctx, c, ownership.Incident{Name: "beijing-1"})
 		},
-		"held": func(x *coordination.Term) (int64, error) { return x.PutHeld(ctx, map[string]string{"a": "b"}) },
+		"order": func(x *coordination.Term) (int64, error) {
+			return x.PutOrder(ctx, c, ownership.OrderRecord{Name: "o"})
+		},
+		"finished order": func(x *coordination.Term) (int64, error) { return x.DeleteOrder(ctx, c, "o") },
+		"held":           func(x *coordination.Term) (int64, error) { return x.PutHeld(ctx, map[string]string{"a": "b"}) },
 	}
 	for name, write := range writes {
 		t.Run(name, func(t *testing.T) {
@@ -220,20 +235,20 @@ func TestDeposedLeaderWritesNothing(t *testing.T) {
 	if got := w.read().Revision; got != c.Revision {
 		t.Errorf("the deposed leader's writes took the store from revision %d to %d", c.Revision, got)
 	}
-	w.must(current.CommitView(ctx, c, nextView(c)))
+	w.must(current.Commit(ctx, c, nextView(c)))
 }
 
 func TestViewFollowsOnlyTheOneItWasDecidedFrom(t *testing.T) {
 	w := newWorld(t)
 	term := w.lead("x")
 	c := w.read()
-	w.must(term.CommitView(t.Context(), c, nextView(c)))
-	_, err := term.CommitView(t.Context(), c, nextView(c))
+	w.must(term.Commit(t.Context(), c, nextView(c)))
+	_, err := term.Commit(t.Context(), c, nextView(c))
 	w.refused(coordination.GuardView, err)
 	c = w.read()
 	skipping := nextView(c)
-	skipping.Epoch++
-	if _, err := term.CommitView(t.Context(), c, skipping); err == nil {
+	skipping.View.Epoch++
+	if _, err := term.Commit(t.Context(), c, skipping); err == nil {
 		t.Error("an epoch was skipped")
 	}
 	if w.read().View.Epoch != 1 {
@@ -246,7 +261,9 @@ func TestRecordsAreGuarded(t *testing.T) {
 	ctx := t.Context()
 	term := w.lead("x")
 	empty := w.read()
-	record := ownership.ServiceRecord{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h", PeerKey: []byte{1, 2}}
+	record := ownership.ServiceRecord{
+		UID: "u", Namespace: "accounts", Name: "user", PeerKey: []byte{1, 2}, ServiceState: ownership.ServiceState{SpecHash: "h"},
+	}
 	w.must(term.PutServiceRecord(ctx, empty, record))
 	_, err := term.PutServiceRecord(ctx, empty, record)
 	w.refused(coordination.GuardRecord, err)
@@ -270,7 +287,9 @@ func TestRecordsAreGuarded(t *testing.T) {
 func TestRecordsAnswerTheIntentThatWasRead(t *testing.T) {
 	ctx := t.Context()
 	intent := ownership.ServiceIntent{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h"}
-	record := ownership.ServiceRecord{UID: "u", Namespace: "accounts", Name: "user", SpecHash: "h", PeerKey: []byte{1}}
+	record := ownership.ServiceRecord{
+		UID: "u", Namespace: "accounts", Name: "user", PeerKey: []byte{1}, ServiceState: ownership.ServiceState{SpecHash: "h"},
+	}
 	changed := intent
 	changed.Deleted = true
 	for name, c := range map[string]struct {
@@ -329,8 +348,12 @@ func TestUnchangedValuesAreNotWritten(t *testing.T) {
 		"service intent": func() (int64, error) {
 			return w.PutServiceIntent(ctx, ownership.ServiceIntent{UID: "u", SpecHash: "h"})
 		},
-		"evidence": func() (int64, error) { return r.PutEvidence(ctx, open, ownership.Evidence{Failing: []string{"x"}}) },
-		"held":     func() (int64, error) { return term.PutHeld(ctx, map[string]string{"a": "b"}) },
+		"order intent": func() (int64, error) {
+			return w.PutOrderIntent(ctx, ownership.OrderIntent{Name: "o", Type: "Drain", Region: "beijing"})
+		},
+		"acknowledgement": func() (int64, error) { return r.PutAck(ctx, open, ownership.Ack{Epoch: 1, Fenced: true}) },
+		"evidence":        func() (int64, error) { return r.PutEvidence(ctx, open, ownership.Evidence{Failing: []string{"x"}}) },
+		"held":            func() (int64, error) { return term.PutHeld(ctx, map[string]string{"a": "b"}) },
 	}
 	for name, put := range puts {
 		t.Run(name, func(t *testing.T) {
@@ -342,8 +365,9 @@ func TestUnchangedValuesAreNotWritten(t *testing.T) {
 	}
 	w.must(w.DeleteRegionIntent(ctx, "beijing"))
 	w.must(w.DeleteServiceIntent(ctx, "u"))
-	if c := w.read(); len(c.RegionIntents)+len(c.ServiceIntents) > 0 {
-		t.Errorf("left over: %v %v", c.RegionIntents, c.ServiceIntents)
+	w.must(w.DeleteOrderIntent(ctx, "o"))
+	if c := w.read(); len(c.RegionIntents)+len(c.ServiceIntents)+len(c.OrderIntents) > 0 {
+		t.Errorf("left over: %v %v %v", c.RegionIntents, c.ServiceIntents, c.OrderIntents)
 	}
 }
 
@@ -355,6 +379,9 @@ func TestNamesCannotLeaveTheirDirectory(t *testing.T) {
 		}
 		if _, err := w.RegisterAgent(t.Context(), name, "one"); err == nil {
 			t.Errorf("agent of region %q was accepted", name)
+		}
+		if _, err := w.PutOrderIntent(t.Context(), ownership.OrderIntent{Name: name}); err == nil {
+			t.Errorf("order %q was accepted", name)
 		}
 	}
 }
@@ -412,7 +439,7 @@ func TestWatchDeliversEveryRevisionWhole(t *testing.T) {
 	reg := w.register("one")
 	w.must(reg.Ask(ctx, w.read()))
 	asked := w.read()
-	w.must(term.OpenGateReturning(ctx, asked, "beijing", nextView(asked)))
+	w.must(term.Commit(ctx, asked, returning(asked, "beijing")))
 	open := w.read()
 	last := int64(0)
 	for n := range 20 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -96,10 +97,10 @@ func (t *Term) Commit(ctx context.Context, from ownership.Configuration, x chang
 		ops = append(ops, encoded(prefix+dirGate+x.OpenGate, gate, &err))
 		guards = append(guards, t.asked(from, x.OpenGate))
 	}
-	for _, region := range x.Gates {
+	for _, region := range distinct(x.Gates) {
 		guards = append(guards, t.gate(from, region))
 	}
-	for _, region := range x.Acks {
+	for _, region := range distinct(x.Acks) {
 		guards = append(guards, unwrittenSince(GuardAck, prefix+dirAck+region, from.Revision))
 	}
 	for i := range x.Services {
@@ -123,6 +124,9 @@ func (t *Term) Commit(ctx context.Context, from ownership.Configuration, x chang
 	}
 	return t.store.commit(ctx, x.What, t.guards(guards...), ops...)
 }
+
+// distinct returns the names without repetitions: the store bounds the comparisons of a transaction.
+func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // encoded returns the write of a value as JSON; the first failure is kept in err.
 func encoded(key string, value any, err *error) clientv3.Op {

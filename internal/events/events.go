@@ -126,6 +126,14 @@ func IncidentOpened(region string) Event {
 	}
 }
 
+// FalseAlarm tells that a region answered again before it was declared lost.
+func FalseAlarm(region string) Event {
+	return Event{
+		Type: corev1.EventTypeNormal, Reason: v1alpha1.ReasonFalseAlarm, Action: "Failover",
+		Note: "region " + region + " answers again and was never lost; nothing was changed",
+	}
+}
+
 // IncidentClosed tells that a region serves again.
 func IncidentClosed(region string) Event {
 	return Event{

@@ -86,3 +86,16 @@ func TestFlows(t *testing.T) {
 		}
 	}
 }
+
+func TestIncidents(t *testing.T) {
+	t.Parallel()
+	for want, got := range map[string]events.Event{
+		"Warning IncidentOpen most other regions cannot reach region north; they go on without it once its lease has run out": events.IncidentOpened("north"),
+		"Normal IncidentClosed region north serves again":                                                                     events.IncidentClosed("north"),
+		"Normal FalseAlarm region north answers again and was never lost; nothing was changed":                                events.FalseAlarm("north"),
+	} {
+		if text := got.Type + " " + got.Reason + " " + got.Note; text != want {
+			t.Errorf("%q, want %q", text, want)
+		}
+	}
+}

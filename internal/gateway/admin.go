@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 
@@ -23,7 +24,10 @@ type Explanation struct {
 	Home string   `json:"home,omitempty"`
 	// Owner is empty when nobody accepts home writes for the key now.
 	Owner string `json:"owner,omitempty"`
-	// Why there is no owner.
+	// Incomplete: the owner may lack what a lost region had accepted, and serves flows with
+	// onHomeLoss Takeover alone.
+	Incomplete bool `json:"incomplete,omitempty"`
+	// Why there is no owner, or why it does not serve every flow.
 	Reason Reason `json:"reason,omitempty"`
 	// Summary says it all in one sentence.
 	Summary string `json:"summary"`
@@ -32,7 +36,9 @@ type Explanation struct {
 }
 
 // AdminHandler serves /readyz, /healthz, /metrics and /.multiactive/routing. It is for the
-// cluster's own network: it names regions and versions and asks for no credentials.
+// cluster's own network: it names regions and versions and asks for no credentials. /healthz is for
+// liveness, and always good; /readyz needs the routing. Neither looks at the application: a gateway
+// without it still refuses, explains, and sends any-region requests elsewhere.
 func (g *Gateway) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", g.metrics.handler())
@@ -54,7 +60,7 @@ func (g *Gateway) AdminHandler() http.Handler {
 func (g *Gateway) serveRouting(w http.ResponseWriter, r *http.Request) {
 	snap := g.state.load()
 	if snap == nil {
-		http.Error(w, "no routing from the region's agent yet", http.StatusServiceUnavailable)
+		http.Error(w, noRouting, http.StatusServiceUnavailable)
 		return
 	}
 	k, err := snap.router.keyNamed(r.URL.Query().Get("name"))
@@ -91,26 +97,47 @@ func (r *Router) keyNamed(name string) (*key, error) {
 func (r *Router) explain(slot int, leased bool) Explanation {
 	e := Explanation{
 		Service: r.cfg.Namespace + "/" + r.cfg.Name, Region: r.cfg.Region, Epoch: r.cfg.Epoch,
-		Slot: slot, Rank: ownership.Rank(slot, r.weights), Flaws: r.warnings,
+		Slot: slot, Rank: r.orders.Order(slot), Flaws: r.warnings,
 	}
-	home := int(r.homes[slot])
-	if home != noRegion {
-		e.Home = r.regions[home].Name
+	h := &r.holders[slot]
+	if h.home != noRegion {
+		e.Home = r.regions[h.home].Name
 	}
-	owner, why := r.owner(home)
-	switch {
-	case owner == noRegion:
+	if why := r.unowned(h); why != "" {
 		e.Reason = why
-		e.Summary = "nobody accepts home writes for this key: " + r.describe(decision{reason: why}, home)
+		e.Summary = "nobody accepts home writes for this key: " + r.describe(decision{reason: why}, r.about(why, h))
 		return e
-	case owner != r.self:
-		e.Summary = fmt.Sprintf("home requests go to region %s, which is home to slot %d and serves", r.title(owner), slot)
+	}
+	e.Owner = r.regions[h.owner].Name
+	owner := r.title(int(h.owner))
+	switch {
+	case int(h.owner) != r.self:
+		e.Summary = fmt.Sprintf("home requests go to region %s, which owns slot %d", owner, slot)
 	case leased:
-		e.Summary = fmt.Sprintf("home requests are served here: region %s is home to slot %d, serves and holds its lease", r.title(owner), slot)
+		e.Summary = fmt.Sprintf("home requests are served here: region %s owns slot %d and holds its lease", owner, slot)
 	default:
 		e.Reason = ReasonFenced
-		e.Summary = fmt.Sprintf("home requests are refused: region %s is home to slot %d, and this gateway holds no lease", r.title(owner), slot)
+		e.Summary = fmt.Sprintf("home requests are refused: region %s owns slot %d, and this gateway holds no lease", owner, slot)
 	}
-	e.Owner = r.regions[owner].Name
+	if !h.complete {
+		why, lost := r.whyHome(h)
+		e.Incomplete = true
+		e.Reason = cmp.Or(e.Reason, why)
+		e.Summary += "; only flows with onHomeLoss Takeover are served: " + r.describe(decision{reason: why}, lost)
+	}
 	return e
+}
+
+// unowned says why nobody accepts home writes for a slot, "" if somebody does.
+func (r *Router) unowned(h *holder) Reason {
+	switch {
+	case r.cfg.Closed:
+		return ReasonClosed
+	case h.closing:
+		return ReasonClosing
+	case h.owner == noRegion:
+		why, _ := r.whyHome(h)
+		return why
+	}
+	return ""
 }

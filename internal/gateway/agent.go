@@ -38,6 +38,9 @@ type agentClient struct {
 	client  *http.Client
 	// failing is the last failure, to log each only once.
 	failing string
+	// refused is the version that could not be used, and why, to tell the agent with the next poll;
+	// empty once an answer was taken.
+	refused, why string
 }
 
 // run polls until ctx ends. It keeps the last configuration when the agent is away; the lease
@@ -83,11 +86,50 @@ func (a *agentClient) report(ctx context.Context, err error) {
 	}
 }
 
+// errSettled ends a question early: the next one says that no home request is under way any more that
+// the configuration would not admit.
+var errSettled = errors.New("asking again at once")
+
+// untilSettled ends a context when the requests have ended that the configuration would not admit.
+func (a *agentClient) untilSettled(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-a.state.settled:
+			cancel(errSettled)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 // poll asks once and installs the answer.
 func (a *agentClient) poll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, routing.MaxWait+agentTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url(), http.NoBody)
+	select {
+	case <-a.state.settled: // of the question before
+	default:
+	}
+	busy := 0
+	if snap := a.state.load(); snap != nil {
+		busy = snap.busy()
+	}
+	if busy > 0 {
+		var stop context.CancelFunc
+		ctx, stop = a.untilSettled(ctx)
+		defer stop()
+	}
+	err := a.ask(ctx, busy)
+	if errors.Is(context.Cause(ctx), errSettled) {
+		return nil // whatever became of this question
+	}
+	return err
+}
+
+// ask asks one question and takes the answer.
+func (a *agentClient) ask(ctx context.Context, busy int) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url(busy), http.NoBody)
 	if err != nil {
 		return fmt.Errorf("asking the agent: %w", err)
 	}
@@ -110,15 +152,20 @@ func (a *agentClient) poll(ctx context.Context) error {
 	return a.take(&answer, asked)
 }
 
-func (a *agentClient) url() string {
+func (a *agentClient) url(busy int) string {
 	q := url.Values{}
-	q.Set("namespace", a.options.Namespace)
-	q.Set("name", a.options.Name)
-	q.Set("gateway", a.options.Gateway)
-	q.Set("wait", routing.MaxWait.String())
+	q.Set(routing.ParamNamespace, a.options.Namespace)
+	q.Set(routing.ParamName, a.options.Name)
+	q.Set(routing.ParamGateway, a.options.Gateway)
+	q.Set(routing.ParamWait, routing.MaxWait.String())
 	if snap := a.state.load(); snap != nil {
-		q.Set("version", snap.version)
-		q.Set("revision", strconv.FormatInt(snap.revision, 10))
+		q.Set(routing.ParamVersion, snap.version)
+		q.Set(routing.ParamRevision, strconv.FormatInt(snap.revision, 10))
+		q.Set(routing.ParamBusy, strconv.Itoa(busy))
+	}
+	if a.refused != "" {
+		q.Set(routing.ParamRefused, a.refused)
+		q.Set(routing.ParamReason, a.why)
 	}
 	return a.options.Agent + routing.Path + "?" + q.Encode()
 }
@@ -138,6 +185,12 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 		return fmt.Errorf("revision %d after %d: %w", answer.Revision, old.revision, errOlder)
 	}
 	next := &snapshot{version: answer.Version, revision: answer.Revision, leaseUntil: leaseUntil(old, answer, asked)}
+	if old != nil {
+		next.term = old.term
+		if !old.leased(a.options.Clock.Boot()) {
+			next.term++
+		}
+	}
 	switch {
 	case answer.Config == nil && (old == nil || old.version != answer.Version):
 		return fmt.Errorf("version %q: %w", answer.Version, errUnasked)
@@ -148,10 +201,12 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 	default:
 		router, err := Compile(answer.Config)
 		if err != nil {
+			a.refused, a.why = answer.Version, routing.Refusal(err.Error())
 			return fmt.Errorf("routing version %s cannot be used: %w", answer.Version, err)
 		}
 		next.router = router
 	}
+	a.refused, a.why = "", ""
 	a.state.install(next)
 	if old == nil || old.router != next.router {
 		a.announce(next)
@@ -177,7 +232,7 @@ func leaseUntil(old *snapshot, answer *routing.Answer, asked time.Duration) time
 func (a *agentClient) announce(s *snapshot) {
 	a.metrics.configured(s)
 	a.options.Log.Info("routing changed", slog.String("version", s.version), slog.Int64("revision", s.revision),
-		slog.Int64("epoch", s.router.cfg.Epoch), slog.Bool("closed", s.router.cfg.Closed))
+		slog.Int64("epoch", s.router.cfg.Epoch), slog.Bool("closed", s.router.cfg.Closed), slog.Bool("closing", s.router.cfg.Closing))
 	for _, w := range s.router.warnings {
 		a.options.Log.Warn("routing has a flaw", slog.String("flaw", w))
 	}

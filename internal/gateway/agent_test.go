@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,36 @@ func TestTake(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The agent hears of a routing that cannot be used with the next poll, until another was taken.
+func TestRefusalIsTold(t *testing.T) {
+	a, _ := newAgentClient(t)
+	told := func() [2]string {
+		t.Helper()
+		u, err := url.Parse(a.url(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return [2]string{u.Query().Get("refused"), u.Query().Get("reason")}
+	}
+	broken, cfg := testConfig(), testConfig()
+	broken.Upstream = "nowhere\n" + strings.Repeat("x", 1000)
+	if err := a.take(&routing.Answer{Version: "v1", Revision: 1, Config: &broken}, 0); err == nil {
+		t.Fatal("a broken routing was taken")
+	}
+	if got := told(); got[0] != "v1" || !strings.HasPrefix(got[1], `upstream: "nowhere`) || len(got[1]) > routing.MaxRefusal {
+		t.Errorf("refused %q for %q, want v1 for its upstream, cut", got[0], got[1])
+	}
+	if err := a.take(&routing.Answer{Version: "v0", Revision: 0}, 0); err == nil || told()[0] != "v1" {
+		t.Errorf("refused %q after an answer that was not taken (%v)", told()[0], err)
+	}
+	if err := a.take(&routing.Answer{Version: "v2", Revision: 2, Config: &cfg}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(); got != [2]string{} {
+		t.Errorf("still refused: %q", got)
 	}
 }
 

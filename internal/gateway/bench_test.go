@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
 )
 
@@ -54,5 +55,38 @@ func BenchmarkRoute(b *testing.B) {
 		if d := router.decide(question{flow: ex.flow, slot: ex.slot, leased: true}); d.action != actHome {
 			b.Fatal(d)
 		}
+	}
+}
+
+// BenchmarkCompile is what a change of the view costs each gateway.
+func BenchmarkCompile(b *testing.B) {
+	open, lost, closing := testConfig(), testConfig(), testConfig()
+	lost.Regions[1].State, lost.Regions[1].Unshipped = ownership.RegionLost, true
+	closing.Closing, closing.Before = true, testConfig().Regions
+	closing.Regions[1] = lost.Regions[1]
+	reweighted := closing
+	reweighted.Before = testConfig().Regions
+	reweighted.Before[0].Weight = 7
+	for name, cfg := range map[string]routing.Config{"open": open, "lost": lost, "closing": closing, "reweighted": reweighted} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				mustCompile(b, cfg)
+			}
+		})
+	}
+}
+
+// BenchmarkBusy is what each poll costs while requests from before a change are under way.
+func BenchmarkBusy(b *testing.B) {
+	s := &state{settled: make(chan struct{}, 1)}
+	s.install(&snapshot{router: mustCompile(b, testConfig())})
+	if !s.admit(s.load(), 1) {
+		b.Fatal("not admitted")
+	}
+	s.install(&snapshot{router: mustCompile(b, testConfig())})
+	b.ReportAllocs()
+	for b.Loop() {
+		s.load().busy()
 	}
 }

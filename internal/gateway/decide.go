@@ -21,7 +21,7 @@ const (
 // question is all that a decision depends on besides the configuration.
 type question struct {
 	flow *flow
-	// slot of the key, or pinnedSlot; only for home flows.
+	// slot of the key, or the pseudo-slot of pinned data; only for home flows.
 	slot int
 	// safe requests do not write.
 	safe bool
@@ -29,7 +29,7 @@ type question struct {
 	hop *hop
 	// leased: this gateway holds the region's lease.
 	leased bool
-	// waited: the time to wait for an owner has passed.
+	// waited: the time to wait for an owner has passed, or too many wait already.
 	waited bool
 }
 
@@ -51,22 +51,29 @@ func (r *Router) decide(q question) decision {
 	case !q.flow.home:
 		return decision{action: actLocal}
 	}
-	owner, why := r.owner(r.homeOf(q.flow, q.slot))
+	h := &r.holders[q.slot]
 	switch {
-	case owner == r.self && q.leased:
-		return decision{action: actHome}
-	case owner == r.self:
+	case r.cfg.Closed:
+		return r.awaited(q, ReasonClosed)
+	case h.closing:
+		return r.awaited(q, ReasonClosing)
+	case h.owner == noRegion:
+		why, _ := r.whyHome(h)
+		return r.onHomeLoss(q, why)
+	case int(h.owner) != r.self:
+		return r.elsewhere(q, int(h.owner))
+	case !q.leased:
 		return r.onHomeLoss(q, ReasonFenced)
-	case owner == noRegion && transient(why) && !q.waited:
-		return decision{action: actWait, reason: why}
-	case owner == noRegion:
+	case !h.complete && !q.flow.takeover:
+		why, _ := r.whyHome(h)
 		return r.onHomeLoss(q, why)
 	default:
-		return r.elsewhere(q, owner)
+		return decision{action: actHome}
 	}
 }
 
-// elsewhere routes a request whose owner is another region.
+// elsewhere routes a request whose owner is another region. Whether that has everything, it decides by
+// its own view; its refusal reaches the user as it is.
 func (r *Router) elsewhere(q question, owner int) decision {
 	switch {
 	case q.hop != nil && q.hop.epoch > r.cfg.Epoch && !q.waited:
@@ -83,9 +90,17 @@ func (r *Router) elsewhere(q question, owner int) decision {
 	}
 }
 
-// transient reports whether the lack of an owner usually ends within seconds. A region may be
-// returning for hours, so requests do not wait for that.
-func transient(why Reason) bool { return why == ReasonClosed }
+// awaited is for requests without an owner for a moment only: those that would be refused wait. A region
+// may be lost or returning for hours, so requests do not wait for that. Nor does one that a gateway with
+// an older view sent here: whoever owns it next, that gateway is about to hear of it.
+func (r *Router) awaited(q question, why Reason) decision {
+	d := r.onHomeLoss(q, why)
+	older := q.hop != nil && q.hop.epoch < r.cfg.Epoch
+	if d.action == actRefuse && !q.waited && !older {
+		d.action = actWait
+	}
+	return d
+}
 
 // onHomeLoss serves safe requests of read-only flows from the local copy and refuses the rest.
 func (r *Router) onHomeLoss(q question, why Reason) decision {

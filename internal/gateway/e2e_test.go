@@ -163,7 +163,7 @@ func TestLostHome(t *testing.T) {
 	w := newWorld(t, nil)
 	w.setState("beijing", ownership.RegionLost)
 	w.publish(t)
-	phone := keyHomedIn(t, "beijing")
+	phone := keyHomedIn(t, "beijing", "shanghai")
 	chinese := map[string]string{"X-User-Phone": phone, "Accept-Language": "zh, en;q=0.5"}
 
 	resp, text := w.call(t, "shanghai", "POST", "/v1/accounts", chinese, nil)
@@ -198,8 +198,8 @@ func TestLostHome(t *testing.T) {
 	wantProblem(t, resp, text, http.StatusServiceUnavailable, ReasonHomeLost)
 
 	m := w.places["shanghai"].gateway.metrics
-	if n := testutil.ToFloat64(m.affected.WithLabelValues("register")); n != 1 {
-		t.Errorf("affected register requests: %v, want 1", n)
+	if n := testutil.ToFloat64(m.affected.WithLabelValues("register")); n != 2 {
+		t.Errorf("affected register requests: %v, want those of two regions' users", n)
 	}
 	if n := testutil.ToFloat64(m.requests.WithLabelValues("profile", OutcomeStale)); n != 1 {
 		t.Errorf("stale profile requests: %v, want 1", n)
@@ -213,7 +213,7 @@ func TestNoSecondHop(t *testing.T) {
 	cfg := w.configFor("beijing")
 	cfg.Regions[0].Weight = 0
 	for i := range cfg.Regions {
-		if name := cfg.Regions[i].Name; name != "beijing" && name != ownership.Rank(ownership.Slot(key), weightsOf(cfg.Regions))[0] {
+		if name := cfg.Regions[i].Name; name != "beijing" && name != ownership.Rank(ownership.Slot(key), weightsIn(cfg.Regions))[0] {
 			cfg.Regions[i].Weight = 0
 		}
 	}
@@ -254,7 +254,7 @@ func TestHopWithNewerViewWaitsForIt(t *testing.T) {
 	}
 }
 
-func weightsOf(regions []routing.Region) []ownership.WeightedRegion {
+func weightsIn(regions []routing.Region) []ownership.WeightedRegion {
 	var list []ownership.WeightedRegion
 	for _, r := range regions {
 		list = append(list, ownership.WeightedRegion{Name: r.Name, Weight: r.Weight})

@@ -52,6 +52,8 @@ type exchange struct {
 	err     error
 	problem *problem
 	outcome string
+	// admitted home requests are counted until they end.
+	admitted bool
 	// affected by an outage or a change of owners.
 	affected bool
 	id       string
@@ -96,6 +98,11 @@ func (ex *exchange) identify() *problem {
 		}
 		ex.hop, ex.host = h, h.host
 	}
+	if ex.hop == nil { // the peer has looked, and the header has grown on the way
+		if p := checkHeader(r, ex.g.options.MaxHeaderBytes); p != nil {
+			return p
+		}
+	}
 	stripReserved(r.Header)
 	stripReserved(r.Trailer)
 	if r.Method == http.MethodConnect {
@@ -121,8 +128,8 @@ func (ex *exchange) assign(m match) *problem {
 // findSlot reads the key of a home request and hashes it.
 func (ex *exchange) findSlot(m match) *problem {
 	f := ex.flow
-	if f.pinned != noRegion {
-		ex.slot = pinnedSlot
+	if f.pinned != 0 {
+		ex.slot = f.pinned
 		return nil
 	}
 	if f.key == nil {
@@ -144,12 +151,12 @@ func (ex *exchange) findSlot(m match) *problem {
 	return nil
 }
 
-// decide routes the request, and waits for an owner when one is to come soon.
+// decide routes the request, and waits for an owner when one is to come soon. A home request is admitted
+// before it is sent, by the snapshot that it was decided by.
 func (ex *exchange) decide() (decision, *problem) {
 	q := question{safe: ex.safe, hop: ex.hop}
-	var timeout <-chan struct{}
-	stop := func() bool { return true }
-	defer func() { _ = stop() }()
+	var held *hold
+	defer func() { held.release() }()
 	for {
 		if p := ex.refresh(); p != nil {
 			return decision{}, p
@@ -157,18 +164,18 @@ func (ex *exchange) decide() (decision, *problem) {
 		q.flow, q.slot = ex.flow, ex.slot
 		q.leased = ex.snap.leased(ex.g.options.Clock.Boot())
 		d := ex.snap.router.decide(q)
-		if d.action != actWait {
+		switch d.action { //nolint:exhaustive // the others are final
+		case actHome:
+			if ex.admitted = ex.g.state.admit(ex.snap, ex.slot); ex.admitted {
+				return d, nil
+			}
+		case actWait:
+			if held == nil {
+				held = ex.g.hold()
+			}
+			q.waited = !held.wait(ex.r.Context(), ex.snap.replaced)
+		default:
 			return d, nil
-		}
-		if timeout == nil {
-			timeout, stop = after(ex.g.options.Clock, ex.g.options.OwnerWait)
-		}
-		select {
-		case <-ex.snap.replaced:
-		case <-timeout:
-			q.waited = true
-		case <-ex.r.Context().Done():
-			q.waited = true
 		}
 	}
 }

@@ -9,22 +9,37 @@ func (ex *exchange) explain(d decision) *problem {
 		return problemOf(d.reason, "the service declares no flow for %s on this path, and refuses such requests; "+
 			"add a flow to the MultiActiveService", ex.r.Method)
 	}
-	home := noRegion
+	about := noRegion
 	if ex.flow.home {
-		home = r.homeOf(ex.flow, ex.slot)
+		about = r.about(d.reason, &r.holders[ex.slot])
 	}
-	p := &problem{reason: d.reason, detail: r.describe(d, home)}
-	if home != noRegion {
-		p.region = r.regions[home].Name
+	p := &problem{reason: d.reason, detail: r.describe(d, about)}
+	if about != noRegion {
+		p.region = r.regions[about].Name
 	}
 	return p
 }
 
-// describe says in words why a decision was taken.
-func (r *Router) describe(d decision, home int) string {
+// about returns the region that a decision's reason is about: the owner, or who keeps the slot from having
+// one that may serve it.
+func (r *Router) about(why Reason, h *holder) int {
+	if h.owner != noRegion && why != ReasonClosed {
+		switch why { //nolint:exhaustive // the others are about the home
+		case ReasonFenced, ReasonSecondHop, ReasonNoEndpoint, ReasonNoPeerKey:
+			return int(h.owner)
+		}
+	}
+	if reason, region := r.whyHome(h); reason == why {
+		return region
+	}
+	return int(h.home)
+}
+
+// describe says in words why a decision was taken, about a region.
+func (r *Router) describe(d decision, about int) string {
 	name := ""
-	if home != noRegion {
-		name = r.title(home)
+	if about != noRegion {
+		name = r.title(about)
 	}
 	switch d.reason { //nolint:exhaustive // the others are no decisions of the router and say enough by their title
 	case ReasonShed:
@@ -34,14 +49,19 @@ func (r *Router) describe(d decision, home int) string {
 			return "home requests of this service are closed: " + r.cfg.ClosedReason
 		}
 		return "home requests of this service are closed while owners change"
+	case ReasonClosing:
+		return "the owner of this request is changing; nothing was carried out; try again"
 	case ReasonHomeLost:
+		if about != noRegion && r.regions[about].Withheld {
+			return fmt.Sprintf("region %s is lost, and no other region takes over from it yet", name)
+		}
 		return fmt.Sprintf("region %s is lost, and no other region may answer this request for it", name)
 	case ReasonHomeReturning:
 		return fmt.Sprintf("region %s is back and may not answer this request yet", name)
 	case ReasonHomeDrained:
 		return fmt.Sprintf("region %s is drained, and no other region may answer this request for it", name)
 	case ReasonHomeAbsent:
-		return fmt.Sprintf("region %s has not joined the other regions yet", name)
+		return fmt.Sprintf("region %s does not take part yet", name)
 	case ReasonNoEndpoint:
 		return fmt.Sprintf("region %s owns this request, and its endpoint is not declared; add it to the MultiActiveService", name)
 	case ReasonHomeExcluded:

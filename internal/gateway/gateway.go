@@ -20,7 +20,10 @@ type Gateway struct {
 	state    state
 	proxy    *httputil.ReverseProxy
 	metrics  *metrics
+	app      appCheck
 	inFlight atomic.Int64
+	// held requests wait for an owner.
+	held     atomic.Int64
 	draining atomic.Bool
 }
 
@@ -29,7 +32,7 @@ func New(options Options) (*Gateway, error) {
 	if err := options.complete(); err != nil {
 		return nil, fmt.Errorf("gateway options: %w", err)
 	}
-	g := &Gateway{options: options}
+	g := &Gateway{options: options, state: state{settled: make(chan struct{}, 1)}, app: appCheck{clock: options.Clock}}
 	g.proxy = newProxy(&g.options)
 	g.metrics = newMetrics(g)
 	return g, nil
@@ -54,13 +57,16 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 // still served.
 func (g *Gateway) Drain() { g.draining.Store(true) }
 
+// noRouting is why a gateway cannot serve anything.
+const noRouting = "no routing from the region's agent yet"
+
 // Ready reports whether the gateway can serve requests, and why not.
 func (g *Gateway) Ready() (bool, string) {
 	switch {
 	case g.draining.Load():
 		return false, "the gateway is shutting down"
 	case g.state.load() == nil:
-		return false, "no routing from the region's agent yet"
+		return false, noRouting
 	}
 	return true, ""
 }
@@ -123,6 +129,9 @@ func (ex *exchange) boundBody(conn *connection) *problem {
 
 // finish counts and logs the request, also when its answer broke off.
 func (ex *exchange) finish() {
+	if ex.admitted {
+		ex.g.state.ended(ex.snap, ex.slot)
+	}
 	ex.g.inFlight.Add(-1)
 	took := ex.g.options.Clock.Now().Sub(ex.start)
 	ex.g.metrics.observe(ex, took)

@@ -67,6 +67,25 @@ func stripReserved(h http.Header, keep ...string) {
 	}
 }
 
+// checkHeader refuses a request whose line and header are longer than the gateway takes, in bytes as
+// HTTP/1.1 writes them.
+func checkHeader(r *http.Request, limit int64) *problem {
+	if int64(len(r.RequestURI)) > limit {
+		return problemOf(ReasonURITooLong, "this gateway takes at most %d bytes of path, query and header", limit)
+	}
+	const separators = len(": \r\n")
+	size := len(r.Method) + len(r.RequestURI) + len(r.Proto) + separators + len("Host") + len(r.Host) + separators
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(v) + separators
+		}
+	}
+	if int64(size) > limit {
+		return problemOf(ReasonHeaderTooLarge, "this gateway takes at most %d bytes of path, query and header; send fewer or shorter cookies", limit)
+	}
+	return nil
+}
+
 // isGRPC reports whether the request expects its status in trailers.
 func isGRPC(r *http.Request) bool {
 	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")

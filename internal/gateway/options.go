@@ -15,6 +15,7 @@ const (
 	DefaultMaxInFlight     = 4096
 	DefaultKeyBodyBytes    = 64 << 10
 	DefaultMaxBodyBytes    = 64 << 20
+	DefaultMaxHeaderBytes  = 64 << 10
 	DefaultIOTimeout       = 60 * time.Second
 	DefaultUpstreamTimeout = 60 * time.Second
 )
@@ -37,6 +38,9 @@ type Options struct {
 	KeyBodyBytes int64
 	// MaxBodyBytes bounds request bodies except gRPC's; beyond, 413. Default 64 MiB; negative: unbounded.
 	MaxBodyBytes int64
+	// MaxHeaderBytes bounds a request's line and header; beyond, 414 or 431. Default 64 KiB. Let the
+	// server take ServerHeaderBytes, so that it is the gateway that refuses.
+	MaxHeaderBytes int64
 	// IOTimeout bounds each single read of a request body, except gRPC's, and write of an answer.
 	// Default 60 s.
 	IOTimeout time.Duration
@@ -50,6 +54,10 @@ type Options struct {
 	// Clock defaults to SystemClock.
 	Clock Clock
 }
+
+// ServerHeaderBytes is how much header the server in front of the gateway should take: what it
+// refuses itself gets net/http's plain text.
+func (o *Options) ServerHeaderBytes() int { return int(4 * o.MaxHeaderBytes) }
 
 // complete fills in the defaults and checks the rest; errors name the field.
 func (o *Options) complete() error {
@@ -69,6 +77,7 @@ func (o *Options) complete() error {
 	setDefault(&o.MaxInFlight, DefaultMaxInFlight)
 	setDefault(&o.KeyBodyBytes, DefaultKeyBodyBytes)
 	setDefault(&o.MaxBodyBytes, DefaultMaxBodyBytes)
+	setDefault(&o.MaxHeaderBytes, DefaultMaxHeaderBytes)
 	setDefault(&o.IOTimeout, DefaultIOTimeout)
 	setDefault(&o.UpstreamTimeout, DefaultUpstreamTimeout)
 	o.UpstreamTimeout = max(o.UpstreamTimeout, 0)

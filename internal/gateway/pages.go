@@ -28,11 +28,23 @@ type RegionEndpoint struct {
 	State  ownership.RegionState `json:"state"`
 }
 
-// Health is the answer of /.multiactive/healthz: 200 when this region serves this service.
+// Health is the answer of /.multiactive/healthz: 200 when this region serves this service, for
+// whoever sends users there. It follows the agreed view, so it is no probe of a Region: a region that
+// is lost would stay so.
 type Health struct {
 	Serves bool   `json:"serves"`
 	Region string `json:"region,omitempty"`
 	// Why is empty when it serves.
+	Why string `json:"why,omitempty"`
+}
+
+// AppHealth is the answer of /.multiactive/healthz/app: 200 when this gateway has its routing and the
+// local application takes connections, whatever the agreed view says of the region. It is for the
+// probes of a Region.
+type AppHealth struct {
+	Reachable bool   `json:"reachable"`
+	Region    string `json:"region,omitempty"`
+	// Why is empty when it is reachable.
 	Why string `json:"why,omitempty"`
 }
 
@@ -53,14 +65,20 @@ func (ex *exchange) serveOwn() {
 		writeJSON(ex.w, http.StatusOK, ex.snap.router.endpoints())
 	case OwnPrefix + "healthz":
 		h := ex.g.health()
-		status := http.StatusOK
-		if !h.Serves {
-			status = http.StatusServiceUnavailable
-		}
-		writeJSON(ex.w, status, h)
+		writeJSON(ex.w, healthStatus(h.Serves), h)
+	case OwnPrefix + "healthz/app":
+		h := ex.appHealth()
+		writeJSON(ex.w, healthStatus(h.Reachable), h)
 	default:
-		ex.refuse(problemOf(ReasonNotFound, "the gateway has the pages %sendpoints and %shealthz", OwnPrefix, OwnPrefix))
+		ex.refuse(problemOf(ReasonNotFound, "the gateway has the pages %[1]sendpoints, %[1]shealthz and %[1]shealthz/app", OwnPrefix))
 	}
+}
+
+func healthStatus(good bool) int {
+	if good {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
 }
 
 func (r *Router) endpoints() Endpoints {
@@ -84,6 +102,18 @@ func (g *Gateway) health() Health {
 		why = "the agreed view has this region as " + string(r.regions[r.self].State)
 	}
 	return Health{Serves: why == "", Region: r.cfg.Region, Why: why}
+}
+
+// appHealth tells whether users who come here reach the application.
+func (ex *exchange) appHealth() AppHealth {
+	if ex.snap == nil {
+		return AppHealth{Why: noRouting}
+	}
+	h := AppHealth{Region: ex.snap.router.cfg.Region}
+	if h.Reachable = ex.g.app.look(ex.r.Context(), ex.snap.router.upstream); !h.Reachable {
+		h.Why = "the local application takes no connections"
+	}
+	return h
 }
 
 // writeJSON answers with a document that must not be kept.

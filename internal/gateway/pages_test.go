@@ -87,6 +87,9 @@ func TestRoutingExplains(t *testing.T) {
 			t.Fatalf("%d %s", code, text)
 		}
 		e := decode[Explanation](t, text)
+		if e.Incomplete != (home == "shenzhen") {
+			t.Errorf("incomplete is %t: %s", e.Incomplete, text)
+		}
 		if len(e.Rank) != 3 || e.Rank[0] != home || e.Summary == "" || e.Version == "" || e.Slot != ownership.Slot(keyHomedIn(t, home)) {
 			t.Errorf("explanation lacks something: %s", text)
 		}
@@ -99,7 +102,7 @@ func TestRoutingExplains(t *testing.T) {
 	want := map[string]answer{
 		"here":               {"beijing", "beijing", ""},
 		"elsewhere":          {"shanghai", "shanghai", ""},
-		"lost":               {"shenzhen", "", ReasonHomeLost},
+		"lost":               {"shenzhen", "shanghai", ReasonHomeLost},
 		"here without lease": {"beijing", "beijing", ReasonFenced},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

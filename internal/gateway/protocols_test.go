@@ -258,6 +258,54 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestHeaderLimits(t *testing.T) {
+	const limit = 2048
+	w := newWorld(t, func(o *Options) { o.MaxHeaderBytes = limit })
+	call := func(client *http.Client, path string, header int, grpc bool) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", w.places["beijing"].server.URL+path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-User-Phone", keyHomedIn(t, "shanghai"))
+		for i := range 4 { // several values of one name
+			req.Header.Add("Cookie", strings.Repeat(string(rune('a'+i)), header/4)+"=1")
+		}
+		if grpc {
+			req.Header.Set("Content-Type", "application/grpc")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(text)
+	}
+	for name, client := range map[string]*http.Client{"HTTP/1.1": http.DefaultClient, "HTTP/2": h2cClient(t)} {
+		t.Run(name, func(t *testing.T) {
+			resp, text := call(client, "/v1/accounts?"+strings.Repeat("x", limit), 0, false)
+			wantProblem(t, resp, text, http.StatusRequestURITooLong, ReasonURITooLong)
+			resp, text = call(client, "/v1/accounts", limit, false)
+			wantProblem(t, resp, text, http.StatusRequestHeaderFieldsTooLarge, ReasonHeaderTooLarge)
+			resp, text = call(client, "/v1/accounts?"+strings.Repeat("x", limit/2), limit/2, false)
+			wantProblem(t, resp, text, http.StatusRequestHeaderFieldsTooLarge, ReasonHeaderTooLarge)
+			// One below the limit is forwarded, although the hop makes it longer.
+			resp, text = call(client, "/v1/accounts", limit-300, false)
+			if got := decode[seen](t, text); resp.StatusCode != http.StatusOK || got.Region != "shanghai" {
+				t.Errorf("below the limit: %d %s", resp.StatusCode, text)
+			}
+		})
+	}
+	resp, text := call(h2cClient(t), "/v1/accounts", limit, true)
+	if resp.Trailer.Get("Grpc-Status") != "8" || resp.Trailer.Get("Multiactive-Reason") != string(ReasonHeaderTooLarge) || text != "" {
+		t.Errorf("gRPC: %d, trailers %v", resp.StatusCode, resp.Trailer)
+	}
+}
+
 func TestInFlightLimit(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.MaxInFlight = 1 })
 	p := w.places["beijing"]

@@ -166,7 +166,7 @@ func (ex *exchange) token(h http.Header) {
 		h[HeaderKey] = []string{ex.key}
 	}
 	slot := "pinned"
-	if ex.slot != pinnedSlot {
+	if ex.slot < pinnedSlot {
 		slot = strconv.Itoa(ex.slot)
 	}
 	h[HeaderSlot] = []string{slot}

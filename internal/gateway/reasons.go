@@ -25,6 +25,10 @@ const (
 	ReasonUnsupportedEncoding Reason = "unsupported-encoding"
 	// ReasonBodyTooLarge: the body is longer than this gateway takes, or reads for a key.
 	ReasonBodyTooLarge Reason = "body-too-large"
+	// ReasonURITooLong: the request's path and query are longer than this gateway takes a header.
+	ReasonURITooLong Reason = "uri-too-long"
+	// ReasonHeaderTooLarge: the request's line and header are longer than this gateway takes.
+	ReasonHeaderTooLarge Reason = "header-too-large"
 	// ReasonAmbiguousPath: applications could read the path as another flow's.
 	ReasonAmbiguousPath Reason = "ambiguous-path"
 	// ReasonHopRefused: the request claims to come from a peer and does not prove it.
@@ -41,9 +45,11 @@ const (
 	ReasonNotConfigured Reason = "not-configured"
 	// ReasonClosed: nobody accepts home writes of this service now.
 	ReasonClosed Reason = "closed"
-	// ReasonHomeLost: the key's home region was lost.
+	// ReasonClosing: the key's owner is changing, so nobody accepts home writes for it.
+	ReasonClosing Reason = "closing"
+	// ReasonHomeLost: the key's home region was lost, and whoever owns the key now may lack its last writes.
 	ReasonHomeLost Reason = "home-lost"
-	// ReasonHomeReturning: the key's home region is back and not yet caught up.
+	// ReasonHomeReturning: the key's home region is back and does not own the key yet.
 	ReasonHomeReturning Reason = "home-returning"
 	// ReasonHomeDrained: the key's home region was emptied on purpose.
 	ReasonHomeDrained Reason = "home-drained"
@@ -105,6 +111,8 @@ var reasons = map[Reason]reasonInfo{
 	ReasonMalformedBody:       {http.StatusBadRequest, grpcInvalidArgument, "The request body cannot be read", 0, false},
 	ReasonUnsupportedEncoding: {http.StatusUnsupportedMediaType, grpcInvalidArgument, "The request body is compressed", 0, false},
 	ReasonBodyTooLarge:        {http.StatusRequestEntityTooLarge, grpcResourceExhausted, "The request body is too large", 0, false},
+	ReasonURITooLong:          {http.StatusRequestURITooLong, grpcResourceExhausted, "The request's address is too long", 0, false},
+	ReasonHeaderTooLarge:      {http.StatusRequestHeaderFieldsTooLarge, grpcResourceExhausted, "The request's header is too large", 0, false},
 	ReasonAmbiguousPath:       {http.StatusBadRequest, grpcInvalidArgument, "The path can be read in two ways", 0, false},
 	ReasonHopRefused:          {http.StatusForbidden, grpcPermissionDenied, "The request does not come from a gateway of this service", 0, false},
 	ReasonMethodNotAllowed:    {http.StatusMethodNotAllowed, grpcUnimplemented, "The method cannot be used here", 0, false},
@@ -112,6 +120,7 @@ var reasons = map[Reason]reasonInfo{
 
 	ReasonNotConfigured:       {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is starting", 2, false},
 	ReasonClosed:              {http.StatusServiceUnavailable, grpcUnavailable, "Nobody accepts this request at the moment", 2, true},
+	ReasonClosing:             {http.StatusServiceUnavailable, grpcUnavailable, "This user is moving to another region", 2, true},
 	ReasonHomeLost:            {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is lost", 30, true},
 	ReasonHomeReturning:       {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is returning", 10, true},
 	ReasonHomeDrained:         {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is drained", 30, true},

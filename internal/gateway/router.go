@@ -16,17 +16,15 @@ const UnmatchedFlow = "_unmatched"
 // UnknownFlow stands for the flow of requests that were refused before it was known.
 const UnknownFlow = "_unknown"
 
-// What happens to a flow whose home is lost. The others act as reject in this version.
+// What happens to a flow whose home is lost. Defer acts as Reject in this version.
 const (
 	onLossReadOnly = "ReadOnly"
 	onLossReject   = "Reject"
+	onLossTakeover = "Takeover"
 )
 
 // noRegion is the index of no region.
 const noRegion = -1
-
-// pinnedSlot is the pseudo-slot of flows with a pinned home.
-const pinnedSlot = ownership.SlotCount
 
 // Router is one routing configuration compiled for the request path. It is immutable.
 type Router struct {
@@ -39,11 +37,13 @@ type Router struct {
 	unmatchedSafe flow
 	unmatched     flow
 	keys          map[string]*key
-	weights       []ownership.WeightedRegion
-	// homes has each slot's home, as an index of regions.
-	homes         [ownership.SlotCount]int16
 	announcements []announcement
-	warnings      []string
+	// orders are those of the keys' slots, pins those of the pseudo-slots that follow.
+	orders *ownership.Orders
+	pins   [][]string
+	// holders says who holds each slot.
+	holders  []holder
+	warnings []string
 }
 
 type region struct {
@@ -61,13 +61,12 @@ type flow struct {
 	reject    bool
 	unmatched bool
 	key       *key
-	// pinned is the home's index, or noRegion when the key decides.
-	pinned   int
-	readOnly bool
+	// pinned is the pseudo-slot of its data, 0 when the key decides.
+	pinned int
+	// readOnly and takeover are what happens to it when its home is lost; else it is refused.
+	readOnly, takeover bool
 	// shed: refused for everyone now.
 	shed bool
-	// onLoss is the declared action, for explanations.
-	onLoss string
 }
 
 // Compile checks a configuration and prepares it. Errors name the field that is wrong.
@@ -92,6 +91,7 @@ func Compile(cfg *routing.Config) (*Router, error) {
 		}
 		r.flows = append(r.flows, f)
 	}
+	r.compileHolders()
 	if r.unmatchedSafe, err = r.compileUnmatched(cfg.Unmatched.SafeMethods, "AnyRegion", "unmatched.safeMethods"); err != nil {
 		return nil, err
 	}
@@ -128,19 +128,12 @@ func (r *Router) compileRegions() error {
 			}
 		}
 		r.regions = append(r.regions, region{decl, endpoint})
-		r.weights = append(r.weights, ownership.WeightedRegion{Name: decl.Name, Weight: decl.Weight})
 		if decl.Name == r.cfg.Region {
 			r.self = i
 		}
 	}
 	if r.self == noRegion {
 		return fmt.Errorf("region: %q is not among the service's regions", r.cfg.Region)
-	}
-	for slot := range r.homes {
-		r.homes[slot] = noRegion
-		if ranked := ownership.Rank(slot, r.weights); len(ranked) > 0 {
-			r.homes[slot] = int16(r.index(ranked[0])) //nolint:gosec // far fewer regions
-		}
 	}
 	return nil
 }
@@ -152,8 +145,8 @@ func (r *Router) index(name string) int {
 
 func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 	f := flow{
-		name: decl.Name, home: decl.HomeRegion, pinned: noRegion, shed: decl.Shed && decl.Degraded,
-		readOnly: decl.OnHomeLoss == onLossReadOnly, onLoss: decl.OnHomeLoss,
+		name: decl.Name, home: decl.HomeRegion, shed: decl.Shed && decl.Degraded,
+		readOnly: decl.OnHomeLoss == onLossReadOnly, takeover: decl.OnHomeLoss == onLossTakeover,
 	}
 	if decl.Key != "" {
 		if f.key = r.keys[decl.Key]; f.key == nil {
@@ -161,9 +154,10 @@ func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 		}
 	}
 	if len(decl.Pinned) > 0 {
-		if f.pinned = r.index(decl.Pinned[0]); f.pinned == noRegion {
+		if r.index(decl.Pinned[0]) == noRegion {
 			return f, fmt.Errorf("flows[%s].pinned: %q is not among the service's regions", decl.Name, decl.Pinned[0])
 		}
+		f.pinned = r.pin(decl.Pinned)
 	}
 	return f, nil
 }
@@ -172,7 +166,7 @@ func (r *Router) compileUnmatched(policy, fallback, field string) (flow, error) 
 	if policy == "" {
 		policy = fallback
 	}
-	f := flow{name: UnmatchedFlow, unmatched: true, pinned: noRegion}
+	f := flow{name: UnmatchedFlow, unmatched: true}
 	switch policy {
 	case "AnyRegion":
 	case onLossReject:
@@ -198,42 +192,6 @@ func (r *Router) flowOf(m match, safe bool) *flow {
 	default:
 		return &r.unmatched
 	}
-}
-
-// homeOf returns the home of a slot or of a flow's pinned data.
-func (r *Router) homeOf(f *flow, slot int) int {
-	if slot == pinnedSlot {
-		return f.pinned
-	}
-	return int(r.homes[slot])
-}
-
-// owner returns the region that accepts home writes of a home's slots now, or noRegion with the
-// reason. In this version a slot's owner is its home or nobody.
-func (r *Router) owner(home int) (int, Reason) {
-	if home == noRegion {
-		return noRegion, ReasonNoHome
-	}
-	if r.cfg.Closed {
-		return noRegion, ReasonClosed
-	}
-	h := &r.regions[home]
-	if (ownership.RegionView{State: h.State, Excluded: h.Excluded, HandedBack: h.HandedBack}).MayOwn() {
-		return home, ""
-	}
-	if h.Excluded {
-		return noRegion, ReasonHomeExcluded
-	}
-	switch h.State {
-	case ownership.RegionReturning:
-		return noRegion, ReasonHomeReturning
-	case ownership.RegionDrained:
-		return noRegion, ReasonHomeDrained
-	case ownership.RegionLost:
-		return noRegion, ReasonHomeLost
-	case ownership.RegionServing: // may own, as was found above
-	}
-	return noRegion, ReasonHomeAbsent
 }
 
 // serves reports whether a region answers any-region flows.

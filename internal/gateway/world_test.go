@@ -52,11 +52,14 @@ type fakeAgent struct {
 	away    bool
 	changed chan struct{}
 	acked   chan struct{} // closed when a gateway acts on the present version
+	settled chan struct{} // closed when it also has no write under way that this does not admit
+	busy    string        // as the gateway said last, of the present version
+	hold    time.Duration // for how long a poll is held
 }
 
 func newFakeAgent(t *testing.T) *fakeAgent {
 	t.Helper()
-	a := &fakeAgent{changed: make(chan struct{}), acked: make(chan struct{})}
+	a := &fakeAgent{changed: make(chan struct{}), acked: make(chan struct{}), settled: make(chan struct{}), hold: 50 * time.Millisecond}
 	a.Server = httptest.NewServer(a)
 	t.Cleanup(a.Close)
 	return a
@@ -68,7 +71,7 @@ func (a *fakeAgent) set(cfg routing.Config, revision int64, lease time.Duration)
 	defer a.mu.Unlock()
 	a.config = &cfg
 	a.answer = routing.Answer{Version: fmt.Sprintf("v%d", revision), Revision: revision, LeaseRemaining: lease}
-	a.acked = make(chan struct{})
+	a.acked, a.settled = make(chan struct{}), make(chan struct{})
 	a.wake()
 }
 
@@ -107,17 +110,17 @@ func awaitClosed(t *testing.T, c <-chan struct{}, what string) {
 func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	if r.URL.Query().Get("version") == a.answer.Version && !a.away {
-		select {
-		case <-a.acked:
-		default:
-			close(a.acked)
+		a.busy = r.URL.Query().Get("busy")
+		closeOnce(a.acked)
+		if a.busy == "0" {
+			closeOnce(a.settled)
 		}
-		changed := a.changed
+		changed, hold := a.changed, a.hold
 		a.mu.Unlock()
 		select {
 		case <-changed:
 		case <-r.Context().Done():
-		case <-time.After(50 * time.Millisecond): // the long poll's own end
+		case <-time.After(hold): // the long poll's own end
 		}
 		a.mu.Lock()
 	}
@@ -131,6 +134,24 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer.Config = a.config
 	}
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+// said returns how many writes the gateway said are under way that its configuration does not admit, once
+// it acts on the present version.
+func (a *fakeAgent) said(t *testing.T) string {
+	t.Helper()
+	a.await(t)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.busy
 }
 
 // seen is what an application got.
@@ -271,17 +292,25 @@ func (w *world) configFor(name string) routing.Config {
 	return cfg
 }
 
-// setState changes a region's state in the view.
+// setState changes a region's state in the view. A lost one has not shipped everything.
 func (w *world) setState(name string, s ownership.RegionState) {
 	for i := range w.config.Regions {
 		if w.config.Regions[i].Name == name {
-			w.config.Regions[i].State = s
+			w.config.Regions[i].State, w.config.Regions[i].Unshipped = s, s == ownership.RegionLost
 		}
 	}
 }
 
-// keyHomedIn finds a phone number whose home is the region.
-func keyHomedIn(t testing.TB, name string) string {
+// close begins a change of owners: the states that the test sets next are to come.
+func (w *world) close() {
+	w.config.Closing, w.config.Before = true, slices.Clone(w.config.Regions)
+}
+
+// open ends it.
+func (w *world) open() { w.config.Closing, w.config.Before = false, nil }
+
+// keyHomedIn finds a phone number whose home is the first region, and whose order goes on as given.
+func keyHomedIn(t testing.TB, order ...string) string {
 	t.Helper()
 	var weighted []ownership.WeightedRegion
 	for _, r := range worldRegions {
@@ -289,11 +318,11 @@ func keyHomedIn(t testing.TB, name string) string {
 	}
 	for i := range 10_000 {
 		key := fmt.Sprintf("138%08d", i)
-		if ownership.Rank(ownership.Slot(key), weighted)[0] == name {
+		if slices.Equal(ownership.Rank(ownership.Slot(key), weighted)[:len(order)], order) {
 			return key
 		}
 	}
-	t.Fatalf("no key is at home in %s", name)
+	t.Fatalf("no key is at home in %v", order)
 	return ""
 }
 
@@ -321,6 +350,7 @@ func testConfig() routing.Config {
 			{Name: "profile", Key: "phone", HomeRegion: true, OnHomeLoss: "ReadOnly", Match: []routing.Match{{Path: "/v1/profile"}}},
 			{Name: "transfer", Core: true, Key: "phone", HomeRegion: true, OnHomeLoss: "Defer", Match: []routing.Match{{Method: "POST", Path: "/v1/transfers"}}},
 			{Name: "settings", HomeRegion: true, Pinned: []string{"shanghai", "beijing"}, Match: []routing.Match{{Path: "/v1/settings/"}}},
+			{Name: "pay", Core: true, Key: "phone", HomeRegion: true, OnHomeLoss: "Takeover", Match: []routing.Match{{Method: "POST", Path: "/v1/payments"}}},
 		},
 		Announcements: []routing.Announcement{{Flows: []string{"*"}, Text: []routing.LocalizedText{
 			{Language: "en", Value: "Some features are paused."}, {Language: "zh-CN", Value: "部分功能暂不可用。"},

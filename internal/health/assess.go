@@ -26,7 +26,12 @@ type verdict struct {
 }
 
 func (w *Watch) assess(now time.Duration, c ownership.Configuration, region string) verdict {
-	v := verdict{observers: w.observers(now, c, region)}
+	return w.assessBy(now, c, region, w.observers(now, c))
+}
+
+// assessBy is assess with the regions whose agents beat, which are the same for all regions.
+func (w *Watch) assessBy(now time.Duration, c ownership.Configuration, region string, beating []string) verdict {
+	v := verdict{observers: without(beating, region)}
 	complaints := 0
 	for _, o := range v.observers {
 		e := c.Evidence[o]
@@ -50,6 +55,10 @@ func (w *Watch) assess(now time.Duration, c ownership.Configuration, region stri
 const minObservers = 2
 
 func majority(part, whole int) bool { return 2*part > whole }
+
+func without(names []string, one string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == one })
+}
 
 func (w *Watch) observers(now time.Duration, c ownership.Configuration, except ...string) []string {
 	var names []string

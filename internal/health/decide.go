@@ -84,8 +84,9 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 	d := decider{now: now, c: c, w: w, out: Decision{Held: map[string]string{}}}
 	d.verdicts = map[string]verdict{}
 	var confirmed []string
-	for _, name := range sortedNames(regionsOf(c)) {
-		v := w.assess(now, c, name)
+	names, beating := sortedNames(regionsOf(c)), w.observers(now, c)
+	for _, name := range names {
+		v := w.assessBy(now, c, name, beating)
 		d.verdicts[name] = v
 		if v.reachable {
 			d.out.Reachable = append(d.out.Reachable, name)
@@ -95,7 +96,7 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 		}
 	}
 	d.allowed = d.brake(confirmed)
-	for _, name := range sortedNames(regionsOf(c)) {
+	for _, name := range names {
 		d.region(name)
 	}
 	return d.out
@@ -168,13 +169,15 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 
 // losing takes the next step towards the loss of a region that a majority reports unreachable.
 func (d *decider) losing(name string, v verdict, incident bool) {
-	if !incident {
+	allowed := slices.Contains(d.allowed, name)
+	closing := allowed && d.w.Still(d.now, name) >= d.w.Expiry()
+	if !incident && (closing || d.w.fresh(d.now, name)) {
 		d.intend(OpenIncident, name, v.String())
 	}
 	switch {
-	case !slices.Contains(d.allowed, name):
+	case !allowed:
 		// brake has said why.
-	case d.w.Still(d.now, name) >= d.w.Expiry():
+	case closing:
 		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
 	case d.w.moves(d.now, d.c, name) && d.w.beats[name].moved:
 		d.out.Held[name] = ReasonBeatsArrive

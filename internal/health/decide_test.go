@@ -2,12 +2,12 @@ package health_test
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
@@ -20,6 +20,8 @@ type stage struct {
 	now   time.Duration
 	// beating lists the regions whose beat moves with every step of time.
 	beating map[string]bool
+	// own has the regions that the agent's own probes do not reach.
+	own map[string]health.Failing
 }
 
 const boot = 1000 * time.Second
@@ -28,7 +30,9 @@ var wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // newStage returns regions that all serve and beat.
 func newStage(names ...string) *stage {
-	s := &stage{now: boot, beating: map[string]bool{}, watch: health.NewWatch(ownership.DefaultTimings())}
+	s := &stage{
+		now: boot, beating: map[string]bool{}, watch: health.NewWatch(ownership.DefaultTimings()), own: map[string]health.Failing{},
+	}
 	s.c = ownership.Configuration{
 		View:  ownership.View{Epoch: 7, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}},
 		Gates: map[string]ownership.Gate{}, Agents: map[string]ownership.AgentRecord{}, Asks: map[string]ownership.Ask{},
@@ -121,14 +125,20 @@ func (s *stage) ask(name string) *stage {
 	return s
 }
 
-// decided returns the decisions as "Kind region" and the reasons.
-func (s *stage) decided() ([]string, map[string]string) {
+// decided is what is decided, with the intents as "Kind region".
+type decided struct {
+	Intents []string
+	Held    map[string]string
+	Ready   []string
+}
+
+func (s *stage) decided() decided {
 	d := health.Decide(s.now, s.c, s.watch)
-	var out []string
+	out := decided{Held: d.Held, Ready: d.Ready}
 	for _, i := range d.Intents {
-		out = append(out, fmt.Sprintf("%s %s", i.Kind, i.Region))
+		out.Intents = append(out.Intents, fmt.Sprintf("%s %s", i.Kind, i.Region))
 	}
-	return out, d.Held
+	return out
 }
 
 func TestDecide(t *testing.T) {
@@ -139,6 +149,7 @@ func TestDecide(t *testing.T) {
 		stage *stage
 		want  []string
 		held  map[string]string
+		ready []string
 	}{
 		"all is well": {stage: three()},
 		"R14: suspect at first evidence": {
@@ -171,6 +182,36 @@ func TestDecide(t *testing.T) {
 				return s.pass(4 * time.Second)
 			}(),
 			held: map[string]string{"c": health.ReasonLeaseRunning},
+		},
+		"R13: a new leader does not confirm at once what it finds": {
+			stage: three().suspect("c").report("a", "c").report("b", "c").forget().pass(2 * time.Second),
+			held:  map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: but what has stood for downAfter": {
+			stage: three().suspect("c").report("a", "c").report("b", "c").forget().pass(4 * time.Second),
+			want:  []string{"OpenIncident c"}, held: map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: and what it has seen come up as a follower": {
+			stage: three().suspect("c").report("a", "c").report("b", "c"),
+			want:  []string{"OpenIncident c"}, held: map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: what comes up in the first downAfter may be half of a leftover": {
+			stage: three().suspect("c").report("a", "c").forget().pass(2*time.Second).report("b", "c").pass(time.Second),
+			held:  map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: what comes up after a gap without news is not confirmed at once": {
+			stage: three().suspect("c").gap(4*time.Second).report("a", "c").report("b", "c").pass(2 * time.Second),
+			held:  map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R13: nor what comes up when the observers beat again": {
+			stage: three().suspect("c").silent("a", "b").pass(4*time.Second).beat("a").beat("b").
+				report("a", "c").report("b", "c").pass(time.Second),
+			held: map[string]string{"c": health.ReasonBeatsArrive},
+		},
+		"R4: a gate that is to be closed does not wait for it": {
+			stage: three().suspect("c").silent("a", "b", "c").pass(5*time.Second).beat("a").beat("b").
+				report("a", "c").report("b", "c").pass(1100 * time.Millisecond),
+			want: []string{"OpenIncident c", "CloseGate c"},
 		},
 		"R4: an opened gate starts the watch afresh": {
 			stage: three().lost("c").pass(time.Minute).gate("c", true).state("c", ownership.RegionReturning).
@@ -210,11 +251,49 @@ func TestDecide(t *testing.T) {
 				witness("w").witness("v").report("w", "c").report("v", "c").silent("c").pass(time.Minute),
 			held: map[string]string{"a": health.ReasonNotAsked, "b": health.ReasonNotAsked, "c": health.ReasonLastServing},
 		},
-		"R14: a ready Returning region joins first": {
+		"R14: a Returning region that is reachable will serve": {
 			stage: three().lost("b").gate("a", true).state("a", ownership.RegionReturning).witness("w").witness("v").
 				suspect("c").incident("c").report("w", "c").report("v", "c").silent("c").pass(7 * time.Second),
-			want: []string{"Serve a"},
-			held: map[string]string{"b": health.ReasonNotAsked, "c": health.ReasonLastServing},
+			want: []string{"CloseGate c"},
+			held: map[string]string{"a": health.ReasonHoldDown, "b": health.ReasonNotAsked},
+		},
+		"R14: a Returning region that is not will not": {
+			stage: three().lost("b").gate("a", true).state("a", ownership.RegionReturning).witness("w").witness("v").suspect("c").
+				incident("c").report("w", "a", "c").report("v", "c").silent("c").pass(7 * time.Second),
+			held: map[string]string{"a": health.ReasonNoMajority, "b": health.ReasonNotAsked, "c": health.ReasonLastServing},
+		},
+		"R14: a drained region does not serve": {
+			stage: three().state("a", ownership.RegionDrained).state("b", ownership.RegionDrained).suspect("c").
+				incident("c").report("a", "c").report("b", "c").silent("c").pass(time.Minute),
+			held: map[string]string{"c": health.ReasonLastServing},
+		},
+		"a drained region holds a lease": {
+			stage: three().state("c", ownership.RegionDrained).incident("c").report("a", "c").report("b", "c").silent("c").pass(time.Minute),
+			want:  []string{"CloseGate c"},
+		},
+		"a drained region is not suspect": {
+			stage: three().state("c", ownership.RegionDrained).report("a", "c"), held: map[string]string{"c": health.ReasonNoMajority},
+		},
+		"a drained region whose gate is closed is lost": {
+			stage: three().state("c", ownership.RegionDrained).incident("c").gate("c", false).silent("c"), want: []string{"DeclareLost c"},
+		},
+		"R14: a loss is under way": {
+			stage: five().lost("e").under("e").report("a", "d").report("b", "d").report("c", "d").suspect("d").incident("d").
+				silent("d").pass(time.Minute),
+			held: map[string]string{"d": health.ReasonOneAtATime, "e": health.ReasonNotAsked},
+		},
+		"R14: a loss is under way, and a majority agrees on both": {
+			stage: five().lost("e").under("e").report("a", "d", "e").report("b", "d", "e").suspect("d").incident("d").
+				silent("d").pass(time.Minute),
+			want: []string{"CloseGate d"}, held: map[string]string{"e": health.ReasonNotAsked},
+		},
+		"R14: a planned change is no loss": {
+			stage: three().planned("a").report("a", "c").report("b", "c").suspect("c").incident("c").silent("c").pass(time.Minute),
+			want:  []string{"CloseGate c"},
+		},
+		"a region that was declared gone does not return": {
+			stage: three().lost("c").region("c", func(r *ownership.RegionRecord) { r.Gone = true }).ask("c"),
+			held:  map[string]string{"c": health.ReasonGone},
 		},
 		"R14: two losses need a majority that agrees on both": {
 			stage: five().suspect("d", "e").incident("e").silent("d", "e").
@@ -255,10 +334,14 @@ func TestDecide(t *testing.T) {
 				returning("c").pass(19 * time.Second),
 			held: map[string]string{"c": health.ReasonHoldDown},
 		},
-		"R14: and then it serves": {
+		"R14: and then it is ready": {
 			stage: three().lost("c").region("c", func(r *ownership.RegionRecord) { r.Flaps = 2 }).
 				returning("c").pass(21 * time.Second),
-			want: []string{"Serve c"},
+			ready: []string{"c"},
+		},
+		"R14: not with a complaint": {
+			stage: three().lost("c").returning("c").pass(time.Minute).report("a", "c"),
+			held:  map[string]string{"c": health.ReasonNoMajority},
 		},
 		"returning and lost again": {
 			stage: three().lost("c").returning("c").report("a", "c").report("b", "c").silent("c").pass(time.Minute),
@@ -278,25 +361,14 @@ func TestDecide(t *testing.T) {
 				return s
 			}(),
 		},
-		"a drain is reported": {
-			stage: func() *stage {
-				s := three()
-				s.c.RegionIntents["c"] = ownership.RegionIntent{Name: "c", Role: "Active", Drained: true}
-				return s
-			}(),
-			held: map[string]string{"c": health.ReasonDrainNotActing},
-		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, held := c.stage.decided()
-			slices.Sort(got)
-			slices.Sort(c.want)
-			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("decisions (-want +got):\n%s\nheld %v", diff, held)
-			}
-			if !maps.Equal(c.held, held) && len(c.held)+len(held) > 0 {
-				t.Errorf("held %v, want %v", held, c.held)
+			want, got := decided{Intents: c.want, Held: c.held, Ready: c.ready}, c.stage.decided()
+			slices.Sort(got.Intents)
+			slices.Sort(want.Intents)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("decision (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -326,4 +398,39 @@ func (s *stage) beat(name string) *stage {
 func (s *stage) returning(name string) *stage {
 	s.gate(name, true).state(name, ownership.RegionReturning)
 	return s.beat(name)
+}
+
+// under makes the loss of the regions the change under way.
+func (s *stage) under(regions ...string) *stage {
+	s.c.View.Phase, s.c.View.Change = ownership.PhaseClosing, &ownership.Change{Kind: ownership.ChangeLoss, Regions: regions}
+	return s
+}
+
+// planned makes the drain of a region the change under way.
+func (s *stage) planned(region string) *stage {
+	s.c.View.Phase, s.c.View.Change = ownership.PhaseClosing, &ownership.Change{Kind: ownership.ChangeDrain, Regions: []string{region}}
+	return s
+}
+
+func TestReachable(t *testing.T) {
+	cases := map[string]struct {
+		stage *stage
+		want  []string
+	}{
+		"all":                          {newStage("c", "a", "b"), []string{"a", "b", "c"}},
+		"not who is silent":            {newStage("a", "b", "c").silent("c").pass(4 * time.Second), []string{"a", "b"}},
+		"not whose gate is closed":     {newStage("a", "b", "c").gate("c", false), []string{"a", "b"}},
+		"whom half of them reaches":    {newStage("a", "b", "c").report("a", "c"), []string{"a", "b"}},
+		"whom most of them reach":      {newStage("a", "b", "c", "d").report("a", "d"), []string{"a", "b", "c", "d"}},
+		"what a region says of itself": {newStage("a", "b", "c").report("c", "c"), []string{"a", "b", "c"}},
+		"alone":                        {newStage("a"), []string{"a"}},
+		"whatever its state":           {newStage("a", "b").state("b", ownership.RegionDrained), []string{"a", "b"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, health.Decide(c.stage.now, c.stage.c, c.stage.watch).Reachable); diff != "" {
+				t.Errorf("reachable (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

@@ -11,12 +11,14 @@ import (
 
 // IncidentOf returns the region's incident that is not closed yet.
 func IncidentOf(c ownership.Configuration, region string) (ownership.Incident, bool) {
-	for _, name := range slices.Sorted(maps.Keys(c.Incidents)) {
-		if i := c.Incidents[name]; i.Region == region && !i.Closed {
-			return i, true
+	var first ownership.Incident
+	found := false
+	for name, i := range c.Incidents {
+		if i.Region == region && !i.Closed && (!found || name < first.Name) {
+			first, found = i, true
 		}
 	}
-	return ownership.Incident{}, false
+	return first, found
 }
 
 // IncidentName returns the name of the region's open incident, or that of the one to open.
@@ -49,15 +51,16 @@ func Incidents(now time.Duration, at time.Time, c ownership.Configuration, w *Wa
 	return out
 }
 
-// opening returns the first two steps. The first lies back by what the leader measured since.
+// opening returns the first two steps. The first lies back by what this agent has measured since it saw
+// the first evidence, as a follower or as the leader.
 func (w *Watch) opening(now time.Duration, at time.Time, region string) []ownership.IncidentStep {
-	since, measured := w.suspected[region]
-	if !measured {
-		since = now
+	s, timed := w.suspected[region]
+	if !timed {
+		s.since = now
 	}
 	return []ownership.IncidentStep{
-		{Step: ownership.StepSuspected, At: at.Add(since - now).UTC(), Approximate: !measured},
-		{Step: ownership.StepConfirmed, At: at.UTC(), SinceSuspected: now - since, Approximate: !measured},
+		{Step: ownership.StepSuspected, At: at.Add(s.since - now).UTC(), Approximate: !s.seen},
+		{Step: ownership.StepConfirmed, At: at.UTC(), SinceSuspected: now - s.since, Approximate: !s.seen},
 	}
 }
 
@@ -65,7 +68,9 @@ func (w *Watch) opening(now time.Duration, at time.Time, region string) []owners
 func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configuration, i ownership.Incident) (ownership.Incident, bool) {
 	rec := c.View.Regions[i.Region]
 	declared := rec.Incident == i.Name && rec.State != ownership.RegionServing
-	reached := []struct {
+	serves := w.serves(now, c, i.Region)
+	lost := i.Epoch > 0 || reached(i, ownership.StepGateClose)
+	steps := []struct {
 		step string
 		now  bool
 	}{
@@ -73,31 +78,39 @@ func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configurati
 		{ownership.StepCommitted, declared},
 		{ownership.StepRouted, declared && i.Epoch > 0 && w.routed >= i.Epoch},
 		{ownership.StepReturned, declared && rec.State == ownership.RegionReturning},
-		{ownership.StepServing, rec.State == ownership.RegionServing && !rec.Suspect && c.Gates[i.Region].Open &&
-			!w.assess(now, c, i.Region).suspect},
+		{ownership.StepServing, serves && lost},
+		{ownership.StepFalseAlarm, serves && !lost},
 	}
 	moved := false
 	i.Timeline = slices.Clone(i.Timeline)
-	for _, r := range reached {
-		if !r.now || slices.ContainsFunc(i.Timeline, func(s ownership.IncidentStep) bool { return s.Step == r.step }) {
+	for _, s := range steps {
+		if !s.now || reached(i, s.step) {
 			continue
 		}
 		moved = true
-		i.Timeline = append(i.Timeline, w.step(now, at, i, r.step))
-		if r.step == ownership.StepCommitted {
+		i.Timeline = append(i.Timeline, w.step(now, at, i, s.step))
+		if s.step == ownership.StepCommitted {
 			i.Epoch = c.View.Epoch
 		}
-		i.Closed = r.step == ownership.StepServing
+		i.Closed = s.step == ownership.StepServing || s.step == ownership.StepFalseAlarm
 	}
 	return i, moved
 }
 
+// serves reports whether a region serves, is heard of, and has nothing against it.
+func (w *Watch) serves(now time.Duration, c ownership.Configuration, region string) bool {
+	rec, v := c.View.Regions[region], w.assess(now, c, region)
+	return rec.State == ownership.RegionServing && !rec.Suspect && c.Gates[region].Open && v.reachable && !v.suspect
+}
+
+func reached(i ownership.Incident, step string) bool {
+	return slices.ContainsFunc(i.Timeline, func(s ownership.IncidentStep) bool { return s.Step == step })
+}
+
 func (w *Watch) step(now time.Duration, at time.Time, i ownership.Incident, name string) ownership.IncidentStep {
-	s := ownership.IncidentStep{Step: name, At: at.UTC()}
-	if since, measured := w.suspected[i.Region]; measured {
-		s.SinceSuspected = now - since
-	} else {
-		s.Approximate = true
+	step := ownership.IncidentStep{Step: name, At: at.UTC(), Approximate: true}
+	if s, timed := w.suspected[i.Region]; timed {
+		step.SinceSuspected, step.Approximate = now-s.since, !s.seen
 	}
-	return s
+	return step
 }

@@ -12,12 +12,22 @@ type Watch struct {
 	timings   ownership.Timings
 	beats     map[string]watchedBeat
 	clean     map[string]time.Duration
-	suspected map[string]time.Duration
-	routed    int64
+	suspected map[string]suspicion
+	// clear has the regions that the agent has seen beat with nothing against them.
+	clear  map[string]bool
+	own    map[string]Failing
+	routed int64
+	// standing is what was confirmed without a gap of downAfter; last is when the latest news came.
+	standing map[string]standing
+	last     time.Duration
 }
 
 // Routed notes that a gateway of this leader's region acts on a configuration of the epoch.
 func (w *Watch) Routed(epoch int64) { w.routed = max(w.routed, epoch) }
+
+// Probed notes which regions the agent's own probes do not reach now, before Update. Incidents are
+// measured from it; decisions rest on what the store has of it.
+func (w *Watch) Probed(own map[string]Failing) { w.own = own }
 
 // watchedBeat is a beat, under the gate that admitted it, and when the leader first saw the two.
 type watchedBeat struct {
@@ -31,15 +41,32 @@ type watchedBeat struct {
 // NewWatch returns an empty memory.
 func NewWatch(timings ownership.Timings) *Watch {
 	return &Watch{
-		timings: timings, beats: map[string]watchedBeat{},
-		clean: map[string]time.Duration{}, suspected: map[string]time.Duration{},
+		timings: timings, beats: map[string]watchedBeat{}, clean: map[string]time.Duration{},
+		suspected: map[string]suspicion{}, clear: map[string]bool{}, standing: map[string]standing{},
 	}
+}
+
+// Anew returns the memory of an agent that has had no news for so long that it has not watched (R4).
+// All that is left is since when the regions with an open incident are suspected.
+func (w *Watch) Anew() *Watch {
+	anew := NewWatch(w.timings)
+	for name, s := range w.suspected {
+		if s.incident != "" {
+			anew.suspected[name] = s
+		}
+	}
+	return anew
 }
 
 // Update notes what the configuration shows at now. Call it with every configuration before
 // Decide, in order of revision.
 func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
-	for name := range regionsOf(c) {
+	if now-w.last > w.timings.DownAfter {
+		clear(w.standing)
+	}
+	w.last = now
+	names := regionsOf(c)
+	for name := range names {
 		seen, known := w.beats[name]
 		beat, gate := c.Beats[name], c.Gates[name]
 		if !known || seen.beat != beat || seen.gate != gate {
@@ -49,17 +76,11 @@ func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
 			delete(w.clean, name) // what was seen under another gate counts for nothing
 		}
 	}
-	for name := range regionsOf(c) {
-		v := w.assess(now, c, name)
-		_, open := IncidentOf(c, name)
-		_, timed := w.suspected[name]
-		switch {
-		// An outage is measured from its first evidence to its end, by a leader that saw both.
-		case v.suspect && !timed && !open:
-			w.suspected[name] = now
-		case !v.suspect && !open:
-			delete(w.suspected, name)
-		}
+	beating := w.observers(now, c)
+	for name := range names {
+		v := w.assessBy(now, c, name, beating)
+		w.suspect(now, c, name, v)
+		w.confirm(now, name, v)
 		if !v.reachable {
 			delete(w.clean, name)
 		} else if _, known := w.clean[name]; !known {

@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// roleWitness is the role of regions that vote and observe, and own nothing.
+const roleWitness = "Witness"
+
 // RegionView is what a configuration says of one region of one service: all that ownership depends
 // on.
 type RegionView struct {
@@ -19,12 +22,12 @@ type RegionView struct {
 	Withheld bool
 	// Unshipped: not all that the region accepted before it was lost may have reached the others.
 	Unshipped bool
-	// Behind are the regions whose slots an Unshipped region may have owned with everything in them, and
-	// LostEpoch the epoch with which it was lost.
-	Behind    []string
-	LostEpoch int64
+	// Behind are the regions whose slots an Unshipped region may have owned with everything in them.
+	Behind []string
 	// Awaits are the regions that own none of this one's slots yet (R10).
 	Awaits []string
+	// Lacks are the regions that may lack what this one had given away before it was lost.
+	Lacks []string
 }
 
 // MayOwn reports whether the region may own slots of the service at all.
@@ -101,10 +104,17 @@ func firstOwner(order []string, regions []RegionView) Owned {
 }
 
 // complete reports whether no other region, now lost, may have been the last that owned the slot with
-// everything in it.
+// everything in it, and the owner has what those gave away: unless it is the first in the order, it may
+// not have owned the slot then.
 func complete(owner string, order []string, regions []RegionView) bool {
 	for _, lost := range regions {
-		if lost.Unshipped && lost.Name != owner && lastComplete(order, lost, regions) == lost.Name {
+		if lost.Name == owner {
+			continue
+		}
+		if lost.Unshipped && lastComplete(order, lost, regions) == lost.Name {
+			return false
+		}
+		if slices.Contains(lost.Lacks, owner) && owner != order[0] {
 			return false
 		}
 	}
@@ -112,28 +122,16 @@ func complete(owner string, order []string, regions []RegionView) bool {
 }
 
 // lastComplete returns who owned the slot with everything in it when a region was lost: the first in
-// the order that owned slots then and is not excluded. But if one before it had been lost as such an
-// owner, and still is, the slot's owner has not been complete since.
+// the order that had not been drained, nor excluded, before.
 func lastComplete(order []string, lost RegionView, regions []RegionView) string {
-	var passed []string
 	for _, name := range order {
-		i := slices.IndexFunc(regions, func(r RegionView) bool { return r.Name == name })
-		if i >= 0 && regions[i].Excluded {
+		if slices.Contains(lost.Behind, name) ||
+			slices.ContainsFunc(regions, func(r RegionView) bool { return r.Name == name && r.Excluded }) {
 			continue
 		}
-		if name == lost.Name || !slices.Contains(lost.Behind, name) || i >= 0 && regions[i].lostAsOwner(lost, passed) {
-			return name
-		}
-		passed = append(passed, name)
+		return name
 	}
 	return ""
-}
-
-// lostAsOwner reports whether the region had been lost before another one was, as complete owner of a slot
-// for which it comes after the passed ones.
-func (r RegionView) lostAsOwner(before RegionView, passed []string) bool {
-	return r.Unshipped && r.LostEpoch < before.LostEpoch &&
-		!slices.ContainsFunc(passed, func(name string) bool { return !slices.Contains(r.Behind, name) })
 }
 
 func weighted(regions []RegionView) []WeightedRegion {
@@ -172,7 +170,7 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 			WeightedRegion: r, State: rec.State,
 			Excluded:   slices.Contains(service.Excluded, r.Name),
 			HandedBack: rec.ReturnedEpoch != 0 && service.HandedBack[r.Name] == rec.ReturnedEpoch,
-			Unshipped:  rec.Unshipped, Behind: rec.Behind, LostEpoch: rec.LostEpoch, Awaits: rec.Awaits,
+			Unshipped:  rec.Unshipped, Behind: rec.Behind, Awaits: rec.Awaits, Lacks: rec.Lacks,
 		}
 		v.Withheld = service.withholds(r.Name, rec) && !v.MayOwn()
 		views[i] = v
@@ -180,16 +178,13 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 	return views
 }
 
-// withholds reports whether a region's loss lets nobody take over.
+// withholds reports whether a region's loss lets nobody take over. What was received of a region is
+// caught up with even if the rest is given up.
 func (s ServiceState) withholds(region string, rec RegionRecord) bool {
-	if !rec.Unshipped {
-		return false
-	}
-	return s.Withheld[region] == rec.LostEpoch || s.Manual && s.Approved[region] != rec.LostEpoch
+	stuck, held := s.Withheld[region]
+	return (rec.Unshipped || rec.Gone) && held && stuck == rec.LostEpoch ||
+		rec.Unshipped && s.Manual && s.Approved[region] != rec.LostEpoch
 }
-
-// roleWitness is the role of a region that only votes and observes.
-const roleWitness = "Witness"
 
 // MayOwn returns the regions that may own slots of a service in this state, sorted.
 func (s ServiceState) MayOwn(records map[string]RegionRecord) []string {
@@ -203,8 +198,8 @@ func (s ServiceState) Withholding(records map[string]RegionRecord) []string {
 
 func (s ServiceState) those(records map[string]RegionRecord, which func(RegionView) bool) []string {
 	names := s.Regions
-	if len(names) == 0 { // a hub that does not say: any that may own slots at all
-		names = slices.DeleteFunc(slices.Sorted(maps.Keys(records)), func(name string) bool { return records[name].Role == roleWitness })
+	if len(names) == 0 { // a hub that does not say: any but the witnesses
+		names = slices.DeleteFunc(slices.Sorted(maps.Keys(records)), func(r string) bool { return records[r].Role == roleWitness })
 	}
 	weights := make([]WeightedRegion, len(names))
 	for i, name := range names {

@@ -101,21 +101,26 @@ type RegionRecord struct {
 	Flaps int `json:"flaps,omitempty"`
 	// LostAt is the leader's wall clock at the last loss, from which Flaps decay.
 	LostAt *time.Time `json:"lostAt,omitempty"`
-	// LostEpoch is the epoch that declared the region Lost the last time, 0 if none did.
+	// LostEpoch is the epoch that declared the region Lost the last time that it may have owned slots, 0
+	// if none did: what was approved or withheld for that loss still is when it is lost again on its way
+	// back.
 	LostEpoch int64 `json:"lostEpoch,omitempty"`
 	// ReturnedEpoch is the epoch with which the region last became Returning; what was handed back to
 	// it counts for this return alone (R12).
 	ReturnedEpoch int64 `json:"returnedEpoch,omitempty"`
-	// Unshipped is true from a loss of a region that may have owned slots until it serves again and no
-	// other Unshipped region has it in Behind, or until it is declared lost for good: not all that it
-	// accepted may have reached the others.
+	// Unshipped is true from a loss of a region that may have owned slots until it serves again, or is
+	// declared lost for good: not all that it accepted may have reached the others.
 	Unshipped bool `json:"unshipped,omitempty"`
-	// Behind are the regions that did not serve when an Unshipped region was lost: it may have owned
-	// their slots with everything in them.
+	// Behind are the regions past which an Unshipped region may have owned slots with everything in them:
+	// those that were drained, gone or not back yet, with nothing unshipped, when it was lost, and those
+	// that had been lost before one of these was drained.
 	Behind []string `json:"behind,omitempty"`
 	// Awaits are the survivors of this region's loss that have not said that they have applied what
-	// they received of it: they own none of its slots yet (R10).
+	// they received of it: they own none of its slots yet (R10), also when it is back, until it serves.
 	Awaits []string `json:"awaits,omitempty"`
+	// Lacks are the regions that had not applied all that this region had given away (Debt) when it was
+	// lost: they may lack writes to any slot that was not theirs at the time.
+	Lacks []string `json:"lacks,omitempty"`
 	// Drained: the region was lost while it was drained, and returns as such.
 	Drained bool `json:"drained,omitempty"`
 	// Gone: a person declared the region lost for good. It never returns.
@@ -131,7 +136,7 @@ type Incident struct {
 	Epoch int64 `json:"epoch,omitempty"`
 	// Timeline has one entry per step reached, in order.
 	Timeline []IncidentStep `json:"timeline"`
-	// Closed is set when the region serves again.
+	// Closed is set when the region serves again, or when it turned out to have done so all along.
 	Closed bool `json:"closed,omitempty"`
 }
 
@@ -144,16 +149,21 @@ const (
 	StepRouted    = "FirstSurvivorRouted"
 	StepReturned  = "Returned"
 	StepServing   = "ServingAgain"
+	// StepFalseAlarm ends an incident whose region answered again before its gate was closed: nothing
+	// was changed, and nothing had to recover.
+	StepFalseAlarm = "FalseAlarm"
 )
 
 // IncidentStep is one measured point of an incident.
 type IncidentStep struct {
 	Step string    `json:"step"`
 	At   time.Time `json:"at"`
-	// SinceSuspected is measured on one leader's monotonic clock; 0 when a later leader wrote the
-	// step, which then has only the wall clock difference to offer (Approximate).
+	// SinceSuspected is measured on the monotonic clock of the leader that wrote the step, from the
+	// first evidence that it saw itself, as a follower too.
 	SinceSuspected time.Duration `json:"sinceSuspected,omitempty"`
-	Approximate    bool          `json:"approximate,omitempty"`
+	// Approximate: that leader did not see the outage begin. SinceSuspected is less than it was, 0 if
+	// unknown, and there is only the wall clock difference to offer.
+	Approximate bool `json:"approximate,omitempty"`
 }
 
 // ServiceRecord is what the leader committed for one service, stored under "service/<uid>".
@@ -220,7 +230,8 @@ type Ack struct {
 }
 
 // Debt is what a region that gave slots away had accepted, stored under "debt/<region>": whoever may
-// own its slots must have applied it (R10). It goes when every other region has.
+// own its slots must have applied it (R10). It goes when every other region has, or the region is declared
+// lost for good; while it is lost nobody waits for it (RegionRecord.Lacks).
 type Debt struct {
 	// Epoch of the view that it was last raised with.
 	Epoch  int64  `json:"epoch"`

@@ -4,19 +4,62 @@
 package routing
 
 import (
+	"strings"
 	"time"
+	"unicode"
 
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// Path of the long poll at the agent. Query: namespace, name, version (of the configuration that
-// the gateway has), revision (highest store revision it has acted on), gateway (its pod name,
-// for the acknowledgement) and wait (a Go duration; the agent answers at once when it has a
-// newer version, and after at most this long otherwise).
+// Path of the long poll at the agent. Query:
+//   - namespace, name: the service.
+//   - gateway: the gateway's pod name. Without one there is no acknowledgement, and no lease.
+//   - version: of the configuration that the gateway acts on, and revision: the highest store
+//     revision that it has had. Both are left out before the first configuration. From the moment of
+//     asking, the gateway admits no request under an older version.
+//   - busy: how many home writes are under way that were admitted under an older version and that
+//     this one does not let the gateway accept. It only falls while the version stays the same. The
+//     gateway asks again at once when it reaches 0, so that the region can acknowledge (R8).
+//   - refused: a version that the gateway was given and cannot use, and reason: why (Refusal).
+//   - wait: a Go duration; the agent answers at once when it has another version, and after at most
+//     this long otherwise.
 const Path = "/v1/routing"
+
+// Parameters of the long poll.
+const (
+	ParamNamespace = "namespace"
+	ParamName      = "name"
+	ParamGateway   = "gateway"
+	ParamVersion   = "version"
+	ParamRevision  = "revision"
+	ParamBusy      = "busy"
+	ParamRefused   = "refused"
+	ParamReason    = "reason"
+	ParamWait      = "wait"
+)
 
 // MaxWait bounds one long poll. A gateway asks again at once, so a lease is renewed about as often.
 const MaxWait = time.Second
+
+// MaxRefusal bounds a Refusal, in bytes.
+const MaxRefusal = 240
+
+// Refusal makes a text fit to be the reason of a refusal, which travels in a query and ends in a
+// condition's message: one line of printable characters, of at most MaxRefusal bytes.
+func Refusal(text string) string {
+	const cut = "…"
+	printable := func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}
+	line := strings.Join(strings.Fields(strings.Map(printable, text)), " ")
+	if len(line) <= MaxRefusal {
+		return line
+	}
+	return strings.ToValidUTF8(line[:MaxRefusal-len(cut)], "") + cut
+}
 
 // Answer is one answer of the long poll.
 type Answer struct {
@@ -61,9 +104,15 @@ type Config struct {
 	// Closed means that nobody accepts home writes of this service now, with the reason.
 	Closed       bool   `json:"closed,omitempty"`
 	ClosedReason string `json:"closedReason,omitempty"`
+	// Closing: owners are changing. Nobody accepts home writes for a slot whose owner by Regions is
+	// not its owner by Before (R6).
+	Closing bool `json:"closing,omitempty"`
+	// Before has, while Closing, the regions as they were when owners last did not change, with the
+	// weights of that time; endpoints and display names are left out.
+	Before []Region `json:"before,omitempty"`
 	// Upstream is the base URL of the local application, such as http://10.0.0.7:8080.
 	Upstream string `json:"upstream"`
-	// Regions of the service, in declared order.
+	// Regions of the service, in declared order; while Closing, as they are to be.
 	Regions       []Region       `json:"regions"`
 	Keys          []Key          `json:"keys"`
 	Flows         []Flow         `json:"flows"`
@@ -79,14 +128,36 @@ type Region struct {
 	// DisplayName is for problem documents.
 	DisplayName string `json:"displayName,omitempty"`
 	Weight      int32  `json:"weight"`
-	// Endpoint is the base URL of the service's gateway there.
-	Endpoint string `json:"endpoint"`
+	// Endpoint is the base URL of the service's gateway there; empty when nobody says.
+	Endpoint string `json:"endpoint,omitempty"`
 	// State is Serving, Lost, Returning or Drained, as the agreed view says.
 	State ownership.RegionState `json:"state"`
 	// Excluded regions own no slot of this service whatever their state.
 	Excluded bool `json:"excluded,omitempty"`
 	// HandedBack lets a Returning region own this service's slots again.
 	HandedBack bool `json:"handedBack,omitempty"`
+	// Withheld, Unshipped, Behind and Awaits are those of ownership.RegionView.
+	Withheld  bool     `json:"withheld,omitempty"`
+	Unshipped bool     `json:"unshipped,omitempty"`
+	Behind    []string `json:"behind,omitempty"`
+	Awaits    []string `json:"awaits,omitempty"`
+}
+
+// View returns what ownership depends on of the region.
+func (r *Region) View() ownership.RegionView {
+	return ownership.RegionView{
+		WeightedRegion: ownership.WeightedRegion{Name: r.Name, Weight: r.Weight},
+		State:          r.State, Excluded: r.Excluded, HandedBack: r.HandedBack, Withheld: r.Withheld,
+		Unshipped: r.Unshipped, Behind: r.Behind, Awaits: r.Awaits,
+	}
+}
+
+// RegionOf returns the region that a view describes.
+func RegionOf(v ownership.RegionView) Region {
+	return Region{
+		Name: v.Name, Weight: v.Weight, State: v.State, Excluded: v.Excluded, HandedBack: v.HandedBack,
+		Withheld: v.Withheld, Unshipped: v.Unshipped, Behind: v.Behind, Awaits: v.Awaits,
+	}
 }
 
 // SourceType says where a partition key is read from.
@@ -131,7 +202,8 @@ type Flow struct {
 	HomeRegion bool `json:"homeRegion"`
 	// Pinned ranks regions for flows whose data has a fixed home; it then stands for the key.
 	Pinned []string `json:"pinned,omitempty"`
-	// OnHomeLoss is Reject, ReadOnly, Takeover or Defer. Empty: Reject.
+	// OnHomeLoss is Reject, ReadOnly, Takeover or Defer. Empty: Reject. Takeover flows are served by
+	// whoever owns the slot, all others only by an owner that has everything.
 	OnHomeLoss string `json:"onHomeLoss,omitempty"`
 	// Shed: refused for everyone while Degraded.
 	Shed bool `json:"shed,omitempty"`

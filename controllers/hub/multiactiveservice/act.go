@@ -80,7 +80,7 @@ func (r *Reconciler) actInRegions(ctx context.Context, mas *v1alpha1.MultiActive
 		if err == nil {
 			continue
 		}
-		problem, unreachable := explain(mas, step.Region, err)
+		problem, unreachable := explain(mas, err)
 		seen.Regions[step.Region].StageError = problem
 		if unreachable {
 			r.Clusters.Suspect(step.Region) // its end is announced by the registry
@@ -122,23 +122,24 @@ func content(slice *v1alpha1.RegionalService) (*unstructured.Unstructured, error
 	return out, nil
 }
 
-// explain says for people why a region refused, and whether it did not answer at all.
-func explain(mas *v1alpha1.MultiActiveService, region string, err error) (problem *plan.StageError, unreachable bool) {
+// explain says for people why a region refused, and whether it did not answer at all. It does not
+// name the region: what several say alike is told once.
+func explain(mas *v1alpha1.MultiActiveService, err error) (problem *plan.StageError, unreachable bool) {
 	var status apierrors.APIStatus
 	switch {
 	case apierrors.IsNotFound(err):
 		return &plan.StageError{Reason: v1alpha1.ReasonNamespaceMissing, Message: fmt.Sprintf(
-			"the cluster of region %s has no namespace %s: create it there", region, mas.Namespace)}, false
+			"the cluster has no namespace %s: create it there", mas.Namespace)}, false
 	case apierrors.IsForbidden(err):
 		return &plan.StageError{Reason: v1alpha1.ReasonForbidden, Message: fmt.Sprintf(
-			"the hub's user may not write RegionalServices in namespace %s of region %s: bind the hub's role for regions to it", mas.Namespace, region)}, false
+			"the hub's user may not write RegionalServices in namespace %s of the cluster: bind the hub's role for regions to it", mas.Namespace)}, false
 	case apierrors.IsUnauthorized(err):
-		return &plan.StageError{Reason: v1alpha1.ReasonUnauthorized, Message: "its cluster refuses the hub's credentials: see Region " + region}, true
+		return &plan.StageError{Reason: v1alpha1.ReasonUnauthorized, Message: "the cluster refuses the hub's credentials: see the Region"}, true
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return &plan.StageError{Reason: v1alpha1.ReasonInvalidObject, Message: "its cluster refuses the slice: " + err.Error()}, false
+		return &plan.StageError{Reason: v1alpha1.ReasonInvalidObject, Message: "the cluster refuses the slice: " + err.Error()}, false
 	case errors.As(err, &status) && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err):
-		return &plan.StageError{Reason: v1alpha1.ReasonInvalidObject, Message: "its cluster answers: " + string(apierrors.ReasonForError(err))}, false
+		return &plan.StageError{Reason: v1alpha1.ReasonInvalidObject, Message: "the cluster answers: " + string(apierrors.ReasonForError(err))}, false
 	default:
-		return &plan.StageError{Reason: v1alpha1.ReasonRegionUnreachable, Message: "its cluster did not answer: see Region " + region}, true
+		return &plan.StageError{Reason: v1alpha1.ReasonRegionUnreachable, Message: "the cluster did not answer: see the Region"}, true
 	}
 }

@@ -78,8 +78,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	if err := r.Client.Get(ctx, req.NamespacedName, mas); err != nil {
 		if apierrors.IsNotFound(err) {
 			metrics.DeleteService(req.Namespace, req.Name)
+			return ctrl.Result{}, r.clear(ctx, req.NamespacedName, "")
 		}
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return ctrl.Result{}, err
+	}
+	if err := r.clear(ctx, req.NamespacedName, string(mas.UID)); err != nil {
+		return ctrl.Result{}, err
 	}
 	before := mas.Status.DeepCopy()
 	now := r.Clock.Now()
@@ -210,7 +214,7 @@ func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLim
 			}
 		}
 		for uid, intent := range a.ServiceIntents {
-			if b.ServiceIntents[uid] != intent {
+			if !reflect.DeepEqual(b.ServiceIntents[uid], intent) {
 				queue.Add(request(intent.Namespace, intent.Name))
 			}
 		}
@@ -240,7 +244,7 @@ func (r *Reconciler) waker(ctx context.Context, queue workqueue.TypedRateLimitin
 			case <-ctx.Done():
 				return
 			case <-news:
-				for _, req := range r.services(ctx) {
+				for _, req := range append(r.services(ctx), r.remains()...) {
 					queue.Add(req)
 				}
 			}

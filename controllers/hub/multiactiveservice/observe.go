@@ -55,7 +55,7 @@ func (r *Reconciler) observeRegion(ctx context.Context, mas *v1alpha1.MultiActiv
 		at.Connection, at.Problem = plan.Connecting, "connecting"
 		return at, nil
 	case err != nil:
-		at.Connection, at.Problem = plan.Unusable, "see Region "+rg.Name+": "+kindOf(err)
+		at.Connection, at.Problem = plan.Unusable, "see the Region: "+kindOf(err)
 		return at, nil
 	}
 	at.Connection = plan.Connected

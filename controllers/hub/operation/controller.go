@@ -1,5 +1,6 @@
-// Package operation answers Operations in the hub. This version carries none out; it must never
-// leave an order without an answer.
+// Package operation gives what people order to the coordination store's leader, follows what that makes
+// of it, and reports it. It must never leave an order without an answer, carry one out that has ended, or
+// change owners itself.
 package operation
 
 import (
@@ -7,48 +8,153 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/flow"
+	"multiactive.dev/operator/internal/follow"
+	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/operation"
 )
 
-// +kubebuilder:rbac:groups=multiactive.dev,resources=operations,verbs=get;list;watch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=operations,verbs=get;list;watch;update;patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=operations/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=operations/finalizers,verbs=update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch;update;patch
 
-// Reconciler answers Operations. All fields are required.
+// Proposer writes order intents to the coordination store.
+type Proposer interface {
+	PutOrderIntent(ctx context.Context, i ownership.OrderIntent) (int64, error)
+	DeleteOrderIntent(ctx context.Context, name string) (int64, error)
+}
+
+// Reconciler reconciles Operations. All fields are required.
 type Reconciler struct {
 	Client client.Client
+	// Reader reads from the API server itself: what a cache has may be older than an order's end.
+	Reader client.Reader
+	View   *follow.Follower
+	Store  Proposer
 	Clock  clock.PassiveClock
 }
 
-// Reconcile answers one order, once.
-func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+// Reconcile brings one order on its way, and tells how far it is.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
 	o := &v1alpha1.Operation{}
-	if err := r.Client.Get(ctx, req.NamespacedName, o); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	err = r.Client.Get(ctx, req.NamespacedName, o)
+	switch {
+	case apierrors.IsNotFound(err):
+		return ctrl.Result{}, r.sweep(ctx)
+	case err != nil:
+		return ctrl.Result{}, err
 	}
-	before := o.DeepCopy()
-	plan.Report(r.Clock.Now(), o)
-	if equality.Semantic.DeepEqual(before.Status, o.Status) {
-		return ctrl.Result{}, nil
+	before := o.Status.DeepCopy()
+	now := r.Clock.Now()
+	seen, err := r.observe(ctx, o)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("observing operation %s: %w", o.Name, err)
 	}
-	return flow.Resolve(ctrl.Result{}, nil, r.Client.Status().Patch(ctx, o, client.MergeFrom(before)))
+	todo := plan.Decide(now, o, seen)
+	defer func() {
+		plan.Report(now, o, seen, todo)
+		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, o))
+	}()
+	for _, step := range todo.Steps {
+		if err := r.act(ctx, o, step); err != nil {
+			return ctrl.Result{}, fmt.Errorf("step %s: %w", step.Kind, err)
+		}
+	}
+	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
 }
 
-// SetupWithManager registers the controller. An order does not change: its creation wakes it.
+// observe reads everything from caches.
+func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.Seen, error) {
+	view := r.View.Snapshot()
+	seen := plan.Seen{
+		StoreKnown: view.Known, StoreConnected: view.Connected, Configuration: view.Configuration,
+		Regions: map[string]*v1alpha1.Region{},
+	}
+	var regions v1alpha1.RegionList
+	if err := r.Client.List(ctx, &regions); err != nil {
+		return plan.Seen{}, fmt.Errorf("listing regions: %w", err)
+	}
+	for i := range regions.Items {
+		seen.Regions[regions.Items[i].Name] = &regions.Items[i]
+	}
+	if o.Spec.Service == nil {
+		return seen, nil
+	}
+	mas := &v1alpha1.MultiActiveService{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name}, mas)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return plan.Seen{}, fmt.Errorf("reading the service: %w", err)
+	default:
+		seen.Service = mas
+	}
+	return seen, nil
+}
+
+func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.OperationStatus, o *v1alpha1.Operation) error {
+	if equality.Semantic.DeepEqual(*before, o.Status) {
+		return nil
+	}
+	base := o.DeepCopy()
+	base.Status = *before
+	return r.Client.Status().Patch(ctx, o, client.MergeFrom(base))
+}
+
+// SetupWithManager registers the controller. The status wakes it too: an order is withdrawn only when its
+// end stands there.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("operation").
-		For(&v1alpha1.Operation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.Operation{}).
+		Watches(&v1alpha1.MultiActiveService{}, handler.EnqueueRequestsFromMapFunc(r.ordersOf)).
+		WatchesRawSource(source.Func(r.watchView)).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("registering the operation controller: %w", err)
 	}
 	return nil
+}
+
+// ordersOf wakes the orders that are about a service: the end of its deletion is theirs.
+func (r *Reconciler) ordersOf(ctx context.Context, mas client.Object) []reconcile.Request {
+	var out []reconcile.Request
+	for _, o := range r.open(ctx) {
+		if s := o.Spec.Service; s != nil && s.Namespace == mas.GetNamespace() && s.Name == mas.GetName() {
+			out = append(out, request(o.Name))
+		}
+	}
+	return out
+}
+
+// open returns the orders that have not ended, or that the store may still have.
+func (r *Reconciler) open(ctx context.Context) []v1alpha1.Operation {
+	var list v1alpha1.OperationList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing operations")
+		return nil
+	}
+	var out []v1alpha1.Operation
+	for i := range list.Items {
+		if o := list.Items[i]; !plan.Ended(o.Status.State) || len(o.Finalizers) > 0 {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func request(name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}
 }

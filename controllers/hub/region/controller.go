@@ -229,6 +229,7 @@ func concerns(before, after follow.Snapshot) bool {
 		b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View) ||
 		!reflect.DeepEqual(b.Gates, a.Gates) ||
 		!reflect.DeepEqual(b.Evidence, a.Evidence) ||
+		!reflect.DeepEqual(b.Held, a.Held) ||
 		!reflect.DeepEqual(b.RegionIntents, a.RegionIntents) ||
 		!reflect.DeepEqual(b.Services, a.Services) ||
 		!reflect.DeepEqual(b.Incidents, a.Incidents)

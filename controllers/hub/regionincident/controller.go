@@ -29,6 +29,7 @@ import (
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/order"
 	plan "multiactive.dev/operator/internal/plan/regionincident"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -71,7 +72,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("reading incident %s: %w", req.Name, err)
 	}
 	before := incident.Status.DeepCopy()
-	seen := plan.Seen{View: view.Configuration.View}
+	seen := plan.Seen{
+		View:          view.Configuration.View,
+		AwaitHandback: order.Services(view.Configuration, agreed.Region, order.AwaitsHandback),
+		AwaitApproval: order.Services(view.Configuration, agreed.Region, order.AwaitsApproval),
+	}
 	if known {
 		seen.Agreed = &agreed
 	}
@@ -84,7 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.patchStatus(ctx, before, incident); err != nil {
 		return flow.Resolve(ctrl.Result{}, nil, err)
 	}
-	if incident.Status.State == v1alpha1.IncidentClosed && before.State != v1alpha1.IncidentClosed {
+	if plan.Over(incident.Status.State) && !plan.Over(before.State) {
 		err = r.prune(ctx)
 	}
 	return ctrl.Result{}, err
@@ -120,7 +125,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.RegionInc
 	if equality.Semantic.DeepEqual(*before, incident.Status) {
 		return nil
 	}
-	closed := incident.Status.State == v1alpha1.IncidentClosed
+	ended := plan.Over(incident.Status.State) && !plan.Over(before.State)
 	base := incident.DeepCopy()
 	base.Status = *before
 	if err := r.Client.Status().Patch(ctx, incident, client.MergeFrom(base)); err != nil {
@@ -129,7 +134,9 @@ func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.RegionInc
 	switch {
 	case before.State == "":
 		r.tell(incident, transitions.IncidentOpened(incident.Spec.Region))
-	case closed && before.State != v1alpha1.IncidentClosed:
+	case ended && incident.Status.State == v1alpha1.IncidentFalseAlarm:
+		r.tell(incident, transitions.FalseAlarm(incident.Spec.Region))
+	case ended:
 		r.tell(incident, transitions.IncidentClosed(incident.Spec.Region))
 	}
 	return nil
@@ -217,7 +224,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			// A closed one that a person deletes stays away.
 			DeleteFunc: func(e event.DeleteEvent) bool {
 				i, is := e.Object.(*v1alpha1.RegionIncident)
-				return is && i.Status.State != v1alpha1.IncidentClosed
+				return is && !plan.Over(i.Status.State)
 			},
 		})).
 		WatchesRawSource(source.Func(r.watchView)).
@@ -238,7 +245,7 @@ func request(name string) reconcile.Request {
 func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	wake := func(before, after follow.Snapshot) {
 		b, a := before.Configuration, after.Configuration
-		moved := b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View)
+		moved := b.Decided != a.Decided && (!reflect.DeepEqual(b.View, a.View) || !reflect.DeepEqual(b.Services, a.Services))
 		for name, i := range a.Incidents {
 			old, known := b.Incidents[name]
 			if !known || moved && !i.Closed || !reflect.DeepEqual(old, i) {

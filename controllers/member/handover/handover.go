@@ -38,14 +38,12 @@ type Region struct {
 	Credentials func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error)
 	// Canary says what is known of the data that arrives from a region.
 	Canary func(origin string) canary.Reading
-	// OwnerOnly reports whether the OwnerOnly workloads of a service may run in the region.
-	OwnerOnly func(rs *v1alpha1.RegionalService, c ownership.Configuration) bool
 	// Snapshot returns the latest agreed configuration.
 	Snapshot func() (ownership.Configuration, bool)
 
-	mu    sync.Mutex
-	latch latch
-	kept  kafka.Kept
+	mu      sync.Mutex
+	latches []*latch
+	kept    kafka.Kept
 	// behind are the origins that were far behind when they were last looked at.
 	behind map[string]bool
 }
@@ -71,7 +69,7 @@ func (r *Region) Stopped(ctx context.Context, c ownership.Configuration) (bool, 
 	}
 	for i := range services {
 		rs := &services[i]
-		if r.OwnerOnly(rs, c) {
+		if regional.MayRunOwnerOnly(&rs.Spec, r.Name, c) {
 			continue
 		}
 		for j := range rs.Spec.Workload.Additional {

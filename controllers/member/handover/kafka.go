@@ -145,17 +145,38 @@ func (r *Region) read(ctx context.Context, services []v1alpha1.RegionalService, 
 func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // latch holds the ends of copies that have to be consumed for one question: they are taken once, when
-// everything asked for has arrived, or a steady stream would never be caught up with.
+// everything asked for has arrived, or a steady stream would never be caught up with. What was taken under
+// one epoch counts for no other: the same question may come up again after the regions that it calls lost
+// have been back.
 type latch struct {
+	epoch  int64
 	target ownership.Vector
 	lost   []string
 	ends   map[string]int64 // by copy's stream
 }
 
-func (l *latch) of(target ownership.Vector, lost []string) {
-	if l.ends == nil || !reflect.DeepEqual(l.target, target) || !slices.Equal(l.lost, lost) {
-		*l = latch{target: target, lost: lost, ends: map[string]int64{}}
+// maxLatches bounds the questions that are remembered: the change under way and the debts.
+const maxLatches = 8
+
+// latchOf returns what was taken for a question before.
+func (r *Region) latchOf(target ownership.Vector, lost []string) *latch {
+	var epoch int64
+	if r.Snapshot != nil {
+		c, _ := r.Snapshot()
+		epoch = c.View.Epoch
 	}
+	i := slices.IndexFunc(r.latches, func(l *latch) bool {
+		return l.epoch == epoch && reflect.DeepEqual(l.target, target) && slices.Equal(l.lost, lost)
+	})
+	if i >= 0 {
+		return r.latches[i]
+	}
+	if len(r.latches) == maxLatches {
+		r.latches = r.latches[1:]
+	}
+	l := &latch{epoch: epoch, target: target, lost: lost, ends: map[string]int64{}}
+	r.latches = append(r.latches, l)
+	return l
 }
 
 // CaughtUp implements agent.Local.
@@ -166,13 +187,13 @@ func (r *Region) CaughtUp(ctx context.Context, target ownership.Vector, lost []s
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.latch.of(target, lost)
+	asked := r.latchOf(target, lost)
 	var stuck []string
 	for _, group := range byKafka(services) {
 		// A Kafka that cannot be read holds up the services that use it, and no others.
 		seen, err := r.read(ctx, group, true)
 		for i := range group {
-			if err != nil || !r.applied(&group[i], seen) {
+			if err != nil || !r.applied(&group[i], seen, asked) {
 				stuck = append(stuck, group[i].Spec.ServiceID)
 			}
 		}
@@ -182,31 +203,31 @@ func (r *Region) CaughtUp(ctx context.Context, target ownership.Vector, lost []s
 }
 
 // applied reports whether everything that a service must have has arrived and is consumed.
-func (r *Region) applied(rs *v1alpha1.RegionalService, seen reading) bool {
+func (r *Region) applied(rs *v1alpha1.RegionalService, seen reading, asked *latch) bool {
 	ok := true
 	for _, origin := range r.origins(rs) {
 		for _, t := range rs.Spec.Topics {
-			ok = r.topicApplied(origin, t, seen) && ok
+			ok = asked.applied(origin, t, seen) && ok
 		}
 	}
 	return ok
 }
 
-func (r *Region) topicApplied(origin string, t v1alpha1.TopicSlice, seen reading) bool {
+func (l *latch) applied(origin string, t v1alpha1.TopicSlice, seen reading) bool {
 	copied := mirror.TargetTopic(origin, t.Name)
 	ok := true
 	for _, p := range slices.Sorted(maps.Keys(seen.ends[t.Name])) {
-		arrived := slices.Contains(r.latch.lost, origin) || seen.mirrored[origin][t.Name][p] >= r.latch.target[origin][stream(t.Name, p)]
-		if !arrived {
+		// The target leaves out what can no longer arrive.
+		if seen.mirrored[origin][t.Name][p] < l.target[origin][stream(t.Name, p)] {
 			ok = false
 			continue
 		}
 		key := stream(copied, p)
-		if _, latched := r.latch.ends[key]; !latched {
-			r.latch.ends[key] = seen.copies[copied][p]
+		if _, latched := l.ends[key]; !latched {
+			l.ends[key] = seen.copies[copied][p]
 		}
 		for _, g := range t.ConsumerGroups {
-			ok = ok && seen.consumed[g][copied][p] >= r.latch.ends[key]
+			ok = ok && seen.consumed[g][copied][p] >= l.ends[key]
 		}
 	}
 	return ok

@@ -20,10 +20,12 @@ type kafkaCluster struct {
 	claimed map[string]kafka.Claim
 	topics  map[string]kafka.Topic
 	brokers int
+	// taken has the topics that were claimed over another's claim, with its UID.
+	taken map[string]string
 }
 
 func readCluster(ctx context.Context, client *kafka.Client, jobs []job) (*kafkaCluster, error) {
-	c := &kafkaCluster{client: client, claims: kafka.NewClaims(client)}
+	c := &kafkaCluster{client: client, claims: kafka.NewClaims(client), taken: map[string]string{}}
 	var err error
 	if c.brokers, err = client.Brokers(ctx); err != nil {
 		return nil, err
@@ -117,6 +119,9 @@ func (c *kafkaCluster) claim(ctx context.Context, want topic.Desired) error {
 	claim := kafka.Claim{Namespace: want.Owner.Namespace, Name: want.Owner.Name, UID: want.Owner.UID, CreatedAt: want.Owner.CreatedAt}
 	if err := c.claims.Put(ctx, want.Name, claim); err != nil {
 		return err
+	}
+	if before, claimed := c.claimed[want.Name]; claimed && before.UID != claim.UID {
+		c.taken[want.Name] = before.UID
 	}
 	c.claimed[want.Name] = claim
 	return nil

@@ -154,7 +154,7 @@ func (k *TopicKeeper) round(ctx context.Context) {
 		if len(jobs) == 0 || ctx.Err() != nil {
 			return
 		}
-		found, err := k.work(ctx, jobs)
+		found, taken, err := k.work(ctx, jobs)
 		if ctx.Err() != nil {
 			return
 		}
@@ -165,6 +165,20 @@ func (k *TopicKeeper) round(ctx context.Context) {
 			if k.store(j, found[i]) {
 				k.announce(ctx, j.service)
 			}
+		}
+		k.displace(taken)
+	}
+}
+
+// displace has the services looked at again at once that had a topic which another has taken: nothing
+// else would tell them before the next look for drift.
+func (k *TopicKeeper) displace(taken map[string]string) {
+	now := k.Clock.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range k.entries {
+		if slices.ContainsFunc(e.want.Topics, func(t topic.Desired) bool { return taken[t.Name] == t.Owner.UID }) {
+			e.due = now
 		}
 	}
 }
@@ -232,8 +246,9 @@ func (k *TopicKeeper) announce(ctx context.Context, service types.NamespacedName
 }
 
 // work looks at and keeps the topics of all jobs, which share one Kafka. The result has an entry
-// for each job whatever happens.
-func (k *TopicKeeper) work(ctx context.Context, jobs []job) ([]plan.Topics, error) {
+// for each job whatever happens. taken has the topics that were claimed over another service's claim,
+// with that service's UID.
+func (k *TopicKeeper) work(ctx context.Context, jobs []job) (_ []plan.Topics, taken map[string]string, _ error) {
 	found := make([]plan.Topics, len(jobs))
 	all := func(p *plan.Problem) []plan.Topics {
 		for i := range found {
@@ -243,11 +258,11 @@ func (k *TopicKeeper) work(ctx context.Context, jobs []job) ([]plan.Topics, erro
 	}
 	client, err := k.connect(ctx, jobs[0].entry.want.Kafka)
 	if err != nil {
-		return all(unavailable(err)), err
+		return all(unavailable(err)), nil, err
 	}
 	cluster, err := readCluster(ctx, client, jobs)
 	if err != nil {
-		return all(unavailable(err)), err
+		return all(unavailable(err)), nil, err
 	}
 	for i, j := range jobs {
 		found[i] = plan.Topics{Known: true, Results: make(map[string]plan.TopicResult, len(j.entry.want.Topics))}
@@ -260,7 +275,7 @@ func (k *TopicKeeper) work(ctx context.Context, jobs []job) ([]plan.Topics, erro
 			found[i].Results[want.Name] = result
 		}
 	}
-	return found, nil
+	return found, cluster.taken, nil
 }
 
 // connect returns the client for a Kafka; it is made anew when the options differ.

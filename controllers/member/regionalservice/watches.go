@@ -2,7 +2,6 @@ package regionalservice
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -23,15 +22,17 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/viewwatch"
 )
 
-// leaseTick is how often the lease is looked at: nothing announces that it has run out.
+// leaseTick is how often the lease is looked at, and what gateways refuse: nothing announces that it
+// has run out, or that they do.
 const leaseTick = 500 * time.Millisecond
 
 // SetupWithManager starts the controller with the manager. changed are announcements from outside
 // the API server, of services by name.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, changed ...<-chan event.GenericEvent) error {
-	views := &viewWatcher{reader: mgr.GetClient(), agent: r.Agent, clock: c, out: make(chan event.GenericEvent, 64)}
+	views := r.watchView(mgr.GetClient(), c)
 	if err := mgr.Add(views); err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, chan
 			return w.ServiceRef != nil && w.ServiceRef.Name == name
 		}))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4})
-	for _, ch := range append(changed, views.out) {
+	for _, ch := range append(changed, views.Changed()) {
 		b = b.WatchesRawSource(source.Channel(ch, &handler.EnqueueRequestForObject{}))
 	}
 	return b.Complete(r)
@@ -82,56 +83,38 @@ func (r *Reconciler) referring(refers func(*v1alpha1.WorkloadSlice, string) bool
 	}
 }
 
-// viewWatcher announces all services when the regions agreed on something else, and when the
-// region got or lost its lease.
-type viewWatcher struct {
-	reader client.Reader
-	agent  Agent
-	clock  clock.WithTicker
-	out    chan event.GenericEvent
+// agreed is what the services' state depends on besides the cluster.
+type agreed struct {
+	decided  int64
+	holds    bool
+	refusals int64
 }
 
-// Start implements manager.Runnable.
-func (w *viewWatcher) Start(ctx context.Context) error {
-	news, cancel := w.agent.Subscribe()
-	defer cancel()
-	tick := w.clock.NewTicker(leaseTick)
-	defer tick.Stop()
-	var decided int64
-	held := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-news:
-		case <-tick.C():
-		}
-		c, _ := w.agent.Snapshot()
-		holds := w.agent.Lease() > 0
-		if c.Decided == decided && holds == held {
-			continue
-		}
-		if err := w.announce(ctx); err != nil {
-			if errors.Is(err, context.Canceled) {
-				return nil
-			}
-			continue // looked at again with the next tick
-		}
-		decided, held = c.Decided, holds
+// watchView wakes all services when the regions agreed on something else, when the region got or lost
+// its lease, and when a gateway refuses its routing, or not any more.
+func (r *Reconciler) watchView(reader client.Reader, c clock.WithTicker) *viewwatch.Watcher[agreed] {
+	state := func() agreed {
+		c, _ := r.Agent.Snapshot()
+		return agreed{decided: c.Decided, holds: r.Agent.Lease() > 0, refusals: r.Agent.Refusals()}
 	}
+	views := viewwatch.New(r.Agent, state, func(ctx context.Context, before, after agreed) ([]client.Object, error) {
+		if before == after {
+			return nil, nil
+		}
+		return services(ctx, reader)
+	})
+	views.Every, views.Clock = leaseTick, c
+	return views
 }
 
-func (w *viewWatcher) announce(ctx context.Context) error {
+func services(ctx context.Context, reader client.Reader) ([]client.Object, error) {
 	list := &v1alpha1.RegionalServiceList{}
-	if err := w.reader.List(ctx, list); err != nil {
-		return err
+	if err := reader.List(ctx, list); err != nil {
+		return nil, err
 	}
+	out := make([]client.Object, len(list.Items))
 	for i := range list.Items {
-		select {
-		case w.out <- event.GenericEvent{Object: &list.Items[i]}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		out[i] = &list.Items[i]
 	}
-	return nil
+	return out, nil
 }

@@ -21,11 +21,12 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/viewwatch"
 )
 
 // SetupWithManager starts the controller with the manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	views := &viewWatcher{agent: r.Agent, out: make(chan event.GenericEvent, 16)}
+	views := r.watchView()
 	if err := mgr.Add(views); err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, byLabel, builder.WithPredicates(mine)).
 		WatchesRawSource(source.Channel(r.Canaries.Changed(), byName)).
 		WatchesRawSource(source.Channel(r.Mirrors.Changed(), byName)).
-		WatchesRawSource(source.Channel(views.out, byName)).
+		WatchesRawSource(source.Channel(views.Changed(), byName)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
 		Complete(r)
 }
@@ -95,36 +96,22 @@ func ofLink(_ context.Context, obj client.Object) []reconcile.Request {
 	return nil
 }
 
-// viewWatcher announces regions that the agreed view says something else of.
-type viewWatcher struct {
-	agent Agent
-	out   chan event.GenericEvent
-}
-
-// Start implements manager.Runnable.
-func (w *viewWatcher) Start(ctx context.Context) error {
-	news, cancel := w.agent.Subscribe()
-	defer cancel()
-	states := map[string]ownership.RegionState{}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-news:
-		}
-		c, _ := w.agent.Snapshot()
-		for name, record := range c.View.Regions {
-			if states[name] == record.State {
-				continue
-			}
-			states[name] = record.State
-			link := &v1alpha1.ReplicationLink{}
-			link.Name = name
-			select {
-			case w.out <- event.GenericEvent{Object: link}:
-			case <-ctx.Done():
-				return nil
-			}
-		}
+// watchView wakes the sources that the agreed view says something else of.
+func (r *Reconciler) watchView() *viewwatch.Watcher[map[string]ownership.RegionRecord] {
+	type regions = map[string]ownership.RegionRecord
+	state := func() regions {
+		c, _ := r.Agent.Snapshot()
+		return c.View.Regions
 	}
+	return viewwatch.New(r.Agent, state, func(_ context.Context, before, after regions) ([]client.Object, error) {
+		var out []client.Object
+		for name, record := range after {
+			if before[name].State != record.State {
+				link := &v1alpha1.ReplicationLink{}
+				link.Name = name
+				out = append(out, link)
+			}
+		}
+		return out, nil
+	})
 }

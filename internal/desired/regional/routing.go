@@ -1,8 +1,7 @@
 package regional
 
 import (
-	"fmt"
-	"slices"
+	"cmp"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
@@ -11,75 +10,57 @@ import (
 )
 
 // Routing returns what the service's gateways in a region act on, from the region's slice and the
-// agreed configuration. upstream is the base URL of the local application. A region that lacks the
-// ownership spec that the configuration names closes the whole service: nobody accepts home writes
-// there, any-region flows go on by the slice that there is.
+// agreed configuration. upstream is the base URL of the local application. While the service is Closed
+// nobody accepts home writes there, and any-region flows go on by the slice that there is.
 func Routing(rs *v1alpha1.RegionalService, region, upstream string, c ownership.Configuration) routing.Config {
 	spec := &rs.Spec
-	record, known := c.Services[spec.ServiceID]
-	own, named := OwnershipInForce(spec, record)
+	record := c.Services[spec.ServiceID]
+	own, _ := OwnershipInForce(spec, record)
+	why := Closed(spec, c)
 	out := routing.Config{
 		Namespace: rs.Namespace, Name: rs.Name, UID: spec.ServiceID, Region: region,
 		Epoch: c.View.Epoch, Upstream: upstream, PeerKey: record.PeerKey,
-		Regions: routingRegions(spec, own, record, c.View), Keys: routingKeys(own),
-		Flows: routingFlows(spec, own, record, c.View), Unmatched: unmatched(spec.Unmatched),
+		Closed: why != "", ClosedReason: why, Closing: c.View.Phase == ownership.PhaseClosing,
+		Regions: routingRegions(spec, own, record, c), Keys: routingKeys(own),
+		Flows: routingFlows(spec, own, c), Unmatched: unmatched(cmp.Or(own.Unmatched, spec.Unmatched)),
 		Announcements: announcements(spec.Announcements),
 	}
-	switch {
-	case !known:
-		out.Closed, out.ClosedReason = true, "the regions have not agreed on this service yet"
-	case record.Deleted:
-		out.Closed, out.ClosedReason = true, "the service is being deleted"
-	case !named:
-		out.Closed = true
-		out.ClosedReason = fmt.Sprintf("this region lacks the ownership spec %s that the regions agreed on", record.SpecHash)
+	for _, v := range before(spec, c) {
+		out.Before = append(out.Before, routing.RegionOf(v))
 	}
 	return out
-}
-
-// OwnershipInForce returns the ownership slice that the record names. Without it, it returns the
-// first one there is, and false.
-func OwnershipInForce(spec *v1alpha1.RegionalServiceSpec, record ownership.ServiceRecord) (v1alpha1.OwnershipSlice, bool) {
-	for _, o := range spec.Ownership {
-		if record.SpecHash != "" && o.Hash == record.SpecHash {
-			return o, true
-		}
-	}
-	if len(spec.Ownership) == 0 {
-		return v1alpha1.OwnershipSlice{}, false
-	}
-	return spec.Ownership[0], false
 }
 
 // FlowStates returns how each flow is served.
 func FlowStates(spec *v1alpha1.RegionalServiceSpec, c ownership.Configuration) []flows.State {
 	record := c.Services[spec.ServiceID]
 	own, _ := OwnershipInForce(spec, record)
-	return flows.Evaluate(own, spec.Behaviours, c.View, record)
+	return flows.Evaluate(own, spec.Behaviours, c, record)
 }
 
-func routingRegions(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlice, record ownership.ServiceRecord, view ownership.View) []routing.Region {
-	weights := make(map[string]int32, len(own.Regions))
+// routingRegions has the regions that can be reached, and those of the ownership spec that nobody says
+// how to reach: without them their slots would seem to be another's.
+func routingRegions(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlice, record ownership.ServiceRecord, c ownership.Configuration) []routing.Region {
+	weight := map[string]int32{}
 	for _, r := range own.Regions {
-		weights[r.Name] = r.Weight
+		weight[r.Name] = r.Weight
 	}
-	regions := make([]routing.Region, 0, len(spec.Peers))
-	add := func(name, display, endpoint string) {
-		regions = append(regions, routing.Region{
-			Name: name, DisplayName: display, Weight: weights[name], Endpoint: endpoint,
-			State:    view.Regions[name].State,
-			Excluded: slices.Contains(record.Excluded, name), HandedBack: slices.Contains(record.HandedBack, name),
-		})
-	}
+	peers := map[string]v1alpha1.Peer{}
+	var weighted []ownership.WeightedRegion
 	for _, p := range spec.Peers {
-		add(p.Name, p.DisplayName, p.Endpoint)
+		peers[p.Name] = p
+		weighted = append(weighted, ownership.WeightedRegion{Name: p.Name, Weight: weight[p.Name]})
 	}
-	// A region that owns slots counts although nobody says how to reach it: without it the slots
-	// would seem to be another's.
-	for _, r := range own.Regions {
-		if !slices.ContainsFunc(spec.Peers, func(p v1alpha1.Peer) bool { return p.Name == r.Name }) {
-			add(r.Name, "", "")
+	for _, r := range weights(own) {
+		if _, known := peers[r.Name]; !known {
+			weighted = append(weighted, r)
 		}
+	}
+	regions := make([]routing.Region, 0, len(weighted))
+	for _, v := range c.RegionViews(record, weighted) {
+		r := routing.RegionOf(v)
+		r.DisplayName, r.Endpoint = peers[r.Name].DisplayName, peers[r.Name].Endpoint
+		regions = append(regions, r)
 	}
 	return regions
 }
@@ -120,12 +101,12 @@ func routingSource(s v1alpha1.KeySource) (routing.Source, bool) {
 	return routing.Source{}, false
 }
 
-func routingFlows(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlice, record ownership.ServiceRecord, view ownership.View) []routing.Flow {
+func routingFlows(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlice, c ownership.Configuration) []routing.Flow {
 	behaviours := make(map[string]v1alpha1.FlowBehaviour, len(spec.Behaviours))
 	for _, b := range spec.Behaviours {
 		behaviours[b.Name] = b
 	}
-	states := flows.Evaluate(own, spec.Behaviours, view, record)
+	states := FlowStates(spec, c)
 	out := make([]routing.Flow, 0, len(own.Flows))
 	for i, f := range own.Flows {
 		b := behaviours[f.Name]

@@ -99,11 +99,16 @@ func agreed(lost ...string) ownership.Configuration {
 			"beijing": {State: ownership.RegionServing}, "shanghai": {State: ownership.RegionServing}, "shenzhen": {State: ownership.RegionServing},
 		}},
 		Services: map[string]ownership.ServiceRecord{
-			"uid-1": {UID: "uid-1", Namespace: "accounts", Name: "user", SpecHash: hash, PeerKey: []byte("secret")},
+			"uid-1": {
+				UID: "uid-1", Namespace: "accounts", Name: "user", PeerKey: []byte("secret"),
+				ServiceState: ownership.ServiceState{SpecHash: hash},
+			},
 		},
 	}
 	for _, name := range lost {
-		c.View.Regions[name] = ownership.RegionRecord{State: ownership.RegionLost}
+		c.View.Regions[name] = ownership.RegionRecord{
+			State: ownership.RegionLost, LostEpoch: 7, ReturnedEpoch: 3, Unshipped: true, Behind: []string{"shenzhen"},
+		}
 	}
 	return c
 }

@@ -27,7 +27,8 @@ func Ownership(mas *v1alpha1.MultiActiveService) v1alpha1.OwnershipSlice {
 		}
 		out.Flows = append(out.Flows, routing)
 	}
-	out.Hash = ownershipSpec(out, Unmatched(mas.Spec.Unmatched)).Hash()
+	out.Unmatched = Unmatched(mas.Spec.Unmatched)
+	out.Hash = ownershipSpec(out).Hash()
 	return out
 }
 
@@ -81,7 +82,8 @@ func pinned(spec v1alpha1.MultiActiveServiceSpec, f v1alpha1.Flow) []string {
 	return nil
 }
 
-func ownershipSpec(own v1alpha1.OwnershipSlice, unmatched *v1alpha1.Unmatched) ownership.Spec {
+func ownershipSpec(own v1alpha1.OwnershipSlice) ownership.Spec {
+	unmatched := own.Unmatched
 	spec := ownership.Spec{Unmatched: ownership.SpecUnmatched{
 		SafeMethods: string(unmatched.SafeMethods), OtherMethods: string(unmatched.OtherMethods), Key: unmatched.Key,
 	}}

@@ -35,20 +35,24 @@ type Input struct {
 	Service *v1alpha1.MultiActiveService
 	// Regions by name, as far as they exist.
 	Regions map[string]*v1alpha1.Region
-	// Kept is what the regions must go on with while the declared ownership is not in force; nil
-	// when it is, or when nothing is in force yet.
+	// Kept is what the regions must go on with besides the declaration; nil when there is nothing.
 	Kept *Kept
 }
 
-// Kept is the ownership in force where it differs from the declaration.
+// Kept is what was declared before and is still in force, or may come into force again.
 type Kept struct {
+	// Ownership in force: the declared one when that is.
 	Ownership v1alpha1.OwnershipSlice
-	Unmatched *v1alpha1.Unmatched
-	// Peers of the slice in which the ownership was found; those that are declared no more stay.
+	// Others that a change under way, or one that is proposed, names.
+	Others []v1alpha1.OwnershipSlice
+	// Behaviours of flows that only those know.
+	Behaviours []v1alpha1.FlowBehaviour
+	// Peers that are declared no more and have not been let go of.
 	Peers []v1alpha1.Peer
 }
 
-// Build returns the slice for one declared region. It does not share memory with its input.
+// Build returns the slice for one region; one that is declared no more has no overrides. It does not
+// share memory with its input.
 func Build(in Input, region string) *v1alpha1.RegionalService {
 	mas := in.Service
 	own := Ownership(mas)
@@ -69,9 +73,9 @@ func Build(in Input, region string) *v1alpha1.RegionalService {
 	if r := in.Regions[region]; r != nil {
 		spec.Kafka = r.Spec.Kafka
 	}
-	if k := in.Kept; k != nil && k.Ownership.Hash != own.Hash {
-		spec.Ownership = []v1alpha1.OwnershipSlice{k.Ownership, own}
-		spec.Unmatched = k.Unmatched
+	if in.Kept != nil {
+		spec.Ownership, spec.Unmatched = ownerships(*in.Kept, own), in.Kept.Ownership.Unmatched
+		spec.Behaviours = append(spec.Behaviours, in.Kept.Behaviours...)
 	}
 	out := &v1alpha1.RegionalService{
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "RegionalService"},
@@ -100,6 +104,9 @@ func Workload(spec v1alpha1.MultiActiveServiceSpec, region string) v1alpha1.Work
 		Type: w.Type, Hash: WorkloadHash(spec), ServiceAccountName: w.ServiceAccountName,
 		Replicas: w.Replicas, Port: w.Port, Template: w.Template,
 		DeploymentRef: w.DeploymentRef, ServiceRef: w.ServiceRef, Additional: w.Additional,
+	}
+	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale {
+		out.Survivors = v1alpha1.SurvivorsScale
 	}
 	for _, r := range spec.Regions {
 		if r.Name == region && r.Overrides != nil {
@@ -170,16 +177,21 @@ func peers(in Input) []v1alpha1.Peer {
 		}
 		out = append(out, p)
 	}
-	if in.Kept == nil {
-		return out
-	}
-	for _, old := range in.Kept.Peers {
-		named := slices.ContainsFunc(in.Kept.Ownership.Regions, func(r v1alpha1.RegionWeight) bool { return r.Name == old.Name })
-		if named && !slices.ContainsFunc(out, func(p v1alpha1.Peer) bool { return p.Name == old.Name }) {
-			out = append(out, old)
-		}
+	if in.Kept != nil {
+		out = append(out, in.Kept.Peers...)
 	}
 	return out
+}
+
+// ownerships returns every ownership spec once: the one in force first, the declared one last.
+func ownerships(k Kept, declared v1alpha1.OwnershipSlice) []v1alpha1.OwnershipSlice {
+	var out []v1alpha1.OwnershipSlice
+	for _, o := range append([]v1alpha1.OwnershipSlice{k.Ownership}, k.Others...) {
+		if o.Hash != declared.Hash && !slices.ContainsFunc(out, func(x v1alpha1.OwnershipSlice) bool { return x.Hash == o.Hash }) {
+			out = append(out, o)
+		}
+	}
+	return append(out, declared)
 }
 
 func behaviours(flows []v1alpha1.Flow) []v1alpha1.FlowBehaviour {

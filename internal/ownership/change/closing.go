@@ -29,6 +29,8 @@ func (d *decider) closing() (Txn, bool) {
 		return d.opened(m, nil, nil), true
 	case !late:
 		return Txn{}, false
+	case change.Kind.Planned() && len(unfenced)+len(silent) == 0 && d.mayWithhold(stuck):
+		return d.opened(m, nil, stuck), true // the others are not held up (R10)
 	case change.Kind.Planned():
 		return d.giveUp(unfenced, silent, stuck), true
 	case len(unfenced) > 0:
@@ -38,6 +40,24 @@ func (d *decider) closing() (Txn, bool) {
 	default:
 		return d.opened(m, silent, stuck), true
 	}
+}
+
+// mayWithhold reports whether the change under way lets regions own what they could not when another was
+// lost, and the services that are stuck may be kept from them alone: nobody owns the slots yet.
+func (d *decider) mayWithhold(stuck []string) bool {
+	change := d.c.View.Change
+	if change.Kind != ownership.ChangeApprove || change.Order != "" || len(change.Services) > 0 || len(stuck) > maxBatch {
+		return false
+	}
+	for _, uid := range stuck {
+		for _, region := range change.Regions {
+			awaited := d.c.View.Previous[region].Awaits
+			if len(minus(d.c.Services[uid].MayOwn(d.c.View.Previous), awaited)) > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // behind returns the regions that have not said that they have caught up, and the services for which
@@ -69,14 +89,14 @@ func (d *decider) stuckRegions(gainers []string) []string {
 // stuck, belong to nobody for now (R10).
 func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	regions := next(d.c.View.Regions)
-	lost := d.c.View.Change.Regions
+	lost := d.tookOver()
+	left := d.leaveOut(regions, silent)
 	for _, name := range lost {
 		if rec := regions[name]; d.c.View.Change.Kind == ownership.ChangeLoss {
-			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), silent...))))
+			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), left...))))
 			regions[name] = rec
 		}
 	}
-	services := d.parted(regions, silent, stuck)
 	t := Txn{
 		What: "open " + string(d.c.View.Change.Kind), Because: "every region concerned has acknowledged",
 		View: d.open(regions), Acks: append(m.losers(), m.gainers()...), Gates: m.losers(), Debts: d.owed(m),
@@ -85,51 +105,46 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 		t.Because = fmt.Sprintf("regions without an answer: %v, services that have not caught up: %v", silent, stuck)
 	}
 	for _, uid := range stuck {
-		if record, ok := d.c.Services[uid]; ok {
+		record, ok := d.c.Services[uid]
+		// Others own the slots of a region that was lost on its way back, but for what it had back.
+		was := stateBefore(d.c, record).MayOwn(d.c.View.Previous)
+		had := slices.ContainsFunc(lost, func(r string) bool { return slices.Contains(was, r) })
+		if ok && (had || d.c.View.Change.Kind.Planned()) {
 			record.Withheld = withheld(record.Withheld, lost, regions)
 			t.Services = append(t.Services, record)
 		}
 	}
-	t.Services = append(t.Services, services...)
 	return t
 }
 
-// parted takes back that regions serve which joined in this change and have not caught up with all of it:
-// they may come before the lost region in a slot's order, so that what is withheld of that does not keep
-// the slot from them. They are handed the services for which they have, as many as fit.
-func (d *decider) parted(regions map[string]ownership.RegionRecord, silent, stuck []string) []ownership.ServiceRecord {
-	changed := map[string]ownership.ServiceRecord{}
-	for _, name := range slices.Sorted(maps.Keys(regions)) {
-		was, behind := d.c.View.Previous[name], d.c.Acks[name].Stuck
-		joined := was.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing
-		if !joined || !slices.Contains(silent, name) && len(behind) == 0 || d.c.View.Change.Kind.Planned() {
-			continue
-		}
-		regions[name] = was
-		for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
-			record, known := changed[uid]
-			if !known {
-				record = d.c.Services[uid]
-			}
-			if !slices.Contains(silent, name) && !record.Deleted && !slices.Contains(stuck, uid) && (known || len(changed)+len(stuck) < maxBatch) {
-				record.HandedBack = maps.Clone(record.HandedBack)
-				set(&record.HandedBack, name, was.ReturnedEpoch)
-				changed[uid] = record
-			}
+// tookOver returns the regions whose slots the change under way gives to others: not those that were lost
+// with it and owned none, whose slots others own already.
+func (d *decider) tookOver() []string {
+	change := d.c.View.Change
+	return slices.DeleteFunc(slices.Clone(change.Regions), func(r string) bool {
+		rec := d.c.View.Regions[r]
+		return change.Kind == ownership.ChangeLoss && (!rec.Unshipped || rec.LostEpoch <= d.c.View.Base)
+	})
+}
+
+// leaveOut has the regions that were to serve because no other does (R14), and have not caught up, stay
+// Returning: they would own slots of their own as well, which Awaits and Withheld do not keep from them.
+// What is ready is handed back to them service by service. It returns the other silent regions.
+func (d *decider) leaveOut(regions map[string]ownership.RegionRecord, silent []string) []string {
+	stuck := d.stuckRegions(slices.Sorted(maps.Keys(regions)))
+	for name, before := range d.c.View.Previous {
+		joined := before.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing
+		if joined && (slices.Contains(silent, name) || slices.Contains(stuck, name)) {
+			regions[name] = before
+			silent = minus(silent, []string{name})
 		}
 	}
-	out := make([]ownership.ServiceRecord, 0, len(changed))
-	for _, uid := range slices.Sorted(maps.Keys(changed)) {
-		out = append(out, changed[uid])
-	}
-	return out
+	return silent
 }
 
 func withheld(old map[string]int64, lost []string, regions map[string]ownership.RegionRecord) map[string]int64 {
 	out := map[string]int64{}
-	for name, epoch := range old {
-		out[name] = epoch
-	}
+	maps.Copy(out, old)
 	for _, name := range lost {
 		out[name] = regions[name].LostEpoch
 	}
@@ -137,12 +152,12 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 }
 
 // owed returns what changes of the debts: what the losers had is owed from now on (R10). What a lost
-// region had is not known; what it owed before it still does.
+// region owed it owes still, if it returns.
 func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
 	for _, loser := range m.losers() {
-		if ack := d.c.Acks[loser]; acknowledged(d.c, loser) && !gateClosed(d.c, loser) && len(ack.Vector) > 0 {
-			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(ack.Vector)}
+		if !gateClosed(d.c, loser) && len(d.c.Acks[loser].Vector) > 0 {
+			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(d.c.Acks[loser].Vector)}
 		}
 	}
 	return debts

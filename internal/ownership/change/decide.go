@@ -9,8 +9,10 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// maxBatch bounds the service records that one change writes: one transaction has them all.
-const maxBatch = 50
+// maxBatch bounds the service records that one change writes: one transaction has them all, and etcd
+// takes 128 comparisons of one. A record costs two, a region's acknowledgement, gate and debt one each:
+// with 40 records 15 regions fit.
+const maxBatch = 40
 
 // Input is all that a decision depends on.
 type Input struct {
@@ -52,7 +54,9 @@ func Decide(in Input) (Txn, bool) {
 	if d.c.View.Phase == ownership.PhaseClosing {
 		return d.closing()
 	}
-	for _, next := range []func() (Txn, bool){d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.handbacks, d.serve, d.shipped, d.retries, d.proposals} {
+	for _, next := range []func() (Txn, bool){
+		d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.handbacks, d.serve, d.shipped, d.revive, d.retries, d.proposals,
+	} {
 		if t, ok := next(); ok {
 			return t, true
 		}
@@ -89,9 +93,9 @@ func next(regions map[string]ownership.RegionRecord) map[string]ownership.Region
 	return maps.Clone(regions)
 }
 
-// changing returns the transaction that begins a change: Closing if a region gains slots, or loses some and
-// is there, and in force at once otherwise. What a region loses to nobody has to be fenced too, before a
-// later change gives it to somebody: that one asks only those who own slots by then. The state before is that of the last Open configuration, whatever was under way
+// changing returns the transaction that begins a change: in force at once if nobody gains slots and
+// everybody who loses some is fenced already, and Closing otherwise. Who loses slots to nobody must be
+// fenced all the same: the next change may give them to somebody, and asks only those who have them. The state before is that of the last Open configuration, whatever was under way
 // since (R6).
 func (d *decider) changing(why string, change ownership.Change, regions map[string]ownership.RegionRecord, services []ownership.ServiceRecord) Txn {
 	before, base := d.c.View.Regions, d.c.View.Epoch
@@ -104,7 +108,8 @@ func (d *decider) changing(why string, change ownership.Change, regions map[stri
 	}
 	t := Txn{What: string(change.Kind), Because: why, View: d.open(regions), Services: services}
 	m := movesOf(d.c, before, regions, changed)
-	if len(m.gain) > 0 || slices.ContainsFunc(m.losers(), func(r string) bool { return !gateClosed(d.c, r) }) {
+	unfenced := func(r string) bool { return !gateClosed(d.c, r) }
+	if len(m.gain) > 0 || slices.ContainsFunc(m.losers(), unfenced) {
 		t.View.Phase, t.View.Previous, t.View.Base, t.View.Change = ownership.PhaseClosing, before, base, &change
 	}
 	return t

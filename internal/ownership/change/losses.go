@@ -1,6 +1,8 @@
 package change
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,7 +29,7 @@ func (d *decider) lose(losses []health.Intent) Txn {
 	regions := next(before)
 	var why []string
 	for _, i := range losses {
-		regions[i.Region] = d.lost(i.Region, before)
+		regions[i.Region] = d.lost(i.Region, regions)
 		change.Regions = append(change.Regions, i.Region)
 		why = append(why, i.Region+": "+i.Message)
 	}
@@ -38,27 +40,65 @@ func (d *decider) lose(losses []health.Intent) Txn {
 	return t
 }
 
-// lost returns the record of a region that is lost with the next epoch. It may have owned the slots of all
-// that did not serve: drained ones, those that have just returned, others that are lost.
+// lost returns the record of a region that is lost with the next epoch. What it has not shipped, and
+// what was decided about that, stays as it was if it owned nothing since.
 func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) ownership.RegionRecord {
 	rec, at := regions[name], d.At.UTC()
-	owned := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
-	if owned && rec.Role == health.RoleActive {
-		rec.Behind = append(slices.Clone(rec.Behind), minus(notServing(regions, name), rec.Behind)...)
+	owned := d.owned(name, regions)
+	if owned || !rec.Unshipped {
+		rec.LostEpoch = d.c.View.Epoch + 1
+	}
+	if owned {
+		behind := append(idle(regions, name), overtaken(regions, name)...)
+		rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(behind, rec.Behind)...)))
 		rec.Unshipped = true
 	}
+	rec.Lacks = d.lacking(name)
 	rec.Drained = rec.State == ownership.RegionDrained
 	rec.Flaps = health.FlapsAt(d.Timings, rec, at)
-	rec.LostAt, rec.LostEpoch, rec.Since = &at, d.c.View.Epoch+1, at
+	rec.LostAt, rec.Since = &at, at
 	rec.State, rec.Suspect = ownership.RegionLost, false
 	rec.Incident = health.IncidentName(d.c, name)
 	return rec
 }
 
-func notServing(regions map[string]ownership.RegionRecord, except string) []string {
+// lacking returns the regions that have not said that they have applied what the region gave away.
+func (d *decider) lacking(name string) []string {
+	var out []string
+	debt, owes := d.c.Debts[name]
+	if d.c.View.Regions[name].Gone {
+		return nil // given up
+	}
+	for other, rec := range d.c.View.Regions {
+		if owes && other != name && rec.Role == health.RoleActive && !rec.Gone && d.c.Acks[other].Applied[name] < debt.Epoch {
+			out = append(out, other)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// owned reports whether a region may have owned slots until now.
+func (d *decider) owned(name string, regions map[string]ownership.RegionRecord) bool {
+	rec := regions[name]
+	if rec.Role != health.RoleActive || rec.State == ownership.RegionServing {
+		return rec.Role == health.RoleActive
+	}
+	for _, record := range d.c.Services {
+		state := stateBefore(d.c, record)
+		if rec.State == ownership.RegionReturning && slices.Contains(state.MayOwn(regions), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// idle returns the other regions whose slots somebody owns with everything in them: they do not serve,
+// and have nothing that others lack.
+func idle(regions map[string]ownership.RegionRecord, except string) []string {
 	var out []string
 	for name, rec := range regions {
-		if name != except && rec.Role == health.RoleActive && rec.State != ownership.RegionServing {
+		if name != except && rec.Role == health.RoleActive && rec.State != ownership.RegionServing && !rec.Unshipped {
 			out = append(out, name)
 		}
 	}
@@ -66,17 +106,45 @@ func notServing(regions map[string]ownership.RegionRecord, except string) []stri
 	return out
 }
 
-// join has every Returning region that can be reached serve when no other would (R14).
-func (d *decider) join(regions map[string]ownership.RegionRecord) {
-	for _, rec := range regions {
-		if rec.State == ownership.RegionServing && rec.Role == health.RoleActive {
-			return
+// overtaken returns the other Unshipped regions since whose loss somebody was drained, or declared gone:
+// that region's slots went past them, with everything in them. For other slots this is too careful.
+func overtaken(regions map[string]ownership.RegionRecord, except string) []string {
+	var out []string
+	for name, rec := range regions {
+		if name != except && rec.Unshipped && rec.State != ownership.RegionServing && len(minus(idle(regions, name), rec.Behind)) > 0 {
+			out = append(out, name)
 		}
 	}
-	for name, rec := range regions {
+	slices.Sort(out)
+	return out
+}
+
+// join has every Returning region that can be reached serve when no other would (R14), and returns which.
+func (d *decider) join(regions map[string]ownership.RegionRecord) []string {
+	for _, rec := range regions {
+		if rec.State == ownership.RegionServing && rec.Role == health.RoleActive {
+			return nil
+		}
+	}
+	var joined []string
+	for _, name := range slices.Sorted(maps.Keys(regions)) {
+		rec := regions[name]
 		if rec.State == ownership.RegionReturning && rec.Role == health.RoleActive && slices.Contains(d.Health.Reachable, name) {
 			rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
 			regions[name] = rec
+			joined = append(joined, name)
 		}
 	}
+	return joined
+}
+
+// revive has Returning regions serve when none does: those that could not be reached, or did not catch
+// up, when the last one was lost. It is tried for as long as it takes, since there is nothing to disturb.
+func (d *decider) revive() (Txn, bool) {
+	regions := next(d.c.View.Regions)
+	joined := d.join(regions)
+	if len(joined) == 0 {
+		return Txn{}, false
+	}
+	return d.changing(fmt.Sprintf("no region serves; %v can be reached", joined), ownership.Change{Kind: ownership.ChangeLoss}, regions, nil), true
 }

@@ -25,23 +25,24 @@ func movesOf(c ownership.Configuration, before, next map[string]ownership.Region
 			is = changed.ServiceState
 		}
 		m.add(was, before, is, next)
-	}
-	if len(c.Services) > 0 {
-		m.addShipped(before, next)
+		m.addShipped(before, next, is.MayOwn(next))
 	}
 	return m
 }
 
-// addShipped has the owners of the slots that an Unshipped region may have owned for them catch up with
-// it before it counts as shipped.
-func (m moves) addShipped(before, next map[string]ownership.RegionRecord) {
+// addShipped has whoever owns slots that an Unshipped region was the last to own with everything in them
+// catch up with it before it counts as shipped: those that did not serve when it was lost, and everybody
+// if it does not take its own slots back. Who owns nothing now does so before it does.
+func (m moves) addShipped(before, next map[string]ownership.RegionRecord, owns []string) {
 	for name, rec := range before {
-		if is := next[name]; rec.Unshipped && !is.Unshipped && !is.Gone {
-			owners := slices.DeleteFunc(slices.Clone(rec.Behind), func(r string) bool {
-				return next[r].State != ownership.RegionServing && next[r].State != ownership.RegionReturning
-			})
-			if len(owners) > 0 {
-				m.note([]string{name}, owners)
+		is := next[name]
+		switch {
+		case !rec.Unshipped || is.Unshipped || is.Gone:
+		case is.State != ownership.RegionServing:
+			m.note([]string{name}, owns)
+		default:
+			if behind := minus(owns, minus(owns, rec.Behind)); len(behind) > 0 {
+				m.note([]string{name}, behind)
 			}
 		}
 	}
@@ -57,25 +58,28 @@ func stateBefore(c ownership.Configuration, record ownership.ServiceRecord) owne
 
 // add notes the regions of one service. With rendezvous hashing a region that leaves gives its slots to
 // any other and takes none from them; one that joins takes slots from any other; another spec may move
-// every slot.
+// every slot. A region whose slots were kept from others gives them away only now: it is fenced, so that
+// others catch up with all that it had if it is back, and with all that they received if it is not. So is
+// everybody who owned some, since those from whom slots were kept may have had them before.
 func (m moves) add(was ownership.ServiceState, before map[string]ownership.RegionRecord, is ownership.ServiceState, next map[string]ownership.RegionRecord) {
 	owned, owns := was.MayOwn(before), is.MayOwn(next)
-	left, joined := minus(owned, owns), minus(owns, owned)
-	switch {
-	case was.SpecHash != is.SpecHash:
+	if was.SpecHash != is.SpecHash {
 		m.note(owned, owns)
 		return
-	case len(joined) > 0:
+	}
+	if joined := minus(owns, owned); len(joined) > 0 {
 		m.note(owned, joined)
 	}
-	kept := append(minus(was.Withholding(before), is.Withholding(next)), freed(before, next)...)
-	if len(left)+len(kept) > 0 {
-		m.note(append(left, kept...), owns)
+	if left := minus(owned, owns); len(left) > 0 {
+		m.note(left, owns)
+	}
+	kept := minus(append(minus(was.Withholding(before), is.Withholding(next)), freed(before, next)...), owns)
+	if len(kept) > 0 {
+		m.note(append(kept, owned...), owns)
 	}
 }
 
-// freed returns the regions whose slots may be owned by some that they were kept from. They lose nothing,
-// but if they are back, it is they who know what those must have.
+// freed returns the regions whose slots may be owned by one that they were kept from.
 func freed(before, next map[string]ownership.RegionRecord) []string {
 	var out []string
 	for name, rec := range before {

@@ -19,22 +19,42 @@ const (
 )
 
 // Orders returns the records to write that go with no change of the view: orders that are taken up, wait
-// for something else than before, or end.
+// for something else than before, or end. Those come first that a newer one takes the place of.
 func Orders(in Input) []ownership.OrderRecord {
 	in.Memory.see(in.Now, in.Conf)
 	d := decider{Input: in, c: in.Conf}
-	var out []ownership.OrderRecord
+	var superseded, others []ownership.OrderRecord
 	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
 		record, known := d.c.Orders[name]
 		if known && record.State != ownership.OrderRunning {
 			continue
 		}
+		if by := d.supersededBy(d.c.OrderIntents[name]); known && by != "" {
+			superseded = append(superseded, d.record(name, ownership.OrderFailed, "order "+by+" has taken its place"))
+			continue
+		}
 		state, message := d.standing(d.c.OrderIntents[name], known)
 		if !known || record.State != state || record.Message != message {
-			out = append(out, d.record(name, state, message))
+			others = append(others, d.record(name, state, message))
 		}
 	}
-	return out
+	return append(superseded, others...)
+}
+
+// supersededBy names an order that is not taken up yet and wants the contrary: whoever drains a region
+// does not want it undrained because of what was ordered before.
+func (d *decider) supersededBy(old ownership.OrderIntent) string {
+	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
+		o := d.c.OrderIntents[name]
+		_, known := d.c.Orders[name]
+		drains := func(o ownership.OrderIntent) bool { return o.Type == OrderDrain }
+		fills := func(o ownership.OrderIntent) bool { return o.Type == OrderUndrain || o.Type == OrderHandback }
+		contrary := drains(o) && fills(old) || fills(o) && drains(old)
+		if !known && contrary && o.Region == old.Region && o.Service == old.Service && d.refusal(o, false) == "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // FinishedOrders returns the records whose intents the hub has withdrawn.
@@ -62,35 +82,75 @@ func (d *decider) standing(o ownership.OrderIntent, taken bool) (ownership.Order
 	return ownership.OrderRunning, d.waitsFor(o)
 }
 
+// inForce returns the regions' records without what a planned change under way, which may be given up,
+// is to make of them.
+func (d *decider) inForce() map[string]ownership.RegionRecord {
+	if d.c.View.Phase == ownership.PhaseClosing && d.c.View.Change.Kind.Planned() {
+		return d.c.View.Previous
+	}
+	return d.c.View.Regions
+}
+
 // refusal says why an order is not carried out, "" if it is.
 func (d *decider) refusal(o ownership.OrderIntent, taken bool) string {
-	rec, known := d.c.View.Regions[o.Region]
+	rec, known := d.inForce()[o.Region]
+	service, agreed := d.c.Services[o.Service]
 	switch {
 	case !known:
 		return fmt.Sprintf("region %s has not joined the others", o.Region)
-	case o.Service != "" && d.c.Services[o.Service].UID == "":
+	case o.Service != "" && (!agreed || service.Deleted):
 		return "the regions have not agreed on this service"
 	case !taken && o.ExpectedEpoch != 0 && o.ExpectedEpoch != d.c.View.Epoch:
 		return fmt.Sprintf("the view has moved on: epoch %d was expected, %d is in force; look again and order anew", o.ExpectedEpoch, d.c.View.Epoch)
 	case rec.Gone && o.Type != OrderDeclareLost:
 		return fmt.Sprintf("region %s was declared lost for good", o.Region)
+	case rec.Role != health.RoleActive && o.Type != OrderDeclareLost:
+		return fmt.Sprintf("region %s is a witness and owns nothing", o.Region)
+	case o.Service != "" && (o.Type == OrderDrain || o.Type == OrderHandback) && !d.named(service, o.Region):
+		return fmt.Sprintf("service %s/%s does not name region %s", service.Namespace, service.Name, o.Region)
 	}
+	return d.refusalOf(o, rec, taken)
+}
+
+// refusalOf says why an order of its type is not carried out.
+func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord, taken bool) string {
 	switch o.Type {
 	case OrderDrain:
-		if rec.State == ownership.RegionLost {
-			return fmt.Sprintf("region %s is lost already; others have taken over what may be taken over", o.Region)
-		}
+		return refuseDrain(o, rec)
 	case OrderUndrain:
 		if o.Service == "" && !taken && rec.State != ownership.RegionDrained {
 			return fmt.Sprintf("region %s is not drained, it is %s", o.Region, rec.State)
 		}
+	case OrderHandback:
+		return refuseHandback(o, rec, d.c.Services[o.Service])
 	case OrderDeclareLost:
 		if rec.State != ownership.RegionLost {
 			return fmt.Sprintf("region %s is %s: only a lost region can be declared lost for good", o.Region, rec.State)
 		}
-	case OrderHandback, OrderApproveFailover:
+	case OrderApproveFailover:
 	default:
 		return fmt.Sprintf("this version does not know orders of type %s", o.Type)
+	}
+	return ""
+}
+
+func refuseDrain(o ownership.OrderIntent, rec ownership.RegionRecord) string {
+	switch {
+	case rec.State == ownership.RegionLost:
+		return fmt.Sprintf("region %s is lost already; others have taken over what may be taken over", o.Region)
+	case o.Service != "" && rec.Unshipped:
+		// Without the region in the order of its slots nobody could tell that something is missing.
+		return fmt.Sprintf("not all that region %s accepted has reached the others: hand everything back to it first", o.Region)
+	}
+	return ""
+}
+
+func refuseHandback(o ownership.OrderIntent, rec ownership.RegionRecord, service ownership.ServiceRecord) string {
+	switch {
+	case rec.State == ownership.RegionDrained:
+		return fmt.Sprintf("region %s is drained: order Undrain", o.Region)
+	case slices.Contains(service.Excluded, o.Region):
+		return fmt.Sprintf("region %s is drained of service %s/%s: order Undrain for the service", o.Region, service.Namespace, service.Name)
 	}
 	return ""
 }
@@ -104,7 +164,7 @@ func (d *decider) fulfilled(o ownership.OrderIntent) bool {
 	excluded := slices.Contains(service.Excluded, o.Region)
 	switch o.Type {
 	case OrderDrain:
-		return rec.State == ownership.RegionDrained || o.Service != "" && excluded
+		return o.Service == "" && rec.State == ownership.RegionDrained || o.Service != "" && excluded
 	case OrderUndrain, OrderHandback:
 		if o.Service != "" && o.Type == OrderUndrain {
 			return !excluded
@@ -129,24 +189,33 @@ func (d *decider) underWay(order string) bool {
 
 // waitsFor says what an order waits for, in words that stay the same while it does.
 func (d *decider) waitsFor(o ownership.OrderIntent) string {
-	rec := d.c.View.Regions[o.Region]
 	switch {
 	case d.underWay(o.Name):
 		return "owners are changing"
 	case d.c.View.Phase != ownership.PhaseOpen:
 		return "waits for another change of owners to end"
-	case d.unsettled() != "":
-		return "waits: " + d.unsettled()
-	case o.Type == OrderDrain && !d.othersServe(o.Region):
+	case d.unsettledFor(o) != "":
+		return "waits: " + d.unsettledFor(o)
+	case o.Type == OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
-	case (o.Type == OrderHandback || o.Type == OrderUndrain) && rec.State == ownership.RegionLost:
-		return "waits for region " + o.Region + " to return"
-	case (o.Type == OrderHandback || o.Type == OrderUndrain) && !slices.Contains(d.Health.Ready, o.Region):
-		return "waits until region " + o.Region + " has been reachable for long enough"
+	case o.Type == OrderUndrain && o.Service != "":
+		return "waits until every region of the service that was lost serves again, or is declared lost for good"
 	case o.Type == OrderHandback || o.Type == OrderUndrain:
-		return "waits until region " + o.Region + " has caught up with the others"
+		return d.waitsForReturn(o.Region)
 	default:
 		return "waits for its turn"
+	}
+}
+
+// waitsForReturn says what a region waits for that is to get its services back.
+func (d *decider) waitsForReturn(region string) string {
+	switch {
+	case d.c.View.Regions[region].State == ownership.RegionLost:
+		return "waits for region " + region + " to return"
+	case !slices.Contains(d.Health.Ready, region):
+		return "waits until region " + region + " has been reachable for long enough"
+	default:
+		return "waits until region " + region + " has caught up with the others"
 	}
 }
 
@@ -159,7 +228,7 @@ func (d *decider) othersServe(region string) bool {
 	return false
 }
 
-// ordered makes the next change that a person ordered, the oldest name first.
+// ordered makes the next change that a person ordered, the first by name that can be made.
 func (d *decider) ordered() (Txn, bool) {
 	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
 		o := d.c.OrderIntents[name]
@@ -177,16 +246,22 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	switch {
 	case o.Type == OrderDeclareLost:
 		return d.declareLost(o), true
-	case o.Type == OrderUndrain && o.Service == "" && d.c.View.Regions[o.Region].State == ownership.RegionDrained:
-		return d.undrain(o), true
-	case d.unsettled() != "":
+	case d.unsettledFor(o) != "":
 		return Txn{}, false
 	case o.Type == OrderDrain && o.Service == "":
 		return d.drain(o)
+	case o.Type == OrderDrain && d.c.View.Regions[o.Region].Unshipped:
+		return Txn{}, false // whoever owns its slots then would count as having everything
 	case o.Type == OrderDrain:
 		return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })
 	case o.Type == OrderUndrain && o.Service != "":
 		return d.include(o)
+	case o.Type == OrderUndrain && d.c.View.Regions[o.Region].State == ownership.RegionDrained:
+		regions := next(d.c.View.Regions)
+		rec := d.returning(regions[o.Region])
+		rec.Drained = false
+		regions[o.Region] = rec
+		return Txn{What: "undrain", Because: o.Region + ": ordered by " + o.Name, View: d.open(regions)}, true
 	case o.Type == OrderUndrain || o.Type == OrderHandback:
 		if !slices.Contains(d.Health.Ready, o.Region) {
 			return Txn{}, false
@@ -197,16 +272,6 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return d.alter(o, ownership.ChangeApprove, d.unapproved(o), func(s *ownership.ServiceState) { set(&s.Approved, o.Region, epoch) })
 	}
 	return Txn{}, false
-}
-
-// undrain lets a drained region return, which changes no owner: when the last region that serves is lost,
-// there must be one that can serve in its place, however suspect that is.
-func (d *decider) undrain(o ownership.OrderIntent) Txn {
-	regions := next(d.c.View.Regions)
-	rec := d.returning(regions[o.Region])
-	rec.Drained = false
-	regions[o.Region] = rec
-	return Txn{What: "undrain", Because: o.Region + ": ordered by " + o.Name, View: d.open(regions)}
 }
 
 // drain empties a region that is not the last one (R14).
@@ -224,8 +289,8 @@ func (d *decider) drain(o ownership.OrderIntent) (Txn, bool) {
 
 // include takes a region into a service again, once no lost region may have what it lacks.
 func (d *decider) include(o ownership.OrderIntent) (Txn, bool) {
-	for _, name := range d.c.Services[o.Service].Regions {
-		if d.c.View.Regions[name].Unshipped {
+	for name, rec := range d.c.View.Regions {
+		if rec.Unshipped && d.named(d.c.Services[o.Service], name) {
 			return Txn{}, false
 		}
 	}
@@ -266,26 +331,10 @@ func (d *decider) unapproved(o ownership.OrderIntent) []string {
 func (d *decider) declareLost(o ownership.OrderIntent) Txn {
 	regions := next(d.c.View.Regions)
 	rec := regions[o.Region]
-	rec.Gone, rec.Unshipped, rec.Behind, rec.Since = true, false, nil, d.At.UTC()
+	rec.Gone, rec.Unshipped, rec.Behind, rec.Lacks, rec.Since = true, false, nil, nil, d.At.UTC()
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
-	t := d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
-	t.Debts = d.givenUp(o.Region)
-	return t
-}
-
-// givenUp returns the debts without what a region had that is lost for good: nobody can apply it.
-func (d *decider) givenUp(gone string) map[string]ownership.Debt {
-	debts := map[string]ownership.Debt{}
-	for origin, debt := range d.c.Debts {
-		if _, has := debt.Vector[gone]; origin == gone {
-			debts[origin] = ownership.Debt{}
-		} else if has {
-			debt.Vector = debt.Vector.Without(func(o string) bool { return o == gone })
-			debts[origin] = debt
-		}
-	}
-	return debts
+	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
 }
 
 func (d *decider) record(name string, state ownership.OrderState, message string) ownership.OrderRecord {

@@ -39,7 +39,8 @@ func (d *decider) marks() (Txn, bool) {
 	return Txn{What: "marks", Because: strings.Join(why, "; "), View: d.open(regions)}, true
 }
 
-// returns lets one lost region in again: its gate opens, and it owns nothing (R5).
+// returns lets one lost region in again: its gate opens, and it owns nothing (R5). Whoever did not own its
+// slots yet does not by that.
 func (d *decider) returns() (Txn, bool) {
 	for _, i := range d.regionsWith(health.OpenGateReturning) {
 		rec := d.c.View.Regions[i.Region]
@@ -60,6 +61,8 @@ func (d *decider) returns() (Txn, bool) {
 	return Txn{}, false
 }
 
+// returning returns the record of a region that owns nothing yet. Who had to wait before it owned slots of
+// this region waits on: that the region is back says nothing of what others have applied.
 func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
 	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC()
 	return rec
@@ -70,7 +73,7 @@ func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
 func (d *decider) edgeless() (Txn, bool) {
 	for _, name := range d.Health.Edgeless {
 		rec := d.c.View.Regions[name]
-		if rec.State != ownership.RegionServing || !d.othersServe(name) || !d.Memory.mayTry(d.Now, "edgeless "+name) {
+		if rec.State != ownership.RegionServing || !d.othersServe(name) || !d.Memory.mayTry(d.Now, fmt.Sprintf("edgeless %s %d", name, rec.ReturnedEpoch)) {
 			continue
 		}
 		regions := next(d.c.View.Regions)
@@ -83,38 +86,29 @@ func (d *decider) edgeless() (Txn, bool) {
 	return Txn{}, false
 }
 
-// debts takes off what every other region has applied.
+// debts takes off what every other region has applied, and the marks of those that have applied it.
 func (d *decider) debts() (Txn, bool) {
-	t := Txn{What: "debts", Because: "every region has applied them", View: d.open(d.c.View.Regions), Debts: map[string]ownership.Debt{}}
-	for origin, debt := range d.c.Debts {
-		if d.settled(origin, debt) {
+	t := Txn{What: "debts", Because: "they are applied", View: d.open(next(d.c.View.Regions)), Debts: map[string]ownership.Debt{}}
+	for origin := range d.c.Debts {
+		if len(d.lacking(origin)) == 0 {
 			t.Debts[origin] = ownership.Debt{}
 		}
 	}
-	return t, len(t.Debts) > 0
-}
-
-func (d *decider) settled(origin string, debt ownership.Debt) bool {
-	for name, rec := range d.c.View.Regions {
-		if name != origin && rec.Role == health.RoleActive && !rec.Gone && d.c.Acks[name].Applied[origin] < debt.Epoch {
-			return false
+	fewer := false
+	for name, rec := range t.View.Regions {
+		if applied := minus(rec.Lacks, d.lacking(name)); len(applied) > 0 {
+			rec.Lacks, fewer = minus(rec.Lacks, applied), true
+			t.View.Regions[name] = rec
 		}
 	}
-	return true
+	return t, fewer || len(t.Debts) > 0
 }
 
-// handbacks gives services back that go back by themselves (R12). While no region serves, those that have
-// returned are all there is: they take what they have caught up with, at once (R14).
+// handbacks gives services back that go back by themselves (R12).
 func (d *decider) handbacks() (Txn, bool) {
-	to, which := d.Health.Ready, func(r ownership.ServiceRecord) bool { return r.Handback == ownership.HandbackAutomatic }
-	if !d.othersServe("") {
-		to, which = d.Health.Reachable, func(ownership.ServiceRecord) bool { return true }
-	}
-	for _, region := range to {
-		if d.c.View.Regions[region].State != ownership.RegionReturning {
-			continue
-		}
-		if t, ok := d.handback(region, "", which); ok {
+	for _, region := range d.Health.Ready {
+		automatic := func(r ownership.ServiceRecord) bool { return r.Handback == ownership.HandbackAutomatic }
+		if t, ok := d.handback(region, "", automatic); ok {
 			return t, true
 		}
 	}
@@ -127,36 +121,42 @@ func (d *decider) handback(region, order string, which func(ownership.ServiceRec
 		return Txn{}, false
 	}
 	rec := d.c.View.Regions[region]
-	change := ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{region}, Order: order}
-	var services []ownership.ServiceRecord
+	var due []string
+	prefix := fmt.Sprintf("handback %s %d %s ", region, rec.ReturnedEpoch, order)
 	for _, record := range d.away(region) {
-		if which(record) && !d.lags(region, record.UID) && len(services) < maxBatch {
-			services = append(services, d.changed(record, func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
-			change.Services = append(change.Services, record.UID)
+		if which(record) && !d.lags(region, record.UID) {
+			due = append(due, prefix+record.UID)
 		}
 	}
-	if len(services) == 0 || !d.Memory.mayTry(d.Now, fmt.Sprintf("handback %s %v", region, change.Services)) {
+	change := ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{region}, Order: order}
+	var services []ownership.ServiceRecord
+	for _, what := range d.Memory.batch(d.Now, due) {
+		uid := strings.TrimPrefix(what, prefix)
+		services = append(services, d.changed(d.c.Services[uid], func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
+		change.Services = append(change.Services, uid)
+	}
+	if len(services) == 0 {
 		return Txn{}, false
 	}
 	return d.changing(fmt.Sprintf("%s takes %d services back", region, len(services)), change, next(d.c.View.Regions), services), true
 }
 
-// away returns the services that name a Returning region and are not handed back to it, by UID. A witness
-// owns nothing that could be.
+// away returns the services that name a Returning region and are not handed back to it, by UID.
 func (d *decider) away(region string) []ownership.ServiceRecord {
 	rec := d.c.View.Regions[region]
-	if rec.Role != health.RoleActive {
-		return nil
-	}
 	var out []ownership.ServiceRecord
 	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
 		record := d.c.Services[uid]
-		named := len(record.Regions) == 0 || slices.Contains(record.Regions, region)
-		if named && !record.Deleted && !slices.Contains(record.Excluded, region) && record.HandedBack[region] != rec.ReturnedEpoch {
+		if d.named(record, region) && !record.Deleted && !slices.Contains(record.Excluded, region) && record.HandedBack[region] != rec.ReturnedEpoch {
 			out = append(out, record)
 		}
 	}
 	return out
+}
+
+// named reports whether a region may ever own slots of a service: no witness does.
+func (d *decider) named(record ownership.ServiceRecord, region string) bool {
+	return d.c.View.Regions[region].Role == health.RoleActive && (len(record.Regions) == 0 || slices.Contains(record.Regions, region))
 }
 
 // lags reports whether a region says that it is far behind the others for a service.
@@ -165,12 +165,14 @@ func (d *decider) lags(region, uid string) bool {
 	return slices.Contains(lagging, uid) || slices.Contains(lagging, ownership.LaggingAll)
 }
 
-// unsettled says why no planned change may begin now, "" when one may.
-func (d *decider) unsettled() string {
+// unsettled says why no planned change may begin now, "" when one may. A witness has nothing to be
+// changed, and what is to be drained may be suspected: that is often why (R13).
+func (d *decider) unsettled(draining ...string) string {
 	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
 		rec := d.c.View.Regions[name]
 		holds := rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning
 		switch {
+		case rec.Role != health.RoleActive || slices.Contains(draining, name):
 		case rec.Suspect:
 			return "region " + name + " is suspected to be unreachable"
 		case holds && gateClosed(d.c, name):
@@ -180,52 +182,59 @@ func (d *decider) unsettled() string {
 	return ""
 }
 
+// unsettledFor is unsettled for an order.
+func (d *decider) unsettledFor(o ownership.OrderIntent) string {
+	if o.Type == OrderDrain {
+		return d.unsettled(o.Region)
+	}
+	return d.unsettled()
+}
+
 // serve lets a Returning region serve that has everything back.
 func (d *decider) serve() (Txn, bool) {
 	for _, name := range d.Health.Ready {
 		if len(d.away(name)) > 0 {
 			continue
 		}
-		regions := next(d.c.View.Regions)
-		rec := regions[name]
-		rec.State, rec.Since, rec.Incident, rec.Awaits = ownership.RegionServing, d.At.UTC(), "", nil
-		if !d.overtaken(name) {
-			rec.Unshipped, rec.Behind = false, nil
+		if t, ok := d.serveAgain(name); ok {
+			return t, true
 		}
-		regions[name] = rec
-		return d.changing(name+": reachable for longer than its hold-down, and every service is back",
-			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
 	}
 	return Txn{}, false
 }
 
-// shipped takes the mark off a region that serves though it was marked: it served again when no other
-// region did, or while another was lost that had taken over from it.
+// serveAgain makes a Returning region serve that has everything back, once the others have what it had.
+func (d *decider) serveAgain(name string) (Txn, bool) {
+	regions := next(d.c.View.Regions)
+	rec := regions[name]
+	if !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, rec.ReturnedEpoch)) {
+		return Txn{}, false
+	}
+	rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
+	rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
+	regions[name] = rec
+	return d.changing(name+": reachable for longer than its hold-down, and every service is back",
+		ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+}
+
+// shipped has the others catch up with a region that was lost and did not come back by being handed its
+// slots: it serves because no other did, or was drained first. Until they have, nobody else is complete
+// for its slots.
 func (d *decider) shipped() (Txn, bool) {
+	if d.unsettled() != "" {
+		return Txn{}, false
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.c.View.Regions)) {
 		rec := d.c.View.Regions[name]
-		if rec.State != ownership.RegionServing || !rec.Unshipped || d.overtaken(name) || d.unsettled() != "" ||
-			!d.Memory.mayTry(d.Now, "shipped "+name) {
+		back := rec.State == ownership.RegionServing || rec.State == ownership.RegionDrained
+		if !rec.Unshipped || !back || !slices.Contains(d.Health.Reachable, name) || !d.Memory.mayTry(d.Now, "shipped "+name) {
 			continue
 		}
 		regions := next(d.c.View.Regions)
 		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
 		regions[name] = rec
-		return d.changing(name+": what it had is there again",
-			ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+		return d.changing(name+": what it accepted before it was lost may have reached the others",
+			ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{name}}, regions, nil), true
 	}
 	return Txn{}, false
-}
-
-// overtaken reports whether a region that is Unshipped was lost after the given one, while that did not
-// serve. As long as that one is marked too, it can be told that the other has not owned its slots as
-// complete owner (ownership.Owner).
-func (d *decider) overtaken(region string) bool {
-	lost := d.c.View.Regions[region].LostEpoch
-	for name, rec := range d.c.View.Regions {
-		if name != region && rec.Unshipped && rec.LostEpoch > lost && slices.Contains(rec.Behind, region) {
-			return true
-		}
-	}
-	return false
 }

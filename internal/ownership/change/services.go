@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
@@ -20,7 +21,7 @@ func (d *decider) retries() (Txn, bool) {
 		present := slices.DeleteFunc(slices.Clone(rec.Awaits), func(r string) bool {
 			return !slices.Contains(d.Health.Reachable, r) || slices.Contains(d.c.Evidence[r].Lagging, ownership.LaggingAll)
 		})
-		if len(present) > 0 && d.Memory.mayTry(d.Now, fmt.Sprintf("await %s %v", name, present)) {
+		if len(present) > 0 && d.Memory.mayTry(d.Now, fmt.Sprintf("await %s %d %d %v", name, rec.LostEpoch, rec.ReturnedEpoch, present)) {
 			regions := next(d.c.View.Regions)
 			rec.Awaits = minus(rec.Awaits, present)
 			regions[name] = rec
@@ -34,13 +35,10 @@ func (d *decider) retries() (Txn, bool) {
 func (d *decider) withheldAgain() (Txn, bool) {
 	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
 		record := d.c.Services[uid]
-		if len(record.Withheld) == 0 {
-			continue
-		}
 		withholding := record.Withholding(d.c.View.Regions)
 		due := slices.DeleteFunc(withholding, func(r string) bool { return record.Withheld[r] != d.c.View.Regions[r].LostEpoch })
 		lagging := slices.ContainsFunc(record.MayOwn(d.c.View.Regions), func(r string) bool { return d.lags(r, uid) })
-		if record.Deleted || len(due) == 0 || lagging || !d.Memory.mayTry(d.Now, "withheld "+uid) {
+		if record.Deleted || len(due) == 0 || lagging || !d.Memory.mayTry(d.Now, fmt.Sprintf("withheld %s %v", uid, due)) {
 			continue
 		}
 		changed := d.changed(record, func(s *ownership.ServiceState) {
@@ -56,30 +54,50 @@ func (d *decider) withheldAgain() (Txn, bool) {
 }
 
 // proposals gives services the ownership specs that the hub proposes, a batch at a time, while no region
-// that they name, before or after, is away.
+// that they name, before or after, is away, and says at any time whether they go back by themselves.
 func (d *decider) proposals() (Txn, bool) {
 	if d.unsettled() != "" {
 		return Txn{}, false
 	}
-	change := ownership.Change{Kind: ownership.ChangeRespec}
-	var services []ownership.ServiceRecord
+	const prefix = "respec "
+	var due []string
 	for _, uid := range slices.Sorted(maps.Keys(d.c.ServiceIntents)) {
 		intent, record := d.c.ServiceIntents[uid], d.c.Services[uid]
-		if record.UID == "" || record.Deleted || intent.Deleted || len(services) == maxBatch || !differs(intent, record) || !d.settledFor(intent, record) ||
-			!d.Memory.mayTry(d.Now, "respec "+uid+" "+intent.SpecHash) {
-			continue
+		what := fmt.Sprintf("%s%s %s %v %t %s", prefix, uid, intent.SpecHash, intent.Regions, intent.Manual, intent.Handback)
+		switch {
+		case record.UID == "" || record.Deleted || intent.Deleted:
+		case !differs(intent, record):
+			d.Memory.forget(what)
+		case d.settledFor(intent, record):
+			due = append(due, what)
+		case intent.Handback != record.Handback:
+			due = append(due, prefix+uid+" handback "+intent.Handback)
 		}
-		changed := d.changed(record, func(s *ownership.ServiceState) {
-			s.SpecHash, s.Regions, s.Manual = intent.SpecHash, intent.Regions, intent.Manual
-		})
-		changed.Handback = intent.Handback
-		services = append(services, changed)
+	}
+	change := ownership.Change{Kind: ownership.ChangeRespec}
+	var services []ownership.ServiceRecord
+	for _, what := range d.Memory.batch(d.Now, due) {
+		uid, _, _ := strings.Cut(strings.TrimPrefix(what, prefix), " ")
+		services = append(services, d.proposed(uid))
 		change.Services = append(change.Services, uid)
 	}
 	if len(services) == 0 {
 		return Txn{}, false
 	}
 	return d.changing(fmt.Sprintf("declared anew: %d services", len(services)), change, next(d.c.View.Regions), services), true
+}
+
+// proposed returns a service's record as the hub proposes it. Whether it goes back by itself may be
+// changed at any time, most of all while a region is away.
+func (d *decider) proposed(uid string) ownership.ServiceRecord {
+	intent, record := d.c.ServiceIntents[uid], d.c.Services[uid]
+	if d.settledFor(intent, record) {
+		record = d.changed(record, func(s *ownership.ServiceState) {
+			s.SpecHash, s.Regions, s.Manual = intent.SpecHash, intent.Regions, intent.Manual
+		})
+	}
+	record.Handback = intent.Handback
+	return record
 }
 
 func differs(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {
@@ -89,9 +107,9 @@ func differs(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {
 // settledFor reports whether every region of the service serves or was emptied on purpose: what a lost
 // one had cannot be told once the order of regions is another.
 func (d *decider) settledFor(i ownership.ServiceIntent, r ownership.ServiceRecord) bool {
-	for _, name := range append(slices.Clone(i.Regions), r.Regions...) {
-		rec := d.c.View.Regions[name]
-		if rec.Unshipped || rec.State == ownership.RegionReturning && rec.Role == health.RoleActive {
+	for name, rec := range d.c.View.Regions {
+		named := len(i.Regions) == 0 || len(r.Regions) == 0 || slices.Contains(i.Regions, name) || slices.Contains(r.Regions, name)
+		if named && (rec.Unshipped || rec.State == ownership.RegionReturning && rec.Role == health.RoleActive) {
 			return false
 		}
 	}

@@ -17,27 +17,31 @@ func Concerns(c ownership.Configuration, region string) (fence, catchUp bool) {
 }
 
 // Target returns what a region must have applied before it says that it has caught up with the change
-// under way: the debts, and all that the regions had that lose slots in it (R9, R10). Of a region whose
-// gate is closed it must have applied what it received, which Target does not know. What such a region
-// owed before is left out of a loss, which cannot wait for it; a planned change does. ready is false until
-// every region that loses slots is fenced: before, its data still grows.
+// under way: the debts, and all that the regions had that lose slots in it (R9, R10). Of a region that is
+// lost it must have applied what it received (LostNow), which Target does not know; it leaves that
+// region's data out. A region whose gate is closed counts as lost only once the view says so: a change
+// that began before must not open without its data. ready is false until every region that loses slots is
+// fenced: before, its data still grows.
 func Target(c ownership.Configuration, region string) (v ownership.Vector, ready bool) {
-	closed := func(origin string) bool { return origin == region || gateClosed(c, origin) }
-	for origin, debt := range c.Debts {
-		v = v.Join(debt.Vector.Without(closed))
-		if planned := c.View.Change != nil && c.View.Change.Kind.Planned(); planned && origin != region {
-			v = v.Join(ownership.Vector{origin: debt.Vector[origin]})
-		}
+	for _, d := range c.Debts {
+		v = v.Join(d.Vector)
 	}
 	for _, loser := range movesOf(c, c.View.Previous, c.View.Regions, nil).losers() {
+		ack := c.Acks[loser]
 		switch {
 		case acknowledged(c, loser):
-			v = v.Join(c.Acks[loser].Vector.Without(closed))
-		case !gateClosed(c, loser):
+			v = v.Join(ack.Vector)
+		case !lost(c, loser):
 			return nil, false
 		}
 	}
-	return v, true
+	return v.Without(func(origin string) bool { return origin == region || lost(c, origin) }), true
+}
+
+// lost reports whether a region is lost in the view that is to come; its gate is closed as long as that
+// is under way or in force.
+func lost(c ownership.Configuration, region string) bool {
+	return c.View.Regions[region].State == ownership.RegionLost
 }
 
 // acknowledged reports whether a region says that it is fenced for the epoch under way (R8).
@@ -53,12 +57,14 @@ func fenced(c ownership.Configuration, region string) bool {
 	return acknowledged(c, region) || gateClosed(c, region)
 }
 
-// LostNow returns the regions whose gates are closed, sorted: nothing that they accept can be
-// acknowledged any more.
+// LostNow returns the regions of which a region must have applied all that it has received before it
+// says that it has caught up, sorted: those that are lost, and those that have returned and do not serve,
+// whose slots may still go to somebody who had not applied that when they were lost. What Target asks of
+// the latter it must have besides.
 func LostNow(c ownership.Configuration) []string {
 	var out []string
-	for name := range c.View.Regions {
-		if gateClosed(c, name) {
+	for name, rec := range c.View.Regions {
+		if lost(c, name) || rec.Unshipped {
 			out = append(out, name)
 		}
 	}

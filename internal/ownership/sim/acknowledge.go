@@ -75,11 +75,11 @@ func (a *agent) fenced(epoch int64) bool {
 	}
 }
 
-// look repeats the ticker of Agent.acknowledge.
-func (a *agent) look() {
+// acknowledgeOften repeats the ticker of Agent.acknowledge.
+func (a *agent) acknowledgeOften() {
 	a.p.After(a.s.timings.BeatInterval/4, func() {
 		a.acknowledge()
-		a.look()
+		a.acknowledgeOften()
 	})
 }
 

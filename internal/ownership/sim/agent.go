@@ -42,6 +42,7 @@ type agent struct {
 	lag      int64
 
 	observer  *health.Observer
+	memory    *memory
 	asking    map[string]bool
 	reporting bool
 
@@ -62,8 +63,8 @@ func (s *Sim) startAgent(r *region) {
 	s.processes++
 	p := s.Start(fmt.Sprintf("agent-%s%d", r.name, s.processes), r.agentNode, s.NewClock(ownership.MaxDrift))
 	a := &agent{
-		s: s, r: r, p: p, before: r.kept, asking: map[string]bool{}, observer: health.NewObserver(s.timings.DownAfter),
-		skew: s.Between(-time.Second/2, time.Second/2), book: newBook(),
+		s: s, r: r, p: p, before: r.kept, asking: map[string]bool{}, observer: health.NewObserver(s.timings),
+		memory: s.newMemory(), book: newBook(), skew: s.Between(-time.Second/2, time.Second/2),
 	}
 	a.cl = &client{c: s.store, p: p, next: r.index - 1, trusting: s.mutant(RestoredStoreAccepted)}
 	if !s.mutant(PositionForgotten) {
@@ -77,7 +78,7 @@ func (s *Sim) startAgent(r *region) {
 	a.startWatch()
 	a.register()
 	a.probe()
-	a.look()
+	a.acknowledgeOften()
 	a.campaign()
 }
 

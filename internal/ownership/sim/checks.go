@@ -131,8 +131,20 @@ func (s *Sim) leaderWrote(l *leader, r store.Request) {
 	for _, r := range s.regions {
 		s.regionMoved(l, r, before, after)
 	}
+	if s.lostAt > 0 {
+		s.measure(before, after)
+	}
 	if r.View {
 		s.viewCommitted(before.View, after.View)
+	}
+}
+
+// measure notes the steps that a leader has written, for the test of what it measures.
+func (s *Sim) measure(before, after ownership.Configuration) {
+	for name, i := range after.Incidents {
+		for _, step := range i.Timeline[len(before.Incidents[name].Timeline):] {
+			s.measured = append(s.measured, Measured{step.Step, s.Now() - s.lostAt, step.SinceSuspected, step.Approximate})
+		}
 	}
 }
 

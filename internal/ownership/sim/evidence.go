@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -35,16 +36,17 @@ func (a *agent) ask(other *region) {
 	} else {
 		answered = silent
 	}
+	began := a.p.Clock.Now()
 	a.p.After(took, func() {
 		a.asking[other.name] = false
-		a.heard(other.name, answered == well)
+		a.heard(began, other.name, answered == well)
 	})
 }
 
 // heard is the end of Agent.ask.
-func (a *agent) heard(name string, answered bool) {
+func (a *agent) heard(began time.Duration, name string, answered bool) {
 	before := a.observer.Evidence()
-	a.observer.Record(a.p.Clock.Now(), name, answered)
+	a.observer.Record(began, a.p.Clock.Now(), name, answered)
 	if after := a.observer.Evidence(); !sameEvidence(before, after) {
 		a.s.Tracef("%s sees %v unreachable, %v failing", a.p.Name, after.Unreachable, after.Failing)
 		a.report()

@@ -59,7 +59,6 @@ type leader struct {
 	again   func()
 	leading bool
 	over    bool
-	watch   *health.Watch
 	memory  *change.Memory
 	written int64
 	busy    bool
@@ -124,16 +123,9 @@ func (l *leader) lead() {
 	a := l.a
 	a.s.Tracef("%s leads", a.p.Name)
 	a.leader, l.leading, l.term = l, true, l.session.term
-	t := a.s.timings
-	if a.s.mutant(NoDriftMargin) {
-		t.RegionLease = time.Duration(float64(t.RegionLease) / (1 + ownership.MaxDrift))
-	}
-	if a.s.mutant(NoHoldDown) {
-		t.UpAfter = 0
-	}
-	l.watch, l.memory = health.NewWatch(t), change.NewMemory()
+	l.memory = change.NewMemory()
 	if a.s.mutant(InheritedStillness) && a.have {
-		l.watch.Update(a.p.Clock.Now()-health.Expiry(t), a.conf)
+		a.inherit()
 	}
 	l.tick()
 	l.pass()
@@ -160,10 +152,10 @@ func (l *leader) pass() {
 		return
 	}
 	now, at := a.p.Clock.Now(), a.wall()
-	l.watch.Routed(a.book.epoch)
-	l.watch.Update(now, c)
-	d := health.Decide(now, c, l.watch)
-	if steps := l.steps(now, at, c, d); len(steps) > 0 {
+	watch := a.look()
+	watch.Routed(a.book.epoch)
+	d := health.Decide(now, c, watch)
+	if steps := l.steps(now, at, c, d, watch); len(steps) > 0 {
 		l.busy = true
 		l.carryOut(steps)
 	}
@@ -217,7 +209,9 @@ func (l *leader) free() {
 }
 
 // steps repeats leader.steps, without what is only tidied up.
-func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuration, d health.Decision) []store.Request {
+func (l *leader) steps(
+	now time.Duration, at time.Time, c ownership.Configuration, d health.Decision, w *health.Watch,
+) []store.Request {
 	var steps []store.Request
 	for _, i := range d.Intents {
 		switch i.Kind { //nolint:exhaustive // the others are for package change, or incidents
@@ -232,7 +226,7 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 	if txn, ok := l.decide(in); ok {
 		steps = append(steps, l.commit(c, txn))
 	}
-	for _, i := range health.Incidents(now, at, c, l.watch, d.Intents) {
+	for _, i := range health.Incidents(now, at, c, w, d.Intents) {
 		steps = append(steps, l.term.PutIncident(c, i))
 	}
 	for _, uid := range serviceUIDs() { // accept.go

@@ -66,6 +66,8 @@ func (s *Sim) newPlan() *plan {
 		p.harmlessFaults()
 	case s.o.Flaps > 0:
 		p.flapping(s.o.Flaps)
+	case s.o.LeaderLost:
+		p.add(p.warm, 2*s.timings.RegionLease+s.timings.LeaderSession, (*plan).loseLeader)
 	case class == 0:
 		p.flapping(3 + s.IntN(3))
 	case class == 1:

@@ -26,6 +26,8 @@ type Options struct {
 	Harmless bool
 	// Flaps, if positive, leaves the world to one region that is cut off and comes back as often.
 	Flaps int
+	// LeaderLost leaves the world to one fault: the region of the leader is lost.
+	LeaderLost bool
 	// Pace is the set of timings; empty leaves it to chance.
 	Pace Pace
 	// Mutant breaks a rule; empty breaks none.
@@ -72,6 +74,16 @@ type Result struct {
 	Changes map[ownership.ChangeKind]int
 	// Recovery is the time from the last fault until every region served.
 	Recovery time.Duration
+	// Measured has the steps of incidents in a run with LeaderLost.
+	Measured []Measured
+}
+
+// Measured is a step of an incident, with what it took and what its leader measured.
+type Measured struct {
+	Step        string
+	True        time.Duration
+	Since       time.Duration
+	Approximate bool
 }
 
 // Sim is one run.
@@ -110,6 +122,9 @@ type Sim struct {
 	losses, returns, accepted, refusals int
 	changes                             map[ownership.ChangeKind]int
 	violation                           *Violation
+	// lostAt is when the leader's region was lost, and measured what was said of it since.
+	lostAt   time.Duration
+	measured []Measured
 	// last is the configuration after the latest write of a leader.
 	last ownership.Configuration
 }
@@ -130,7 +145,7 @@ func Run(o Options) Result {
 	recovery := s.recover(stop)
 	return Result{
 		Violation: s.violation, Trace: s.Trace(), Duration: s.Now(), Recovery: recovery - calmAt,
-		Losses: s.losses, Returns: s.returns, Accepted: s.accepted, Refused: s.refusals, Changes: s.changes,
+		Losses: s.losses, Returns: s.returns, Accepted: s.accepted, Refused: s.refusals, Measured: s.measured, Changes: s.changes,
 	}
 }
 

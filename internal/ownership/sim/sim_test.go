@@ -232,6 +232,31 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// TestMeasured holds what a new leader measures of the loss of its predecessor's region against true
+// time: it counts from the first evidence that it saw itself as a follower, while the store had no
+// leader either.
+func TestMeasured(t *testing.T) {
+	measured := 0
+	for n := range uint64(60) {
+		o := sim.Options{Seed: n, LeaderLost: true, Pace: []sim.Pace{sim.PaceDefault, sim.PaceFast}[n%2]}
+		r := sim.Run(o)
+		timings := []ownership.Timings{ownership.DefaultTimings(), ownership.FastTimings()}[n%2]
+		const onTheWay = 1500 * time.Millisecond // a write that is answered late, as the request timeout allows
+		for _, m := range r.Measured {
+			if m.Step != ownership.StepCommitted {
+				continue
+			}
+			measured++
+			if late := m.True - m.Since; m.Approximate || late < -m.True/50 || late > timings.ProbeInterval+onTheWay {
+				t.Errorf("seed %d: %+v, which begins %s after the loss", n, m, late)
+			}
+		}
+	}
+	if measured < 40 {
+		t.Errorf("%d losses were measured, want most of 60", measured)
+	}
+}
+
 // TestFlapping bounds how often a region's slots move when it comes and goes (R14): the hold-downs
 // before its returns add up to less than the whole time, and each is twice the one before.
 func TestFlapping(t *testing.T) {

@@ -62,6 +62,7 @@ func (a *agent) deliver(c ownership.Configuration) {
 	a.latchEarly(c)
 	a.publishSoon()
 	a.report()
+	a.look() // repeats Agent.follow
 	a.acknowledge()
 	if a.leader != nil {
 		a.leader.pass()

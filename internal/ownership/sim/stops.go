@@ -6,8 +6,9 @@ import (
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
-func (p *plan) killRegion() *fault {
-	r := p.target()
+func (p *plan) killRegion() *fault { return p.killAll(p.target()) }
+
+func (p *plan) killAll(r *region) *fault {
 	if r.down {
 		return nil
 	}
@@ -196,6 +197,22 @@ func (p *plan) freezeAtBeat() *fault {
 		p.begin(p.freeze(r), lasts)
 	}
 	return &fault{name: "region " + r.name + " will be frozen at its next beat", atLeast: lasts + p.s.timings.BeatInterval, undo: func() {}}
+}
+
+// loseLeader kills or cuts off the region of the leader.
+func (p *plan) loseLeader() *fault {
+	for _, r := range p.s.regions {
+		for _, a := range r.agents {
+			if a.leader == nil {
+				continue
+			}
+			if p.s.lostAt = p.s.Now(); p.s.Chance(0.5) {
+				return p.killAll(r)
+			}
+			return p.isolate(r)
+		}
+	}
+	return nil
 }
 
 // killLeader kills the agent that leads; another one of its region starts at once.

@@ -16,22 +16,23 @@ type State struct {
 	Core bool
 	// State is Available, Degraded or Unavailable.
 	State v1alpha1.FlowState
-	// Action that affected requests meet; empty while Available. Takeover and Defer are not acted
-	// on yet and read Reject here.
+	// Action that affected requests meet; empty while Available. Takeover means that they are refused
+	// until there is an owner. Defer is not acted on yet and reads Reject here.
 	Action v1alpha1.HomeLossAction
 	// AffectedPercent of the keys, rounded up; 0 while Available.
 	AffectedPercent int32
 }
 
-// Evaluate returns the state of every flow in declared order. record may be the zero value for a
-// service that nothing is excluded from.
-func Evaluate(own v1alpha1.OwnershipSlice, behaviours []v1alpha1.FlowBehaviour, view ownership.View, record ownership.ServiceRecord) []State {
+// Evaluate returns the state of every flow in declared order. own is the ownership that the record
+// names; the record may be the zero value for a service that nothing was decided of.
+func Evaluate(own v1alpha1.OwnershipSlice, behaviours []v1alpha1.FlowBehaviour, c ownership.Configuration, record ownership.ServiceRecord) []State {
 	byName := make(map[string]v1alpha1.FlowBehaviour, len(behaviours))
 	for _, b := range behaviours {
 		byName[b.Name] = b
 	}
-	anyServes := slices.ContainsFunc(own.Regions, func(r v1alpha1.RegionWeight) bool { return serves(view, r.Name) })
-	affected := affectedSlots(own, view, record)
+	anyServes := slices.ContainsFunc(own.Regions, func(r v1alpha1.RegionWeight) bool { return serves(c.View, r.Name) })
+	j := judgeOf(own, c, record)
+	keys := j.keys()
 	states := make([]State, 0, len(own.Flows))
 	for _, f := range own.Flows {
 		b := byName[f.Name]
@@ -39,64 +40,51 @@ func Evaluate(own v1alpha1.OwnershipSlice, behaviours []v1alpha1.FlowBehaviour, 
 		switch {
 		case !anyServes:
 			s.State, s.Action, s.AffectedPercent = v1alpha1.FlowUnavailable, v1alpha1.HomeLossReject, 100
-		case f.ServedBy == v1alpha1.ServedByHomeRegion:
-			s.home(f, b, affected, view, record)
+		case f.ServedBy != v1alpha1.ServedByHomeRegion:
+		case len(f.Pinned) > 0:
+			s.home(action(b), j.pinned(f.Pinned))
+		default:
+			s.home(action(b), keys)
 		}
 		states = append(states, s)
 	}
 	return states
 }
 
-func (s *State) home(f v1alpha1.FlowRouting, b v1alpha1.FlowBehaviour, affected int, view ownership.View, record ownership.ServiceRecord) {
-	if len(f.Pinned) > 0 {
-		affected = 0
-		if !Owns(view, record, f.Pinned[0]) {
-			affected = ownership.SlotCount
-		}
+// action is what affected requests of a flow meet.
+func action(b v1alpha1.FlowBehaviour) v1alpha1.HomeLossAction {
+	if b.OnHomeLoss == nil || b.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
+		return v1alpha1.HomeLossReject
 	}
-	if affected == 0 {
+	return b.OnHomeLoss.Action
+}
+
+// home sets the state of a flow that is served in its home region.
+func (s *State) home(action v1alpha1.HomeLossAction, slots affected) {
+	n := slots.others
+	if action == v1alpha1.HomeLossTakeover {
+		n = slots.takeover
+	}
+	if n == 0 {
 		return
 	}
-	s.Action = v1alpha1.HomeLossReject
-	if b.OnHomeLoss != nil && b.OnHomeLoss.Action == v1alpha1.HomeLossReadOnly {
-		s.Action = v1alpha1.HomeLossReadOnly
-	}
-	s.State = v1alpha1.FlowDegraded
-	s.AffectedPercent = int32((affected*100 + ownership.SlotCount - 1) / ownership.SlotCount)
-	if affected == ownership.SlotCount && s.Action == v1alpha1.HomeLossReject {
+	s.Action, s.State = action, v1alpha1.FlowDegraded
+	s.AffectedPercent = int32((n*100 + ownership.SlotCount - 1) / ownership.SlotCount) //nolint:gosec // at most 100
+	if n == ownership.SlotCount && action != v1alpha1.HomeLossReadOnly {
 		s.State = v1alpha1.FlowUnavailable
 	}
 }
 
-// Owns says whether a region may own slots of a service now.
-func Owns(view ownership.View, record ownership.ServiceRecord, region string) bool {
-	return regions(view, record, []ownership.WeightedRegion{{Name: region}})[0].MayOwn()
-}
-
-func regions(view ownership.View, record ownership.ServiceRecord, of []ownership.WeightedRegion) []ownership.RegionView {
-	return ownership.Configuration{View: view}.RegionViews(record, of)
+// Owns says whether a region may own slots of a service now: while owners change, also when they have.
+func Owns(c ownership.Configuration, record ownership.ServiceRecord, region string) bool {
+	one := []ownership.WeightedRegion{{Name: region}}
+	if state, regions, closing := c.Before(record); closing && !ownership.Views(state, regions, one)[0].MayOwn() {
+		return false
+	}
+	return c.RegionViews(record, one)[0].MayOwn()
 }
 
 func serves(view ownership.View, region string) bool {
 	s := view.Regions[region].State
 	return s == ownership.RegionServing || s == ownership.RegionReturning
-}
-
-// affectedSlots counts the slots whose home may not own them.
-func affectedSlots(own v1alpha1.OwnershipSlice, view ownership.View, record ownership.ServiceRecord) int {
-	weighted := make([]ownership.WeightedRegion, 0, len(own.Regions))
-	for _, r := range own.Regions {
-		weighted = append(weighted, ownership.WeightedRegion{Name: r.Name, Weight: r.Weight})
-	}
-	views := regions(view, record, weighted)
-	if !slices.ContainsFunc(views, func(r ownership.RegionView) bool { return r.Weight > 0 && !r.MayOwn() }) {
-		return 0 // the normal day, without ranking every slot
-	}
-	n := 0
-	for slot := range ownership.SlotCount {
-		if ownership.HomeOwner(slot, views) == "" {
-			n++
-		}
-	}
-	return n
 }

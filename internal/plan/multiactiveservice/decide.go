@@ -11,6 +11,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/order"
 )
 
 // Plan is what to do now.
@@ -51,6 +52,7 @@ func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 			plan.Steps = append(plan.Steps, Step{Kind: StepStage, Region: r.Name, Slice: want})
 		}
 	}
+	plan.Steps = append(plan.Steps, leave(mas, seen, in)...)
 	if intent, due := proposal(mas, seen, plan); due {
 		plan.Steps = append(plan.Steps, Step{Kind: StepPropose, Intent: intent})
 	}
@@ -96,48 +98,6 @@ func upToDate(want, have *v1alpha1.RegionalService) bool {
 		equality.Semantic.DeepDerivative(want.Spec, have.Spec)
 }
 
-// proposal returns the intent for the leader, once every region that can be reached has the slice:
-// a region that lacks what a configuration names would close the service there.
-func proposal(mas *v1alpha1.MultiActiveService, seen Seen, plan Plan) (ownership.ServiceIntent, bool) {
-	uid := string(mas.UID)
-	if _, accepted := seen.record(uid); accepted {
-		return ownership.ServiceIntent{}, false // this version does not change what is in force
-	}
-	intent := ownership.ServiceIntent{
-		UID: uid, Namespace: mas.Namespace, Name: mas.Name, SpecHash: slices.Ownership(mas).Hash,
-	}
-	if seen.Configuration.ServiceIntents[uid] == intent {
-		return intent, false
-	}
-	staged := 0
-	for _, r := range mas.Spec.Regions {
-		if reason, _ := seen.refusal(mas, r.Name); reason != "" {
-			continue
-		}
-		switch at := seen.region(r.Name); at.Connection {
-		case Connecting:
-			return intent, false
-		case Unusable:
-			continue
-		case Connected:
-			if !has(at.Slice, intent.SpecHash) || foreign(mas, at.Slice) {
-				return intent, false
-			}
-			staged++
-		}
-	}
-	for _, s := range plan.Steps {
-		if s.Kind == StepStage {
-			return intent, false
-		}
-	}
-	return intent, staged > 0
-}
-
-func has(slice *v1alpha1.RegionalService, hash string) bool {
-	return slice != nil && stdslices.ContainsFunc(slice.Spec.Ownership, func(o v1alpha1.OwnershipSlice) bool { return o.Hash == hash })
-}
-
 // decideDeletion stops the routing first, then deletes the slices, and lets the service go when no
 // region has it any more. Topics and data stay.
 func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
@@ -159,7 +119,7 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		plan.Blocked = "waiting for the coordination store's leader to stop routing"
 		return plan
 	}
-	holding, unreachable := seen.remaining(mas)
+	holding, unreachable, abandoned := seen.remaining(mas)
 	for _, name := range holding {
 		if seen.region(name).Slice.DeletionTimestamp.IsZero() {
 			plan.Steps = append(plan.Steps, Step{Kind: StepDelete, Region: name})
@@ -168,9 +128,12 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	switch {
 	case len(unreachable) > 0:
 		plan.Blocked = "cannot reach " + strings.Join(unreachable, ", ") + " to delete what runs there: make its cluster reachable (see " +
-			"its Region), or, if it is gone for good, remove the finalizer " + Finalizer + " by hand"
+			"its Region), or, if that will not be soon, order: " + order.Command(v1alpha1.OperationAbandon, "",
+			&v1alpha1.ServiceKey{Namespace: mas.Namespace, Name: mas.Name})
 	case len(holding) > 0:
 		plan.Blocked = "waiting for " + strings.Join(holding, ", ") + " to let go of the service"
+	case len(abandoned) > 0:
+		plan.Steps = append(plan.Steps, abandon(mas, seen)...)
 	default:
 		if _, proposed := seen.Configuration.ServiceIntents[string(mas.UID)]; proposed {
 			plan.Steps = append(plan.Steps, Step{Kind: StepWithdraw})
@@ -186,14 +149,29 @@ func withdrawal(mas *v1alpha1.MultiActiveService, seen Seen) (ownership.ServiceI
 	record, accepted := seen.record(uid)
 	intent, proposed := seen.Configuration.ServiceIntents[uid]
 	due := (accepted && !record.Deleted || proposed) && !intent.Deleted
-	return ownership.ServiceIntent{
-		UID: uid, Namespace: mas.Namespace, Name: mas.Name, SpecHash: record.SpecHash, Deleted: true,
-	}, due
+	return deleted(mas, record), due
 }
 
-// remaining returns the regions that have the service, and those that may have it and cannot be
-// reached.
-func (s Seen) remaining(mas *v1alpha1.MultiActiveService) (holding, unreachable []string) {
+// deleted returns the intent of a service that is gone, with every region that may have it.
+func deleted(mas *v1alpha1.MultiActiveService, record ownership.ServiceRecord) ownership.ServiceIntent {
+	regions := stdslices.Clone(record.Regions)
+	for _, r := range mas.Spec.Regions {
+		regions = append(regions, r.Name)
+	}
+	for _, r := range mas.Status.Regions {
+		regions = append(regions, r.Name)
+	}
+	stdslices.Sort(regions)
+	return ownership.ServiceIntent{
+		UID: string(mas.UID), Namespace: mas.Namespace, Name: mas.Name, SpecHash: record.SpecHash, Deleted: true,
+		Regions: stdslices.Compact(regions),
+	}
+}
+
+// remaining returns the regions that have the service, those that may have it and cannot be reached, and
+// those of the latter that a person has given up on.
+func (s Seen) remaining(mas *v1alpha1.MultiActiveService) (holding, unreachable, abandoned []string) {
+	givenUp := strings.Split(mas.Annotations[v1alpha1.AnnotationAbandoned], ",")
 	for _, name := range s.names(mas) {
 		at := s.region(name)
 		switch {
@@ -202,11 +180,14 @@ func (s Seen) remaining(mas *v1alpha1.MultiActiveService) (holding, unreachable 
 			if at.Slice != nil && !foreign(mas, at.Slice) {
 				holding = append(holding, name)
 			}
-		case declares(mas, name) || reported(mas, name):
+		case !declares(mas, name) && !reported(mas, name):
+		case stdslices.Contains(givenUp, name):
+			abandoned = append(abandoned, name)
+		default:
 			unreachable = append(unreachable, name)
 		}
 	}
-	return holding, unreachable
+	return holding, unreachable, abandoned
 }
 
 // reported says whether the service was in the region when its status was last written.

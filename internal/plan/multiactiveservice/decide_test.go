@@ -8,7 +8,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
-	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 )
@@ -139,6 +138,24 @@ func TestDecide(t *testing.T) {
 			all(deleted, stopped, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { lose(s, "beijing") }),
 			[]string{"Delete shanghai", "Delete shenzhen"},
 		},
+		"deletion: a region that a person gave up on does not": {
+			all(deleted, stopped, func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				lose(s, "beijing")
+				m.Annotations = map[string]string{v1alpha1.AnnotationAbandoned: "beijing,other"}
+				s.Regions["shanghai"].Slice, s.Regions["shenzhen"].Slice = nil, nil
+			}), []string{"RemoveFinalizer"},
+		},
+		"deletion: one that was given up on and can be reached does": {
+			all(deleted, stopped, func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+				m.Annotations = map[string]string{v1alpha1.AnnotationAbandoned: "beijing"}
+			}), []string{"Delete beijing", "Delete shanghai", "Delete shenzhen"},
+		},
+		"deletion of what was never accepted: given up on, the store is told first": {
+			all(nowhere, deleted, func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.Regions["beijing"].Connection = plan.Unusable
+				m.Annotations = map[string]string{v1alpha1.AnnotationAbandoned: "beijing"}
+			}), []string{"Propose deleted"},
+		},
 		"deletion: nothing is left": {
 			all(deleted, stopped, func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
 				for _, r := range s.Regions {
@@ -176,44 +193,6 @@ func TestNothingIsStagedBeforeTheStoreIsKnown(t *testing.T) {
 	mas.DeletionTimestamp = ptr.To(metav1.NewTime(start))
 	if p := plan.Decide(start, mas, seen); len(p.Steps) > 0 || p.Blocked == "" {
 		t.Errorf("deletion goes on without the store: %v", steps(p))
-	}
-}
-
-// A change that moves ownership is staged beside what is in force, and never proposed.
-func TestOwnershipChangeIsOnlyStaged(t *testing.T) {
-	t.Parallel()
-	mas := service()
-	seen := healthy(mas)
-	old := slices.Ownership(mas).Hash
-	mas.Spec.Regions = mas.Spec.Regions[1:] // beijing is to go
-	mas.Spec.Unmatched = &v1alpha1.Unmatched{OtherMethods: v1alpha1.UnmatchedAnyRegion}
-	p := plan.Decide(start, mas, seen)
-	if diff := cmp.Diff([]string{"Stage shanghai", "Stage shenzhen"}, steps(p)); diff != "" {
-		t.Fatalf("(-want +got)\n%s", diff)
-	}
-	spec := p.Steps[0].Slice.Spec
-	var hashes, peers []string
-	for _, o := range spec.Ownership {
-		hashes = append(hashes, o.Hash)
-	}
-	for _, peer := range spec.Peers {
-		peers = append(peers, peer.Name)
-	}
-	if diff := cmp.Diff([]string{old, slices.Ownership(mas).Hash}, hashes); diff != "" {
-		t.Errorf("ownership (-want +got)\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{"shanghai", "shenzhen", "beijing"}, peers); diff != "" {
-		t.Errorf("peers (-want +got)\n%s", diff)
-	}
-	if spec.Unmatched.OtherMethods != v1alpha1.UnmatchedReject {
-		t.Errorf("unmatched %v is in force before the ownership that it belongs to", spec.Unmatched)
-	}
-	// Staged: nothing more to do, and it stays so.
-	for _, s := range p.Steps {
-		seen.Regions[s.Region].Slice = s.Slice
-	}
-	if got := steps(plan.Decide(start, mas, seen)); len(got) > 0 {
-		t.Errorf("steps %v after staging", got)
 	}
 }
 

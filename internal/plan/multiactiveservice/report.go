@@ -1,9 +1,8 @@
 package multiactiveservice
 
 import (
+	"cmp"
 	"fmt"
-	stdslices "slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -56,38 +55,6 @@ func Report(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen, plan Pla
 	r.set.Fill(owned...)
 }
 
-// problem is one region's contribution to a condition.
-type problem struct {
-	status  metav1.ConditionStatus
-	reason  string
-	message string
-}
-
-// settle sets a condition from the problems of the regions: False before Unknown, the first
-// reason, all messages.
-func (r reporter) settle(kind string, problems []problem, reason, message string) {
-	if len(problems) == 0 {
-		r.set.True(kind, reason, "%s", message)
-		return
-	}
-	rank := func(p problem) int {
-		switch {
-		case p.status == metav1.ConditionFalse && p.reason != v1alpha1.ReasonProgressing:
-			return 0
-		case p.status == metav1.ConditionFalse:
-			return 1
-		default:
-			return 2
-		}
-	}
-	stdslices.SortStableFunc(problems, func(a, b problem) int { return rank(a) - rank(b) })
-	messages := make([]string, len(problems))
-	for i, p := range problems {
-		messages[i] = p.message
-	}
-	r.set.Put(kind, problems[0].status, problems[0].reason, strings.Join(messages, "; "))
-}
-
 // fromRegions collects what the regions' members say of one of their conditions.
 func (r reporter) fromRegions(kind string) []problem {
 	var out []problem
@@ -103,50 +70,59 @@ func (r reporter) fromRegions(kind string) []problem {
 }
 
 func (r reporter) fromRegion(name, kind string) (problem, bool) {
+	is := func(status metav1.ConditionStatus, reason, message string) (problem, bool) {
+		return problem{region: name, status: status, reason: reason, message: message}, true
+	}
 	at := r.seen.region(name)
 	switch {
 	case at.Connection == Connecting:
-		return problem{metav1.ConditionUnknown, v1alpha1.ReasonProgressing, name + ": connecting to its cluster"}, true
+		return is(metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "connecting to the cluster")
 	case at.Connection == Unusable:
-		return problem{metav1.ConditionUnknown, v1alpha1.ReasonRegionUnreachable, name + ": not known, the hub cannot use its cluster"}, true
+		return is(metav1.ConditionUnknown, v1alpha1.ReasonRegionUnreachable, "not known, the hub cannot use the cluster")
 	case at.StageError != nil:
-		return problem{metav1.ConditionFalse, at.StageError.Reason, name + ": " + at.StageError.Message}, true
+		return is(metav1.ConditionFalse, at.StageError.Reason, at.StageError.Message)
 	case foreign(r.mas, at.Slice):
-		return problem{metav1.ConditionFalse, v1alpha1.ReasonNotOurs, fmt.Sprintf(
-			"%s: its cluster has a RegionalService %s/%s that belongs to another service: delete it there, or rename this one",
-			name, r.mas.Namespace, r.mas.Name)}, true
+		return is(metav1.ConditionFalse, v1alpha1.ReasonNotOurs, fmt.Sprintf(
+			"the cluster has a RegionalService %s/%s that belongs to another service: delete it there, or rename this one",
+			r.mas.Namespace, r.mas.Name))
 	case at.Slice == nil:
-		return problem{metav1.ConditionFalse, v1alpha1.ReasonProgressing, name + ": being written"}, true
+		return is(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "being written")
 	}
 	c := meta.FindStatusCondition(at.Slice.Status.Conditions, kind)
 	ready := meta.FindStatusCondition(at.Slice.Status.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case ready != nil && ready.Reason == v1alpha1.ReasonStaleSlice && ready.ObservedGeneration == at.Slice.Generation:
-		return problem{metav1.ConditionFalse, ready.Reason, name + ": " + ready.Message}, true
+		return is(metav1.ConditionFalse, ready.Reason, ready.Message)
 	case c == nil || c.ObservedGeneration != at.Slice.Generation:
-		return problem{metav1.ConditionFalse, v1alpha1.ReasonProgressing, name + ": waiting for the region's member to act"}, true
+		return is(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "waiting for the region's member to act")
 	case c.Status != metav1.ConditionTrue:
-		return problem{c.Status, c.Reason, name + ": " + c.Message}, true
+		return is(c.Status, c.Reason, c.Message)
 	}
 	return problem{}, false
 }
 
 func (r reporter) workloads() {
+	if r.deleting(v1alpha1.ConditionWorkloadsAvailable) {
+		return
+	}
 	problems := r.fromRegions(v1alpha1.ConditionWorkloadAvailable)
 	if ro := r.plan.Rollout; ro != nil {
 		switch ro.State {
 		case RolloutStopped:
-			problems = append([]problem{{metav1.ConditionFalse, v1alpha1.ReasonRolloutStopped, "the rollout has stopped at region " + ro.Region +
-				", which did not become available in time: mend it, or change the workload (back)"}}, problems...)
+			problems = append([]problem{no("", v1alpha1.ReasonRolloutStopped, "the rollout has stopped at region "+ro.Region+
+				", which did not become available in time: mend it, or change the workload (back)")}, problems...)
 		case RolloutFrozen:
-			problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonRolloutFrozen, "the rollout waits before region " + ro.Region +
-				" until incident " + r.seen.openIncident(r.mas) + " is closed"})
+			problems = append(problems, no("", v1alpha1.ReasonRolloutFrozen, "the rollout waits before region "+ro.Region+
+				" until incident "+r.seen.openIncident(r.mas)+" is closed"))
 		}
 	}
 	r.settle(v1alpha1.ConditionWorkloadsAvailable, problems, v1alpha1.ReasonAsDeclared, "every region's workload is available")
 }
 
 func (r reporter) topics() {
+	if r.deleting(v1alpha1.ConditionTopicsReady) {
+		return
+	}
 	var problems []problem
 	declared := 0
 	for _, c := range r.mas.Spec.DataClasses {
@@ -159,25 +135,24 @@ func (r reporter) topics() {
 		return
 	}
 	for _, t := range slices.RefusedTopics(r.mas, r.seen.regions()) {
-		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonTopicNameRefused, fmt.Sprintf(
+		problems = append(problems, no("", v1alpha1.ReasonTopicNameRefused, fmt.Sprintf(
 			"dataClasses[%s]: topic %s would be taken for a copy from region %s: run the service in a namespace that is not named like a region",
-			t.DataClass, t.Name, t.Region)})
+			t.DataClass, t.Name, t.Region)))
 	}
 	for _, t := range slices.SharedTopics(r.mas) {
-		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonTopicConflict, fmt.Sprintf(
+		problems = append(problems, no("", v1alpha1.ReasonTopicConflict, fmt.Sprintf(
 			"dataClasses[%s] and dataClasses[%s] both name topic %s, and only the settings of %s count: give each its own topic, or make them one class",
-			t.First, t.Other, t.Name, t.First)})
+			t.First, t.Other, t.Name, t.First)))
 	}
 	for _, declared := range r.mas.Spec.Regions {
 		region := r.seen.region(declared.Name).Region
 		switch {
 		case region == nil:
 		case region.Spec.Kafka == nil:
-			problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonNoKafka,
-				declared.Name + ": Region " + declared.Name + " has no spec.kafka: ask the platform team to add it"})
+			problems = append(problems, no(declared.Name, v1alpha1.ReasonNoKafka, "the Region has no spec.kafka: ask the platform team to add it"))
 		case region.Spec.Kafka.Management != nil && region.Spec.Kafka.Management.Type == v1alpha1.KafkaManagementStrimzi:
-			problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonNotSupportedYet,
-				declared.Name + ": spec.kafka.management Strimzi of Region " + declared.Name + " is not in this version: use Admin"})
+			problems = append(problems, no(declared.Name, v1alpha1.ReasonNotSupportedYet,
+				"spec.kafka.management Strimzi of the Region is not in this version: use Admin"))
 		default:
 			if p, bad := r.fromRegion(declared.Name, v1alpha1.ConditionTopicsReady); bad {
 				problems = append(problems, p)
@@ -190,7 +165,7 @@ func (r reporter) topics() {
 // routing tells whether the gateways act on what was agreed.
 func (r reporter) routing() {
 	const kind = v1alpha1.ConditionRoutingReady
-	if r.storeUnknown(kind) {
+	if r.deleting(kind) || r.storeUnknown(kind) {
 		return
 	}
 	record, accepted := r.seen.record(string(r.mas.UID))
@@ -200,10 +175,8 @@ func (r reporter) routing() {
 		return
 	}
 	var problems []problem
-	if record.SpecHash != slices.Ownership(r.mas).Hash {
-		problems = append(problems, problem{metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending,
-			"regions, weights, keys, flows or unmatched were changed in a way that moves ownership, which this version does not do for a " +
-				"live service: the former ones stay in force; change them back, or delete the service and create it anew"})
+	if p, pending := r.ownershipChange(record); pending {
+		problems = append(problems, p)
 	}
 	for _, declared := range r.mas.Spec.Regions {
 		if p, bad := r.regionRouted(declared.Name); bad {
@@ -222,15 +195,25 @@ func (r reporter) regionRouted(name string) (problem, bool) {
 	default:
 		return problem{}, false // nobody is routed there
 	}
+	if p, bad := r.refusedRouting(name); bad {
+		return p, true
+	}
 	if p, bad := r.fromRegion(name, v1alpha1.ConditionGatewayReady); bad {
 		return p, true
 	}
 	slice := r.seen.region(name).Slice
 	wanted := slice.Spec.Gateway.Replicas == nil || *slice.Spec.Gateway.Replicas > 0
 	if wanted && slice.Status.Epoch < r.seen.Configuration.View.Epoch {
-		return problem{metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind, name + ": some gateway has not acted on the agreed view yet"}, true
+		return no(name, v1alpha1.ReasonGatewaysBehind, "some gateway has not acted on the agreed view yet"), true
 	}
 	return problem{}, false
+}
+
+// refusedRouting repeats what the region's member says of gateways that refuse their routing: such a
+// gateway may be ready, and behind, or not become ready.
+func (r reporter) refusedRouting(name string) (problem, bool) {
+	p, bad := r.fromRegion(name, v1alpha1.ConditionRouted)
+	return p, bad && p.reason == v1alpha1.ReasonGatewaysRefuse
 }
 
 // storeUnknown sets a condition to Unknown when the agreed view is not known, and reports that.
@@ -243,15 +226,21 @@ func (r reporter) storeUnknown(kind string) bool {
 	return true
 }
 
-// ready sums up. What lint would say, and fields that are not acted on, do not keep a service from
-// being ready: their conditions stand beside it.
+// deleting sets a condition to False while the service is being deleted, and reports that: what the
+// regions say of it is not what anybody waits for.
+func (r reporter) deleting(kind string) bool {
+	if r.mas.DeletionTimestamp.IsZero() {
+		return false
+	}
+	r.set.False(kind, v1alpha1.ReasonDeleting, "the service is being deleted: %s",
+		cmp.Or(r.plan.Blocked, "the regions let go of it"))
+	return true
+}
+
+// ready sums up. What lint would say, fields that are not acted on and sources of a key that count for
+// nothing do not keep a service from being ready: their conditions stand beside it.
 func (r reporter) ready() {
-	if !r.mas.DeletionTimestamp.IsZero() {
-		message := r.plan.Blocked
-		if message == "" {
-			message = "the regions let go of the service"
-		}
-		r.set.False(v1alpha1.ConditionReady, v1alpha1.ReasonDeleting, "%s", message)
+	if r.deleting(v1alpha1.ConditionReady) {
 		return
 	}
 	var bad, unknown *metav1.Condition
@@ -280,9 +269,9 @@ func (r reporter) ready() {
 			}
 		}
 	}
+	c := r.set.Get(v1alpha1.ConditionDesignSound)
 	switch {
-	case r.set.Get(v1alpha1.ConditionDesignSound).Status == metav1.ConditionFalse && bad == nil:
-		c := r.set.Get(v1alpha1.ConditionDesignSound)
+	case c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonKeySourceUnused && bad == nil:
 		r.set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
 	case bad != nil:
 		r.set.False(v1alpha1.ConditionReady, bad.Reason, "%s: %s", bad.Type, bad.Message)

@@ -58,6 +58,7 @@ func (r reporter) dataClasses() {
 	r.summary().Lag = r.lagSummary(worst, at)
 	const kind = v1alpha1.ConditionReplicationHealthy
 	switch {
+	case r.deleting(kind):
 	case worst == v1alpha1.LagNotReplicated:
 		r.set.True(kind, v1alpha1.ReasonNoLinks, "this version replicates nothing of this service")
 	case len(late) > 0:
@@ -143,7 +144,7 @@ func (r reporter) lastIncident() {
 			out.StartedAt = &at
 		case ownership.StepCommitted, ownership.StepRouted:
 			out.RecoverySeconds = ptr.To(seconds(step.At.Sub(newest.Timeline[0].At)))
-		case ownership.StepServing:
+		case ownership.StepServing, ownership.StepFalseAlarm:
 			out.EndedAt = &at
 		}
 	}

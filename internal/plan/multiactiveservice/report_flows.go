@@ -10,7 +10,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
-	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/plan/flows"
 )
 
@@ -31,21 +30,36 @@ func (r reporter) flows() {
 	}
 	r.summary().Degraded = fmt.Sprintf("%d/%d", len(degraded), len(r.mas.Spec.Flows))
 	r.summary().DegradedFlows = strings.Join(degraded, ",")
+	switch {
+	case r.deleting(v1alpha1.ConditionCoreAvailable):
+		r.set.Unknown(v1alpha1.ConditionDegraded, v1alpha1.ReasonDeleting, "the service is being deleted: see CoreAvailable")
+	case !known:
+		r.notRouted()
+	default:
+		r.served(details, core)
+	}
 	if !known {
 		r.summary().Degraded = ""
-		if r.storeUnknown(v1alpha1.ConditionDegraded) && r.storeUnknown(v1alpha1.ConditionCoreAvailable) {
-			return
-		}
-		for _, kind := range []string{v1alpha1.ConditionDegraded, v1alpha1.ConditionCoreAvailable} {
-			r.set.Unknown(kind, v1alpha1.ReasonProgressing, "the service is not routed yet: see RoutingReady")
-		}
+	}
+}
+
+// notRouted sets Degraded and CoreAvailable while no ownership is in force, as far as is known.
+func (r reporter) notRouted() {
+	if r.storeUnknown(v1alpha1.ConditionDegraded) && r.storeUnknown(v1alpha1.ConditionCoreAvailable) {
 		return
 	}
+	for _, kind := range []string{v1alpha1.ConditionDegraded, v1alpha1.ConditionCoreAvailable} {
+		r.set.Unknown(kind, v1alpha1.ReasonProgressing, "the service is not routed yet: see RoutingReady")
+	}
+}
+
+// served sets Degraded and CoreAvailable from the flows that are degraded, and the core ones of them.
+func (r reporter) served(degraded, core []string) {
 	reason := r.lossReason()
 	if len(degraded) == 0 {
 		r.set.False(v1alpha1.ConditionDegraded, v1alpha1.ReasonAllFlowsAvailable, "every flow is served as declared")
 	} else {
-		r.set.True(v1alpha1.ConditionDegraded, reason, "degraded: %s", strings.Join(details, ", "))
+		r.set.True(v1alpha1.ConditionDegraded, reason, "degraded: %s", strings.Join(degraded, ", "))
 	}
 	if len(core) > 0 {
 		r.set.False(v1alpha1.ConditionCoreAvailable, reason, "core flows that are not served for every key: %s", strings.Join(core, ", "))
@@ -60,17 +74,14 @@ func (r reporter) evaluate() ([]flows.State, bool) {
 	if !r.seen.StoreKnown || !r.seen.StoreConnected || !accepted || record.Deleted {
 		return nil, false
 	}
-	own := slices.Ownership(r.mas)
-	if kept := r.seen.kept(r.mas); kept != nil {
-		own = kept.Ownership
-	}
+	own := r.inForce()
 	var behaviours []v1alpha1.FlowBehaviour
 	for _, f := range r.mas.Spec.Flows {
 		behaviours = append(behaviours, v1alpha1.FlowBehaviour{
 			Name: f.Name, Tier: f.Tier, OnHomeLoss: f.OnHomeLoss, WhenDegraded: f.WhenDegraded,
 		})
 	}
-	states := flows.Evaluate(own, behaviours, r.seen.Configuration.View, record)
+	states := flows.Evaluate(own, behaviours, r.seen.Configuration, record)
 	declared := func(s flows.State) bool {
 		return stdslices.ContainsFunc(r.mas.Spec.Flows, func(f v1alpha1.Flow) bool { return f.Name == s.Name })
 	}
@@ -141,5 +152,16 @@ func (r reporter) coreServed() {
 		r.set.Unknown(kind, v1alpha1.ReasonRegionUnreachable, "the hub cannot reach the regions that serve")
 		return
 	}
-	r.set.False(kind, v1alpha1.ReasonReplicasUnavailable, "no region has both a gateway and a replica that are ready: see WorkloadsAvailable and RoutingReady")
+	const message = "no region has both a gateway and a replica that are ready: see WorkloadsAvailable and RoutingReady"
+	if r.starts() {
+		r.set.False(kind, v1alpha1.ReasonProgressing, message)
+		return
+	}
+	r.set.False(kind, v1alpha1.ReasonReplicasUnavailable, message)
+}
+
+// starts reports whether all that the regions lack is on its way.
+func (r reporter) starts() bool {
+	lacks := append(r.fromRegions(v1alpha1.ConditionWorkloadAvailable), r.fromRegions(v1alpha1.ConditionGatewayReady)...)
+	return len(lacks) > 0 && !stdslices.ContainsFunc(lacks, func(p problem) bool { return p.reason != v1alpha1.ReasonProgressing })
 }

@@ -10,6 +10,7 @@ import (
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/flows"
+	"multiactive.dev/operator/internal/plan/order"
 )
 
 // Phase sums up in one word what the agreed view says of a region.
@@ -48,7 +49,7 @@ func (r reporter) regions() {
 			serving++
 		}
 		if p, bad := r.regionProblem(declared.Name, rec, known); bad {
-			s.Message = cut(p.message, maxRegionMessage)
+			s.Message = cut(p.text(), maxRegionMessage)
 			problems = append(problems, p)
 		}
 		statuses = append(statuses, s)
@@ -78,29 +79,31 @@ func (r reporter) summary() *v1alpha1.ServiceSummary {
 
 func (r reporter) regionProblem(name string, rec ownership.RegionRecord, known bool) (problem, bool) {
 	if reason, message := r.seen.refusal(r.mas, name); reason != "" {
-		return problem{metav1.ConditionFalse, reason, message}, true
+		return no(name, reason, message), true
 	}
 	at := r.seen.region(name)
-	no := func(reason, message string) (problem, bool) {
-		return problem{metav1.ConditionFalse, reason, name + ": " + message}, true
-	}
+	emptied, excluded := r.excludedRegion(name)
+	bad := func(reason, message string) (problem, bool) { return no(name, reason, message), true }
 	switch {
 	case !r.seen.StoreKnown || !r.seen.StoreConnected:
-		return problem{metav1.ConditionUnknown, v1alpha1.ReasonStoreUnreachable, name + ": not known, the hub cannot read the coordination store"}, true
+		return problem{name, metav1.ConditionUnknown, v1alpha1.ReasonStoreUnreachable, "not known, the hub cannot read the coordination store"}, true
 	case !known:
-		return no(v1alpha1.ReasonRegionUnknown, "the region is not in the agreed view: is its member running? see Region "+name)
+		return bad(v1alpha1.ReasonRegionUnknown, "the region is not in the agreed view: is its member running? see the Region")
 	case rec.State == ownership.RegionLost:
-		return no(v1alpha1.ReasonRegionLost, "the region is lost; the others go on without it. See incident "+rec.Incident)
+		return bad(r.lostRegion(name, rec))
 	case rec.State == ownership.RegionReturning:
-		return no(v1alpha1.ReasonRegionReturning, "the region is back and serves again shortly")
+		return bad(r.returningRegion(name))
 	case rec.State == ownership.RegionDrained:
-		return no(v1alpha1.ReasonRegionDrained, "the region was emptied on purpose")
+		return bad(v1alpha1.ReasonRegionDrained, "the region was emptied on purpose; to end that, order: "+
+			order.Command(v1alpha1.OperationUndrain, name, nil))
 	case rec.Suspect:
-		return no(v1alpha1.ReasonRegionSuspect, "some observers cannot reach the region")
+		return bad(v1alpha1.ReasonRegionSuspect, "some observers cannot reach the region")
+	case excluded:
+		return bad(v1alpha1.ReasonRegionDrained, emptied)
 	case at.Connection == Connecting:
-		return problem{metav1.ConditionUnknown, v1alpha1.ReasonProgressing, name + ": connecting to its cluster"}, true
+		return problem{name, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "connecting to the cluster"}, true
 	case at.Connection == Unusable:
-		return no(v1alpha1.ReasonRegionUnreachable, "it serves, but the hub cannot bring changes there: "+at.Problem)
+		return bad(v1alpha1.ReasonRegionUnreachable, "it serves, but the hub cannot bring changes there: "+at.Problem)
 	}
 	return problem{}, false
 }
@@ -111,7 +114,7 @@ func (r reporter) owns(declared v1alpha1.ServiceRegion) v1alpha1.WorkState {
 	switch {
 	case !r.seen.StoreConnected || !accepted:
 		return v1alpha1.Unknown
-	case !record.Deleted && slices.Weight(declared) > 0 && flows.Owns(r.seen.Configuration.View, record, declared.Name):
+	case !record.Deleted && weight(r.inForce(), declared.Name) > 0 && flows.Owns(r.seen.Configuration, record, declared.Name):
 		return v1alpha1.Yes
 	default:
 		return v1alpha1.No

@@ -45,6 +45,30 @@ func TestReport(t *testing.T) {
 			},
 			words: map[string]string{"RegionsHealthy": "incident beijing-7", "Degraded": "register (Reject for 5"},
 		},
+		"a region is lost, and others take its flow over": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+				lose(s, "beijing")
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost",
+				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
+			},
+		},
+		"a region is lost, and a person has to approve": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+				lose(s, "beijing")
+				r := s.Configuration.Services[uid]
+				r.Manual = true
+				s.Configuration.Services[uid] = r
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost",
+				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
+			},
+			words: map[string]string{"Degraded": "register (Takeover for 5"},
+		},
 		"a region without keys is lost: no flow is degraded": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { lose(s, "shenzhen") },
 			want: map[string]string{
@@ -79,7 +103,7 @@ func TestReport(t *testing.T) {
 				s.Regions["shenzhen"] = &plan.RegionSeen{Connection: plan.Unusable}
 			},
 			want:  map[string]string{"Ready": "False/RegionUnknown", "RegionsHealthy": "False/RegionUnknown"},
-			words: map[string]string{"RegionsHealthy": "there is no Region shenzhen"},
+			words: map[string]string{"RegionsHealthy": "shenzhen: there is no such Region"},
 		},
 		"a container crashes": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
@@ -96,14 +120,79 @@ func TestReport(t *testing.T) {
 			},
 			want: map[string]string{"Ready": "False/ReplicasUnavailable", "CoreAvailable": "False/ReplicasUnavailable"},
 		},
+		"the first rollout is on its way": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				for _, r := range s.Regions {
+					r.Slice.Status.Workload.Ready, r.Slice.Status.Gateway.Ready = 0, 0
+					for i := range r.Slice.Status.Conditions {
+						c := &r.Slice.Status.Conditions[i]
+						if c.Type == v1alpha1.ConditionWorkloadAvailable || c.Type == v1alpha1.ConditionGatewayReady {
+							c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonProgressing, "starts"
+						}
+					}
+				}
+			},
+			want: map[string]string{
+				"Ready": "False/Progressing", "CoreAvailable": "False/Progressing", "WorkloadsAvailable": "False/Progressing", "RoutingReady": "False/Progressing",
+			},
+			words: map[string]string{"WorkloadsAvailable": "beijing, shanghai, shenzhen: starts"},
+		},
 		"gateways are behind": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.Regions["shanghai"].Slice.Status.Epoch = 6 },
 			want:  map[string]string{"Ready": "False/GatewaysBehind", "RoutingReady": "False/GatewaysBehind"},
 		},
+		"gateways refuse their routing": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				slice := s.Regions["shanghai"].Slice
+				slice.Status.Epoch = 6
+				slice.Status.Conditions = append(slice.Status.Conditions, metav1.Condition{
+					Type: v1alpha1.ConditionRouted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonGatewaysRefuse,
+					Message: "user-gateway-1: upstream", ObservedGeneration: slice.Generation,
+				})
+			},
+			want:  map[string]string{"Ready": "False/GatewaysRefuse", "RoutingReady": "False/GatewaysRefuse"},
+			words: map[string]string{"RoutingReady": "shanghai: user-gateway-1: upstream"},
+		},
 		"a region has no Kafka": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.Regions["beijing"].Region.Spec.Kafka = nil },
 			want:  map[string]string{"Ready": "False/NoKafka", "TopicsReady": "False/NoKafka"},
-			words: map[string]string{"TopicsReady": "Region beijing has no spec.kafka"},
+			words: map[string]string{"TopicsReady": "beijing: the Region has no spec.kafka"},
+		},
+		"what several regions say alike is told once": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				for name, r := range s.Regions {
+					r.Region.Spec.Kafka = nil
+					if name != "shanghai" {
+						r.Region.Spec.AllowedNamespaces = nil
+					}
+				}
+				report(s.Regions["shanghai"].Slice, metav1.ConditionFalse)
+			},
+			want: map[string]string{
+				"Ready": "False/NamespaceNotAllowed", "RegionsHealthy": "False/NamespaceNotAllowed",
+				"TopicsReady": "False/NoKafka", "WorkloadsAvailable": "False/CrashLoop",
+			},
+			words: map[string]string{
+				"RegionsHealthy":     "beijing, shenzhen: the Region does not allow namespace accounts",
+				"TopicsReady":        "beijing, shanghai, shenzhen: the Region has no spec.kafka",
+				"WorkloadsAvailable": "shanghai: container user crashes",
+			},
+		},
+		"what they say differently is not": {
+			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				lose(s, "beijing")
+				lose(s, "shenzhen")
+				delete(s.Configuration.Incidents, "beijing-7")
+				report(s.Regions["shanghai"].Slice, metav1.ConditionFalse)
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost",
+				"WorkloadsAvailable": "False/CrashLoop", "TopicsReady": "Unknown/RegionUnreachable", "RoutingReady": "False/GatewaysBehind",
+			},
+			words: map[string]string{
+				"RegionsHealthy":     "See incident beijing-7; shenzhen: the region is lost",
+				"WorkloadsAvailable": "shanghai: container user crashes; beijing, shenzhen: not known",
+			},
 		},
 		"two data classes name one topic": {
 			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
@@ -155,11 +244,11 @@ func TestReport(t *testing.T) {
 		},
 		"fields that are not acted on": {
 			world: func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
-				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer}
 				m.Spec.DNS = &v1alpha1.DNS{Host: "user.example.com"}
 			},
 			want:  map[string]string{"FieldsActedOn": "False/NotSupportedYet"},
-			words: map[string]string{"FieldsActedOn": "flows[register].onHomeLoss Takeover (treated as Reject); dns", "Ready": "FieldsActedOn"},
+			words: map[string]string{"FieldsActedOn": "flows[register].onHomeLoss Defer (treated as Reject); dns", "Ready": "FieldsActedOn"},
 		},
 		"a flow without a home": {
 			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
@@ -168,6 +257,51 @@ func TestReport(t *testing.T) {
 			},
 			want:  map[string]string{"Ready": "False/FlowWithoutHome", "DesignSound": "False/FlowWithoutHome"},
 			words: map[string]string{"DesignSound": "register"},
+		},
+		"being deleted, with a region down": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				lose(s, "beijing")
+				m.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+				s.Configuration.Services[uid] = ownership.ServiceRecord{UID: uid, Deleted: true}
+				s.Configuration.ServiceIntents[uid] = ownership.ServiceIntent{UID: uid, Deleted: true}
+				s.Regions["shanghai"].Slice = nil
+			},
+			want: map[string]string{
+				"Ready": "False/Deleting", "RoutingReady": "False/Deleting", "CoreAvailable": "False/Deleting", "Degraded": "Unknown/Deleting",
+				"WorkloadsAvailable": "False/Deleting", "TopicsReady": "False/Deleting", "ReplicationHealthy": "False/Deleting",
+				"RegionsHealthy": "False/RegionLost",
+			},
+			words: map[string]string{
+				"Ready":         "the service is being deleted: cannot reach beijing to delete what runs there",
+				"RoutingReady":  "the service is being deleted: cannot reach beijing",
+				"CoreAvailable": "remove the finalizer multiactive.dev/hub by hand",
+				"TopicsReady":   "delete the RegionalService there should the region ever return",
+			},
+		},
+		"being deleted, and nothing is in the way": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+				for _, r := range s.Regions {
+					r.Slice = nil
+				}
+				s.Configuration.Services = nil
+			},
+			want: map[string]string{
+				"Ready": "False/Deleting", "RoutingReady": "False/Deleting", "CoreAvailable": "False/Deleting", "Degraded": "Unknown/Deleting",
+				"WorkloadsAvailable": "False/Deleting", "TopicsReady": "False/Deleting", "ReplicationHealthy": "False/Deleting",
+			},
+		},
+		"being deleted without the store": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				m.DeletionTimestamp = ptr.To(metav1.NewTime(start))
+				s.StoreConnected = false
+			},
+			want: map[string]string{
+				"Ready": "False/Deleting", "RoutingReady": "False/Deleting", "CoreAvailable": "False/Deleting", "Degraded": "Unknown/Deleting",
+				"WorkloadsAvailable": "False/Deleting", "TopicsReady": "False/Deleting", "ReplicationHealthy": "False/Deleting",
+				"RegionsHealthy": "Unknown/StoreUnreachable",
+			},
+			words: map[string]string{"RoutingReady": "the coordination store does not answer"},
 		},
 		"a region's cluster refuses the slice": {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {

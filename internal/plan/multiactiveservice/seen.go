@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"multiactive.dev/operator/api/v1alpha1"
-	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 )
 
@@ -131,16 +130,17 @@ func declares(mas *v1alpha1.MultiActiveService, region string) bool {
 	return false
 }
 
-// refusal says why a declared region may not run the service, for people; empty when it may.
+// refusal says why a declared region may not run the service, for people and without its name; empty
+// when it may.
 func (s Seen) refusal(mas *v1alpha1.MultiActiveService, name string) (reason, message string) {
 	r := s.region(name).Region
 	switch {
 	case r == nil:
-		return v1alpha1.ReasonRegionUnknown, "there is no Region " + name + ": create it, or take it out of spec.regions"
+		return v1alpha1.ReasonRegionUnknown, "there is no such Region: create it, or take it out of spec.regions"
 	case r.Spec.Role == v1alpha1.RegionRoleWitness:
-		return v1alpha1.ReasonRegionUnknown, "Region " + name + " is a witness, which runs no services: take it out of spec.regions"
+		return v1alpha1.ReasonRegionUnknown, "the Region is a witness, which runs no services: take it out of spec.regions"
 	case !allowed(r, s.NamespaceLabels):
-		return v1alpha1.ReasonNamespaceNotAllowed, "Region " + name + " does not allow namespace " + mas.Namespace +
+		return v1alpha1.ReasonNamespaceNotAllowed, "the Region does not allow namespace " + mas.Namespace +
 			": ask the platform team to extend its spec.allowedNamespaces"
 	}
 	return "", ""
@@ -152,23 +152,4 @@ func allowed(r *v1alpha1.Region, namespace map[string]string) bool {
 	}
 	selector, err := metav1.LabelSelectorAsSelector(r.Spec.AllowedNamespaces.Selector)
 	return err == nil && selector.Matches(labels.Set(namespace))
-}
-
-// kept returns the ownership in force if it differs from the declared one, from the first region
-// that still has it.
-func (s Seen) kept(mas *v1alpha1.MultiActiveService) *slices.Kept {
-	record, ok := s.record(string(mas.UID))
-	if !ok || record.SpecHash == slices.Ownership(mas).Hash {
-		return nil
-	}
-	for _, name := range s.names(mas) {
-		if slice := s.region(name).Slice; slice != nil {
-			for _, own := range slice.Spec.Ownership {
-				if own.Hash == record.SpecHash {
-					return &slices.Kept{Ownership: own, Unmatched: slice.Spec.Unmatched, Peers: slice.Spec.Peers}
-				}
-			}
-		}
-	}
-	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
-	"multiactive.dev/operator/internal/desired/slices"
 )
 
 // declaration reports what of the declaration is not acted on, and what cannot be.
@@ -17,24 +16,16 @@ func (r reporter) declaration() {
 	} else {
 		r.set.True(v1alpha1.ConditionFieldsActedOn, v1alpha1.ReasonAsDeclared, "every declared field is acted on")
 	}
-	if lost := homeless(r.mas.Spec); len(lost) > 0 {
-		r.set.False(v1alpha1.ConditionDesignSound, v1alpha1.ReasonFlowWithoutHome,
-			"flows with servedBy HomeRegion whose home cannot be found: %s; give each a key of spec.partition.keys", strings.Join(lost, ", "))
+	flaws := design(r.mas.Spec)
+	if len(flaws) == 0 {
+		r.set.Unknown(v1alpha1.ConditionDesignSound, v1alpha1.ReasonNotChecked, "design lint is not in this version")
 		return
 	}
-	r.set.Unknown(v1alpha1.ConditionDesignSound, v1alpha1.ReasonNotChecked, "design lint is not in this version")
-}
-
-// homeless returns the flows that are served in a home region that nothing leads to.
-func homeless(spec v1alpha1.MultiActiveServiceSpec) []string {
-	var out []string
-	own := slices.Ownership(&v1alpha1.MultiActiveService{Spec: spec})
-	for _, f := range own.Flows {
-		if f.ServedBy == v1alpha1.ServedByHomeRegion && f.Key == "" && len(f.Pinned) == 0 {
-			out = append(out, f.Name)
-		}
+	messages := make([]string, len(flaws))
+	for i, f := range flaws {
+		messages[i] = f.message
 	}
-	return out
+	r.set.False(v1alpha1.ConditionDesignSound, flaws[0].reason, "%s", strings.Join(messages, "; "))
 }
 
 // NotActedOn names the declared fields that this version does not act on, and what it does instead.
@@ -56,13 +47,8 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 		out = append(out, classNotActedOn(c)...)
 	}
 	for _, f := range spec.Flows {
-		if f.OnHomeLoss == nil {
-			continue
-		}
-		switch f.OnHomeLoss.Action {
-		case v1alpha1.HomeLossTakeover, v1alpha1.HomeLossDefer:
-			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss %s (treated as Reject)", f.Name, f.OnHomeLoss.Action))
-		case v1alpha1.HomeLossReject, v1alpha1.HomeLossReadOnly:
+		if f.OnHomeLoss != nil && f.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
+			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss Defer (treated as Reject)", f.Name))
 		}
 	}
 	if spec.Failover != nil {
@@ -81,9 +67,6 @@ func failoverNotActedOn(o v1alpha1.Failover) []string {
 	}
 	if o.Handback == "Automatic" {
 		out = append(out, "failover.handback Automatic (nothing is taken over, so nothing is handed back)")
-	}
-	if o.Survivors == "Scale" {
-		out = append(out, "failover.survivors Scale (treated as Keep)")
 	}
 	return out
 }

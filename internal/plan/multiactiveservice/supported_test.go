@@ -19,12 +19,13 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 			v1alpha1.MultiActiveServiceSpec{Workload: v1alpha1.Workload{Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 3}}},
 			[]string{"workload.autoscaling (replicas are left alone: make the HorizontalPodAutoscaler in each region)"},
 		},
-		"taking over": {
+		"what a lost home means": {
 			v1alpha1.MultiActiveServiceSpec{Flows: []v1alpha1.Flow{
 				{Name: "pay", OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}},
+				{Name: "transfer", OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer}},
 				{Name: "read", OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossReadOnly}},
 			}},
-			[]string{"flows[pay].onHomeLoss Takeover (treated as Reject)"},
+			[]string{"flows[transfer].onHomeLoss Defer (treated as Reject)"},
 		},
 		"other means than the queue": {
 			v1alpha1.MultiActiveServiceSpec{DataClasses: []v1alpha1.DataClass{

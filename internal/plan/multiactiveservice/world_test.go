@@ -59,10 +59,12 @@ func healthy(mas *v1alpha1.MultiActiveService) plan.Seen {
 		Configuration: ownership.Configuration{
 			View: ownership.View{Epoch: 7, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}},
 			Services: map[string]ownership.ServiceRecord{uid: {
-				UID: uid, Namespace: "accounts", Name: "user", SpecHash: slices.Ownership(mas).Hash,
+				UID: uid, Namespace: "accounts", Name: "user",
+				ServiceState: ownership.ServiceState{SpecHash: slices.Ownership(mas).Hash, Regions: []string{"beijing", "shanghai", "shenzhen"}},
 			}},
 			ServiceIntents: map[string]ownership.ServiceIntent{uid: {
 				UID: uid, Namespace: "accounts", Name: "user", SpecHash: slices.Ownership(mas).Hash,
+				Regions: []string{"beijing", "shanghai", "shenzhen"},
 			}},
 			Incidents: map[string]ownership.Incident{},
 		},
@@ -91,7 +93,7 @@ func healthy(mas *v1alpha1.MultiActiveService) plan.Seen {
 // report plays the member: it has acted on the slice.
 func report(s *v1alpha1.RegionalService, available metav1.ConditionStatus) {
 	s.Status = v1alpha1.RegionalServiceStatus{
-		Epoch:    7,
+		Epoch: 7, ObservedGeneration: s.Generation,
 		Workload: &v1alpha1.ReplicaStatus{Desired: 3, Ready: 3}, Gateway: &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2},
 		Lag: []v1alpha1.DataClassStatus{{Name: "account", Lag: v1alpha1.LagWithinObjective}},
 	}
@@ -110,7 +112,9 @@ func report(s *v1alpha1.RegionalService, available metav1.ConditionStatus) {
 // lose lets a region be lost as the leader and the hub see it.
 func lose(seen *plan.Seen, region string) {
 	seen.Configuration.View.Epoch = 8
-	seen.Configuration.View.Regions[region] = ownership.RegionRecord{State: ownership.RegionLost, Incident: region + "-7"}
+	seen.Configuration.View.Regions[region] = ownership.RegionRecord{
+		State: ownership.RegionLost, Role: "Active", Incident: region + "-7", Unshipped: true, LostEpoch: 8,
+	}
 	seen.Configuration.Incidents[region+"-7"] = ownership.Incident{
 		Name: region + "-7", Region: region, Epoch: 8,
 		Timeline: []ownership.IncidentStep{

@@ -115,7 +115,6 @@ func intent(rg *v1alpha1.Region, seen Seen) ownership.RegionIntent {
 	for _, p := range rg.Spec.Probes {
 		out.Probes = append(out.Probes, ownership.Probe{Name: p.Name, URL: p.HTTP.URL, CABundle: p.HTTP.CABundle})
 	}
-	out.Drained = seen.Configuration.RegionIntents[rg.Name].Drained
 	return out
 }
 

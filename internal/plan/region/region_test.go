@@ -56,8 +56,6 @@ func healthy() plan.Seen {
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	deleted := func(r *v1alpha1.Region) { r.DeletionTimestamp = ptr.To(metav1.NewTime(start)) }
-	drained := intent()
-	drained.Drained = true
 	for name, c := range map[string]struct {
 		world   func(*v1alpha1.Region, *plan.Seen)
 		want    []plan.Step
@@ -84,9 +82,6 @@ func TestDecide(t *testing.T) {
 			want: []plan.Step{{Kind: plan.StepPropose, Intent: ownership.RegionIntent{
 				Name: "beijing", Role: "Active", Probes: []ownership.Probe{apiProbe},
 			}}},
-		},
-		"a drain that was ordered stays": {
-			world: func(_ *v1alpha1.Region, s *plan.Seen) { s.Configuration.RegionIntents["beijing"] = drained },
 		},
 		"deletion: nobody needs it": {
 			world: func(r *v1alpha1.Region, _ *plan.Seen) { deleted(r) },
@@ -260,6 +255,17 @@ func TestReportLastOutage(t *testing.T) {
 		"shanghai-1": {Region: "shanghai", Name: "shanghai-1", Timeline: at(time.Second)},
 	}
 	plan.Report(start, rg, seen, plan.Plan{}, true)
+	if out := rg.Status.LastOutage; out == nil || out.EndedAt != nil {
+		t.Errorf("last outage %+v, want an open one", out)
+	}
+	for _, end := range []string{ownership.StepServing, ownership.StepFalseAlarm} {
+		ended := ownership.Incident{Region: "beijing", Name: "beijing-20", Timeline: append(at(time.Minute), ownership.IncidentStep{Step: end, At: start})}
+		seen.Configuration.Incidents["beijing-20"] = ended
+		rg.Status.LastOutage = nil
+		if plan.Report(start, rg, seen, plan.Plan{}, true); rg.Status.LastOutage.EndedAt == nil {
+			t.Errorf("%s: last outage %+v, want an end", end, rg.Status.LastOutage)
+		}
+	}
 	seen.Configuration.Incidents = nil
 	plan.Report(start, rg, seen, plan.Plan{}, true) // the store forgets, the Region does not
 	if rg.Status.LastOutage == nil || rg.Status.LastOutage.Incident != "beijing-20" {

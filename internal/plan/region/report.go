@@ -69,29 +69,30 @@ func reportView(now time.Time, set condition.Set, rg *v1alpha1.Region, seen Seen
 		state(rg, v1alpha1.RegionUnknown, now)
 		return
 	}
+	why := held(rg.Name, seen)
 	if !known {
 		state(rg, v1alpha1.RegionUnknown, now)
-		set.Unknown(kind, v1alpha1.ReasonRegionUnknown, "not in the agreed view yet: it appears once the region's member runs and beats")
+		set.Unknown(kind, v1alpha1.ReasonRegionUnknown, "not in the agreed view yet: it appears once the region's member runs and beats%s", why)
 		return
 	}
 	switch rec.State {
 	case ownership.RegionServing:
 		if rec.Suspect {
 			state(rg, v1alpha1.RegionSuspect, rec.Since)
-			set.True(kind, v1alpha1.ReasonRegionSuspect, "the region serves; some observers cannot reach it")
+			set.True(kind, v1alpha1.ReasonRegionSuspect, "the region serves; some observers cannot reach it%s", why)
 			return
 		}
 		state(rg, v1alpha1.RegionUp, rec.Since)
-		set.True(kind, v1alpha1.ReasonRegionServing, "the region serves")
+		set.True(kind, v1alpha1.ReasonRegionServing, "the region serves%s", why)
 	case ownership.RegionLost:
 		state(rg, v1alpha1.RegionDown, rec.Since)
-		set.False(kind, v1alpha1.ReasonRegionLost, "the region is lost; the others go on without it. See incident %s", rec.Incident)
+		set.False(kind, v1alpha1.ReasonRegionLost, "the region is lost; the others go on without it. See incident %s%s", rec.Incident, why)
 	case ownership.RegionReturning:
 		state(rg, v1alpha1.RegionReturning, rec.Since)
-		set.False(kind, v1alpha1.ReasonRegionReturning, "the region is back and serves again once it has been reachable for a while")
+		set.False(kind, v1alpha1.ReasonRegionReturning, "the region is back and serves again once it has been reachable for a while%s", why)
 	case ownership.RegionDrained:
 		state(rg, v1alpha1.RegionDrained, rec.Since)
-		set.False(kind, v1alpha1.ReasonRegionDrained, "the region was emptied on purpose")
+		set.False(kind, v1alpha1.ReasonRegionDrained, "the region was emptied on purpose%s", why)
 	}
 }
 
@@ -166,7 +167,7 @@ func lastOutage(name string, seen Seen) *v1alpha1.RegionOutage {
 		switch step.Step {
 		case ownership.StepSuspected:
 			out.StartedAt = &at
-		case ownership.StepServing:
+		case ownership.StepServing, ownership.StepFalseAlarm:
 			out.EndedAt = &at
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
@@ -38,7 +39,7 @@ func (r reporter) workload(seen Seen) {
 		rs.Status.WorkloadHash = w.Hash
 	}
 	for _, d := range append([]*appsv1.Deployment{main}, additional(rs, seen)...) {
-		if reason, message := unavailable(d, seen.Pods); reason != "" {
+		if reason, message := r.unavailable(condition, d, seen.Pods); reason != "" {
 			r.set(condition, metav1.ConditionFalse, reason, message)
 			return
 		}
@@ -60,7 +61,7 @@ func (r reporter) referencedService(seen Seen) {
 	}
 	beside := additional(r.rs, seen)
 	for _, d := range beside {
-		if reason, message := unavailable(d, seen.Pods); reason != "" {
+		if reason, message := r.unavailable(condition, d, seen.Pods); reason != "" {
 			r.set(condition, metav1.ConditionFalse, reason, message)
 			return
 		}
@@ -97,7 +98,7 @@ func (r reporter) gateway(seen Seen) {
 		return
 	}
 	r.rs.Status.Gateway = replicas(d)
-	if reason, message := unavailable(d, seen.Pods); reason != "" {
+	if reason, message := r.unavailable(condition, d, seen.Pods); reason != "" {
 		r.set(condition, metav1.ConditionFalse, reason, message)
 		return
 	}
@@ -115,8 +116,9 @@ func rolledOut(d *appsv1.Deployment) bool {
 		d.Status.Replicas == want && d.Status.AvailableReplicas >= want
 }
 
-// unavailable says why a Deployment has fewer replicas than it wants; empty when it has enough.
-func unavailable(d *appsv1.Deployment, pods []corev1.Pod) (reason, message string) {
+// unavailable says why a Deployment has fewer replicas than it wants; empty when it has enough. A
+// first rollout that goes its way is no fault.
+func (r reporter) unavailable(condition string, d *appsv1.Deployment, pods []corev1.Pod) (reason, message string) {
 	stuck := podFault(d, pods)
 	if d.Status.ObservedGeneration >= d.Generation && d.Status.AvailableReplicas >= ptr.Deref(d.Spec.Replicas, 1) &&
 		(stuck == nil || rolledOut(d)) {
@@ -125,18 +127,45 @@ func unavailable(d *appsv1.Deployment, pods []corev1.Pod) (reason, message strin
 	if stuck != nil {
 		return stuck.Reason, stuck.Message
 	}
-	for _, c := range d.Status.Conditions {
-		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-			return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf("Deployment %s cannot make Pods: %s", d.Name, c.Message)
-		}
+	if c := conditionOf(d, appsv1.DeploymentReplicaFailure); c.Status == corev1.ConditionTrue {
+		return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf("Deployment %s cannot make Pods: %s", d.Name, c.Message)
+	}
+	reason = v1alpha1.ReasonReplicasUnavailable
+	if starting(d) && !r.wasAvailable(condition) {
+		reason = v1alpha1.ReasonProgressing
 	}
 	if c := unready(d, pods); c != "" {
-		return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf(
-			"Deployment %s: container %s runs and is not ready; look at kubectl -n %s logs deployment/%s -c %s",
+		return reason, fmt.Sprintf("Deployment %s: container %s runs and is not ready; look at kubectl -n %s logs deployment/%s -c %s",
 			d.Name, c, d.Namespace, d.Name, c)
 	}
-	return v1alpha1.ReasonReplicasUnavailable, fmt.Sprintf(
-		"Deployment %s has fewer available replicas than it wants; look at kubectl -n %s describe deployment %s", d.Name, d.Namespace, d.Name)
+	return reason, fmt.Sprintf("Deployment %s has fewer available replicas than it wants; look at kubectl -n %s describe deployment %s",
+		d.Name, d.Namespace, d.Name)
+}
+
+// starting reports whether a Deployment's present template is on its way: it has neither been
+// complete once, nor failed to get on for progressDeadlineSeconds.
+func starting(d *appsv1.Deployment) bool {
+	c := conditionOf(d, appsv1.DeploymentProgressing)
+	return c.Status != corev1.ConditionFalse && c.Reason != newReplicaSetAvailable
+}
+
+// newReplicaSetAvailable is what Deployments say of a template that was complete once.
+const newReplicaSetAvailable = "NewReplicaSetAvailable"
+
+// conditionOf returns a Deployment's condition, or the zero value.
+func conditionOf(d *appsv1.Deployment, kind appsv1.DeploymentConditionType) appsv1.DeploymentCondition {
+	for _, c := range d.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return appsv1.DeploymentCondition{}
+}
+
+// wasAvailable reports whether the condition has been True: what is missing now was there.
+func (r reporter) wasAvailable(condition string) bool {
+	c := meta.FindStatusCondition(r.rs.Status.Conditions, condition)
+	return c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonReplicasUnavailable)
 }
 
 // podFault finds a container of the Deployment's Pods that cannot run. What the kubelet says of it

@@ -84,9 +84,10 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	case v1alpha1.WorkloadManaged:
 		if w.Template == nil || w.Port == 0 || w.ServiceAccountName == "" {
 			p.problem(v1alpha1.ReasonInvalidObject, "a Managed workload needs template, port and serviceAccountName; declare them in the MultiActiveService")
-			return managed(rs, true)
+			return managed(rs, seen, true)
 		}
-		return managed(rs, false)
+		// How many replicas a survivor has is not known before the regions' agreement is.
+		return managed(rs, seen, scales(rs) && !seen.HasConfiguration)
 	case v1alpha1.WorkloadDeploymentRef:
 		if w.DeploymentRef == nil || w.Port == 0 {
 			p.problem(v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
@@ -111,10 +112,12 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 
 // managed are the objects of a Managed workload. Those of a declaration that cannot be acted on are
 // held: what runs goes on.
-func managed(rs *v1alpha1.RegionalService, held bool) []wanted {
+func managed(rs *v1alpha1.RegionalService, seen Seen, held bool) []wanted {
 	const condition = v1alpha1.ConditionWorkloadAvailable
+	d := regional.Workload(rs)
+	d.Spec.Replicas = survivorReplicas(rs, seen.Configuration)
 	return []wanted{
-		{object: regional.Workload(rs), as: rs.Spec.Workload.ServiceAccountName, condition: condition, held: held},
+		{object: d, as: rs.Spec.Workload.ServiceAccountName, condition: condition, held: held},
 		{object: regional.Service(rs, nil), condition: condition, held: held},
 		{object: regional.Budget(rs, rs.Name, regional.ComponentApplication), condition: condition, held: held},
 		{object: regional.ApplicationPolicy(rs), condition: condition, held: held},
@@ -145,20 +148,10 @@ func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 	return list
 }
 
-// ownerRegion reports whether OwnerOnly workloads run here: in the first region in declared order
-// that serves and may own slots, while it holds its lease.
+// ownerRegion reports whether OwnerOnly workloads run here now: the configuration must let them, and the
+// region must hold its lease.
 func ownerRegion(rs *v1alpha1.RegionalService, seen Seen) bool {
-	record := seen.Configuration.Services[rs.Spec.ServiceID]
-	own, named := regional.OwnershipInForce(&rs.Spec, record)
-	if !named || record.Deleted {
-		return false
-	}
-	for _, r := range own.Regions {
-		if r.Weight > 0 && seen.serves(r.Name) && !slices.Contains(record.Excluded, r.Name) {
-			return r.Name == rs.Spec.Region && seen.LeaseHeld
-		}
-	}
-	return false
+	return seen.LeaseHeld && regional.MayRunOwnerOnly(&rs.Spec, rs.Spec.Region, seen.Configuration)
 }
 
 func (p *Plan) gateway(rs *v1alpha1.RegionalService, o regional.Options) []wanted {

@@ -2,6 +2,7 @@ package regionalservice_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func TestDecide(t *testing.T) {
 		"a service declared anew begins again": {
 			change: func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
 				rs.Spec.Stamp.Generation, rs.Spec.ServiceID = 1, "uid-2"
-				seen.Configuration.Services["uid-2"] = ownership.ServiceRecord{UID: "uid-2", SpecHash: hash}
+				seen.Configuration.Services["uid-2"] = ownership.ServiceRecord{UID: "uid-2", ServiceState: ownership.ServiceState{SpecHash: hash}}
 			},
 			want: []string{"RecordStamp", published},
 		},
@@ -114,9 +115,25 @@ func TestDecide(t *testing.T) {
 			},
 			want: []string{"Apply Deployment user-cron as deployer", published},
 		},
+		"this region is being drained": {
+			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+				view := &seen.Configuration.View
+				view.Phase, view.Previous, view.Change = ownership.PhaseClosing, maps.Clone(view.Regions), &ownership.Change{Kind: ownership.ChangeDrain}
+				view.Regions["beijing"] = ownership.RegionRecord{State: ownership.RegionDrained}
+			},
+			want: []string{"Apply Deployment user-cron as deployer", published},
+		},
+		"another region is being drained": {
+			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+				view := &seen.Configuration.View
+				view.Phase, view.Previous, view.Change = ownership.PhaseClosing, maps.Clone(view.Regions), &ownership.Change{Kind: ownership.ChangeDrain}
+				view.Regions["shanghai"] = ownership.RegionRecord{State: ownership.RegionDrained}
+			},
+			want: []string{published},
+		},
 		"a home lost": {
 			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
-				seen.Configuration.View.Regions["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost}
+				seen.Configuration.View.Regions["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost, Unshipped: true}
 			},
 			want: []string{"Apply ConfigMap user-flags", published},
 		},

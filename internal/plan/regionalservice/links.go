@@ -37,10 +37,6 @@ func objective(t v1alpha1.TopicSlice) time.Duration {
 	return t.Objective.Duration
 }
 
-func (s Seen) serves(region string) bool {
-	return s.Configuration.View.Regions[region].State == ownership.RegionServing
-}
-
 func (s Seen) lost(region string) bool {
 	return s.Configuration.View.Regions[region].State == ownership.RegionLost
 }

@@ -37,7 +37,9 @@ type Seen struct {
 	Pods []corev1.Pod
 	// Acknowledged is the epoch that each gateway Pod acts on, by its name.
 	Acknowledged map[string]int64
-	Topics       Topics
+	// Refused is why gateways cannot use the present routing, by their names.
+	Refused map[string]string
+	Topics  Topics
 	// Links are the measured incoming links by source region.
 	Links map[string]Link
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -19,7 +18,7 @@ import (
 func Features() []string {
 	return []string{
 		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossReadOnly", "OnHomeLossReject",
-		"Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
+		"OnHomeLossTakeover", "Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
 }
 
@@ -147,17 +146,16 @@ func (r reporter) routed(seen Seen, p Plan) {
 		rs.Status.Epoch = epoch
 	}
 	const condition = v1alpha1.ConditionRouted
-	record, known := seen.Configuration.Services[rs.Spec.ServiceID]
-	_, named := regional.OwnershipInForce(&rs.Spec, record)
+	closed := regional.Closed(&rs.Spec, seen.Configuration)
 	switch {
 	case !seen.HasConfiguration:
 		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonStoreUnreachable, "the coordination store has not been read yet; gateways keep what they have")
-	case !known:
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, "the regions have not agreed on this service yet; nobody accepts home writes")
-	case !named:
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, fmt.Sprintf("the regions agreed on ownership spec %s, which this region does not have; it accepts no home writes until the hub has written it", record.SpecHash))
+	case closed != "":
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonOwnershipChangePending, "no home writes are accepted here: "+closed)
 	case p.Upstream == "":
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the application has no address yet")
+	case len(refusing(rs, seen)) > 0:
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonGatewaysRefuse, refusalMessage(refusing(rs, seen), seen))
 	case len(ready) == 0:
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonGatewaysBehind, "no gateway is ready")
 	case gatewaysBehind(rs, seen):
@@ -171,8 +169,8 @@ func (r reporter) routed(seen Seen, p Plan) {
 func (r reporter) fields() {
 	var names []string
 	for _, b := range r.rs.Spec.Behaviours {
-		if b.OnHomeLoss != nil && (b.OnHomeLoss.Action == v1alpha1.HomeLossTakeover || b.OnHomeLoss.Action == v1alpha1.HomeLossDefer) {
-			names = append(names, fmt.Sprintf("flow %s: onHomeLoss %s (acts as Reject)", b.Name, b.OnHomeLoss.Action))
+		if b.OnHomeLoss != nil && b.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
+			names = append(names, fmt.Sprintf("flow %s: onHomeLoss Defer (acts as Reject)", b.Name))
 		}
 	}
 	for _, own := range r.rs.Spec.Ownership {
@@ -189,40 +187,4 @@ func (r reporter) fields() {
 		return
 	}
 	r.set(v1alpha1.ConditionFieldsActedOn, metav1.ConditionFalse, v1alpha1.ReasonNotSupportedYet, "declared and not acted on in this version: "+strings.Join(names, ", "))
-}
-
-// readyGateways names the gateway Pods that take requests.
-func readyGateways(rs *v1alpha1.RegionalService, seen Seen) []string {
-	var names []string
-	for i := range seen.Pods {
-		pod := &seen.Pods[i]
-		if pod.Labels[regional.LabelService] == rs.Name && pod.Labels[regional.LabelComponent] == string(regional.ComponentGateway) &&
-			pod.DeletionTimestamp == nil && podReady(pod) {
-			names = append(names, pod.Name)
-		}
-	}
-	return names
-}
-
-func podReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
-// acknowledged is the lowest epoch that the named gateways act on; 0 when some has said nothing.
-func acknowledged(gateways []string, seen Seen) int64 {
-	if len(gateways) == 0 {
-		return 0
-	}
-	lowest := seen.Acknowledged[gateways[0]]
-	for _, name := range gateways {
-		lowest = min(lowest, seen.Acknowledged[name])
-	}
-	return lowest
-}
-
-func gatewaysBehind(rs *v1alpha1.RegionalService, seen Seen) bool {
-	ready := readyGateways(rs, seen)
-	return len(ready) > 0 && seen.HasConfiguration && acknowledged(ready, seen) < seen.Configuration.View.Epoch
 }

@@ -68,21 +68,30 @@ func TestReport(t *testing.T) {
 		reason    string
 		message   string
 	}{
-		"all is well":          {condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
-		"an earlier slice":     {change: earlier, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonStaleSlice, message: "generation 3) is older than the one that the region acts on (ballot 0, generation 4)"},
-		"beside a Service":     {change: besideService, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "user-cron"},
-		"pull failed":          {change: pods("ImagePullBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonImagePull, message: `"app:1"`},
-		"crash loop":           {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "exit code 3"},
-		"next attempt":         {change: running(2, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "does not stay up (CrashLoopBackOff) with exit code 3"},
-		"started once more":    {change: running(1, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "container app runs and is not ready; look at kubectl"},
-		"ended on purpose":     {change: running(2, 0), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "runs and is not ready"},
-		"starting":             {change: pods("ContainerCreating"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
-		"Ready says what":      {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "WorkloadAvailable"},
-		"no Deployment yet":    {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing},
-		"no gateway yet":       {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonProgressing},
-		"quota of Pods":        {change: quota, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "exceeded quota"},
-		"rolling out":          {change: rolling, condition: v1alpha1.ConditionWorkloadAvailable, status: isTrue, reason: v1alpha1.ReasonProgressing},
-		"gateway behind":       {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Acknowledged = nil }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonGatewaysBehind},
+		"all is well":       {condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"an earlier slice":  {change: earlier, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonStaleSlice, message: "generation 3) is older than the one that the region acts on (ballot 0, generation 4)"},
+		"beside a Service":  {change: besideService, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "user-cron"},
+		"pull failed":       {change: pods("ImagePullBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonImagePull, message: `"app:1"`},
+		"crash loop":        {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "exit code 3"},
+		"next attempt":      {change: running(2, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "does not stay up (CrashLoopBackOff) with exit code 3"},
+		"started once more": {change: running(1, 3), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "container app runs and is not ready; look at kubectl"},
+		"ended on purpose":  {change: running(2, 0), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "runs and is not ready"},
+		"starting":          {change: pods("ContainerCreating"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "fewer available replicas"},
+		"gateways start":    {change: says("user-gateway", true, "ReplicaSetUpdated"), condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonProgressing},
+		"the start stalls":  {change: says("user", false, "ProgressDeadlineExceeded"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
+		"gateways stall":    {change: says("user-gateway", false, "ProgressDeadlineExceeded"), condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
+		"a replica is gone": {change: says("user", true, "NewReplicaSetAvailable"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
+		"Ready says what":   {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "WorkloadAvailable"},
+		"no Deployment yet": {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing},
+		"no gateway yet":    {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonProgressing},
+		"quota of Pods":     {change: quota, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "exceeded quota"},
+		"rolling out":       {change: rolling, condition: v1alpha1.ConditionWorkloadAvailable, status: isTrue, reason: v1alpha1.ReasonProgressing},
+		"gateway behind":    {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Acknowledged = nil }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonGatewaysBehind},
+		"gateway refuses":   {change: refuse(true), condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonGatewaysRefuse, message: "user-gateway-1, user-gateway-2: upstream: \"x\" is not a base URL; user-gateway-3: keys: too new. Mend"},
+		"a new one refuses": {change: refuse(false), condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonGatewaysRefuse, message: "user-gateway-1"},
+		"a stranger refuses": {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.Refused = map[string]string{"stranger": "x"}
+		}, condition: v1alpha1.ConditionRouted, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"no gateway ready":     {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Pods = nil }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonGatewaysBehind},
 		"store never read":     {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.HasConfiguration = false }, condition: v1alpha1.ConditionRouted, status: unknown, reason: v1alpha1.ReasonStoreUnreachable},
 		"not agreed":           {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Configuration.Services = nil }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonOwnershipChangePending},
@@ -97,8 +106,9 @@ func TestReport(t *testing.T) {
 		"lagging":              {change: link(plan.Link{Known: true, Age: 2 * time.Minute}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonLagging},
 		"nothing arrived":      {change: link(plan.Link{}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: unknown, reason: v1alpha1.ReasonLagUnknown},
 		"source lost":          {change: link(plan.Link{Known: true, Age: time.Second}, ownership.RegionLost), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonSourceLost},
-		"fields for later":     {change: takeover, condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "onHomeLoss Takeover"},
-		"Ready without them":   {change: takeover, condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"taking over":          {change: onHomeLoss(v1alpha1.HomeLossTakeover), condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"fields for later":     {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "onHomeLoss Defer"},
+		"Ready without them":   {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"deleting": {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 			rs.DeletionTimestamp = &metav1.Time{Time: now}
 		}, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting},
@@ -130,6 +140,62 @@ func quota(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
 	d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "exceeded quota: pods"}}
 }
 
+// says lets a Deployment have no available replica, and its condition Progressing say why.
+func says(name string, progressing bool, reason string) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+		status := corev1.ConditionTrue
+		if !progressing {
+			status = corev1.ConditionFalse
+		}
+		for _, o := range seen.Owned {
+			if d, ok := o.(*appsv1.Deployment); ok && d.Name == name {
+				d.Status.AvailableReplicas = 0
+				d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: status, Reason: reason}}
+			}
+		}
+	}
+}
+
+// What was available and is not any more is a fault, also while another rollout goes on; what never
+// was is on its way.
+func TestAFirstRolloutIsNoFault(t *testing.T) {
+	rs := sample()
+	seen := well(t, rs)
+	says("user", true, "ReplicaSetUpdated")(t, rs, &seen)
+	expect := func(reason string) {
+		t.Helper()
+		report(t, rs, seen)
+		if c := meta.FindStatusCondition(rs.Status.Conditions, v1alpha1.ConditionWorkloadAvailable); c.Reason != reason {
+			t.Errorf("WorkloadAvailable is %s (%s), want %s", c.Reason, c.Message, reason)
+		}
+	}
+	expect(v1alpha1.ReasonProgressing)
+	expect(v1alpha1.ReasonProgressing)
+	application(t, &seen).Status.AvailableReplicas = 2
+	expect(v1alpha1.ReasonAsDeclared)
+	application(t, &seen).Status.AvailableReplicas = 1
+	expect(v1alpha1.ReasonReplicasUnavailable)
+	expect(v1alpha1.ReasonReplicasUnavailable)
+}
+
+// refuse lets three gateways refuse the routing.
+func refuse(ready bool) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
+		first := seen.Pods[0]
+		if !ready {
+			first.Status.Conditions = nil
+		}
+		seen.Pods = nil
+		for _, name := range []string{"user-gateway-3", "user-gateway-1", "user-gateway-2"} {
+			pod := first.DeepCopy()
+			pod.Name = name
+			seen.Pods = append(seen.Pods, *pod)
+		}
+		const upstream = `upstream: "x" is not a base URL`
+		seen.Refused = map[string]string{"user-gateway-1": upstream, "user-gateway-2": upstream, "user-gateway-3": "keys: too new"}
+	}
+}
+
 func rolling(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
 	d := application(t, seen)
 	d.Status.Replicas, d.Status.UpdatedReplicas = 3, 1
@@ -139,8 +205,10 @@ func strimzi(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 	rs.Spec.Kafka.Management = &v1alpha1.KafkaManagement{Type: v1alpha1.KafkaManagementStrimzi}
 }
 
-func takeover(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
-	rs.Spec.Behaviours[0].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossTakeover}
+func onHomeLoss(action v1alpha1.HomeLossAction) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+		rs.Spec.Behaviours[0].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: action}
+	}
 }
 
 func found(p topic.Plan) plan.Topics {

@@ -64,7 +64,7 @@ func well(t *testing.T, rs *v1alpha1.RegionalService) plan.Seen {
 			View: ownership.View{Epoch: 7, Regions: map[string]ownership.RegionRecord{
 				"beijing": {State: ownership.RegionServing}, "shanghai": {State: ownership.RegionServing},
 			}},
-			Services: map[string]ownership.ServiceRecord{"uid-1": {UID: "uid-1", SpecHash: hash}},
+			Services: map[string]ownership.ServiceRecord{"uid-1": {UID: "uid-1", ServiceState: ownership.ServiceState{SpecHash: hash}}},
 		},
 		Pods: []corev1.Pod{{
 			ObjectMeta: metav1.ObjectMeta{Name: "user-gateway-1", Labels: regional.Selector("user", regional.ComponentGateway)},

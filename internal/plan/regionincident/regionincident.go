@@ -44,16 +44,15 @@ type Seen struct {
 	// View is the agreed view now.
 	View     ownership.View
 	Services []ServiceSeen
+	// AwaitHandback and AwaitApproval name the services that wait for an order about the region.
+	AwaitHandback, AwaitApproval []string
 }
 
 // Report fills the incident's status.
 func Report(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
 	set := condition.Set{List: &i.Status.Conditions, Generation: i.Generation, Now: now}
 	if seen.Agreed == nil {
-		if i.Status.State != v1alpha1.IncidentClosed {
-			i.Status.State = v1alpha1.IncidentClosed
-		}
-		set.True(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentClosed, "the coordination store has closed the incident")
+		forgotten(i, seen, set)
 		return
 	}
 	timeline(i, seen.Agreed)
@@ -65,19 +64,48 @@ func Report(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
 	}
 	recovery(i)
 	i.Status.State = stateOf(seen)
-	if seen.Agreed.Closed {
+	resolved(i, seen, set)
+}
+
+// forgotten reports an incident that the store has forgotten. What it was found to be stays.
+func forgotten(i *v1alpha1.RegionIncident, seen Seen, set condition.Set) {
+	if Over(i.Status.State) {
+		resolved(i, seen, set)
+		return
+	}
+	i.Status.State = v1alpha1.IncidentClosed
+	set.True(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentClosed, "the coordination store has closed the incident")
+}
+
+func resolved(i *v1alpha1.RegionIncident, seen Seen, set condition.Set) {
+	switch i.Status.State {
+	case v1alpha1.IncidentClosed:
 		set.True(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentClosed, "region %s serves again", i.Spec.Region)
-	} else {
-		set.False(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentOpen, "region %s does not serve", i.Spec.Region)
+	case v1alpha1.IncidentFalseAlarm:
+		set.True(v1alpha1.ConditionResolved, v1alpha1.ReasonFalseAlarm,
+			"most other regions could not reach region %s for a while; it answered again before it was lost, and nothing was changed. "+
+				"Look for overload, or a link that failed for seconds", i.Spec.Region)
+	case v1alpha1.IncidentConfirmed, v1alpha1.IncidentSuspected:
+		set.False(v1alpha1.ConditionResolved, v1alpha1.ReasonIncidentOpen,
+			"most other regions cannot reach region %s; they go on without it once its lease has run out", i.Spec.Region)
+	default:
+		reason, message := open(i.Spec.Region, seen)
+		set.False(v1alpha1.ConditionResolved, reason, "%s", message)
 	}
 }
 
+// Over reports whether an incident of the state has ended.
+func Over(s v1alpha1.IncidentState) bool {
+	return s == v1alpha1.IncidentClosed || s == v1alpha1.IncidentFalseAlarm
+}
+
 func stateOf(seen Seen) v1alpha1.IncidentState {
-	if seen.Agreed.Closed {
-		return v1alpha1.IncidentClosed
-	}
 	rec := seen.View.Regions[seen.Agreed.Region]
 	switch {
+	case reached(seen.Agreed, ownership.StepFalseAlarm):
+		return v1alpha1.IncidentFalseAlarm
+	case seen.Agreed.Closed:
+		return v1alpha1.IncidentClosed
 	case rec.State == ownership.RegionReturning:
 		return v1alpha1.IncidentReturning
 	case rec.State == ownership.RegionLost, seen.Agreed.Epoch > 0:
@@ -109,7 +137,7 @@ func timeline(i *v1alpha1.RegionIncident, agreed *ownership.Incident) {
 		switch step.Step {
 		case ownership.StepSuspected:
 			i.Status.StartedAt = &second
-		case ownership.StepServing:
+		case ownership.StepServing, ownership.StepFalseAlarm:
 			i.Status.EndedAt = &second
 		}
 	}
@@ -243,7 +271,7 @@ func tenths(d time.Duration) string {
 func Surplus(all []v1alpha1.RegionIncident) []string {
 	var closed []v1alpha1.RegionIncident
 	for _, i := range all {
-		if i.Status.State == v1alpha1.IncidentClosed {
+		if Over(i.Status.State) {
 			closed = append(closed, i)
 		}
 	}

@@ -24,7 +24,7 @@ func agreed(steps ...string) *ownership.Incident {
 		switch step {
 		case ownership.StepCommitted:
 			i.Epoch = 8
-		case ownership.StepServing:
+		case ownership.StepServing, ownership.StepFalseAlarm:
 			i.Closed = true
 		}
 	}
@@ -108,6 +108,43 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// TestFalseAlarm follows an incident whose region was never lost: it says so, also when the store has
+// forgotten it, and there is nothing that recovered.
+func TestFalseAlarm(t *testing.T) {
+	t.Parallel()
+	incident := &v1alpha1.RegionIncident{Spec: v1alpha1.RegionIncidentSpec{Region: "beijing"}}
+	serving := ownership.View{Epoch: 8, Regions: map[string]ownership.RegionRecord{"beijing": {State: ownership.RegionServing}}}
+	services := []plan.ServiceSeen{{Namespace: "accounts", Name: "user", Epochs: []int64{8}, Degraded: []string{"register"}}}
+	steps := []string{ownership.StepSuspected, ownership.StepConfirmed}
+	for _, c := range []struct {
+		seen   plan.Seen
+		state  v1alpha1.IncidentState
+		reason string
+		ended  bool
+	}{
+		{
+			plan.Seen{Agreed: agreed(steps...), View: serving, Services: services},
+			v1alpha1.IncidentConfirmed, v1alpha1.ReasonIncidentOpen, false,
+		},
+		{
+			plan.Seen{Agreed: agreed(append(steps, ownership.StepFalseAlarm)...), View: serving},
+			v1alpha1.IncidentFalseAlarm, v1alpha1.ReasonFalseAlarm, true,
+		},
+		{plan.Seen{View: serving}, v1alpha1.IncidentFalseAlarm, v1alpha1.ReasonFalseAlarm, true},
+	} {
+		plan.Report(start.Add(time.Minute), incident, c.seen)
+		status := incident.Status
+		resolved := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionResolved)
+		if status.State != c.state || resolved.Reason != c.reason || (resolved.Status == metav1.ConditionTrue) != c.ended {
+			t.Errorf("state %s, %+v, want %s and %s", status.State, resolved, c.state, c.reason)
+		}
+		if status.Recovery != "" || status.Services != nil || len(status.WorstServices) > 0 || (status.EndedAt != nil) != c.ended {
+			t.Errorf("a region that was not lost: recovery %q, services %v %v, ended at %v",
+				status.Recovery, status.Services, status.WorstServices, status.EndedAt)
+		}
+	}
+}
+
 func TestUnknownRiskIsTheWorst(t *testing.T) {
 	t.Parallel()
 	incident := &v1alpha1.RegionIncident{Spec: v1alpha1.RegionIncidentSpec{Region: "beijing"}}
@@ -133,6 +170,7 @@ func TestSurplus(t *testing.T) {
 		all = append(all, i)
 	}
 	all[0].Status.State = v1alpha1.IncidentLost // open ones are never surplus
+	all[1].Status.State = v1alpha1.IncidentFalseAlarm
 	if diff := cmp.Diff([]string{"i2", "i1"}, plan.Surplus(all)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -106,6 +106,9 @@ func (d *Demo) round(ctx context.Context) (round, error) {
 	if err := d.await(ctx, returnTimeout, d.allServe); err != nil {
 		return round{}, err
 	}
+	if err := d.orderHandback(ctx); err != nil {
+		return round{}, err
+	}
 	out.returned = d.options.Clock.Since(began)
 	return out, nil
 }

@@ -8,6 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/playground/term"
 	"multiactive.dev/operator/internal/playground/world"
 )
@@ -29,13 +34,16 @@ func (d *Demo) comeback(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done = d.console.Step("it serves, by its own gateway and by the others'")
+	done = d.console.Step("it serves any-region requests, by its own gateway and by the others'")
 	err = d.await(ctx, returnTimeout, d.allServe)
 	done(err)
 	if err != nil {
 		return err
 	}
-	d.promised(true, d.killed.Name+" serves again after its return", "after %s", term.Seconds(d.options.Clock.Since(began)))
+	if err := d.handBack(ctx); err != nil {
+		return err
+	}
+	d.promised(true, d.killed.Name+" owns its users again after its return", "after %s", term.Seconds(d.options.Clock.Since(began)))
 	if err := d.undegraded(ctx); err != nil {
 		return err
 	}
@@ -43,6 +51,52 @@ func (d *Demo) comeback(ctx context.Context) error {
 		d.people.tryHealed(ctx, d)
 	}
 	return d.show(ctx, "After the return of "+d.killed.Name)
+}
+
+// handBack gives the word that a region which has returned may own its users again, as a person does.
+func (d *Demo) handBack(ctx context.Context) error {
+	d.console.Command("kubectl --context hub create -f handback.yaml")
+	d.console.Line("an Operation of type Handback: the home writes of its users wait for the word of a person")
+	done := d.console.Step("it catches up and owns its users again")
+	err := d.orderHandback(ctx)
+	done(err)
+	return err
+}
+
+func (d *Demo) orderHandback(ctx context.Context) error {
+	hub, err := d.world.HubClient()
+	if err != nil {
+		return err
+	}
+	o := &v1alpha1.Operation{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "handback-" + d.killed.Name + "-"},
+		Spec:       v1alpha1.OperationSpec{Type: v1alpha1.OperationHandback, Region: d.killed.Name, Reason: "it is back and well"},
+	}
+	if err := hub.Create(ctx, o); err != nil {
+		return fmt.Errorf("ordering the handback: %w", err)
+	}
+	err = d.await(ctx, returnTimeout, func(ctx context.Context) error {
+		if err := hub.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+		switch o.Status.State { //nolint:exhaustive // the others are its end
+		case "", v1alpha1.OperationPending, v1alpha1.OperationRunning:
+			return fmt.Errorf("operation %s: %s", o.Name, complete(o))
+		}
+		return nil
+	})
+	if err == nil && o.Status.State != v1alpha1.OperationSucceeded {
+		err = fmt.Errorf("operation %s is %s: %s", o.Name, o.Status.State, complete(o))
+	}
+	return err
+}
+
+// complete is what an order says of its end.
+func complete(o *v1alpha1.Operation) string {
+	if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionComplete); c != nil {
+		return c.Message
+	}
+	return "it does not say why"
 }
 
 // allServe returns nil when every region's gateway says that every region serves.

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -63,25 +64,30 @@ func (w *world) member(region string, available metav1.ConditionStatus) {
 		if err := w.regions[region].Get(w.t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		ready := int32(0)
-		if available == yes {
-			s.Status.WorkloadHash, ready = s.Spec.Workload.Hash, 2
-		}
-		s.Status.Epoch = epoch
-		s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 2, Ready: ready}
-		s.Status.Gateway = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
-		s.Status.Conditions = nil
-		for kind, status := range map[string]metav1.ConditionStatus{
-			v1alpha1.ConditionWorkloadAvailable: available, v1alpha1.ConditionGatewayReady: yes,
-			v1alpha1.ConditionTopicsReady: yes, v1alpha1.ConditionReady: available,
-		} {
-			s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{
-				Type: kind, Status: status, Reason: "Test", Message: "as the test says", ObservedGeneration: s.Generation,
-				LastTransitionTime: metav1.Now(),
-			})
-		}
+		reported(s, epoch, available)
 		return w.regions[region].Status().Update(w.t.Context(), s)
 	})
+}
+
+// reported fills in what a member says that has acted on its slice.
+func reported(s *v1alpha1.RegionalService, epoch int64, available metav1.ConditionStatus) {
+	ready := int32(0)
+	if available == yes {
+		s.Status.WorkloadHash, ready = s.Spec.Workload.Hash, 2
+	}
+	s.Status.Epoch, s.Status.ObservedGeneration = epoch, s.Generation
+	s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 2, Ready: ready}
+	s.Status.Gateway = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
+	s.Status.Conditions = nil
+	for kind, status := range map[string]metav1.ConditionStatus{
+		v1alpha1.ConditionWorkloadAvailable: available, v1alpha1.ConditionGatewayReady: yes,
+		v1alpha1.ConditionTopicsReady: yes, v1alpha1.ConditionReady: available,
+	} {
+		s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: "Test", Message: "as the test says", ObservedGeneration: s.Generation,
+			LastTransitionTime: metav1.Now(),
+		})
+	}
 }
 
 func TestService(t *testing.T) {
@@ -106,14 +112,14 @@ func TestService(t *testing.T) {
 
 	t.Run("a namespace that regions do not allow", func(*testing.T) {
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "Region beijing", "namespace shop")
+			return is(m.Status.Conditions, "RegionsHealthy", no, v1alpha1.ReasonNamespaceNotAllowed, "beijing, shanghai: the Region does not allow namespace shop")
 		})
 	})
 	t.Run("a namespace that a region lacks holds up that region alone", func(t *testing.T) {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 		must(t, w.hub.Patch(t.Context(), namespace, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multi":"yes"}}}`))))
 		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "region shanghai has no namespace shop")
+			return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonNamespaceMissing, "shanghai: the cluster has no namespace shop")
 		})
 		eventually(w, w.regions["beijing"], slice(), func(s *v1alpha1.RegionalService) error {
 			if s.Spec.Region != "beijing" || s.Spec.ServiceID != string(mas.UID) || len(s.Spec.Peers) != 2 {
@@ -154,6 +160,7 @@ func TestService(t *testing.T) {
 	})
 	t.Run("no write while nothing changes", func(t *testing.T) { w.steady(t, mas) })
 	t.Run("a region is lost and returns", func(t *testing.T) { w.outage(t, mas) })
+	t.Run("a region seems to be lost", func(*testing.T) { w.falseAlarm() })
 	t.Run("a rollout goes region by region and stops at the first that fails", func(t *testing.T) { w.rollout(t, mas) })
 	t.Run("a region that is down holds up nobody", func(t *testing.T) { w.regionDown(t, mas) })
 }
@@ -192,7 +199,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		{Step: ownership.StepConfirmed, At: started.Add(time.Second), SinceSuspected: time.Second},
 	}}
 	lost := serving()
-	lost.State, lost.Incident = ownership.RegionLost, open.Name
+	lost.State, lost.Incident, lost.Unshipped = ownership.RegionLost, open.Name, true
 	open.Epoch = w.leader.commit(map[string]ownership.RegionRecord{"beijing": lost})
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{
 		Step: ownership.StepCommitted, At: started.Add(1500 * time.Millisecond), SinceSuspected: 1500 * time.Millisecond,
@@ -214,6 +221,10 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(m.Status.Conditions, "CoreAvailable", yes, v1alpha1.ReasonAllFlowsAvailable)
 	})
 	w.member("shanghai", yes) // its gateways act on the new view
+	w.leader.hold("beijing", health.ReasonNotAsked)
+	eventually(w, w.hub, &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: "beijing"}}, func(r *v1alpha1.Region) error {
+		return is(r.Status.Conditions, "Serving", no, v1alpha1.ReasonRegionLost, open.Name, health.ReasonNotAsked, "start the region's member")
+	})
 	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: open.Name}}
 	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
 		if i.Status.State != v1alpha1.IncidentLost || ptr.Deref(i.Status.Services, 0) != 1 || len(i.Status.WorstServices) != 1 ||
@@ -223,6 +234,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen)
 	})
 	w.leader.commit(map[string]ownership.RegionRecord{"beijing": serving()})
+	w.leader.hold("beijing", "")
 	open.Closed = true
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{Step: ownership.StepServing, At: time.Now().UTC()})
 	w.leader.incident(open)
@@ -239,6 +251,31 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 			t.Errorf("a closed incident forgot what it touched: %+v", i.Status)
 		}
 		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonIncidentClosed)
+	})
+}
+
+// falseAlarm has an incident end without a loss.
+func (w *world) falseAlarm() {
+	started := time.Now().UTC().Add(-5 * time.Second)
+	alarm := ownership.Incident{Name: "shanghai-9", Region: "shanghai", Timeline: []ownership.IncidentStep{
+		{Step: ownership.StepSuspected, At: started},
+		{Step: ownership.StepConfirmed, At: started.Add(3 * time.Second), SinceSuspected: 3 * time.Second},
+	}}
+	w.leader.incident(alarm)
+	incident := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: alarm.Name}}
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		return is(i.Status.Conditions, "Resolved", no, v1alpha1.ReasonIncidentOpen, "cannot reach")
+	})
+	alarm.Closed = true
+	alarm.Timeline = append(alarm.Timeline, ownership.IncidentStep{
+		Step: ownership.StepFalseAlarm, At: started.Add(5 * time.Second), SinceSuspected: 5 * time.Second,
+	})
+	w.leader.incident(alarm)
+	eventually(w, w.hub, incident, func(i *v1alpha1.RegionIncident) error {
+		if i.Status.State != v1alpha1.IncidentFalseAlarm || i.Status.Recovery != "" || i.Status.EndedAt == nil {
+			return fmt.Errorf("incident %+v", i.Status)
+		}
+		return is(i.Status.Conditions, "Resolved", yes, v1alpha1.ReasonFalseAlarm)
 	})
 }
 
@@ -312,7 +349,12 @@ func (w *world) regionDown(t *testing.T, mas *v1alpha1.MultiActiveService) {
 
 	must(t, w.hub.Delete(t.Context(), mas))
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
-		return is(m.Status.Conditions, "Ready", no, v1alpha1.ReasonDeleting, "beijing")
+		for _, kind := range []string{"Ready", "RoutingReady", "CoreAvailable"} {
+			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "finalizer"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	testkit.Eventually(t, soon, func() error {
 		err := w.regions["shanghai"].Get(t.Context(), client.ObjectKeyFromObject(slice()), slice())

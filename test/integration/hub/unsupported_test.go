@@ -16,8 +16,8 @@ import (
 func TestUnsupportedKindsAreAnswered(t *testing.T) {
 	w := newWorld(t)
 	order := &v1alpha1.Operation{
-		ObjectMeta: metav1.ObjectMeta{Name: "drain-beijing"},
-		Spec:       v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: "beijing"},
+		ObjectMeta: metav1.ObjectMeta{Name: "drill-beijing"},
+		Spec:       v1alpha1.OperationSpec{Type: v1alpha1.OperationDrill, Region: "beijing"},
 	}
 	store := &v1alpha1.DataStore{
 		ObjectMeta: metav1.ObjectMeta{Name: "users-db"},
@@ -34,7 +34,7 @@ func TestUnsupportedKindsAreAnswered(t *testing.T) {
 		if o.Status.State != v1alpha1.OperationRefused {
 			return fmt.Errorf("state %q", o.Status.State)
 		}
-		return is(o.Status.Conditions, "Complete", yes, v1alpha1.ReasonNotSupportedYet, "Drain is not in this version", "region beijing")
+		return is(o.Status.Conditions, "Complete", yes, v1alpha1.ReasonNotSupportedYet, "Drill is not in this version", "region beijing")
 	})
 	eventually(w, w.hub, store, func(d *v1alpha1.DataStore) error {
 		return is(d.Status.Conditions, "Ready", no, v1alpha1.ReasonNotSupportedYet, "does not act on stores")

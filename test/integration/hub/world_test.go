@@ -5,11 +5,8 @@ package hub_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +32,6 @@ import (
 	"multiactive.dev/operator/controllers/hub/regionincident"
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/follow"
-	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/port/clusters"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apiserver"
@@ -133,7 +129,9 @@ func (w *world) runHub(store *coordination.Store) {
 		Client: mgr.GetClient(), Clusters: registry, View: view,
 		Clock: clock.RealClock{}, Recorder: mgr.GetEventRecorder("incident"),
 	}).SetupWithManager(mgr))
-	must(w.t, (&operation.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr))
+	must(w.t, (&operation.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), View: view, Store: store, Clock: clock.RealClock{},
+	}).SetupWithManager(mgr))
 	must(w.t, (&datastore.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr))
 	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
 	ended := make(chan error, 1)
@@ -148,7 +146,11 @@ func (w *world) runHub(store *coordination.Store) {
 
 func (w *world) namespace(c client.Client, name string) {
 	w.t.Helper()
-	must(w.t, client.IgnoreAlreadyExists(c.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})))
+	must(w.t, client.IgnoreAlreadyExists(c.Create(w.t.Context(), namespaced(name))))
+}
+
+func namespaced(name string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
 // kubeconfig stores a Secret for the region, as a platform team would.
@@ -223,133 +225,3 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
-// leader plays the elected leader and the regions' agents: it accepts what hubs propose and
-// commits the views that a test asks for.
-type leader struct {
-	t     *testing.T
-	store *coordination.Store
-	term  *coordination.Term
-
-	mu   sync.Mutex
-	beat map[string]*coordination.Registration
-	n    int64
-}
-
-func lead(t *testing.T, store *coordination.Store) *leader {
-	t.Helper()
-	term, err := store.Campaign(t.Context(), "test", 30*time.Second)
-	must(t, err)
-	l := &leader{t: t, store: store, term: term, beat: map[string]*coordination.Registration{}}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() {
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		for ctx.Err() == nil {
-			l.accept(ctx)
-			l.beats(ctx)
-			select {
-			case <-ctx.Done():
-			case <-ticker.C:
-			}
-		}
-	})
-	t.Cleanup(func() { cancel(); running.Wait(); term.Resign() })
-	return l
-}
-
-// accept turns proposals into records, as the leader does.
-func (l *leader) accept(ctx context.Context) {
-	c, err := l.store.Read(ctx)
-	if err != nil {
-		return
-	}
-	for uid, intent := range c.ServiceIntents {
-		record, known := c.Services[uid]
-		switch {
-		case !known && !intent.Deleted:
-			record = ownership.ServiceRecord{UID: uid, Namespace: intent.Namespace, Name: intent.Name, SpecHash: intent.SpecHash, PeerKey: []byte("k")}
-		case known && intent.Deleted && !record.Deleted:
-			record.Deleted = true
-		default:
-			continue
-		}
-		_, _ = l.term.PutServiceRecord(ctx, c, record)
-	}
-	for uid, record := range c.Services {
-		if _, wanted := c.ServiceIntents[uid]; record.Deleted && !wanted {
-			_, _ = l.term.DeleteServiceRecord(ctx, c, uid)
-		}
-	}
-}
-
-func (l *leader) beats(ctx context.Context) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c, err := l.store.Read(ctx)
-	if err != nil {
-		return
-	}
-	l.n++
-	for _, registration := range l.beat {
-		_, _ = registration.Beat(ctx, c, l.n)
-	}
-}
-
-// agent lets a region's agent beat from now on; silence stops it.
-func (l *leader) agent(region string) {
-	l.t.Helper()
-	registration, err := l.store.RegisterAgent(l.t.Context(), region, fmt.Sprintf("%s-%d", region, time.Now().UnixNano()))
-	must(l.t, err)
-	c, err := l.store.Read(l.t.Context())
-	must(l.t, err)
-	if !c.Gates[region].Open {
-		_, err = l.term.OpenGate(l.t.Context(), c, region)
-		must(l.t, err)
-	}
-	l.mu.Lock()
-	l.beat[region] = registration
-	l.mu.Unlock()
-}
-
-// commit writes the next view, with the regions' states changed.
-func (l *leader) commit(states map[string]ownership.RegionRecord) int64 {
-	l.t.Helper()
-	var epoch int64
-	l.retry(func(c ownership.Configuration) error {
-		next := ownership.View{Epoch: c.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}}
-		maps.Copy(next.Regions, c.View.Regions)
-		maps.Copy(next.Regions, states)
-		epoch = next.Epoch
-		_, err := l.term.CommitView(l.t.Context(), c, next)
-		return err
-	})
-	return epoch
-}
-
-func (l *leader) incident(i ownership.Incident) {
-	l.t.Helper()
-	l.retry(func(c ownership.Configuration) error {
-		_, err := l.term.PutIncident(l.t.Context(), c, i)
-		return err
-	})
-}
-
-// retry repeats a write that something else came before.
-func (l *leader) retry(write func(ownership.Configuration) error) {
-	l.t.Helper()
-	testkit.Eventually(l.t, soon, func() error {
-		c, err := l.store.Read(l.t.Context())
-		if err != nil {
-			return err
-		}
-		return write(c)
-	})
-}
-
-func serving() ownership.RegionRecord {
-	return ownership.RegionRecord{State: ownership.RegionServing, Role: "Active", Since: time.Now().UTC()}
-}
-
-var errNotYet = errors.New("not yet")

@@ -1,0 +1,45 @@
+package multiactiveservice
+
+import (
+	"maps"
+	stdslices "slices"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+// abandon lets a service go although regions that a person has given up on may still have it. The
+// coordination store keeps the service as deleted, so that whoever comes back knows, and so that the hub
+// clears there: see DecideRemains.
+func abandon(mas *v1alpha1.MultiActiveService, seen Seen) []Step {
+	if !seen.Configuration.ServiceIntents[string(mas.UID)].Deleted {
+		record, _ := seen.record(string(mas.UID))
+		return []Step{{Kind: StepPropose, Intent: deleted(mas, record)}}
+	}
+	return []Step{{Kind: StepRemoveFinalizer}}
+}
+
+// DecideRemains returns what to do about a service that is gone from the hub and that the coordination
+// store still keeps as deleted: its slices are deleted wherever they can be reached, and it is forgotten
+// when no region that exists can have one.
+func DecideRemains(intent ownership.ServiceIntent, seen Seen) []Step {
+	var steps []Step
+	left := false
+	for _, name := range stdslices.Sorted(maps.Keys(seen.Regions)) {
+		at := seen.Regions[name]
+		switch {
+		case at.Region == nil || at.Region.Spec.Role == v1alpha1.RegionRoleWitness:
+		case at.Connection != Connected:
+			left = left || stdslices.Contains(intent.Regions, name)
+		case at.Slice != nil && at.Slice.Spec.ServiceID == intent.UID:
+			left = true
+			if at.Slice.DeletionTimestamp.IsZero() {
+				steps = append(steps, Step{Kind: StepDelete, Region: name})
+			}
+		}
+	}
+	if !left {
+		steps = append(steps, Step{Kind: StepWithdraw, Intent: intent})
+	}
+	return steps
+}

@@ -1,0 +1,205 @@
+// Package operation decides what becomes of an Operation: values in, values out. It hands orders to the
+// coordination store's leader, and reports what that makes of them. It must never let an order stand
+// without an answer, and never hand one over again that has ended.
+package operation
+
+import (
+	"time"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/order"
+)
+
+// Finalizer keeps an Operation until its order is withdrawn.
+const Finalizer = "multiactive.dev/order"
+
+// DefaultTimeout is how long an order may take when it does not say.
+const DefaultTimeout = 10 * time.Minute
+
+// recheck is when to look again at what nothing announces.
+const recheck = 5 * time.Second
+
+// Seen is all that was read for one pass.
+type Seen struct {
+	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
+	StoreKnown, StoreConnected bool
+	Configuration              ownership.Configuration
+	// Regions by name.
+	Regions map[string]*v1alpha1.Region
+	// Service that the order names; nil when it names none, or there is none.
+	Service *v1alpha1.MultiActiveService
+}
+
+// StepKind names a step.
+type StepKind string
+
+// The steps.
+const (
+	// StepAddFinalizer adds Finalizer.
+	StepAddFinalizer StepKind = "AddFinalizer"
+	// StepPropose writes Intent, unless the order has ended meanwhile.
+	StepPropose StepKind = "Propose"
+	// StepWithdraw deletes the intent.
+	StepWithdraw StepKind = "Withdraw"
+	// StepRemoveFinalizer removes Finalizer.
+	StepRemoveFinalizer StepKind = "RemoveFinalizer"
+	// StepAbandon notes at the service that its deletion does not wait for Regions any more.
+	StepAbandon StepKind = "Abandon"
+)
+
+// Step is one idempotent step. Only the fields of its kind are set.
+type Step struct {
+	Kind    StepKind
+	Intent  ownership.OrderIntent
+	Regions []string
+}
+
+// Answer is what to tell of an order.
+type Answer struct {
+	State v1alpha1.OperationState
+	// Reason and Message of condition Complete.
+	Reason, Message string
+}
+
+// Plan is what to do now.
+type Plan struct {
+	Steps []Step
+	// Answer is nil when what stands in the status stays.
+	Answer *Answer
+	// RecheckAfter is when to look again though nothing is announced; 0: need not.
+	RecheckAfter time.Duration
+}
+
+func answered(state v1alpha1.OperationState, reason, message string) Plan {
+	return Plan{Answer: &Answer{State: state, Reason: reason, Message: message}}
+}
+
+// Ended reports whether an order of the state has ended.
+func Ended(s v1alpha1.OperationState) bool {
+	switch s {
+	case v1alpha1.OperationSucceeded, v1alpha1.OperationFailed, v1alpha1.OperationRefused:
+		return true
+	case v1alpha1.OperationPending, v1alpha1.OperationRunning:
+	}
+	return false
+}
+
+// Decide returns what to do for the order now.
+func Decide(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
+	_, proposed := seen.Configuration.OrderIntents[order.Name(o)]
+	switch {
+	case !o.DeletionTimestamp.IsZero():
+		return decideDeletion(o, seen)
+	case Ended(o.Status.State):
+		return decideEnd(o, proposed)
+	}
+	switch o.Spec.Type {
+	case v1alpha1.OperationDrain, v1alpha1.OperationUndrain, v1alpha1.OperationHandback,
+		v1alpha1.OperationApproveFailover, v1alpha1.OperationDeclareLost:
+		return decideOrder(now, o, seen)
+	case v1alpha1.OperationAbandon:
+		return decideAbandon(now, o, seen)
+	case v1alpha1.OperationAnnounce, v1alpha1.OperationDrill:
+	}
+	return answered(v1alpha1.OperationRefused, v1alpha1.ReasonNotSupportedYet,
+		"refused, nothing was done: "+string(o.Spec.Type)+" is not in this version. "+instead(o.Spec))
+}
+
+// decideEnd takes an order back whose end stands in the status: the store need not know it any more.
+func decideEnd(o *v1alpha1.Operation, proposed bool) Plan {
+	switch {
+	case hasFinalizer(o): // whatever this hub has seen of the store, nothing of the order may stay there
+		return Plan{Steps: []Step{{Kind: StepWithdraw}, {Kind: StepRemoveFinalizer}}}
+	case proposed:
+		return Plan{Steps: []Step{{Kind: StepWithdraw}}}
+	}
+	return Plan{}
+}
+
+// decideDeletion takes an order back that somebody deletes: what has not begun of it never will.
+func decideDeletion(o *v1alpha1.Operation, seen Seen) Plan {
+	if !hasFinalizer(o) {
+		return Plan{}
+	}
+	plan := Plan{Steps: []Step{{Kind: StepWithdraw}, {Kind: StepRemoveFinalizer}}}
+	if !seen.StoreConnected && !Ended(o.Status.State) {
+		plan.Answer = &Answer{State: o.Status.State, Reason: v1alpha1.ReasonStoreUnreachable, Message: "it is being deleted, and the coordination " +
+			"store, which has the order, does not answer: see the store's members"}
+	}
+	return plan
+}
+
+// decideOrder hands an order to the leader, or tells what the leader has made of it.
+func decideOrder(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
+	name := order.Name(o)
+	record, taken := seen.Configuration.Orders[name]
+	_, proposed := seen.Configuration.OrderIntents[name]
+	left := o.CreationTimestamp.Add(timeout(o)).Sub(now)
+	switch {
+	case !seen.StoreKnown:
+		return withoutStore()
+	case taken && (proposed || record.State != ownership.OrderRunning):
+		return mirrored(o, seen, record)
+	case proposed && left > 0:
+		return Plan{Answer: untaken(seen), RecheckAfter: left}
+	case proposed:
+		return Plan{Steps: []Step{{Kind: StepWithdraw}}, Answer: untaken(seen)}
+	case left <= 0:
+		return answered(v1alpha1.OperationFailed, v1alpha1.ReasonOrderFailed, "nobody took it up within its timeout, and nobody will: see condition "+
+			"LeaseHeld of the Regions for whether their agents act, and order it anew")
+	}
+	return handOver(o, seen, left)
+}
+
+// handOver proposes an order that can be carried out.
+func handOver(o *v1alpha1.Operation, seen Seen, left time.Duration) Plan {
+	if reason, message := refusal(o.Spec, seen); reason != "" {
+		return answered(v1alpha1.OperationRefused, reason, "refused, nothing was done: "+message)
+	}
+	if !seen.StoreConnected {
+		return withoutStore()
+	}
+	intent := ownership.OrderIntent{
+		Name: order.Name(o), Type: string(o.Spec.Type), Region: o.Spec.Region,
+		ExpectedEpoch: o.Spec.ExpectedEpoch, Timeout: timeout(o),
+	}
+	if seen.Service != nil {
+		intent.Service = string(seen.Service.UID)
+		if seen.Configuration.Services[intent.Service].UID == "" {
+			plan := answered(v1alpha1.OperationPending, v1alpha1.ReasonOrderPending, "waits until the regions have agreed on MultiActiveService "+
+				key(o.Spec.Service)+": see its condition RoutingReady")
+			plan.RecheckAfter = min(recheck, left)
+			return plan
+		}
+	}
+	plan := Plan{Answer: untaken(seen), RecheckAfter: left}
+	if !hasFinalizer(o) {
+		plan.Steps = append(plan.Steps, Step{Kind: StepAddFinalizer})
+	}
+	plan.Steps = append(plan.Steps, Step{Kind: StepPropose, Intent: intent})
+	return plan
+}
+
+func withoutStore() Plan {
+	return answered(v1alpha1.OperationPending, v1alpha1.ReasonStoreUnreachable,
+		"waits for the coordination store, which does not answer: see the store's members and the manager's log")
+}
+
+// untaken is told of an order that the leader has not answered.
+func untaken(seen Seen) *Answer {
+	a := &Answer{State: v1alpha1.OperationPending, Reason: v1alpha1.ReasonOrderPending, Message: "waits for the leader of the regions to take it up"}
+	if seen.Configuration.Leader == "" {
+		a.Message = noLeader
+	}
+	return a
+}
+
+const noLeader = "waits until the regions' agents have elected a leader: see condition LeaseHeld of the Regions"
+
+func timeout(o *v1alpha1.Operation) time.Duration {
+	if o.Spec.Timeout == nil || o.Spec.Timeout.Duration <= 0 {
+		return DefaultTimeout
+	}
+	return o.Spec.Timeout.Duration
+}

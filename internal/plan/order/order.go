@@ -1,0 +1,96 @@
+// Package order says what the statuses of several kinds have to say of orders: what waits for one, and
+// how a person gives it. It is pure. It must never decide anything: what becomes of an order is the
+// leader's part.
+package order
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
+)
+
+const (
+	// maxName is what the coordination store takes as a name.
+	maxName = 253
+	// hashLength is the number of hexadecimal digits behind an order's name.
+	hashLength = 8
+)
+
+// Name returns the name under which the coordination store knows an Operation. One that is made anew
+// under the same name is another order.
+func Name(o *v1alpha1.Operation) string {
+	sum := sha256.Sum256([]byte(o.UID))
+	name := o.Name[:min(len(o.Name), maxName-hashLength-1)]
+	return name + "-" + hex.EncodeToString(sum[:])[:hashLength]
+}
+
+// Command returns the shell command that gives an order. service may be nil.
+func Command(kind v1alpha1.OperationType, region string, service *v1alpha1.ServiceKey) string {
+	spec := map[string]any{"type": kind}
+	about := region
+	if region != "" {
+		spec["region"] = region
+	}
+	if service != nil {
+		spec["service"] = service
+		about = service.Name
+	}
+	manifest, err := json.Marshal(map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "Operation",
+		"metadata": map[string]any{"generateName": strings.ToLower(string(kind)) + "-" + about + "-"},
+		"spec":     spec,
+	})
+	if err != nil {
+		panic("order: a map of strings always marshals: " + err.Error())
+	}
+	return fmt.Sprintf("kubectl create -f - <<< '%s'", manifest)
+}
+
+// AwaitsHandback reports whether a service waits for a person before a region that has returned, or is
+// new, owns its keys (R12).
+func AwaitsHandback(c ownership.Configuration, region string, s ownership.ServiceRecord) bool {
+	rec := c.View.Regions[region]
+	return rec.State == ownership.RegionReturning && concerns(s, region) && s.Handback != ownership.HandbackAutomatic &&
+		!slices.Contains(s.Excluded, region) && s.HandedBack[region] != rec.ReturnedEpoch
+}
+
+// AwaitsApproval reports whether nobody takes over the keys of a lost region for a service before a
+// person has approved it.
+func AwaitsApproval(c ownership.Configuration, region string, s ownership.ServiceRecord) bool {
+	rec := c.View.Regions[region]
+	return rec.State == ownership.RegionLost && rec.Unshipped && concerns(s, region) && s.Manual && s.Approved[region] != rec.LostEpoch
+}
+
+func concerns(s ownership.ServiceRecord, region string) bool {
+	return !s.Deleted && (len(s.Regions) == 0 || slices.Contains(s.Regions, region))
+}
+
+// Services returns the services for which holds is true, as namespace/name, sorted.
+func Services(c ownership.Configuration, region string, holds func(ownership.Configuration, string, ownership.ServiceRecord) bool) []string {
+	var out []string
+	for _, uid := range slices.Sorted(maps.Keys(c.Services)) {
+		if s := c.Services[uid]; holds(c, region, s) {
+			out = append(out, s.Namespace+"/"+s.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// listed bounds how many names a message has.
+const listed = 10
+
+// List writes names for a message.
+func List(names []string) string {
+	if len(names) <= listed {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:listed], ", ") + " and others"
+}
