@@ -118,6 +118,10 @@ func (g *gateway) ended(w *write) {
 	if w.entry > 0 && g.s.Now() <= w.deadline {
 		g.s.acknowledged(g.r, w)
 	}
+	if again := g.settled; again != nil && g.busy() == 0 {
+		g.settled = nil
+		again()
+	}
 }
 
 // busy is the number of writes under way that the gateway may not accept any more.
