@@ -246,6 +246,8 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	switch {
 	case o.Type == OrderDeclareLost:
 		return d.declareLost(o), true
+	case o.Type == OrderUndrain && o.Service == "" && d.c.View.Regions[o.Region].State == ownership.RegionDrained:
+		return d.undrain(o), true
 	case d.unsettledFor(o) != "":
 		return Txn{}, false
 	case o.Type == OrderDrain && o.Service == "":
@@ -256,12 +258,6 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })
 	case o.Type == OrderUndrain && o.Service != "":
 		return d.include(o)
-	case o.Type == OrderUndrain && d.c.View.Regions[o.Region].State == ownership.RegionDrained:
-		regions := next(d.c.View.Regions)
-		rec := d.returning(regions[o.Region])
-		rec.Drained = false
-		regions[o.Region] = rec
-		return Txn{What: "undrain", Because: o.Region + ": ordered by " + o.Name, View: d.open(regions)}, true
 	case o.Type == OrderUndrain || o.Type == OrderHandback:
 		if !slices.Contains(d.Health.Ready, o.Region) {
 			return Txn{}, false
@@ -272,6 +268,16 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return d.alter(o, ownership.ChangeApprove, d.unapproved(o), func(s *ownership.ServiceState) { set(&s.Approved, o.Region, epoch) })
 	}
 	return Txn{}, false
+}
+
+// undrain lets a drained region return, which changes no owner: when the last region that serves is lost,
+// there must be one that can serve in its place, however suspect that one is.
+func (d *decider) undrain(o ownership.OrderIntent) Txn {
+	regions := next(d.c.View.Regions)
+	rec := d.returning(regions[o.Region])
+	rec.Drained = false
+	regions[o.Region] = rec
+	return Txn{What: "undrain", Because: o.Region + ": ordered by " + o.Name, View: d.open(regions)}
 }
 
 // drain empties a region that is not the last one (R14).
