@@ -104,8 +104,8 @@ func firstOwner(order []string, regions []RegionView) Owned {
 }
 
 // complete reports whether no other region, now lost, may have been the last that owned the slot with
-// everything in it, and the owner has what those gave away: unless it is the first in the order, it may
-// not have owned the slot then.
+// everything in it, and the owner has what those gave away: unless it is the first in the order and
+// served when such a region was lost. Then it had its slots itself.
 func complete(owner string, order []string, regions []RegionView) bool {
 	for _, lost := range regions {
 		if lost.Name == owner {
@@ -114,7 +114,7 @@ func complete(owner string, order []string, regions []RegionView) bool {
 		if lost.Unshipped && lastComplete(order, lost, regions) == lost.Name {
 			return false
 		}
-		if slices.Contains(lost.Lacks, owner) && owner != order[0] {
+		if slices.Contains(lost.Lacks, owner) && (owner != order[0] || slices.Contains(lost.Behind, owner)) {
 			return false
 		}
 	}

@@ -153,13 +153,15 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 	return out
 }
 
-// owed returns what changes of the debts: what the losers had is owed from now on (R10). What a lost
-// region owed it owes still, if it returns.
+// owed returns what changes of the debts: what the losers had is owed from now on (R10), but for what came
+// from a region that is gone for good. What a lost region owed it owes still, if it returns.
 func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
+	gone := func(origin string) bool { return d.c.View.Regions[origin].Gone }
 	for _, loser := range m.losers() {
-		if !gateClosed(d.c, loser) && len(d.c.Acks[loser].Vector) > 0 {
-			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(d.c.Acks[loser].Vector)}
+		had := d.c.Acks[loser].Vector.Without(gone)
+		if !gateClosed(d.c, loser) && len(had) > 0 {
+			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(had)}
 		}
 	}
 	return debts

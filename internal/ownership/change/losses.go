@@ -48,12 +48,16 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 	if owned || !rec.Unshipped {
 		rec.LostEpoch = d.c.View.Epoch + 1
 	}
+	rec.Lacks = d.lacking(name)
+	var behind []string
+	if owned || len(rec.Lacks) > 0 {
+		behind = idle(regions, name)
+	}
 	if owned {
-		behind := append(idle(regions, name), overtaken(regions, name)...)
-		rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(behind, rec.Behind)...)))
+		behind = append(behind, overtaken(regions, name)...)
 		rec.Unshipped = true
 	}
-	rec.Lacks = d.lacking(name)
+	rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(behind, rec.Behind)...)))
 	rec.Drained = rec.State == ownership.RegionDrained
 	rec.Flaps = health.FlapsAt(d.Timings, rec, at)
 	rec.LostAt, rec.Since = &at, at

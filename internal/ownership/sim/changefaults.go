@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
@@ -26,8 +28,8 @@ func (p *plan) stuckService() *fault {
 	}
 }
 
-// allStuck lets no region apply anything of one service, nor some link carry anything.
-func (p *plan) allStuck() {
+// allStuck lets no region apply anything of one service for the time of so many leases.
+func (p *plan) allStuck(leases time.Duration) {
 	for _, r := range p.s.regions {
 		r.data.stuck[stuckIndex]++
 	}
@@ -36,7 +38,7 @@ func (p *plan) allStuck() {
 			r.data.stuck[stuckIndex]--
 		}
 	}}
-	p.begin(f, 3*p.s.timings.RegionLease+p.s.timings.PlannedLimit)
+	p.begin(f, leases*p.s.timings.RegionLease)
 }
 
 // twoLosses cuts two regions off, the second when the first is about to be lost: with many regions that is
@@ -44,7 +46,7 @@ func (p *plan) allStuck() {
 func (p *plan) twoLosses() *fault {
 	first, second := p.target(), p.target()
 	p.begin(p.isolate(first), 3*p.s.timings.RegionLease)
-	p.allStuck()
+	p.allStuck(5)
 	p.s.After(p.s.Between(0, p.s.timings.LossLimit), func() {
 		if !p.s.calm && first != second {
 			p.begin(p.isolate(second), 3*p.s.timings.RegionLease)
@@ -56,7 +58,7 @@ func (p *plan) twoLosses() *fault {
 // lossWhileStuck orders something that takes long, and cuts a region off as soon as owners change.
 func (p *plan) lossWhileStuck() *fault {
 	r := p.target()
-	p.allStuck()
+	p.allStuck(5)
 	p.moments[moment{closingCommitted, ""}] = func() { p.begin(p.isolate(r), 3*p.s.timings.RegionLease) }
 	if p.s.Chance(0.5) {
 		p.respec()

@@ -19,6 +19,7 @@ func kinds() []func(*plan) *fault {
 		(*plan).stuckLink, (*plan).stuckLink, (*plan).stuckService, (*plan).stuckService, (*plan).halfLost, (*plan).halfLost,
 		(*plan).whenClosing, (*plan).whenClosing, (*plan).whenClosing, (*plan).leaderDiesBetween, (*plan).leaderDiesBetween,
 		(*plan).freezeBeforeAck, (*plan).loseForGood, (*plan).twoLosses, (*plan).twoLosses, (*plan).lossWhileStuck, (*plan).lossWhileStuck,
+		(*plan).owing, (*plan).owing, (*plan).excludeAll, (*plan).silentSurvivor,
 	}
 }
 

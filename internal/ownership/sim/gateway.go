@@ -20,8 +20,11 @@ type gateway struct {
 	conf       ownership.Configuration
 	rights     []right // by cell
 	leaseUntil time.Duration
-	// writes are under way.
+	// writes are under way. settled, if set, ends a question early once none is that may not be accepted
+	// any more.
 	writes  []*write
+	settled func()
+	failed  bool
 	backoff time.Duration
 	// leasedOnce: it has held a lease, so that a refused write is a loss.
 	leasedOnce bool
@@ -82,6 +85,7 @@ func (g *gateway) poll() {
 	}
 	failed := func() {
 		if !done {
+			g.failed = true
 			pause := g.backoff
 			g.backoff = min(2*g.backoff, maxBackoff)
 			finish(pause)
@@ -99,8 +103,15 @@ func (g *gateway) poll() {
 		}
 	}
 	q := &poll{from: g, has: g.has, version: g.conf.View.Epoch, busy: g.busy(), wait: maxWait, fail: func() { home(failed) }}
+	if g.failed && !g.s.o.WaitsAfterFailure {
+		q.wait = 0
+	}
 	if q.busy > 0 {
-		q.wait = busyWait
+		g.settled = func() { // repeats agentClient.untilSettled
+			if !done {
+				finish(minPollTime - (g.p.Clock.Now() - asked))
+			}
+		}
 	}
 	q.reply = func(x answer) {
 		home(func() {
@@ -111,7 +122,7 @@ func (g *gateway) poll() {
 				failed()
 				return
 			}
-			g.backoff = minBackoff
+			g.backoff, g.failed = minBackoff, false
 			finish(minPollTime - (g.p.Clock.Now() - asked))
 		})
 	}

@@ -12,8 +12,6 @@ const (
 	minBackoff   = 100 * time.Millisecond
 	maxBackoff   = time.Second
 	minPollTime  = 20 * time.Millisecond
-	// busyWait is how long a gateway waits whose writes are yet to end before it can say that they have.
-	busyWait = 100 * time.Millisecond
 )
 
 // publishSoon repeats Agent.publish, which is woken by news: those that come before it runs are one.

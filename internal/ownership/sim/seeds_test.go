@@ -4,6 +4,6 @@ package sim_test
 
 // defaultSeeds is how many seeds TestSeeds runs, and otherSeeds the tests beside it.
 const (
-	defaultSeeds = 1_500
+	defaultSeeds = 1_000
 	otherSeeds   = 200
 )

@@ -24,6 +24,8 @@ type Options struct {
 	// Harmless leaves the world to faults that must cost no home write: the leader or a minority of
 	// the store fails, one at a time. HomeWritesGoOn is an invariant then.
 	Harmless bool
+	// WaitsAfterFailure has gateways wait for an answer as long as ever after a question that failed.
+	WaitsAfterFailure bool
 	// Flaps, if positive, leaves the world to one region that is cut off and comes back as often.
 	Flaps int
 	// LeaderLost leaves the world to one fault: the region of the leader is lost.
@@ -169,9 +171,9 @@ func (s *Sim) recover(stop func() bool) time.Duration {
 		}
 		if bound := Bound(s.timings, flaps); s.Now()-from > bound {
 			c := s.store.content.Now()
-			s.Tracef("DEBUG view %+v", c.View)
-			s.Tracef("DEBUG services %+v", c.Services)
-			s.Tracef("DEBUG evidence %+v debts %+v acks %+v orders %+v gates %+v", c.Evidence, c.Debts, c.Acks, c.Orders, c.Gates)
+			s.Tracef("view: %+v", c.View)
+			s.Tracef("services: %+v", c.Services)
+			s.Tracef("acknowledged: %+v, owed: %+v, evidence: %+v", c.Acks, c.Debts, c.Evidence)
 			s.violate(i, "%s after the last fault, %s", s.Now()-from, why)
 			break
 		}

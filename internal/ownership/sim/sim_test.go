@@ -200,11 +200,17 @@ func TestGaps(t *testing.T) {
 	cases := map[string]struct {
 		gap, closed sim.Options
 		want        sim.Invariant
+		within      uint64
 	}{
+		"a gateway waits for an answer as long as ever after a question that failed": {
+			gap:    sim.Options{Harmless: true, WaitsAfterFailure: true},
+			closed: sim.Options{Harmless: true},
+			want:   sim.HomeWritesGoOn, within: 10 * otherSeeds,
+		},
 		"a store restored under its old identity is refused for a while only": {
 			gap:    sim.Options{Restore: sim.OldIdentity},
 			closed: sim.Options{Restore: sim.NewIdentity},
-			want:   sim.NeverBack,
+			want:   sim.NeverBack, within: otherSeeds,
 		},
 	}
 	for name, c := range cases {
@@ -216,9 +222,9 @@ func TestGaps(t *testing.T) {
 					return o
 				}
 			}
-			gap := search(otherSeeds, with(c.gap), func(sim.Result) {})
+			gap := search(c.within, with(c.gap), func(sim.Result) {})
 			if gap == 0 {
-				t.Fatalf("nothing broken within %d seeds: has the gap been closed?", otherSeeds)
+				t.Fatalf("nothing broken within %d seeds: has the gap been closed?", c.within)
 			}
 			r := sim.Run(with(c.gap)(gap))
 			t.Logf("shows at seed %d: %v", gap, r.Violation)

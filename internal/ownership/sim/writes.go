@@ -29,9 +29,14 @@ type write struct {
 	entry int64
 }
 
-// load sends home writes and other requests to the gateway, as users do.
+// load sends home writes and other requests to the gateway, as users do: more of them if none may be
+// refused, which may be for an instant only.
 func (g *gateway) load() {
-	g.p.After(g.s.Between(100*time.Millisecond, 400*time.Millisecond), func() {
+	pause := g.s.Between(100*time.Millisecond, 400*time.Millisecond)
+	if g.s.o.Harmless {
+		pause /= 4
+	}
+	g.p.After(pause, func() {
 		g.anyRegion()
 		if own := g.r.index; g.s.o.Harmless || g.s.Chance(0.5) {
 			g.homeWrite(own + g.s.IntN(len(serviceUIDs()))*len(g.s.slots))
@@ -112,6 +117,10 @@ func (g *gateway) ended(w *write) {
 	}
 	if w.entry > 0 && g.s.Now() <= w.deadline {
 		g.s.acknowledged(g.r, w)
+	}
+	if again := g.settled; again != nil && g.busy() == 0 {
+		g.settled = nil
+		again()
 	}
 }
 
