@@ -51,8 +51,8 @@ func (d *decider) mayWithhold(stuck []string) bool {
 	}
 	for _, uid := range stuck {
 		for _, region := range change.Regions {
-			awaited := d.c.View.Previous[region].Awaits
-			if len(minus(d.c.Services[uid].MayOwn(d.c.View.Previous), awaited)) > 0 {
+			awaited, rec := d.c.View.Previous[region].Awaits, d.c.View.Regions[region]
+			if !rec.Unshipped && !rec.Gone || len(minus(d.c.Services[uid].MayOwn(d.c.View.Previous), awaited)) > 0 {
 				return false
 			}
 		}
@@ -90,10 +90,10 @@ func (d *decider) stuckRegions(gainers []string) []string {
 func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	regions := next(d.c.View.Regions)
 	lost := d.tookOver()
-	left := d.leaveOut(regions, silent)
+	d.leaveOut(regions, silent)
 	for _, name := range lost {
 		if rec := regions[name]; d.c.View.Change.Kind == ownership.ChangeLoss {
-			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), left...))))
+			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), silent...))))
 			regions[name] = rec
 		}
 	}
@@ -131,17 +131,16 @@ func (d *decider) tookOver() []string {
 
 // leaveOut has the regions that were to serve because no other does (R14), and have not caught up, stay
 // Returning: they would own slots of their own as well, which Awaits and Withheld do not keep from them.
-// What is ready is handed back to them service by service. It returns the other silent regions.
-func (d *decider) leaveOut(regions map[string]ownership.RegionRecord, silent []string) []string {
+// What is ready is handed back to them service by service. Those that have something back already are
+// awaited like others.
+func (d *decider) leaveOut(regions map[string]ownership.RegionRecord, silent []string) {
 	stuck := d.stuckRegions(slices.Sorted(maps.Keys(regions)))
 	for name, before := range d.c.View.Previous {
 		joined := before.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing
 		if joined && (slices.Contains(silent, name) || slices.Contains(stuck, name)) {
 			regions[name] = before
-			silent = minus(silent, []string{name})
 		}
 	}
-	return silent
 }
 
 func withheld(old map[string]int64, lost []string, regions map[string]ownership.RegionRecord) map[string]int64 {

@@ -214,7 +214,7 @@ func TestSilentRegionDoesNotJoin(t *testing.T) {
 	decides(t, map[string]decision{
 		"both have caught up": {joining().caughtUp("a", "b"), func(w *world) change.Txn { return opened(w, everyone) }},
 		"one is silent": {joining().caughtUp("a").later(5 * time.Second), func(w *world) change.Txn {
-			return opened(w, "regions without an answer: [b], services that have not caught up: []", losing("c"), returning("b", still))
+			return opened(w, "regions without an answer: [b], services that have not caught up: []", losing("c", awaits("b")), returning("b", still))
 		}},
 		"both are, and are tried again": {joining().later(5 * time.Second).commit(), func(w *world) change.Txn {
 			return change.Txn{What: "Loss", Because: "no region serves; [a b] can be reached", View: w.closes(
