@@ -77,7 +77,12 @@ func reconcile(t *testing.T, cached, current []client.Object, intents ...string)
 	ctx, cancel := context.WithCancel(t.Context())
 	followed := make(chan error, 1)
 	go func() { followed <- view.Start(ctx) }()
-	defer func() { cancel(); _ = <-followed }()
+	defer func() {
+		cancel()
+		if err := <-followed; err != nil {
+			t.Error(err)
+		}
+	}()
 	testkit.Eventually(t, 10*time.Second, func() error {
 		if !view.Snapshot().Known {
 			return context.DeadlineExceeded

@@ -180,6 +180,23 @@ func TestReport(t *testing.T) {
 				"Ready": "False/RegionReturning", "ClusterReachable": "True/Connected", "Serving": "False/RegionReturning", "LeaseHeld": "True/AgentBeating",
 			}},
 		},
+		"returning, and somebody has to hand it back": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) {
+				record(s, ownership.RegionRecord{State: ownership.RegionReturning, ReturnedEpoch: 6})
+				s.Configuration.Services = map[string]ownership.ServiceRecord{"1": {UID: "1", Namespace: "accounts", Name: "user"}}
+			},
+			want: status{v1alpha1.RegionReturning, "2/2", "Active", map[string]string{
+				"Ready": "False/HandbackAwaited", "ClusterReachable": "True/Connected", "Serving": "False/HandbackAwaited", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
+		"drained": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) {
+				record(s, ownership.RegionRecord{State: ownership.RegionDrained})
+			},
+			want: status{v1alpha1.RegionDrained, "2/2", "Active", map[string]string{
+				"Ready": "False/RegionDrained", "ClusterReachable": "True/Connected", "Serving": "False/RegionDrained", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
 		"an observer that does not beat says nothing": {
 			world: func(_ *v1alpha1.Region, s *plan.Seen) {
 				delete(s.Beating, "shanghai")
