@@ -158,8 +158,9 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
 	for _, loser := range m.losers() {
-		if !gateClosed(d.c, loser) && len(d.c.Acks[loser].Vector) > 0 {
-			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(d.c.Acks[loser].Vector)}
+		had := d.c.Acks[loser].Vector.Without(d.gone)
+		if !gateClosed(d.c, loser) && len(had) > 0 {
+			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(had)}
 		}
 	}
 	return debts
