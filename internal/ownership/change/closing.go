@@ -156,9 +156,8 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 // from a region that is gone for good. What a lost region owed it owes still, if it returns.
 func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
-	gone := func(origin string) bool { return d.c.View.Regions[origin].Gone }
 	for _, loser := range m.losers() {
-		had := d.c.Acks[loser].Vector.Without(gone)
+		had := d.c.Acks[loser].Vector.Without(d.gone)
 		if !gateClosed(d.c, loser) && len(had) > 0 {
 			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(had)}
 		}

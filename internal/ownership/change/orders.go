@@ -347,22 +347,7 @@ func (d *decider) declareLost(o ownership.OrderIntent) Txn {
 	rec.Gone, rec.Unshipped, rec.Behind, rec.Lacks, rec.Since = true, false, nil, nil, d.At.UTC()
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
-	t := d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
-	t.Debts = d.givenUp(o.Region)
-	return t
-}
-
-// givenUp returns the debts that change when a region is declared lost for good: nobody can ever apply
-// what it had.
-func (d *decider) givenUp(gone string) map[string]ownership.Debt {
-	debts := map[string]ownership.Debt{}
-	for origin, debt := range d.c.Debts {
-		if _, has := debt.Vector[gone]; has || origin == gone {
-			debt.Vector = debt.Vector.Without(func(o string) bool { return o == gone || origin == gone })
-			debts[origin] = debt
-		}
-	}
-	return debts
+	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
 }
 
 func (d *decider) record(name string, state ownership.OrderState, message string) ownership.OrderRecord {

@@ -50,10 +50,10 @@ type model struct {
 
 // mutant breaks one rule.
 type mutant struct {
-	// decidesFrom falsifies what a leader decides from, commits what it then writes (real is what it
+	// decidesFrom falsifies what a leader decides from, commits what it then writes (from is what it
 	// decided from), sees what owners are found from, catchesUpWith what Target is found from.
 	decidesFrom, sees, catchesUpWith func(c *ownership.Configuration)
-	commits                          func(real ownership.Configuration, x *txn)
+	commits                          func(from ownership.Configuration, x *txn)
 	// unguarded: the store takes a transaction whatever has changed.
 	unguarded bool
 	// onlyMovedSlots: of a service whose keys change, only slots that change owners are closed.
@@ -158,9 +158,13 @@ func TestSearch(t *testing.T) {
 			}
 			m.settles, m.bounds.lag, m.bounds.states = true, 1, *limit
 			res := m.run()
-			t.Logf("%s; every state within the bounds: %v", res, res.complete)
-			if res.violation != "" {
-				t.Error(res.report())
+			switch {
+			case res.violation != "":
+				t.Errorf("%s\n%s", res, res.report())
+			case !res.complete:
+				t.Logf("%s: given up", res)
+			default:
+				t.Logf("%s: every state within the bounds", res)
 			}
 		})
 	}
