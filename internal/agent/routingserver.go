@@ -98,6 +98,8 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 			return
 		}
 		current = source.Config(q.namespace, q.name)
+		// The first to ask for a service gets the lease with the first routing, not an answer later.
+		known = known || current.Found && a.noteAck(q, current)
 	}
 	if !current.Found {
 		http.Error(w, fmt.Sprintf("service %s/%s has no routing in region %s; is its RegionalService there, "+

@@ -280,6 +280,29 @@ func TestAnswerOfTheLease(t *testing.T) {
 	}
 }
 
+// TestFirstAnswerHasTheLease holds that a gateway which asked before there was anything to answer is given
+// the lease with its first routing.
+func TestFirstAnswerHasTheLease(t *testing.T) {
+	d := newDesk(t)
+	d.lease(4 * time.Second)
+	published := d.whenWaiting(func() {
+		d.show(10, 3)
+		d.lease(4 * time.Second)
+		if err := d.publisher.Publish("accounts", "user", build); err != nil {
+			t.Error(err)
+		}
+		d.clock.Step(routing.MaxWait)
+	})
+	got := d.poll("")
+	published.Wait()
+	if got.Config == nil || got.LeaseRemaining != 3*time.Second {
+		t.Errorf("the first answer is %+v, want routing with the lease", got)
+	}
+	if d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Error("the lease is not booked")
+	}
+}
+
 // The region acknowledges for every gateway that may hold a lease, so each one is noted before it gets it.
 func TestLeasesAreNoted(t *testing.T) {
 	d := newDesk(t)
