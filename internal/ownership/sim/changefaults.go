@@ -29,7 +29,7 @@ func (p *plan) stuckService() *fault {
 }
 
 // allStuck lets no region apply anything of one service for the time of so many leases.
-func (p *plan) allStuck(leases time.Duration) {
+func (p *plan) allStuck(leases int) {
 	for _, r := range p.s.regions {
 		r.data.stuck[stuckIndex]++
 	}
@@ -38,7 +38,7 @@ func (p *plan) allStuck(leases time.Duration) {
 			r.data.stuck[stuckIndex]--
 		}
 	}}
-	p.begin(f, leases*p.s.timings.RegionLease)
+	p.begin(f, time.Duration(leases)*p.s.timings.RegionLease)
 }
 
 // twoLosses cuts two regions off, the second when the first is about to be lost: with many regions that is

@@ -145,7 +145,7 @@ func TestMutants(t *testing.T) {
 		sim.PreviousIsLastView:      {sim.SingleOwner, sim.TakeoverHasReceived, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
 		sim.PreemptedNotUndone:      {sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
 		sim.KeyChangeMovedOnly:      {sim.SingleOwner},
-		sim.GateOpenedWhileClosing:  {sim.TakeoverHasReceived, sim.SingleOwner},
+		sim.GateOpenedWhileClosing:  {sim.TakeoverHasReceived, sim.SingleOwner, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
 		sim.EarlierAckCounts:        {sim.SingleOwner, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll, sim.TakeoverHasReceived},
 		sim.AckAfterRestart:         {sim.SingleOwner, sim.NoWriteLostInPlannedChange},
 		sim.AckBeforeWritesEnd:      {sim.SingleOwner, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
