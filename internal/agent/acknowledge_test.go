@@ -123,7 +123,11 @@ func TestAcknowledgesWhenCaughtUp(t *testing.T) {
 		"everything is applied":          {ack: fencedAck, want: caughtUp, asked: ownership.Vector{"beijing": {"s": 5}}},
 		"applied for some services":      {ack: fencedAck, change: func(_ *ownership.Configuration, l *fakeLocal) { l.stuck = []string{"u"} }, want: []ownership.Ack{{Epoch: 8, CaughtUp: true, Stuck: []string{"u"}}}, asked: ownership.Vector{"beijing": {"s": 5}}},
 		"what is applied cannot be read": {ack: fencedAck, change: func(_ *ownership.Configuration, l *fakeLocal) { l.err = errors.New("no broker") }, asked: ownership.Vector{"beijing": {"s": 5}}},
-		"the loser's gate is closed":     {change: func(c *ownership.Configuration, _ *fakeLocal) { delete(c.Gates, "beijing") }, want: caughtUp, asked: ownership.Vector{}},
+		"the loser's gate is closed":     {change: func(c *ownership.Configuration, _ *fakeLocal) { delete(c.Gates, "beijing") }},
+		"the loser is lost": {change: func(c *ownership.Configuration, _ *fakeLocal) {
+			delete(c.Gates, "beijing")
+			c.View.Regions["beijing"] = ownership.RegionRecord{State: ownership.RegionLost, Role: health.RoleActive}
+		}, want: caughtUp, asked: ownership.Vector{}},
 		"an earlier change left a debt behind": {ack: fencedAck, change: func(c *ownership.Configuration, _ *fakeLocal) {
 			c.Debts["shenzhen"] = ownership.Debt{Epoch: 3, Vector: ownership.Vector{"beijing": {"s": 9}}}
 		}, want: []ownership.Ack{{Epoch: 8, CaughtUp: true, Applied: map[string]int64{"shenzhen": 3}}}, asked: ownership.Vector{"beijing": {"s": 9}}},

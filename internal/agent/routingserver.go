@@ -112,7 +112,8 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 // that has returned must not combine the new lease with routing from before the loss, and those of a
 // region that acknowledges a change of owners must not combine it with routing from before the change.
 // It is noted before it goes out, and goes out only to gateways that are known, since the region
-// acknowledges for all that may hold one (R8).
+// acknowledges for all that may hold one (R8). Who cannot use the routing would not take the lease, and
+// must not be waited for as long as it asks.
 func (a *Agent) answer(q question, current *Published, arrived time.Duration, known bool) routing.Answer {
 	answer := routing.Answer{Version: current.Version, Revision: current.Revision}
 	if current.Version != q.version {
@@ -124,7 +125,8 @@ func (a *Agent) answer(q question, current *Published, arrived time.Duration, kn
 	defer a.mu.Unlock()
 	gate := a.conf.Gates[a.config.Region]
 	answer.LeaseEnded = a.refused != nil || !gate.Open
-	if known && current.Gates[a.config.Region] == gate && current.Config.Epoch == a.conf.View.Epoch && a.leaseUntil > now {
+	present := current.Gates[a.config.Region] == gate && current.Config.Epoch == a.conf.View.Epoch
+	if known && present && q.refused != current.Version && a.leaseUntil > now {
 		answer.LeaseRemaining = a.leaseUntil - now
 		a.acks.lease(serviceName{q.namespace, q.name}, q.gateway, answer.LeaseRemaining)
 	}

@@ -302,6 +302,9 @@ func TestLeasesAreNoted(t *testing.T) {
 	if !d.acks.fenced(d.clock.Boottime(), 3) {
 		t.Error("the only gateway acts on the epoch, and the region does not count as fenced")
 	}
+	if got := d.poll("&wait=0s&gateway=pod-2&refused=" + version).LeaseRemaining; got != 0 || !d.acks.fenced(d.clock.Boottime(), 3) {
+		t.Errorf("a gateway that cannot use the routing is given a lease of %s, or is waited for", got)
+	}
 }
 
 func TestPollOfAnUnknownService(t *testing.T) {

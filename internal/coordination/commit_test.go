@@ -134,18 +134,18 @@ func TestCommitOpensTheGateForWhoAsked(t *testing.T) {
 	s.must(s.agent.Ask(ctx, s.read()))
 	asked := s.read()
 	s.register("two")
-	_, err := s.term.Commit(ctx, asked, returning(asked, "beijing"))
+	_, err := s.term.Commit(ctx, asked, returning(asked))
 	s.refused(coordination.GuardAgent, err)
 	if got := s.read().Gates["beijing"]; got.Open {
 		t.Errorf("gate %+v", got)
 	}
 	c := s.read()
-	s.must(s.term.Commit(ctx, c, returning(c, "beijing")))
+	s.must(s.term.Commit(ctx, c, returning(c)))
 	if got := s.read().Gates["beijing"]; got != (ownership.Gate{Generation: 3, Open: true}) {
 		t.Errorf("gate %+v, want it open in generation 3", got)
 	}
 	// Somebody has opened and closed it since.
-	_, err = s.term.Commit(ctx, asked, returning(asked, "beijing"))
+	_, err = s.term.Commit(ctx, asked, returning(asked))
 	var refused *coordination.GuardError
 	if !errors.As(err, &refused) || !refused.Has(coordination.GuardGate) {
 		t.Errorf("opening a gate of another generation answered %v", err)
@@ -249,7 +249,7 @@ func (s *stage) reopen(ctx context.Context) {
 	s.must(s.term.CloseGate(ctx, s.read(), "beijing"))
 	s.must(s.agent.Ask(ctx, s.read()))
 	c := s.read()
-	s.must(s.term.Commit(ctx, c, returning(c, "beijing")))
+	s.must(s.term.Commit(ctx, c, returning(c)))
 }
 
 func TestOrders(t *testing.T) {

@@ -108,10 +108,10 @@ func nextView(c ownership.Configuration) change.Txn {
 	}}
 }
 
-// returning is a change of the view that opens a region's gate.
-func returning(c ownership.Configuration, region string) change.Txn {
+// returning is a change of the view that opens beijing's gate.
+func returning(c ownership.Configuration) change.Txn {
 	txn := nextView(c)
-	txn.OpenGate, txn.Gates = region, []string{region}
+	txn.OpenGate, txn.Gates = "beijing", []string{"beijing"}
 	return txn
 }
 
@@ -157,7 +157,7 @@ func TestBeatIsGuarded(t *testing.T) {
 	// R5: opened again, in another generation; a beat of the old one stays refused.
 	w.must(second.Ask(ctx, closed))
 	asked := w.read()
-	w.must(term.Commit(ctx, asked, returning(asked, "beijing")))
+	w.must(term.Commit(ctx, asked, returning(asked)))
 	_, err = second.Beat(ctx, open, 4)
 	w.refused(coordination.GuardGate, err)
 	again := w.read()
@@ -210,7 +210,7 @@ func TestDeposedLeaderWritesNothing(t *testing.T) {
 		"view":   func(x *coordination.Term) (int64, error) { return x.Commit(ctx, c, nextView(c)) },
 		"gate":   func(x *coordination.Term) (int64, error) { return x.OpenGate(ctx, c, "beijing") },
 		"close":  func(x *coordination.Term) (int64, error) { return x.CloseGate(ctx, c, "shanghai") },
-		"return": func(x *coordination.Term) (int64, error) { return x.Commit(ctx, c, returning(c, "beijing")) },
+		"return": func(x *coordination.Term) (int64, error) { return x.Commit(ctx, c, returning(c)) },
 		"service": func(x *coordination.Term) (int64, error) {
 			return x.PutServiceRecord(ctx, c, ownership.ServiceRecord{UID: "u"})
 		},
@@ -439,7 +439,7 @@ func TestWatchDeliversEveryRevisionWhole(t *testing.T) {
 	reg := w.register("one")
 	w.must(reg.Ask(ctx, w.read()))
 	asked := w.read()
-	w.must(term.Commit(ctx, asked, returning(asked, "beijing")))
+	w.must(term.Commit(ctx, asked, returning(asked)))
 	open := w.read()
 	last := int64(0)
 	for n := range 20 {

@@ -185,26 +185,15 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 		return fmt.Errorf("revision %d after %d: %w", answer.Revision, old.revision, errOlder)
 	}
 	next := &snapshot{version: answer.Version, revision: answer.Revision, leaseUntil: leaseUntil(old, answer, asked)}
+	var err error
+	if next.router, err = a.routerOf(answer, old); err != nil {
+		return err
+	}
 	if old != nil {
 		next.term = old.term
 		if !old.leased(a.options.Clock.Boot()) {
 			next.term++
 		}
-	}
-	switch {
-	case answer.Config == nil && (old == nil || old.version != answer.Version):
-		return fmt.Errorf("version %q: %w", answer.Version, errUnasked)
-	case answer.Config == nil || old != nil && old.version == answer.Version:
-		next.router = old.router
-	case answer.Config.Namespace != a.options.Namespace || answer.Config.Name != a.options.Name:
-		return fmt.Errorf("%s/%s: %w", answer.Config.Namespace, answer.Config.Name, errForeign)
-	default:
-		router, err := Compile(answer.Config)
-		if err != nil {
-			a.refused, a.why = answer.Version, routing.Refusal(err.Error())
-			return fmt.Errorf("routing version %s cannot be used: %w", answer.Version, err)
-		}
-		next.router = router
 	}
 	a.refused, a.why = "", ""
 	a.state.install(next)
@@ -212,6 +201,24 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 		a.announce(next)
 	}
 	return nil
+}
+
+// routerOf returns the compiled configuration of an answer, which may be the one that there is.
+func (a *agentClient) routerOf(answer *routing.Answer, old *snapshot) (*Router, error) {
+	switch {
+	case answer.Config == nil && (old == nil || old.version != answer.Version):
+		return nil, fmt.Errorf("version %q: %w", answer.Version, errUnasked)
+	case answer.Config == nil || old != nil && old.version == answer.Version:
+		return old.router, nil
+	case answer.Config.Namespace != a.options.Namespace || answer.Config.Name != a.options.Name:
+		return nil, fmt.Errorf("%s/%s: %w", answer.Config.Namespace, answer.Config.Name, errForeign)
+	}
+	router, err := Compile(answer.Config)
+	if err != nil {
+		a.refused, a.why = answer.Version, routing.Refusal(err.Error())
+		return nil, fmt.Errorf("routing version %s cannot be used: %w", answer.Version, err)
+	}
+	return router, nil
 }
 
 // leaseUntil returns when the lease ends once an answer is taken. A shorter one does not take back

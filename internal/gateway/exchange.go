@@ -164,7 +164,7 @@ func (ex *exchange) decide() (decision, *problem) {
 		q.flow, q.slot = ex.flow, ex.slot
 		q.leased = ex.snap.leased(ex.g.options.Clock.Boot())
 		d := ex.snap.router.decide(q)
-		switch d.action { //nolint:exhaustive // the others are final
+		switch d.action {
 		case actHome:
 			if ex.admitted = ex.g.state.admit(ex.snap, ex.slot); ex.admitted {
 				return d, nil

@@ -51,21 +51,8 @@ func (r *Router) describe(d decision, about int) string {
 		return "home requests of this service are closed while owners change"
 	case ReasonClosing:
 		return "the owner of this request is changing; nothing was carried out; try again"
-	case ReasonHomeLost:
-		if about != noRegion && r.regions[about].Withheld {
-			return fmt.Sprintf("region %s is lost, and no other region takes over from it yet", name)
-		}
-		return fmt.Sprintf("region %s is lost, and no other region may answer this request for it", name)
-	case ReasonHomeReturning:
-		return fmt.Sprintf("region %s is back and may not answer this request yet", name)
-	case ReasonHomeDrained:
-		return fmt.Sprintf("region %s is drained, and no other region may answer this request for it", name)
-	case ReasonHomeAbsent:
-		return fmt.Sprintf("region %s does not take part yet", name)
 	case ReasonNoEndpoint:
 		return fmt.Sprintf("region %s owns this request, and its endpoint is not declared; add it to the MultiActiveService", name)
-	case ReasonHomeExcluded:
-		return fmt.Sprintf("region %s is excluded for this service, and no other region may answer this request for it", name)
 	case ReasonNoHome:
 		return "no region of the service has a weight, so none may answer this request"
 	case ReasonFenced:
@@ -76,7 +63,31 @@ func (r *Router) describe(d decision, about int) string {
 	case ReasonNoPeerKey:
 		return fmt.Sprintf("region %s owns this request, and this gateway has no key to forward it with", name)
 	}
+	if about != noRegion {
+		return r.describeHome(d.reason, about, name)
+	}
 	return reasons[d.reason].title
+}
+
+// describeHome says what keeps a region from answering requests that it is home to, or was.
+func (r *Router) describeHome(why Reason, home int, name string) string {
+	const others = "and no other region may answer this request for it"
+	switch why { //nolint:exhaustive // the others are not about homes and say enough by their title
+	case ReasonHomeLost:
+		if r.regions[home].Withheld {
+			return fmt.Sprintf("region %s is lost, and no other region takes over from it yet", name)
+		}
+		return fmt.Sprintf("region %s is lost, %s", name, others)
+	case ReasonHomeReturning:
+		return fmt.Sprintf("region %s is back and may not answer this request yet", name)
+	case ReasonHomeDrained:
+		return fmt.Sprintf("region %s is drained, %s", name, others)
+	case ReasonHomeAbsent:
+		return fmt.Sprintf("region %s does not take part yet", name)
+	case ReasonHomeExcluded:
+		return fmt.Sprintf("region %s is excluded for this service, %s", name, others)
+	}
+	return reasons[why].title
 }
 
 // title is a region's name with its display name.

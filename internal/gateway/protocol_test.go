@@ -93,7 +93,7 @@ func (p *protocol) accepted() []string {
 }
 
 // decide lets the leader decide once, and everybody see it.
-func (p *protocol) decide(intents ...health.Intent) bool {
+func (p *protocol) decide(intents ...health.Intent) {
 	ready := rapid.SliceOfDistinct(rapid.SampledFrom(worldRegions), rapid.ID).Draw(p.t, "ready")
 	reachable := slices.DeleteFunc(slices.Clone(worldRegions), func(r string) bool { return !p.conf.Gates[r].Open })
 	in := change.Input{
@@ -105,7 +105,7 @@ func (p *protocol) decide(intents ...health.Intent) bool {
 	}
 	t, ok := change.Decide(in)
 	if !ok {
-		return false
+		return
 	}
 	was := p.conf.View.Phase
 	p.conf.View = t.View
@@ -123,7 +123,6 @@ func (p *protocol) decide(intents ...health.Intent) bool {
 		p.oldest[t.OpenGate] = len(p.owners) - 1 // the lease goes out with routing made under the new gate
 	}
 	p.t.Logf("%s -> %s: %s (%s) %+v, service %+v", was, t.View.Phase, t.What, t.Because, t.View.Regions, p.conf.Services[protocolUID].ServiceState)
-	return true
 }
 
 func (p *protocol) returning(of []string) []string {

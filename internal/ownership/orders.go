@@ -23,8 +23,8 @@ func (o *Orders) Order(slot int) []string { return o.Distinct[o.Of[slot]] }
 // Count returns how many slots have each of the distinct orders.
 func (o *Orders) Count() []int {
 	counts := make([]int, len(o.Distinct))
-	for _, i := range o.Of {
-		counts[i]++
+	for slot := range o.Of {
+		counts[o.Of[slot]]++
 	}
 	return counts
 }
@@ -79,6 +79,6 @@ func named(order []byte, candidates []WeightedRegion) []string {
 
 // drawn is draw for a text that begins with two bytes for the slot.
 func drawn(slot int, text []byte) float64 {
-	text[0], text[1] = byte(slot>>8), byte(slot)
+	text[0], text[1] = byte(slot>>8), byte(slot) //nolint:gosec // slots are below 1024
 	return (float64(xxhash.Sum64(text)>>11) + 0.5) / (1 << 53)
 }

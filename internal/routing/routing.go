@@ -136,11 +136,12 @@ type Region struct {
 	Excluded bool `json:"excluded,omitempty"`
 	// HandedBack lets a Returning region own this service's slots again.
 	HandedBack bool `json:"handedBack,omitempty"`
-	// Withheld, Unshipped, Behind and Awaits are those of ownership.RegionView.
+	// Withheld, Unshipped, Behind, Awaits and Lacks are those of ownership.RegionView.
 	Withheld  bool     `json:"withheld,omitempty"`
 	Unshipped bool     `json:"unshipped,omitempty"`
 	Behind    []string `json:"behind,omitempty"`
 	Awaits    []string `json:"awaits,omitempty"`
+	Lacks     []string `json:"lacks,omitempty"`
 }
 
 // View returns what ownership depends on of the region.
@@ -148,7 +149,7 @@ func (r *Region) View() ownership.RegionView {
 	return ownership.RegionView{
 		WeightedRegion: ownership.WeightedRegion{Name: r.Name, Weight: r.Weight},
 		State:          r.State, Excluded: r.Excluded, HandedBack: r.HandedBack, Withheld: r.Withheld,
-		Unshipped: r.Unshipped, Behind: r.Behind, Awaits: r.Awaits,
+		Unshipped: r.Unshipped, Behind: r.Behind, Awaits: r.Awaits, Lacks: r.Lacks,
 	}
 }
 
@@ -156,7 +157,7 @@ func (r *Region) View() ownership.RegionView {
 func RegionOf(v ownership.RegionView) Region {
 	return Region{
 		Name: v.Name, Weight: v.Weight, State: v.State, Excluded: v.Excluded, HandedBack: v.HandedBack,
-		Withheld: v.Withheld, Unshipped: v.Unshipped, Behind: v.Behind, Awaits: v.Awaits,
+		Withheld: v.Withheld, Unshipped: v.Unshipped, Behind: v.Behind, Awaits: v.Awaits, Lacks: v.Lacks,
 	}
 }
 

@@ -96,7 +96,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 			return ctrl.Result{}, fmt.Errorf("step %s: %w", step.Kind, err)
 		}
 	}
-	return ctrl.Result{}, nil
+	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
 }
 
 // patchStatus writes the status if it changed, and tells the transitions.

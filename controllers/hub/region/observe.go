@@ -52,8 +52,10 @@ func (r *Reconciler) services(ctx context.Context, rg *v1alpha1.Region, seen *pl
 		return fmt.Errorf("listing services: %w", err)
 	}
 	seen.Settled = map[string]bool{}
+	known := map[string]bool{}
 	for i := range list.Items {
 		mas := &list.Items[i]
+		known[string(mas.UID)] = true
 		if slices.ContainsFunc(mas.Spec.Regions, func(s v1alpha1.ServiceRegion) bool { return s.Name == rg.Name }) {
 			seen.Services = append(seen.Services, mas.Namespace+"/"+mas.Name)
 			continue
@@ -62,6 +64,29 @@ func (r *Reconciler) services(ctx context.Context, rg *v1alpha1.Region, seen *pl
 		seen.Settled[uid] = seen.Configuration.Services[uid].SpecHash == desired.Ownership(mas).Hash
 	}
 	slices.Sort(seen.Services)
+	for uid := range seen.Configuration.ServiceIntents {
+		known[uid] = true
+	}
+	return r.holding(ctx, rg.Name, known, seen)
+}
+
+// holding notes which of the services that the hub knows the region's cluster has. Nothing is known of one
+// that cannot be used.
+func (r *Reconciler) holding(ctx context.Context, region string, known map[string]bool, seen *plan.Seen) error {
+	cluster, err := r.Clusters.Get(region)
+	if err != nil {
+		return nil //nolint:nilerr // ClusterReachable tells it
+	}
+	var list v1alpha1.RegionalServiceList
+	if err := cluster.Client.List(ctx, &list); err != nil {
+		return fmt.Errorf("listing what runs in region %s: %w", region, err)
+	}
+	for i := range list.Items {
+		if s := &list.Items[i]; known[s.Spec.ServiceID] {
+			seen.Holding = append(seen.Holding, s.Namespace+"/"+s.Name)
+		}
+	}
+	slices.Sort(seen.Holding)
 	return nil
 }
 

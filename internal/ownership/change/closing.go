@@ -51,8 +51,8 @@ func (d *decider) mayWithhold(stuck []string) bool {
 	}
 	for _, uid := range stuck {
 		for _, region := range change.Regions {
-			awaited := d.c.View.Previous[region].Awaits
-			if len(minus(d.c.Services[uid].MayOwn(d.c.View.Previous), awaited)) > 0 {
+			awaited, rec := d.c.View.Previous[region].Awaits, d.c.View.Regions[region]
+			if !rec.Unshipped && !rec.Gone || len(minus(d.c.Services[uid].MayOwn(d.c.View.Previous), awaited)) > 0 {
 				return false
 			}
 		}
@@ -90,10 +90,10 @@ func (d *decider) stuckRegions(gainers []string) []string {
 func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	regions := next(d.c.View.Regions)
 	lost := d.tookOver()
-	left := d.leaveOut(regions, silent)
+	d.leaveOut(regions, silent)
 	for _, name := range lost {
 		if rec := regions[name]; d.c.View.Change.Kind == ownership.ChangeLoss {
-			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), left...))))
+			rec.Awaits = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Awaits), silent...))))
 			regions[name] = rec
 		}
 	}
@@ -106,9 +106,11 @@ func (d *decider) opened(m moves, silent, stuck []string) Txn {
 	}
 	for _, uid := range stuck {
 		record, ok := d.c.Services[uid]
-		// Others own the slots of a region that was lost on its way back, but for what it had back.
-		was := stateBefore(d.c, record).MayOwn(d.c.View.Previous)
-		had := slices.ContainsFunc(lost, func(r string) bool { return slices.Contains(was, r) })
+		// Others own the slots of a region that was lost on its way back, but for what it had back and what
+		// was kept from them.
+		was := stateBefore(d.c, record)
+		kept := append(was.MayOwn(d.c.View.Previous), was.Withholding(d.c.View.Previous)...)
+		had := slices.ContainsFunc(lost, func(r string) bool { return slices.Contains(kept, r) })
 		if ok && (had || d.c.View.Change.Kind.Planned()) {
 			record.Withheld = withheld(record.Withheld, lost, regions)
 			t.Services = append(t.Services, record)
@@ -129,17 +131,16 @@ func (d *decider) tookOver() []string {
 
 // leaveOut has the regions that were to serve because no other does (R14), and have not caught up, stay
 // Returning: they would own slots of their own as well, which Awaits and Withheld do not keep from them.
-// What is ready is handed back to them service by service. It returns the other silent regions.
-func (d *decider) leaveOut(regions map[string]ownership.RegionRecord, silent []string) []string {
+// What is ready is handed back to them service by service. Those that have something back already are
+// awaited like others.
+func (d *decider) leaveOut(regions map[string]ownership.RegionRecord, silent []string) {
 	stuck := d.stuckRegions(slices.Sorted(maps.Keys(regions)))
 	for name, before := range d.c.View.Previous {
 		joined := before.State == ownership.RegionReturning && regions[name].State == ownership.RegionServing
 		if joined && (slices.Contains(silent, name) || slices.Contains(stuck, name)) {
 			regions[name] = before
-			silent = minus(silent, []string{name})
 		}
 	}
-	return silent
 }
 
 func withheld(old map[string]int64, lost []string, regions map[string]ownership.RegionRecord) map[string]int64 {
@@ -151,13 +152,14 @@ func withheld(old map[string]int64, lost []string, regions map[string]ownership.
 	return out
 }
 
-// owed returns what changes of the debts: what the losers had is owed from now on (R10). What a lost
-// region owed it owes still, if it returns.
+// owed returns what changes of the debts: what the losers had is owed from now on (R10), but for what came
+// from a region that is gone for good. What a lost region owed it owes still, if it returns.
 func (d *decider) owed(m moves) map[string]ownership.Debt {
 	debts := map[string]ownership.Debt{}
 	for _, loser := range m.losers() {
-		if !gateClosed(d.c, loser) && len(d.c.Acks[loser].Vector) > 0 {
-			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(d.c.Acks[loser].Vector)}
+		had := d.c.Acks[loser].Vector.Without(d.gone)
+		if !gateClosed(d.c, loser) && len(had) > 0 {
+			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(had)}
 		}
 	}
 	return debts

@@ -182,6 +182,13 @@ func TestGiveUp(t *testing.T) {
 				return change.Txn{What: "give up Approve", Because: why("", "", "s"), View: w.back()}
 			},
 		},
+		"a region that is back ships what it had, and a service is stuck": {
+			newWorld(drained("c", unshipped)).service("s").commit().ack("a", ownership.Ack{CaughtUp: true}).fenced("c").
+				ack("b", ownership.Ack{CaughtUp: true, Stuck: []string{"s"}}).later(limit),
+			func(w *world) change.Txn {
+				return change.Txn{What: "give up Approve", Because: why("", "", "s"), View: w.back()}
+			},
+		},
 		"a region is tried again, and silent again": {
 			newWorld(lost("c", awaits("b"))).service("s").commit().caughtUp("a").later(limit), func(w *world) change.Txn {
 				return change.Txn{What: "give up Approve", Because: why("a b", "b", ""), View: w.back()}

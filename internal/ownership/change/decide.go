@@ -128,12 +128,12 @@ func (d *decider) changed(record ownership.ServiceRecord, alter func(*ownership.
 	return record
 }
 
-// set is for the maps of a record that were copied, and may be nil.
-func set(m *map[string]int64, key string, epoch int64) {
-	if *m == nil {
-		*m = map[string]int64{}
-	}
-	(*m)[key] = epoch
+// with returns a copy of a map, which may be nil, with one entry changed.
+func with(m map[string]int64, key string, epoch int64) map[string]int64 {
+	out := map[string]int64{}
+	maps.Copy(out, m)
+	out[key] = epoch
+	return out
 }
 
 // putBack returns the records that the change under way has touched as they were before it.

@@ -86,7 +86,7 @@ func again(name string, alters ...alter) edit {
 func TestLossesOfWhoOwnedNothing(t *testing.T) {
 	newcomer := func() *world { return newWorld(set("c", ownership.RegionReturning, returned(6))) }
 	decides(t, map[string]decision{
-		"lost on its way back": {newWorld(returning("c")).service("s", manual, approved("c", 5)).loses("c"), func(w *world) change.Txn {
+		"lost on its way back": {newWorld(returning("c")).service("s", manual, approved(5)).loses("c"), func(w *world) change.Txn {
 			return loses(w.opens(again("c")), "c: because", "c")
 		}},
 		"lost with something handed back": {newWorld(returning("c")).service("s", handedBack("c", 6)).loses("c"), func(w *world) change.Txn {
@@ -214,11 +214,30 @@ func TestSilentRegionDoesNotJoin(t *testing.T) {
 	decides(t, map[string]decision{
 		"both have caught up": {joining().caughtUp("a", "b"), func(w *world) change.Txn { return opened(w, everyone) }},
 		"one is silent": {joining().caughtUp("a").later(5 * time.Second), func(w *world) change.Txn {
-			return opened(w, "regions without an answer: [b], services that have not caught up: []", losing("c"), returning("b", still))
+			return opened(w, "regions without an answer: [b], services that have not caught up: []", losing("c", awaits("b")), returning("b", still))
 		}},
 		"both are, and are tried again": {joining().later(5 * time.Second).commit(), func(w *world) change.Txn {
 			return change.Txn{What: "Loss", Because: "no region serves; [a b] can be reached", View: w.closes(
 				ownership.Change{Kind: ownership.ChangeLoss}, serving("a", since), serving("b", since))}
 		}},
 	})
+}
+
+// Of a region that is lost on its way back others own what it did not have back, unless it was withheld.
+func TestStuckWithTheSecondLoss(t *testing.T) {
+	w := newWorld(returning("c")).service("s", handedBack("c", 6)).service("t", withheld(5)).service("u").loses("c").commit().
+		ack("a", ownership.Ack{Fenced: true, CaughtUp: true}).
+		ack("b", ownership.Ack{Fenced: true, CaughtUp: true, Stuck: []string{"s", "t", "u"}}).later(5 * time.Second)
+	decides(t, map[string]decision{"those that others do not own": {w, func(w *world) change.Txn {
+		txn := change.Txn{
+			What: "open Loss", Because: "regions without an answer: [], services that have not caught up: [s t u]",
+			View: w.opens(), Acks: []string{"a", "b", "c", "a", "b"}, Gates: []string{"a", "b", "c"},
+		}
+		for _, uid := range []string{"s", "t"} {
+			record := w.conf.Services[uid]
+			record.Withheld = map[string]int64{"c": 8}
+			txn.Services = append(txn.Services, record)
+		}
+		return txn
+	}}})
 }

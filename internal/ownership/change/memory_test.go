@@ -40,7 +40,7 @@ func TestAttemptsBecomeRare(t *testing.T) {
 			[]string{"0s 1", "30s 1", "1m30s 1", "3m30s 1", "7m30s 1", "15m30s 1", "31m30s 1", "47m30s 1"},
 		},
 		"a service that was withheld": {
-			newWorld(lost("c")).service("s", withheld("c", 5)),
+			newWorld(lost("c")).service("s", withheld(5)),
 			[]string{"0s 1", "30s 1", "1m30s 1", "3m30s 1", "7m30s 1", "15m30s 1", "31m30s 1", "47m30s 1"},
 		},
 		"a region that is awaited": {

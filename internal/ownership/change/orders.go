@@ -106,14 +106,16 @@ func (d *decider) refusal(o ownership.OrderIntent, taken bool) string {
 		return fmt.Sprintf("region %s was declared lost for good", o.Region)
 	case rec.Role != health.RoleActive && o.Type != OrderDeclareLost:
 		return fmt.Sprintf("region %s is a witness and owns nothing", o.Region)
-	case o.Service != "" && (o.Type == OrderDrain || o.Type == OrderHandback) && !d.named(service, o.Region):
-		return fmt.Sprintf("service %s/%s does not name region %s", service.Namespace, service.Name, o.Region)
 	}
 	return d.refusalOf(o, rec, taken)
 }
 
 // refusalOf says why an order of its type is not carried out.
 func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord, taken bool) string {
+	service := d.c.Services[o.Service]
+	if o.Service != "" && (o.Type == OrderDrain || o.Type == OrderHandback) && !d.named(service, o.Region) {
+		return fmt.Sprintf("service %s/%s does not name region %s", service.Namespace, service.Name, o.Region)
+	}
 	switch o.Type {
 	case OrderDrain:
 		return refuseDrain(o, rec)
@@ -122,7 +124,7 @@ func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord,
 			return fmt.Sprintf("region %s is not drained, it is %s", o.Region, rec.State)
 		}
 	case OrderHandback:
-		return refuseHandback(o, rec, d.c.Services[o.Service])
+		return refuseHandback(o, rec, service)
 	case OrderDeclareLost:
 		if rec.State != ownership.RegionLost {
 			return fmt.Sprintf("region %s is %s: only a lost region can be declared lost for good", o.Region, rec.State)
@@ -194,7 +196,7 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "owners are changing"
 	case d.c.View.Phase != ownership.PhaseOpen:
 		return "waits for another change of owners to end"
-	case d.unsettledFor(o) != "":
+	case d.unsettledFor(o) != "" && !undrains(o, d.c.View.Regions[o.Region]):
 		return "waits: " + d.unsettledFor(o)
 	case o.Type == OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
@@ -246,7 +248,7 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	switch {
 	case o.Type == OrderDeclareLost:
 		return d.declareLost(o), true
-	case o.Type == OrderUndrain && o.Service == "" && d.c.View.Regions[o.Region].State == ownership.RegionDrained:
+	case undrains(o, d.c.View.Regions[o.Region]):
 		return d.undrain(o), true
 	case d.unsettledFor(o) != "":
 		return Txn{}, false
@@ -265,13 +267,18 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return d.handback(o.Region, o.Name, func(r ownership.ServiceRecord) bool { return o.Service == "" || o.Service == r.UID })
 	case o.Type == OrderApproveFailover:
 		epoch := d.c.View.Regions[o.Region].LostEpoch
-		return d.alter(o, ownership.ChangeApprove, d.unapproved(o), func(s *ownership.ServiceState) { set(&s.Approved, o.Region, epoch) })
+		return d.alter(o, ownership.ChangeApprove, d.unapproved(o), func(s *ownership.ServiceState) { s.Approved = with(s.Approved, o.Region, epoch) })
 	}
 	return Txn{}, false
 }
 
+// undrains reports whether an order lets a drained region return.
+func undrains(o ownership.OrderIntent, rec ownership.RegionRecord) bool {
+	return o.Type == OrderUndrain && o.Service == "" && rec.State == ownership.RegionDrained
+}
+
 // undrain lets a drained region return, which changes no owner: when the last region that serves is lost,
-// there must be one that can serve in its place, however suspect that one is.
+// there must be one that can serve in its place, however suspect that is.
 func (d *decider) undrain(o ownership.OrderIntent) Txn {
 	regions := next(d.c.View.Regions)
 	rec := d.returning(regions[o.Region])

@@ -110,10 +110,10 @@ func TestOrdersSucceeded(t *testing.T) {
 		"handed back":                 {newWorld().order("Handback", "c", ""), done, "done"},
 		"a service is handed back":    {newWorld(returning("c")).service("s", handedBack("c", 6)).order("Handback", "c", "s"), done, "done"},
 		"its region serves":           {newWorld().service("s").order("Handback", "c", "s"), done, "done"},
-		"approved":                    {newWorld(lost("c")).service("s", manual, approved("c", 5)).order("ApproveFailover", "c", ""), done, "done"},
+		"approved":                    {newWorld(lost("c")).service("s", manual, approved(5)).order("ApproveFailover", "c", ""), done, "done"},
 		"nothing to approve":          {newWorld(lost("c")).service("s").order("ApproveFailover", "c", ""), done, "done"},
 		"another service is not approved": {
-			newWorld(lost("c")).service("s", manual).service("t", manual, approved("c", 5)).order("ApproveFailover", "c", "t"), done, "done",
+			newWorld(lost("c")).service("s", manual).service("t", manual, approved(5)).order("ApproveFailover", "c", "t"), done, "done",
 		},
 		"declared lost": {newWorld(lost("c", gone)).order("DeclareLost", "c", ""), done, "done"},
 	})
@@ -264,6 +264,14 @@ func TestOrderedDrains(t *testing.T) {
 		"not for a witness":      {newWorld(witness("b"), drained("c")).service("s").order("Drain", "a", ""), nil},
 		"while somebody is lost": {newWorld(lost("b")).service("s").order("Drain", "a", ""), drain},
 		"not during suspicion":   {newWorld(serving("b", suspect)).service("s").order("Drain", "a", ""), nil},
+		"one that is suspected itself": {newWorld(serving("a", suspect)).service("s").order("Drain", "a", ""), func(w *world) change.Txn {
+			txn := drain(w)
+			txn.View = w.closes(*txn.View.Change, drained("a", since, func(r *ownership.RegionRecord) { r.Suspect = false }))
+			return txn
+		}},
+		"a service of one that is suspected itself": {newWorld(serving("a", suspect)).service("s").order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
+		"whatever is suspected of a witness":        {newWorld(witness("b", suspect)).service("s", of("a", "c")).order("Drain", "a", ""), drain},
+		"a service in a drained region":             {newWorld(drained("a")).service("s").order("Drain", "a", "s"), alters("Exclude", false, exclude, "s")},
 		"one that returns": {newWorld(returning("a")).service("s", handedBack("a", 6)).order("Drain", "a", ""), func(w *world) change.Txn {
 			return change.Txn{What: "Drain", Because: "a: ordered by o", View: w.closes(
 				ownership.Change{Kind: ownership.ChangeDrain, Regions: []string{"a"}, Order: "o"}, returning("a", since, func(r *ownership.RegionRecord) {
@@ -325,7 +333,7 @@ func TestOrderedApprovals(t *testing.T) {
 	decides(t, map[string]decision{
 		"all":                   {base().order("ApproveFailover", "c", ""), alters("Approve", true, approve, "s", "t")},
 		"one":                   {base().order("ApproveFailover", "c", "t"), alters("Approve", true, approve, "t")},
-		"what was not approved": {newWorld(lost("c")).service("s", manual, approved("c", 4)).service("t", manual, approved("c", 5)).order("ApproveFailover", "c", ""), alters("Approve", true, approve, "s")},
+		"what was not approved": {newWorld(lost("c")).service("s", manual, approved(4)).service("t", manual, approved(5)).order("ApproveFailover", "c", ""), alters("Approve", true, approve, "s")},
 		"not during suspicion":  {newWorld(lost("c"), serving("a", suspect)).service("s", manual).order("ApproveFailover", "c", ""), nil},
 		"a region that is declared lost, whatever is suspected": {
 			newWorld(lost("c", behind("b")), serving("a", suspect)).service("s", manual).order("DeclareLost", "c", ""), goneNow,

@@ -86,12 +86,21 @@ func (d *decider) edgeless() (Txn, bool) {
 	return Txn{}, false
 }
 
-// debts takes off what every other region has applied, and the marks of those that have applied it.
+// gone reports whether a person declared a region lost for good: what others received of it before need
+// not reach everybody.
+func (d *decider) gone(region string) bool { return d.c.View.Regions[region].Gone }
+
+// debts takes off what every other region has applied or nobody waits for, and the marks of those that
+// have applied it.
 func (d *decider) debts() (Txn, bool) {
 	t := Txn{What: "debts", Because: "they are applied", View: d.open(next(d.c.View.Regions)), Debts: map[string]ownership.Debt{}}
-	for origin := range d.c.Debts {
-		if len(d.lacking(origin)) == 0 {
+	for origin, debt := range d.c.Debts {
+		rest := debt.Vector.Without(d.gone)
+		switch {
+		case len(rest) == 0 || len(d.lacking(origin)) == 0:
 			t.Debts[origin] = ownership.Debt{}
+		case len(rest) < len(debt.Vector):
+			t.Debts[origin] = ownership.Debt{Epoch: debt.Epoch, Vector: rest}
 		}
 	}
 	fewer := false
@@ -132,7 +141,7 @@ func (d *decider) handback(region, order string, which func(ownership.ServiceRec
 	var services []ownership.ServiceRecord
 	for _, what := range d.Memory.batch(d.Now, due) {
 		uid := strings.TrimPrefix(what, prefix)
-		services = append(services, d.changed(d.c.Services[uid], func(s *ownership.ServiceState) { set(&s.HandedBack, region, rec.ReturnedEpoch) }))
+		services = append(services, d.changed(d.c.Services[uid], func(s *ownership.ServiceState) { s.HandedBack = with(s.HandedBack, region, rec.ReturnedEpoch) }))
 		change.Services = append(change.Services, uid)
 	}
 	if len(services) == 0 {

@@ -35,6 +35,9 @@ func (d *decider) retries() (Txn, bool) {
 func (d *decider) withheldAgain() (Txn, bool) {
 	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
 		record := d.c.Services[uid]
+		if len(record.Withheld) == 0 {
+			continue
+		}
 		withholding := record.Withholding(d.c.View.Regions)
 		due := slices.DeleteFunc(withholding, func(r string) bool { return record.Withheld[r] != d.c.View.Regions[r].LostEpoch })
 		lagging := slices.ContainsFunc(record.MayOwn(d.c.View.Regions), func(r string) bool { return d.lags(r, uid) })

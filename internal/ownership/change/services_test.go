@@ -50,13 +50,13 @@ func TestRetriesOfServices(t *testing.T) {
 		}
 	}
 	decides(t, map[string]decision{
-		"withheld":                        {base().service("s", withheld("c", 5)), again("s", "c")},
-		"with an earlier loss":            {base().service("s", withheld("c", 4)), nil},
-		"of a region that is back":        {newWorld(returning("c")).service("s", withheld("c", 5), handedBack("c", 6)), nil},
-		"a region still lags":             {base().service("s", withheld("c", 5)).lags("a", "s"), nil},
-		"a region lags that owns nothing": {base().service("s", withheld("c", 5), of("b", "c")).lags("a", "s"), again("s", "c")},
-		"one of two lags":                 {base().service("s", withheld("c", 5)).service("t", withheld("c", 5)).lags("b", "s"), again("t", "c")},
-		"a deleted one":                   {base().service("s", withheld("c", 5), deleted), nil},
+		"withheld":                        {base().service("s", withheld(5)), again("s", "c")},
+		"with an earlier loss":            {base().service("s", withheld(4)), nil},
+		"of a region that is back":        {newWorld(returning("c")).service("s", withheld(5), handedBack("c", 6)), nil},
+		"a region still lags":             {base().service("s", withheld(5)).lags("a", "s"), nil},
+		"a region lags that owns nothing": {base().service("s", withheld(5), of("b", "c")).lags("a", "s"), again("s", "c")},
+		"one of two lags":                 {base().service("s", withheld(5)).service("t", withheld(5)).lags("b", "s"), again("t", "c")},
+		"a deleted one":                   {base().service("s", withheld(5), deleted), nil},
 		"two losses": {newWorld(lost("b"), lost("c")).service("s", func(r *ownership.ServiceRecord) {
 			r.Withheld = map[string]int64{"a": 1, "b": 5, "c": 5}
 		}), again("s", "b", "c")},

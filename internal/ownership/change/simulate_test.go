@@ -255,7 +255,7 @@ func (s *sim) opened(before ownership.View, txn change.Txn) {
 	for name, rec := range s.conf.View.Regions {
 		if rec.Gone && !s.gone[name] {
 			s.gone[name] = true
-			s.data.giveUp(s.conf.View.Regions)
+			s.data.giveUp(s.conf)
 		}
 	}
 	for k, owned := range now {
@@ -419,12 +419,12 @@ func (d data) copy(from map[slot]int, to, except string) {
 	}
 }
 
-// giveUp forgets what no region has that serves, when a person declares another gone.
-func (d data) giveUp(regions map[string]ownership.RegionRecord) {
+// giveUp forgets what no region has that may own the slot, when a person declares another gone.
+func (d data) giveUp(c ownership.Configuration) {
 	for k := range d.latest {
 		d.latest[k] = 0
 		for name, has := range d.has {
-			if regions[name].State == ownership.RegionServing {
+			if slices.Contains(c.Services[k.service].MayOwn(c.View.Regions), name) {
 				d.latest[k] = max(d.latest[k], has[k])
 			}
 		}

@@ -23,7 +23,7 @@ func TestConcerns(t *testing.T) {
 		"another spec":        {respecced(), map[string]asked{"a": both, "b": both, "c": both}},
 		"a service elsewhere": {newWorld().service("s", of("a", "b")).loses("b").commit(), map[string]asked{"a": catchUp, "b": fence}},
 		"what was withheld from all": {
-			newWorld(lost("c")).service("s", withheld("c", 5)).commit(), map[string]asked{"a": both, "b": both, "c": fence},
+			newWorld(lost("c")).service("s", withheld(5)).commit(), map[string]asked{"a": both, "b": both, "c": fence},
 		},
 	}
 	for name, c := range cases {
@@ -74,11 +74,11 @@ func TestTarget(t *testing.T) {
 			owing(owing(losingC(), "c", all), "b", ownership.Vector{"b": {"s": 9}}), "a", target{ownership.Vector{"b": {"s": 9}}, true},
 		},
 		"what was withheld, of a region that is back": {
-			had(had(had(newWorld(returning("c")).service("s", withheld("c", 5)).commit(), "a", nil), "b", nil), "c", all), "a",
+			had(had(had(newWorld(returning("c")).service("s", withheld(5)).commit(), "a", nil), "b", nil), "c", all), "a",
 			target{ownership.Vector{"b": {"s": 2}, "c": {"s": 3}}, true},
 		},
 		"what was withheld, of a region that is not": {
-			had(had(newWorld(lost("c")).service("s", withheld("c", 5)).commit(), "a", nil), "b", all), "a", target{ownership.Vector{"b": {"s": 2}}, true},
+			had(had(newWorld(lost("c")).service("s", withheld(5)).commit(), "a", nil), "b", all), "a", target{ownership.Vector{"b": {"s": 2}}, true},
 		},
 		"a handback, one loser is not fenced": {had(handingA(), "b", all), "a", target{}},
 		"a handback": {

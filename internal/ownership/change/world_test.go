@@ -142,12 +142,13 @@ func handedBack(region string, epoch int64) func(*ownership.ServiceRecord) {
 	return func(r *ownership.ServiceRecord) { r.HandedBack = map[string]int64{region: epoch} }
 }
 
-func withheld(region string, epoch int64) func(*ownership.ServiceRecord) {
-	return func(r *ownership.ServiceRecord) { r.Withheld = map[string]int64{region: epoch} }
+// withheld and approved are about the loss of c.
+func withheld(epoch int64) func(*ownership.ServiceRecord) {
+	return func(r *ownership.ServiceRecord) { r.Withheld = map[string]int64{"c": epoch} }
 }
 
-func approved(region string, epoch int64) func(*ownership.ServiceRecord) {
-	return func(r *ownership.ServiceRecord) { r.Approved = map[string]int64{region: epoch} }
+func approved(epoch int64) func(*ownership.ServiceRecord) {
+	return func(r *ownership.ServiceRecord) { r.Approved = map[string]int64{"c": epoch} }
 }
 
 // proposed changes what the hub proposes for a service.

@@ -192,7 +192,7 @@ func (s Seen) obstacles(mas *v1alpha1.MultiActiveService) []obstacle {
 		rec := s.Configuration.View.Regions[name]
 		switch {
 		case declares(mas, name) && s.refused(mas, name) != "":
-			out = append(out, obstacle{true, s.refused(mas, name)})
+			out = append(out, obstacle{true, "region " + name + ": " + s.refused(mas, name)})
 		case rec.State == ownership.RegionDrained && rec.Unshipped:
 			out = append(out, obstacle{true, "region " + name + " was drained before it served again after its loss: order: " +
 				order.Command(v1alpha1.OperationUndrain, name, nil)})

@@ -252,7 +252,7 @@ func TestObstacles(t *testing.T) {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
 				s.Regions["beijing"].Region.Spec.AllowedNamespaces = nil
 			},
-			reason: v1alpha1.ReasonOwnershipChangeBlocked, words: []string{"Region beijing does not allow namespace accounts"},
+			reason: v1alpha1.ReasonOwnershipChangeBlocked, words: []string{"region beijing: the Region does not allow namespace accounts"},
 		},
 		"a member has not acted": {
 			world:  func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.Regions["beijing"].Slice.Generation++ },

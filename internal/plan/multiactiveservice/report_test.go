@@ -64,7 +64,7 @@ func TestReport(t *testing.T) {
 				s.Configuration.Services[uid] = r
 			},
 			want: map[string]string{
-				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost",
+				"Ready": "False/FailoverAwaited", "RegionsHealthy": "False/FailoverAwaited", "Degraded": "True/HomeRegionLost",
 				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
 			},
 			words: map[string]string{"Degraded": "register (Takeover for 5"},
@@ -274,8 +274,8 @@ func TestReport(t *testing.T) {
 			words: map[string]string{
 				"Ready":         "the service is being deleted: cannot reach beijing to delete what runs there",
 				"RoutingReady":  "the service is being deleted: cannot reach beijing",
-				"CoreAvailable": "remove the finalizer multiactive.dev/hub by hand",
-				"TopicsReady":   "delete the RegionalService there should the region ever return",
+				"CoreAvailable": `"type":"Abandon"`,
+				"TopicsReady":   `"type":"Abandon"`,
 			},
 		},
 		"being deleted, and nothing is in the way": {

@@ -51,22 +51,11 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss Defer (treated as Reject)", f.Name))
 		}
 	}
-	if spec.Failover != nil {
-		out = append(out, failoverNotActedOn(*spec.Failover)...)
+	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale && spec.Workload.Replicas == nil {
+		out = append(out, "failover.survivors Scale (workload.replicas is not declared)")
 	}
 	if spec.DNS != nil {
 		out = append(out, "dns (no DNSEndpoint is written)")
-	}
-	return out
-}
-
-func failoverNotActedOn(o v1alpha1.Failover) []string {
-	var out []string
-	if o.Mode == "Manual" {
-		out = append(out, "failover.mode Manual (treated as Automatic)")
-	}
-	if o.Handback == "Automatic" {
-		out = append(out, "failover.handback Automatic (nothing is taken over, so nothing is handed back)")
 	}
 	return out
 }

@@ -27,6 +27,10 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 			}},
 			[]string{"flows[transfer].onHomeLoss Defer (treated as Reject)"},
 		},
+		"survivors that cannot be scaled": {
+			v1alpha1.MultiActiveServiceSpec{Failover: &v1alpha1.Failover{Mode: "Manual", Handback: "Automatic", Survivors: v1alpha1.SurvivorsScale}},
+			[]string{"failover.survivors Scale (workload.replicas is not declared)"},
+		},
 		"other means than the queue": {
 			v1alpha1.MultiActiveServiceSpec{DataClasses: []v1alpha1.DataClass{
 				{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncMessageQueue}, {Method: v1alpha1.SyncSecondRead}}},

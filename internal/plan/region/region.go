@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
@@ -37,6 +38,8 @@ type Seen struct {
 	// Settled has the UIDs of services for which the declared ownership, which does not name the
 	// region, is in force.
 	Settled map[string]bool
+	// Holding are the services, as namespace/name, that declare the region no more and that run there still.
+	Holding []string
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
 	Configuration              ownership.Configuration
@@ -72,7 +75,12 @@ type Plan struct {
 	Steps []Step
 	// Blocked says what a deletion waits for.
 	Blocked string
+	// RecheckAfter is when to look again at what nothing announces; 0: need not.
+	RecheckAfter time.Duration
 }
+
+// recheck is how often a region is asked whether what runs there is gone.
+const recheck = 5 * time.Second
 
 // Decide returns what to do for the region now.
 func Decide(rg *v1alpha1.Region, seen Seen) Plan {
@@ -129,6 +137,10 @@ func decideDeletion(rg *v1alpha1.Region, seen Seen) Plan {
 	}
 	if !seen.StoreKnown || !seen.StoreConnected {
 		return Plan{Blocked: "the coordination store does not answer, so it is not known whether the region owns keys: see its members"}
+	}
+	if len(seen.Holding) > 0 {
+		return Plan{RecheckAfter: recheck, Blocked: fmt.Sprintf("services that declare the region no more run there until their change is in force "+
+			"and others have all of their data: %s; condition RoutingReady of each says what it waits for", list(seen.Holding))}
 	}
 	if orphans := orphaned(rg, seen); len(orphans) > 0 {
 		return Plan{Blocked: fmt.Sprintf("the region serves, and the coordination store has services that may be at home there: %s; "+

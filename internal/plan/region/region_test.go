@@ -106,6 +106,10 @@ func TestDecide(t *testing.T) {
 			},
 			want: []plan.Step{{Kind: plan.StepWithdraw}, {Kind: plan.StepDisconnect}, {Kind: plan.StepRemoveFinalizer}},
 		},
+		"deletion: a service that has left it runs there still": {
+			world:   func(r *v1alpha1.Region, s *plan.Seen) { deleted(r); s.Holding = []string{"accounts/user"} },
+			blocked: "accounts/user; condition RoutingReady",
+		},
 		"deletion: the store does not answer": {
 			world:   func(r *v1alpha1.Region, s *plan.Seen) { deleted(r); s.StoreConnected = false },
 			blocked: "coordination store",
@@ -174,6 +178,23 @@ func TestReport(t *testing.T) {
 			},
 			want: status{v1alpha1.RegionReturning, "2/2", "Active", map[string]string{
 				"Ready": "False/RegionReturning", "ClusterReachable": "True/Connected", "Serving": "False/RegionReturning", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
+		"returning, and somebody has to hand it back": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) {
+				record(s, ownership.RegionRecord{State: ownership.RegionReturning, ReturnedEpoch: 6})
+				s.Configuration.Services = map[string]ownership.ServiceRecord{"1": {UID: "1", Namespace: "accounts", Name: "user"}}
+			},
+			want: status{v1alpha1.RegionReturning, "2/2", "Active", map[string]string{
+				"Ready": "False/HandbackAwaited", "ClusterReachable": "True/Connected", "Serving": "False/HandbackAwaited", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
+		"drained": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) {
+				record(s, ownership.RegionRecord{State: ownership.RegionDrained})
+			},
+			want: status{v1alpha1.RegionDrained, "2/2", "Active", map[string]string{
+				"Ready": "False/RegionDrained", "ClusterReachable": "True/Connected", "Serving": "False/RegionDrained", "LeaseHeld": "True/AgentBeating",
 			}},
 		},
 		"an observer that does not beat says nothing": {

@@ -10,6 +10,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/condition"
+	"multiactive.dev/operator/internal/plan/order"
 )
 
 var owned = []string{
@@ -89,10 +90,16 @@ func reportView(now time.Time, set condition.Set, rg *v1alpha1.Region, seen Seen
 		set.False(kind, v1alpha1.ReasonRegionLost, "the region is lost; the others go on without it. See incident %s%s", rec.Incident, why)
 	case ownership.RegionReturning:
 		state(rg, v1alpha1.RegionReturning, rec.Since)
+		if names := order.Services(seen.Configuration, rg.Name, order.AwaitsHandback); len(names) > 0 {
+			set.False(kind, v1alpha1.ReasonHandbackAwaited, "the region is back and serves what any region may; the keys of %s go back to it once this "+
+				"is ordered: %s%s", order.List(names), order.Command(v1alpha1.OperationHandback, rg.Name, nil), why)
+			return
+		}
 		set.False(kind, v1alpha1.ReasonRegionReturning, "the region is back and serves again once it has been reachable for a while%s", why)
 	case ownership.RegionDrained:
 		state(rg, v1alpha1.RegionDrained, rec.Since)
-		set.False(kind, v1alpha1.ReasonRegionDrained, "the region was emptied on purpose%s", why)
+		set.False(kind, v1alpha1.ReasonRegionDrained, "the region was emptied on purpose; to end that, order: %s%s",
+			order.Command(v1alpha1.OperationUndrain, rg.Name, nil), why)
 	}
 }
 

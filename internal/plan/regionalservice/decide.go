@@ -13,6 +13,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/ownership"
 )
 
 // How soon to look again at what nothing announces.
@@ -151,7 +152,13 @@ func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 // ownerRegion reports whether OwnerOnly workloads run here now: the configuration must let them, and the
 // region must hold its lease.
 func ownerRegion(rs *v1alpha1.RegionalService, seen Seen) bool {
-	return seen.LeaseHeld && regional.MayRunOwnerOnly(&rs.Spec, rs.Spec.Region, seen.Configuration)
+	return seen.LeaseHeld && OwnerOnlyRuns(rs, seen.Configuration)
+}
+
+// OwnerOnlyRuns reports whether the configuration lets the service's OwnerOnly workloads run in its
+// region.
+func OwnerOnlyRuns(rs *v1alpha1.RegionalService, c ownership.Configuration) bool {
+	return regional.MayRunOwnerOnly(&rs.Spec, rs.Spec.Region, c)
 }
 
 func (p *Plan) gateway(rs *v1alpha1.RegionalService, o regional.Options) []wanted {

@@ -199,7 +199,7 @@ func (w *world) outage(t *testing.T, mas *v1alpha1.MultiActiveService) {
 		{Step: ownership.StepConfirmed, At: started.Add(time.Second), SinceSuspected: time.Second},
 	}}
 	lost := serving()
-	lost.State, lost.Incident, lost.Unshipped = ownership.RegionLost, open.Name, true
+	lost.State, lost.Incident, lost.Unshipped, lost.LostEpoch = ownership.RegionLost, open.Name, true, 1
 	open.Epoch = w.leader.commit(map[string]ownership.RegionRecord{"beijing": lost})
 	open.Timeline = append(open.Timeline, ownership.IncidentStep{
 		Step: ownership.StepCommitted, At: started.Add(1500 * time.Millisecond), SinceSuspected: 1500 * time.Millisecond,
@@ -350,7 +350,7 @@ func (w *world) regionDown(t *testing.T, mas *v1alpha1.MultiActiveService) {
 	must(t, w.hub.Delete(t.Context(), mas))
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
 		for _, kind := range []string{"Ready", "RoutingReady", "CoreAvailable"} {
-			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "finalizer"); err != nil {
+			if err := is(m.Status.Conditions, kind, no, v1alpha1.ReasonDeleting, "cannot reach beijing", "Abandon"); err != nil {
 				return err
 			}
 		}

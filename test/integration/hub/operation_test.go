@@ -409,11 +409,17 @@ func TestDeclarationChanges(t *testing.T) {
 	if got := inForce(); got != before {
 		t.Fatalf("%s is in force while beijing is away", got)
 	}
+	beijing := &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: "beijing"}}
+	must(t, w.hub.Delete(t.Context(), beijing))
+	eventually(w.world, w.hub, beijing, func(r *v1alpha1.Region) error {
+		return is(r.Status.Conditions, "Ready", no, v1alpha1.ReasonDeleting, "shop/cart")
+	})
 	w.succeeds(v1alpha1.OperationSpec{Type: v1alpha1.OperationHandback, Region: "beijing"})
 
-	t.Log("then the region leaves")
+	t.Log("then the region leaves, and only then its Region goes")
 	switched(before)
 	w.sliceGone("beijing")
+	w.gone(beijing)
 	hashes("shanghai", 1)
 	eventually(w.world, w.regions["shanghai"], slice(), func(s *v1alpha1.RegionalService) error {
 		if len(s.Spec.Peers) != 1 {

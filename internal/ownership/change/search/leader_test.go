@@ -92,7 +92,7 @@ func (m *model) decide(c ownership.Configuration, o outlook) (change.Txn, bool) 
 			decision.Ready = append(decision.Ready, name)
 		}
 	}
-	real := c
+	from := c
 	if m.decidesFrom != nil {
 		m.decidesFrom(&c)
 	}
@@ -103,7 +103,7 @@ func (m *model) decide(c ownership.Configuration, o outlook) (change.Txn, bool) 
 	}
 	x, ok := change.Decide(in)
 	if ok && m.commits != nil {
-		m.commits(real, &x)
+		m.commits(from, &x)
 	}
 	return x, ok
 }

@@ -36,6 +36,7 @@ func mutants() map[string]*model {
 func TestMutants(t *testing.T) {
 	for name, m := range mutants() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			res := m.run()
 			switch {
 			case res.violation == "":
@@ -87,9 +88,9 @@ func openWithoutCatchUp() *model {
 // previousIsLastView: a change that replaces another is compared with that one, not with what was Open.
 func previousIsLastView() *model {
 	m := broken("planned", bounds{writes: 1, losses: 2})
-	m.commits = func(real ownership.Configuration, x *txn) {
-		if real.View.Phase == ownership.PhaseClosing && x.View.Phase == ownership.PhaseClosing {
-			x.View.Previous, x.View.Base = real.View.Regions, real.View.Epoch
+	m.commits = func(from ownership.Configuration, x *txn) {
+		if from.View.Phase == ownership.PhaseClosing && x.View.Phase == ownership.PhaseClosing {
+			x.View.Previous, x.View.Base = from.View.Regions, from.View.Epoch
 		}
 	}
 	return m
@@ -192,9 +193,9 @@ func earlierReturnHandedBack() *model {
 func givenUpForwards() *model {
 	m := broken("", bounds{writes: 1, changes: 1, orders: 1, lates: 1})
 	m.orders = orders(change.OrderDrain, "")
-	m.commits = func(real ownership.Configuration, x *txn) {
+	m.commits = func(from ownership.Configuration, x *txn) {
 		if strings.HasPrefix(x.What, "give up") {
-			x.View.Regions, x.Services = real.View.Regions, nil
+			x.View.Regions, x.Services = from.View.Regions, nil
 		}
 	}
 	return m

@@ -1,15 +1,11 @@
 package search
 
 import (
-	"flag"
-
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/change"
 )
 
 type txn = change.Txn
-
-var limit = flag.Int("states", 0, "give a search up after so many states")
 
 func orders(kind string, service string) []ownership.OrderIntent {
 	var out []ownership.OrderIntent
@@ -47,64 +43,83 @@ func returned(rec *ownership.RegionRecord) {
 	rec.State, rec.ReturnedEpoch, rec.LostEpoch, rec.Unshipped = ownership.RegionReturning, 1, 1, true
 }
 
+// scenarios are searched by default. Each begins somewhere else and bounds something else, so that each is
+// small; together they have every kind of change, interrupted by every kind of fault.
 func scenarios() []*model {
 	abc := specOf("even", "abc")
-	cap := *limit
 	drain, undrain := orders(change.OrderDrain, ""), orders(change.OrderUndrain, "")
+	exclude, include := orders(change.OrderDrain, uid), orders(change.OrderUndrain, uid)
 	return []*model{
 		{
 			name: "loss", specs: []spec{abc},
-			bounds: bounds{writes: 2, losses: 1, returns: 1, changes: 1, lates: 1, lag: 1, states: cap},
+			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 1, lates: 1, crashes: 1}, deeper: bounds{writes: 1, changes: 1},
 		},
 		{
-			name: "loss/stuck", specs: []spec{abc},
-			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 2, lates: 1, lag: 1, stuck: 1, states: cap},
-		},
-		{
-			name: "returning", specs: []spec{abc}, begin: with("a", returning), orders: drain,
-			bounds: bounds{writes: 1, losses: 1, changes: 2, orders: 1, lag: 1, states: cap},
-		},
-		{
-			name: "drained", specs: []spec{abc}, begin: with("a", drained), orders: undrain,
-			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 2, orders: 1, lag: 1, states: cap},
-		},
-		{
-			name: "returned", specs: []spec{abc}, begin: with("a", returned), orders: join(drain, orders(change.OrderDrain, uid)),
-			bounds: bounds{writes: 1, losses: 1, changes: 2, orders: 1, lates: 1, lag: 1, states: cap},
+			name: "stuck", specs: []spec{abc},
+			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 1, lates: 1, stuck: 1}, deeper: bounds{writes: 1, changes: 1},
 		},
 		{
 			name: "twice", specs: []spec{abc},
-			bounds: bounds{writes: 1, losses: 2, returns: 1, changes: 1, lates: 1, lag: 1, states: cap},
+			bounds: bounds{writes: 1, losses: 2, lates: 1}, quick: true, deeper: bounds{writes: 1, returns: 2, changes: 1},
 		},
 		{
-			name: "exclude", specs: []spec{abc}, orders: join(orders(change.OrderDrain, uid), orders(change.OrderUndrain, uid)),
-			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 2, orders: 2, lag: 1, states: cap},
+			name: "returning", specs: []spec{abc}, begin: with("a", returning),
+			bounds: bounds{writes: 1, losses: 1, changes: 1}, deeper: bounds{returns: 1, changes: 2, lates: 1},
 		},
 		{
-			name: "manual", specs: []spec{abc}, manual: true, orders: join(orders(change.OrderApproveFailover, uid), orders(change.OrderDeclareLost, "")),
-			bounds: bounds{writes: 2, losses: 1, returns: 1, changes: 1, lates: 1, orders: 1, lag: 1, states: cap},
+			name: "drained", specs: []spec{abc}, begin: with("a", drained), orders: undrain[:1],
+			bounds: bounds{writes: 1, losses: 1, orders: 1}, deeper: bounds{returns: 1, changes: 2},
+		},
+		{
+			name: "returned", specs: []spec{abc}, begin: with("a", returned), orders: join(drain[:1], exclude[:1]),
+			bounds: bounds{writes: 1, changes: 2, orders: 1, lates: 1}, deeper: bounds{losses: 1},
+		},
+		{
+			name: "excluded", specs: []spec{abc}, orders: join(exclude, include),
+			bounds: bounds{writes: 1, changes: 2, orders: 2}, deeper: bounds{writes: 1, losses: 1, lates: 1},
+		},
+		{
+			name: "excluded/lost", specs: []spec{abc}, orders: exclude[:1],
+			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 1, orders: 1}, deeper: bounds{orders: 1, changes: 1, writes: 1},
+		},
+		{
+			name: "manual", specs: []spec{abc}, manual: true,
+			orders: join(orders(change.OrderApproveFailover, uid)[:1], orders(change.OrderDeclareLost, "")[:1]),
+			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 1, orders: 1}, deeper: bounds{orders: 1, writes: 1, lates: 1},
 		},
 		{
 			name: "respec", specs: []spec{abc, specOf("keys", "bca"), abc.reweighted("weights", "bac"), abc.reweighted("fewer", "bc")},
-			bounds: bounds{writes: 2, losses: 0, returns: 0, changes: 2, lates: 1, respecs: 2, lag: 1, states: cap},
+			bounds: bounds{writes: 1, changes: 1, respecs: 1, lates: 1}, deeper: bounds{writes: 1, changes: 1, respecs: 1},
+		},
+		{
+			name: "respec/lost", specs: []spec{abc, specOf("keys", "bca")},
+			bounds: bounds{losses: 1, changes: 1, respecs: 1}, deeper: bounds{writes: 1, returns: 1, lates: 1},
 		},
 		{
 			name: "few", specs: []spec{specOf("two", "ab"), specOf("other", "ba")}, begin: with("a", returning),
-			orders: join(orders(change.OrderDrain, uid), drain, orders(change.OrderUndrain, uid)),
-			bounds: bounds{writes: 1, changes: 2, orders: 2, respecs: 1, lag: 1, states: cap},
+			orders: join(exclude[1:2], drain[1:2]),
+			bounds: bounds{writes: 1, changes: 2, orders: 1}, quick: true, deeper: bounds{writes: 1, changes: 1, orders: 1, respecs: 1},
 		},
-		owes("abc"), owes("acb"),
 		{
 			name: "alone", specs: []spec{specOf("two", "ab")}, begin: func(c *ownership.Configuration) {
 				with("a", returned)(c)
 				with("c", drained)(c)
 			},
-			bounds: bounds{writes: 2, losses: 1, changes: 1, lates: 1, stuck: 1, lag: 1, states: cap},
+			bounds: bounds{writes: 1, losses: 1, changes: 1, lates: 1, stuck: 1}, quick: true, deeper: bounds{writes: 1, returns: 1},
 		},
 		{
-			name: "orders", specs: []spec{abc}, orders: join(drain, undrain),
-			bounds: bounds{writes: 1, changes: 2, orders: 2, lates: 1, lag: 1, states: cap},
+			name: "drain", specs: []spec{abc}, orders: join(drain, undrain),
+			bounds: bounds{writes: 2, changes: 1, orders: 1, lates: 1, crashes: 1}, quick: true, deeper: bounds{writes: 1, changes: 2, orders: 1},
 		},
+		{
+			name: "drain/undrain", specs: []spec{abc}, orders: join(drain[:1], undrain[:1]),
+			bounds: bounds{writes: 1, changes: 3, orders: 2, lates: 1}, deeper: bounds{writes: 1},
+		},
+		{
+			name: "drain/lost", specs: []spec{abc}, orders: drain[:1],
+			bounds: bounds{writes: 1, losses: 1, changes: 1, orders: 1, lates: 1}, quick: true, deeper: bounds{writes: 1, changes: 1, returns: 1},
+		},
+		owes("abc"), owes("acb"),
 	}
 }
 
@@ -119,6 +134,6 @@ func owes(order string) *model {
 			s.log[1] = 1 | 1<<logComplete
 			s.setPair(0, 1, pair{received: 1, applied: 1})
 		},
-		bounds: bounds{losses: 1, changes: 1, orders: 1, lag: 1},
+		bounds: bounds{losses: 1, changes: 1, orders: 1}, deeper: bounds{returns: 1, changes: 1},
 	}
 }

@@ -6,6 +6,7 @@
 package search
 
 import (
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -27,6 +28,10 @@ type bounds struct {
 type model struct {
 	name   string
 	bounds bounds
+	// deeper is added to the bounds when asked for.
+	deeper bounds
+	// quick ones are searched also when there is little time.
+	quick bool
 	// specs that the service may have, the first in the beginning.
 	specs  []spec
 	orders []ownership.OrderIntent
@@ -45,10 +50,10 @@ type model struct {
 
 // mutant breaks one rule.
 type mutant struct {
-	// decidesFrom falsifies what a leader decides from, commits what it then writes (real is what it
+	// decidesFrom falsifies what a leader decides from, commits what it then writes (from is what it
 	// decided from), sees what owners are found from, catchesUpWith what Target is found from.
 	decidesFrom, sees, catchesUpWith func(c *ownership.Configuration)
-	commits                          func(real ownership.Configuration, x *txn)
+	commits                          func(from ownership.Configuration, x *txn)
 	// unguarded: the store takes a transaction whatever has changed.
 	unguarded bool
 	// onlyMovedSlots: of a service whose keys change, only slots that change owners are closed.
@@ -136,15 +141,44 @@ func (r result) report() string {
 	return r.violation + "\n  " + strings.Join(r.trace, "\n  ")
 }
 
+var (
+	deeper = flag.Bool("deeper", false, "search within larger bounds, which takes hours and much memory")
+	limit  = flag.Int("states", 0, "give a search up after so many states, as if it had found nothing")
+)
+
 func TestSearch(t *testing.T) {
 	for _, m := range scenarios() {
+		if (testing.Short() || raceEnabled) && !m.quick {
+			continue
+		}
 		t.Run(m.name, func(t *testing.T) {
-			m.settles = true
+			t.Parallel()
+			if *deeper {
+				m.bounds = m.bounds.plus(m.deeper)
+			}
+			m.settles, m.bounds.lag, m.bounds.states = true, 1, *limit
 			res := m.run()
-			t.Log(res)
-			if res.violation != "" {
-				t.Error(res.report())
+			switch {
+			case res.violation != "":
+				t.Errorf("%s\n%s", res, res.report())
+			case !res.complete:
+				t.Logf("%s: given up", res)
+			default:
+				t.Logf("%s: every state within the bounds", res)
 			}
 		})
 	}
+}
+
+func (b bounds) plus(more bounds) bounds {
+	b.writes += more.writes
+	b.losses += more.losses
+	b.returns += more.returns
+	b.changes += more.changes
+	b.lates += more.lates
+	b.orders += more.orders
+	b.respecs += more.respecs
+	b.crashes += more.crashes
+	b.stuck += more.stuck
+	return b
 }
