@@ -93,14 +93,7 @@ func (a *agent) acknowledge() {
 	if a.said.Epoch != c.View.Epoch {
 		a.said = ownership.Ack{Epoch: c.View.Epoch}
 	}
-	fence, catchUp := change.Concerns(c, a.r.name)
-	if fence && !a.said.Fenced && a.fenced(c.View.Epoch) {
-		a.said.Fenced, a.said.Vector = true, a.r.vector()
-	}
-	if catchUp && (!a.said.CaughtUp || len(a.said.Stuck) > 0) {
-		a.said.CaughtUp, a.said.Stuck = a.caughtUp(c)
-	}
-	a.said.Applied = a.applied(c)
+	a.findOut(c)
 	have := c.Acks[a.r.name]
 	said := a.said
 	if !said.Fenced && !said.CaughtUp && maps.Equal(said.Applied, have.Applied) || sameAck(said, have) {
@@ -112,6 +105,18 @@ func (a *agent) acknowledge() {
 		a.acking = false
 		a.afterWrite(err)
 	})
+}
+
+// findOut is the first half of Agent.acknowledgeOnce.
+func (a *agent) findOut(c ownership.Configuration) {
+	fence, catchUp := change.Concerns(c, a.r.name)
+	if fence && !a.said.Fenced && a.fenced(c.View.Epoch) {
+		a.said.Fenced, a.said.Vector = true, a.r.vector()
+	}
+	if catchUp && (!a.said.CaughtUp || len(a.said.Stuck) > 0) {
+		a.said.CaughtUp, a.said.Stuck = a.caughtUp(c)
+	}
+	a.said.Applied = a.applied(c)
 }
 
 func sameAck(a, b ownership.Ack) bool {

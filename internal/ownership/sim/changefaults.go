@@ -29,7 +29,7 @@ func (p *plan) stuckService() *fault {
 }
 
 // allStuck lets no region apply anything of one service for the time of so many leases.
-func (p *plan) allStuck(leases time.Duration) {
+func (p *plan) allStuck(leases int) {
 	for _, r := range p.s.regions {
 		r.data.stuck[stuckIndex]++
 	}
@@ -38,7 +38,7 @@ func (p *plan) allStuck(leases time.Duration) {
 			r.data.stuck[stuckIndex]--
 		}
 	}}
-	p.begin(f, leases*p.s.timings.RegionLease)
+	p.begin(f, time.Duration(leases)*p.s.timings.RegionLease)
 }
 
 // twoLosses cuts two regions off, the second when the first is about to be lost: with many regions that is
@@ -93,6 +93,10 @@ func (p *plan) whenClosing() *fault {
 	r := p.target()
 	long := s.timings.RegionLease + s.timings.LeaderSession
 	do := func() {
+		if s.Chance(0.25) {
+			p.restartUnheard(r)
+			return
+		}
 		s.After(s.Between(0, s.timings.BeatInterval), func() {
 			if s.calm {
 				return
@@ -117,6 +121,19 @@ func (p *plan) whenClosing() *fault {
 	}
 	p.moments[moment{closingCommitted, ""}] = do
 	return &fault{name: "something happens to region " + r.name + " when owners change next", atLeast: 3 * s.timings.RegionLease, undo: func() {}}
+}
+
+// restartUnheard ends a region's agent while its gateways are paused: the next agent does not know them,
+// nor what leases they hold.
+func (p *plan) restartUnheard(r *region) {
+	var gateways []*world.Process
+	for _, g := range r.gateways {
+		gateways = append(gateways, g.p)
+	}
+	p.begin(p.pause("the gateways of "+r.name+" are paused", gateways, func() {}), p.s.Between(p.s.timings.BeatInterval, p.s.timings.RegionLease))
+	if len(r.agents) > 0 {
+		r.agents[0].end("it is killed while its gateways are paused")
+	}
 }
 
 // leaderDiesBetween ends the leader after one of its writes, several times.

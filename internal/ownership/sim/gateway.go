@@ -168,15 +168,7 @@ func (g *gateway) take(x answer, asked time.Duration) bool {
 		g.s.Tracef("%s acts on epoch %d, revision %d", g.p.Name, c.View.Epoch, c.Revision)
 	}
 	if !g.has || c.Decided != g.conf.Decided || c.ClusterID != g.conf.ClusterID {
-		g.rights = make([]right, g.s.cells())
-		for cell, owned := range g.s.owners(c) {
-			switch {
-			case owned.Region == g.r.name && owned.Complete:
-				g.rights[cell] = all
-			case owned.Region == g.r.name && owned.Region != "":
-				g.rights[cell] = takeover
-			}
-		}
+		g.rights = g.rightsOf(c)
 	}
 	g.conf, g.leaseUntil, g.has = c, g.leaseAfter(x, asked), true
 	if g.leased() {
@@ -184,4 +176,19 @@ func (g *gateway) take(x answer, asked time.Duration) bool {
 	}
 	g.s.mayAccept(g)
 	return true
+}
+
+// rightsOf says what the gateway may accept while it holds a lease.
+func (g *gateway) rightsOf(c ownership.Configuration) []right {
+	rights := make([]right, g.s.cells())
+	for cell, owned := range g.s.owners(c) {
+		switch {
+		case owned.Region != g.r.name:
+		case owned.Complete:
+			rights[cell] = all
+		default:
+			rights[cell] = takeover
+		}
+	}
+	return rights
 }

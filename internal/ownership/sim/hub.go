@@ -108,30 +108,38 @@ func (p *plan) drainThenLose() *fault {
 // go by itself, one order for each thing at a time.
 func (s *Sim) person() {
 	c := s.store.content.Now()
-	needs := func(kind, region, service string) {
-		key := kind + region + service
-		if name, given := s.given[key]; given && !done(c.Orders[name].State) && c.OrderIntents[name].Name != "" {
-			return
-		}
-		s.given[key] = s.order(kind, region, service)
-	}
 	for _, r := range s.regions {
 		rec := c.View.Regions[r.name]
 		switch {
 		case r.gone && rec.State == ownership.RegionLost && !rec.Gone:
-			needs(change.OrderDeclareLost, r.name, "")
+			s.need(c, change.OrderDeclareLost, r.name, "")
 		case rec.State == ownership.RegionDrained:
-			needs(change.OrderUndrain, r.name, "")
+			s.need(c, change.OrderUndrain, r.name, "")
 		}
 		for _, uid := range serviceUIDs() {
-			record := c.Services[uid]
-			switch {
-			case record.UID == "" || r.gone:
-			case slices.Contains(record.Excluded, r.name):
-				needs(change.OrderUndrain, r.name, uid)
-			case rec.State == ownership.RegionReturning && !r.witness && record.HandedBack[r.name] != rec.ReturnedEpoch && record.Handback != ownership.HandbackAutomatic:
-				needs(change.OrderHandback, r.name, uid)
+			if record := c.Services[uid]; record.UID != "" && !r.gone && !r.witness {
+				s.lookAfter(c, record, r.name)
 			}
 		}
 	}
+}
+
+// lookAfter orders what a service needs in a region.
+func (s *Sim) lookAfter(c ownership.Configuration, record ownership.ServiceRecord, region string) {
+	rec := c.View.Regions[region]
+	switch {
+	case slices.Contains(record.Excluded, region):
+		s.need(c, change.OrderUndrain, region, record.UID)
+	case rec.State == ownership.RegionReturning && record.HandedBack[region] != rec.ReturnedEpoch && record.Handback != ownership.HandbackAutomatic:
+		s.need(c, change.OrderHandback, region, record.UID)
+	}
+}
+
+// need gives an order unless the last one of its kind is still being carried out.
+func (s *Sim) need(c ownership.Configuration, kind, region, service string) {
+	key := kind + region + service
+	if name, given := s.given[key]; given && !done(c.Orders[name].State) && c.OrderIntents[name].Name != "" {
+		return
+	}
+	s.given[key] = s.order(kind, region, service)
 }

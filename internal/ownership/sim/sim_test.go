@@ -115,6 +115,10 @@ func TestSeed(t *testing.T) {
 	}
 }
 
+// hints are seeds, counted as TestMutants does, that catch mutants which it would search long for. After
+// a change of the simulation they are mostly others; it searches then, and says which.
+var hints = map[sim.Mutant]uint64{}
+
 // TestMutants breaks each rule on purpose: the simulation must notice.
 func TestMutants(t *testing.T) {
 	const within = 2000
@@ -145,7 +149,7 @@ func TestMutants(t *testing.T) {
 		sim.PreviousIsLastView:      {sim.SingleOwner, sim.TakeoverHasReceived, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
 		sim.PreemptedNotUndone:      {sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
 		sim.KeyChangeMovedOnly:      {sim.SingleOwner},
-		sim.GateOpenedWhileClosing:  {sim.TakeoverHasReceived, sim.SingleOwner},
+		sim.GateOpenedWhileClosing:  {sim.TakeoverHasReceived, sim.SingleOwner, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
 		sim.EarlierAckCounts:        {sim.SingleOwner, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll, sim.TakeoverHasReceived},
 		sim.AckAfterRestart:         {sim.SingleOwner, sim.NoWriteLostInPlannedChange},
 		sim.AckBeforeWritesEnd:      {sim.SingleOwner, sim.NoWriteLostInPlannedChange, sim.CompleteHasAll},
@@ -163,7 +167,11 @@ func TestMutants(t *testing.T) {
 			if slices.Equal(cases[m], []sim.Invariant{sim.HomeWritesGoOn}) {
 				seed = harmless // it cannot show elsewhere
 			}
-			caught := search(within, func(n uint64) sim.Options { return options(seed(n), m) }, func(sim.Result) {})
+			caught := hints[m]
+			if caught == 0 || sim.Run(options(seed(caught), m)).Violation == nil {
+				caught = search(within, func(n uint64) sim.Options { return options(seed(n), m) }, func(sim.Result) {})
+				t.Logf("the hint is %d, the first seed %d", hints[m], caught)
+			}
 			if caught == 0 {
 				t.Fatalf("not caught within %d seeds", within)
 			}
