@@ -212,6 +212,7 @@ func (d *Demo) tell(ctx context.Context) error {
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
+	d.ready(ctx)
 	if err := d.show(ctx, "A normal day"); err != nil {
 		return err
 	}

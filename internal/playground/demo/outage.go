@@ -38,6 +38,7 @@ const (
 	rerouteBound  = 10 * time.Second
 	electionBound = 6 * time.Second // more, when the leader's region is the one that is lost
 	outageTimeout = 60 * time.Second
+	readyPatience = 10 * time.Second
 )
 
 var incidentEvents = map[string]string{
@@ -66,6 +67,25 @@ func (d *Demo) settle(ctx context.Context) error {
 	})
 	done(err)
 	return err
+}
+
+// ready gives everything a moment to be as declared: the links' lag is not known at once. A service may
+// have reasons of its own for not being ready, so that is no failure.
+func (d *Demo) ready(ctx context.Context) {
+	hub, err := d.world.HubClient()
+	if err != nil {
+		return
+	}
+	_ = d.await(ctx, readyPatience, func(ctx context.Context) error {
+		s, err := d.service(ctx, hub)
+		if err != nil {
+			return err
+		}
+		if ready, why := condition(s, v1alpha1.ConditionReady); ready != "True" {
+			return fmt.Errorf("Ready=%s (%s)", ready, why)
+		}
+		return nil
+	})
 }
 
 // outage kills the region and measures what follows.
