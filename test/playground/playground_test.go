@@ -158,14 +158,17 @@ func (r *run) noOrphans() {
 
 func TestAnotherServiceLosesARegionAndGetsItBack(t *testing.T) {
 	r := start(t, "--kill=south", "--keep")
+	r.await("every region serves it through its gateway")
+	paid := pay(t, edges(t, r.output())["north"])
 	r.await("The world stays up")
+	paid.check(t)
 	out := r.output()
 	for _, line := range []string{
 		`PASS +every survivor's gateway routes around it`,
 		`PASS +the survivors' gateways serve all the time`,
 		`PASS +kubectl get mas says what is degraded`,
 		`PASS +applications read it from the flags ConfigMap`,
-		`PASS +south serves again after its return`,
+		`PASS +south owns its users again after its return`,
 		`PASS +managers stay below 150 MB`,
 		`shop +multiactiveservice\.multiactive\.dev/orders`,
 		`region\.multiactive\.dev/south +Down`,
