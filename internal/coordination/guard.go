@@ -62,15 +62,24 @@ type put struct {
 // write carries out the puts in one transaction if all guards hold, and returns the revision at
 // which they are in the store. what names the write in errors.
 func (s *Store) write(ctx context.Context, what string, guards []guard, puts ...put) (int64, error) {
+	ops, err := encode(what, puts)
+	if err != nil {
+		return 0, err
+	}
+	return s.commit(ctx, what, guards, ops...)
+}
+
+// encode turns puts into the store's writes.
+func encode(what string, puts []put) ([]clientv3.Op, error) {
 	ops := make([]clientv3.Op, len(puts))
 	for i, p := range puts {
 		value, err := json.Marshal(p.value)
 		if err != nil {
-			return 0, fmt.Errorf("encoding %s: %w", what, err)
+			return nil, fmt.Errorf("encoding %s: %w", what, err)
 		}
 		ops[i] = clientv3.OpPut(p.key, string(value))
 	}
-	return s.commit(ctx, what, guards, ops...)
+	return ops, nil
 }
 
 // writeChanged is write for a single key that leaves an equal value alone, so that repeating a

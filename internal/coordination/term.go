@@ -2,7 +2,6 @@ package coordination
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -89,53 +88,45 @@ func (t *Term) Commit(ctx context.Context, from ownership.Configuration, x chang
 	if err := follows(from, x.View); err != nil {
 		return 0, err
 	}
-	var err error
-	prefix, guards := t.store.prefix, []guard{t.view(from)}
-	ops := []clientv3.Op{encoded(prefix+keyView, x.View, &err)}
+	all, puts := []guard{t.view(from)}, []put{{t.store.prefix + keyView, x.View}}
 	if x.OpenGate != "" {
 		gate := ownership.Gate{Generation: from.Gates[x.OpenGate].Generation + 1, Open: true}
-		ops = append(ops, encoded(prefix+dirGate+x.OpenGate, gate, &err))
-		guards = append(guards, t.asked(from, x.OpenGate))
+		puts = append(puts, put{t.store.prefix + dirGate + x.OpenGate, gate})
+		all = append(all, t.asked(from, x.OpenGate))
 	}
 	for _, region := range distinct(x.Gates) {
-		guards = append(guards, t.gate(from, region))
+		all = append(all, t.gate(from, region))
 	}
 	for _, region := range distinct(x.Acks) {
-		guards = append(guards, unwrittenSince(GuardAck, prefix+dirAck+region, from.Revision))
+		all = append(all, unwrittenSince(GuardAck, t.store.prefix+dirAck+region, from.Revision))
 	}
 	for i := range x.Services {
-		key := prefix + dirService + x.Services[i].UID
-		guards = append(guards, unwrittenSince(GuardRecord, key, from.Revision), exists(GuardRecord, key))
-		ops = append(ops, encoded(key, x.Services[i], &err))
+		key := t.store.prefix + dirService + x.Services[i].UID
+		all = append(all, unwrittenSince(GuardRecord, key, from.Revision), exists(GuardRecord, key))
+		puts = append(puts, put{key, x.Services[i]})
 	}
+	var settled []clientv3.Op
 	for origin, debt := range x.Debts {
-		guards = append(guards, unwrittenSince(GuardRecord, prefix+dirDebt+origin, from.Revision))
+		key := t.store.prefix + dirDebt + origin
+		all = append(all, unwrittenSince(GuardRecord, key, from.Revision))
 		if len(debt.Vector) == 0 {
-			ops = append(ops, clientv3.OpDelete(prefix+dirDebt+origin))
+			settled = append(settled, clientv3.OpDelete(key))
 			continue
 		}
-		ops = append(ops, encoded(prefix+dirDebt+origin, debt, &err))
+		puts = append(puts, put{key, debt})
 	}
 	for _, o := range x.Orders {
-		ops = append(ops, encoded(prefix+dirOrder+o.Name, o, &err))
+		puts = append(puts, put{t.store.prefix + dirOrder + o.Name, o})
 	}
+	ops, err := encode(x.What, puts)
 	if err != nil {
-		return 0, fmt.Errorf("encoding %s: %w", x.What, err)
+		return 0, err
 	}
-	return t.store.commit(ctx, x.What, t.guards(guards...), ops...)
+	return t.store.commit(ctx, x.What, t.guards(all...), append(ops, settled...)...)
 }
 
 // distinct returns the names without repetitions: the store bounds the comparisons of a transaction.
 func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
-
-// encoded returns the write of a value as JSON; the first failure is kept in err.
-func encoded(key string, value any, err *error) clientv3.Op {
-	b, failed := json.Marshal(value)
-	if *err == nil {
-		*err = failed
-	}
-	return clientv3.OpPut(key, string(b))
-}
 
 // OpenGate opens the gate of a region that the view does not have yet.
 func (t *Term) OpenGate(ctx context.Context, from ownership.Configuration, region string) (int64, error) {

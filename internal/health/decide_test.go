@@ -331,20 +331,20 @@ func TestDecide(t *testing.T) {
 		},
 		"R14: a flap doubles the hold-down": {
 			stage: three().lost("c").region("c", func(r *ownership.RegionRecord) { r.Flaps = 2 }).
-				returning("c").pass(19 * time.Second),
+				returning().pass(19 * time.Second),
 			held: map[string]string{"c": health.ReasonHoldDown},
 		},
 		"R14: and then it is ready": {
 			stage: three().lost("c").region("c", func(r *ownership.RegionRecord) { r.Flaps = 2 }).
-				returning("c").pass(21 * time.Second),
+				returning().pass(21 * time.Second),
 			ready: []string{"c"},
 		},
 		"R14: not with a complaint": {
-			stage: three().lost("c").returning("c").pass(time.Minute).report("a", "c"),
+			stage: three().lost("c").returning().pass(time.Minute).report("a", "c"),
 			held:  map[string]string{"c": health.ReasonNoMajority},
 		},
 		"returning and lost again": {
-			stage: three().lost("c").returning("c").report("a", "c").report("b", "c").silent("c").pass(time.Minute),
+			stage: three().lost("c").returning().report("a", "c").report("b", "c").silent("c").pass(time.Minute),
 			want:  []string{"CloseGate c"},
 		},
 		"a new region asks": {stage: three().newcomer("d").ask("d"), want: []string{"OpenGate d"}},
@@ -394,10 +394,10 @@ func (s *stage) beat(name string) *stage {
 	return s
 }
 
-// returning opens a lost region's gate; it beats from there on.
-func (s *stage) returning(name string) *stage {
-	s.gate(name, true).state(name, ownership.RegionReturning)
-	return s.beat(name)
+// returning opens the gate of region c, which is lost; it beats from there on.
+func (s *stage) returning() *stage {
+	s.gate("c", true).state("c", ownership.RegionReturning)
+	return s.beat("c")
 }
 
 // under makes the loss of the regions the change under way.

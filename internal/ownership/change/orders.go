@@ -254,10 +254,8 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return Txn{}, false
 	case o.Type == OrderDrain && o.Service == "":
 		return d.drain(o)
-	case o.Type == OrderDrain && d.c.View.Regions[o.Region].Unshipped:
-		return Txn{}, false // whoever owns its slots then would count as having everything
 	case o.Type == OrderDrain:
-		return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })
+		return d.exclude(o)
 	case o.Type == OrderUndrain && o.Service != "":
 		return d.include(o)
 	case o.Type == OrderUndrain || o.Type == OrderHandback:
@@ -298,6 +296,15 @@ func (d *decider) drain(o ownership.OrderIntent) (Txn, bool) {
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeDrain, Regions: []string{o.Region}, Order: o.Name}
 	return d.changing(o.Region+": ordered by "+o.Name, change, regions, nil), true
+}
+
+// exclude takes a region out of a service, unless it was lost and not everything of it is there: whoever
+// owned its slots then would count as having it.
+func (d *decider) exclude(o ownership.OrderIntent) (Txn, bool) {
+	if d.c.View.Regions[o.Region].Unshipped {
+		return Txn{}, false
+	}
+	return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })
 }
 
 // include takes a region into a service again, once no lost region may have what it lacks.

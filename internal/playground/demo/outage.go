@@ -82,7 +82,7 @@ func (d *Demo) ready(ctx context.Context) {
 			return err
 		}
 		if ready, why := condition(s, v1alpha1.ConditionReady); ready != "True" {
-			return fmt.Errorf("Ready=%s (%s)", ready, why)
+			return fmt.Errorf("condition %s is %q (%s)", v1alpha1.ConditionReady, ready, why)
 		}
 		return nil
 	})

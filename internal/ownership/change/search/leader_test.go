@@ -48,7 +48,7 @@ func (m *model) decisions(b, c int32) []move {
 		if !ok || (refused(from, to, x) && !m.unguarded) {
 			continue
 		}
-		mv := move{to: m.number(carriedOut(to, x)), what: describe(x), cost: costOf(to, x), out: o}
+		mv := move{to: m.number(carriedOut(to, x)), what: describe(x), cost: costOf(x), out: o}
 		if o.late {
 			mv.cost.lates = 1
 		}
@@ -108,7 +108,7 @@ func (m *model) decide(c ownership.Configuration, o outlook) (change.Txn, bool) 
 	return x, ok
 }
 
-func costOf(c ownership.Configuration, x change.Txn) cost {
+func costOf(x change.Txn) cost {
 	var out cost
 	if x.View.Phase == ownership.PhaseClosing && x.View.Change.Kind.Planned() {
 		out.changes = 1

@@ -228,7 +228,7 @@ func ignores(what func(*ownership.RegionRecord)) func(c *ownership.Configuration
 // deposedLeaderWrites: the store takes a transaction that was decided from an older configuration.
 func deposedLeaderWrites() *model {
 	m := broken("", bounds{changes: 2, orders: 2, lates: 1})
-	m.orders = append(orders(change.OrderDrain, "")[:1], orders(change.OrderDrain, "")[1:2]...)
+	m.orders = orders(change.OrderDrain, "")[:2]
 	m.unguarded = true
 	return m
 }

@@ -34,7 +34,7 @@ func (s spec) order() string { return strings.Join(ownership.Rank(s.slot, s.weig
 // equal weights.
 func specOf(hash, order string) spec {
 	s := spec{hash: hash, keys: hash}
-	for _, r := range strings.Split(order, "") {
+	for r := range strings.SplitSeq(order, "") {
 		s.weights = append(s.weights, ownership.WeightedRegion{Name: r, Weight: 1})
 	}
 	for s.slot = range ownership.SlotCount {
