@@ -2,8 +2,10 @@
 
 package sim_test
 
-// defaultSeeds is how many seeds TestSeeds runs, and otherSeeds the tests beside it.
+// defaultSeeds is how many seeds TestSeeds runs, otherSeeds the tests beside it, and within how many a
+// mutant must be caught.
 const (
 	defaultSeeds = 1_000
-	otherSeeds   = 200
+	otherSeeds   = 150
+	within       = 2_000
 )
