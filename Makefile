@@ -31,6 +31,7 @@ TEST_TIMEOUT ?= 20m
 # Packages that start API servers, at a time.
 SERVER_JOBS ?= 1
 BENCH_TIMEOUT ?= 20m
+SEEDS ?= 10000
 BENCH_TIME ?= 1s
 BENCH_ROUNDS ?= 20
 E2E_TIMEOUT ?= 60m
@@ -104,6 +105,10 @@ verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(HELM) $(KUSTOMIZE) ## Fail when gene
 	HELM=$(HELM) KUSTOMIZE=$(KUSTOMIZE) hack/verify-manifests.sh
 	hack/verify-words.sh
 	@$(foreach module,$(MODULES),echo 'go -C $(module) mod tidy -diff' && go -C $(module) mod tidy -diff &&) true
+
+.PHONY: simulate
+simulate: ## The ownership protocol under SEEDS=10000 simulated histories of faults.
+	go test -count=1 -timeout $(TEST_TIMEOUT) -run 'TestSeeds$$' -v $(ARGS) ./internal/ownership/sim -seeds $(SEEDS)
 
 .PHONY: bench
 bench: build build-examples kubernetes ## Benchmarks, then failovers of a whole world (BENCH_TIME=1s BENCH_ROUNDS=20).
