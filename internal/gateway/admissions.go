@@ -46,7 +46,8 @@ func unfinished(list []*admissions) []*admissions {
 }
 
 // busy counts the home requests under way that were admitted under an earlier configuration and that this
-// one would not admit. It only falls: this one admits no others.
+// one would not admit. It falls, and a request that comes too late raises it for an instant: this one
+// admits no others.
 func (s *snapshot) busy() int {
 	n := 0
 	for _, a := range s.earlier {

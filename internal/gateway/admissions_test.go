@@ -22,7 +22,8 @@ func pairOfRouters(t *testing.T) (own, closing *Router, slot int) {
 }
 
 // Whatever the order in which requests and configurations come: once a closing configuration is current
-// and nothing is counted, nothing is under way, and nothing comes any more.
+// and nothing is counted, nothing is under way, and nothing comes any more. A request that comes too late
+// is counted for an instant, and not admitted.
 func TestNothingIsUnderWayOnceNothingIsCounted(t *testing.T) {
 	own, closing, slot := pairOfRouters(t)
 	s := &state{settled: make(chan struct{}, 1)}
@@ -53,8 +54,8 @@ func TestNothingIsUnderWayOnceNothingIsCounted(t *testing.T) {
 			<-s.settled // a request that ends last says so
 		}
 		for range 50 {
-			if n := underWay.Load(); n != 0 || s.load().busy() != 0 {
-				t.Fatalf("%d requests are under way, %d are counted", n, s.load().busy())
+			if n := underWay.Load(); n != 0 {
+				t.Fatalf("%d requests are under way", n)
 			}
 		}
 		s.install(&snapshot{router: own})

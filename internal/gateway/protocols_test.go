@@ -330,7 +330,7 @@ func TestInFlightLimit(t *testing.T) {
 }
 
 func TestSlowClientIsCutOff(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.IOTimeout = 50 * time.Millisecond })
+	w := newWorld(t, func(o *Options) { o.IOTimeout = 400 * time.Millisecond })
 	for request, want := range map[string]int{
 		// The gateway reads the body for the key.
 		"POST /v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{": http.StatusBadRequest,
@@ -373,7 +373,7 @@ func TestRefusalDoesNotAskForTheBody(t *testing.T) {
 }
 
 func TestSlowApplicationIsNotCutOffByTheClientsLimits(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.IOTimeout = 50 * time.Millisecond })
+	w := newWorld(t, func(o *Options) { o.IOTimeout = 400 * time.Millisecond })
 	w.places["beijing"].handle(func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		select {
