@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"multiactive.dev/operator/internal/coordination"
@@ -31,7 +33,7 @@ type acknowledger interface {
 
 // acknowledge says what this region has done of every change of owners (R8, R9).
 func (a *Agent) acknowledge(ctx context.Context) error {
-	started := a.config.Clock.Boottime()
+	var since time.Duration // when this incarnation was first seen to be registered: its predecessor beats until then
 	news, cancel := a.Subscribe()
 	defer cancel()
 	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval / 4)
@@ -50,7 +52,10 @@ func (a *Agent) acknowledge(ctx context.Context) error {
 		if !have || r == nil || !c.Gates[a.config.Region].Open || a.refusesStore() {
 			continue
 		}
-		if err := a.afterWrite(a.acknowledgeOnce(ctx, r, c, started, &said)); err != nil {
+		if since == 0 {
+			since = a.config.Clock.Boottime()
+		}
+		if err := a.afterWrite(a.acknowledgeOnce(ctx, r, c, since, &said)); err != nil {
 			return err
 		}
 	}
@@ -64,14 +69,14 @@ func (a *Agent) registered() *coordination.Registration {
 
 // acknowledgeOnce takes the next step of the change under way. said is what was found out of the epoch
 // so far: a fact stays one.
-func (a *Agent) acknowledgeOnce(ctx context.Context, r acknowledger, c ownership.Configuration, started time.Duration, said *ownership.Ack) error {
+func (a *Agent) acknowledgeOnce(ctx context.Context, r acknowledger, c ownership.Configuration, since time.Duration, said *ownership.Ack) error {
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timings.RegionLease/2)
 	defer cancel()
 	if said.Epoch != c.View.Epoch {
 		*said = ownership.Ack{Epoch: c.View.Epoch}
 	}
 	fence, catchUp := change.Concerns(c, a.config.Region)
-	if fence && !said.Fenced && a.fenced(ctx, c, started) {
+	if fence && !said.Fenced && a.fenced(ctx, c, since) {
 		if vector, err := a.vector(ctx); err == nil {
 			said.Fenced, said.Vector = true, vector
 		}
@@ -81,7 +86,7 @@ func (a *Agent) acknowledgeOnce(ctx context.Context, r acknowledger, c ownership
 	}
 	said.Applied = a.applied(ctx, c)
 	have := c.Acks[a.config.Region]
-	if !said.Fenced && !said.CaughtUp && len(said.Applied) == len(have.Applied) || sameAck(*said, have) {
+	if !said.Fenced && !said.CaughtUp && maps.Equal(said.Applied, have.Applied) || sameAck(*said, have) {
 		return nil
 	}
 	_, err := r.PutAck(ctx, c, *said)
@@ -91,14 +96,15 @@ func (a *Agent) acknowledgeOnce(ctx context.Context, r acknowledger, c ownership
 // sameAck reports whether two acknowledgements say the same of the same epoch. What a region had when it
 // was fenced does not change.
 func sameAck(a, b ownership.Ack) bool {
-	return a.Epoch == b.Epoch && a.Fenced == b.Fenced && a.CaughtUp == b.CaughtUp && len(a.Stuck) == len(b.Stuck) && len(a.Applied) == len(b.Applied)
+	return a.Epoch == b.Epoch && a.Fenced == b.Fenced && a.CaughtUp == b.CaughtUp &&
+		slices.Equal(a.Stuck, b.Stuck) && maps.Equal(a.Applied, b.Applied)
 }
 
 // fenced reports whether nothing in the region accepts a home write for what it loses (R8). An agent
-// that has just started does not know which leases its predecessor handed out.
-func (a *Agent) fenced(ctx context.Context, c ownership.Configuration, started time.Duration) bool {
+// that has just registered does not know which leases its predecessor handed out.
+func (a *Agent) fenced(ctx context.Context, c ownership.Configuration, since time.Duration) bool {
 	now := a.config.Clock.Boottime()
-	if now-started < health.Expiry(a.config.Timings) || !a.acks.fenced(now, c.View.Epoch) {
+	if now-since < health.Expiry(a.config.Timings) || !a.acks.fenced(now, c.View.Epoch) {
 		return false
 	}
 	if a.config.Local == nil {

@@ -157,7 +157,11 @@ func (a *agentClient) url(busy int) string {
 	q.Set(routing.ParamNamespace, a.options.Namespace)
 	q.Set(routing.ParamName, a.options.Name)
 	q.Set(routing.ParamGateway, a.options.Gateway)
-	q.Set(routing.ParamWait, routing.MaxWait.String())
+	wait := routing.MaxWait
+	if a.failing != "" {
+		wait = 0 // what is left of the lease may not outlast another wait
+	}
+	q.Set(routing.ParamWait, wait.String())
 	if snap := a.state.load(); snap != nil {
 		q.Set(routing.ParamVersion, snap.version)
 		q.Set(routing.ParamRevision, strconv.FormatInt(snap.revision, 10))

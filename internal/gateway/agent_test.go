@@ -86,6 +86,30 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// After a question that failed the next one does not wait: what is left of the lease may not last so long.
+func TestQuestionAfterAFailureDoesNotWait(t *testing.T) {
+	a, _ := newAgentClient(t)
+	wait := func() string {
+		t.Helper()
+		u, err := url.Parse(a.url(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Query().Get(routing.ParamWait)
+	}
+	if got := wait(); got != routing.MaxWait.String() {
+		t.Errorf("the first question waits %s, want %s", got, routing.MaxWait)
+	}
+	a.report(t.Context(), errors.New("refused"))
+	if got := wait(); got != "0s" {
+		t.Errorf("the question after a failure waits %s", got)
+	}
+	a.report(t.Context(), nil)
+	if got := wait(); got != routing.MaxWait.String() {
+		t.Errorf("the question after an answer waits %s, want %s", got, routing.MaxWait)
+	}
+}
+
 // The agent hears of a routing that cannot be used with the next poll, until another was taken.
 func TestRefusalIsTold(t *testing.T) {
 	a, _ := newAgentClient(t)

@@ -44,6 +44,8 @@ const (
 	HeldNotCounted Mutant = "HeldNotCounted"
 	// RenewalWaits: gateways that wait do not hear of a lease that is renewed after running short (R11).
 	RenewalWaits Mutant = "RenewalWaits"
+	// WaitsAfterFailure: a gateway waits for an answer as long as ever after a question that failed (R11).
+	WaitsAfterFailure Mutant = "WaitsAfterFailure"
 	// LeaseTakenBack: an agent that starts takes back the lease that gateways hold (R4, R11).
 	LeaseTakenBack Mutant = "LeaseTakenBack"
 	// LeaseBeforeRouting: a lease goes out with routing made under an earlier gate (R11).
@@ -88,7 +90,7 @@ func Mutants() []Mutant {
 		LeaderWithoutGuard, ViewWithoutGuard, AgentWithoutIncarnation, TwoAgentsBeat, LaggingFirstRead, RestoredStoreAccepted,
 		PositionForgotten, OlderSnapshotTaken, LeaseFromSuccess, LeaseAfterGateClosed, SlowBeats, NoDriftMargin,
 		CloseWithoutBeat, InheritedStillness, NeverAsks, PatientBeats, LeaseFromAnswer, HeldNotCounted, RenewalWaits,
-		LeaseTakenBack, LeaseBeforeRouting, AnyRegionWaits, NoHoldDown,
+		WaitsAfterFailure, LeaseTakenBack, LeaseBeforeRouting, AnyRegionWaits, NoHoldDown,
 		PreviousIsLastView, PreemptedNotUndone, KeyChangeMovedOnly, GateOpenedWhileClosing, EarlierAckCounts, AckAfterRestart,
 		AckBeforeWritesEnd, AckBeforeRouting, SilentGatewayForgotten, OpenBeforeCatchUp, DebtsForgotten, LatchedBeforeGateClosed,
 		IncompleteServesAll, EarlierHandbackCounts,

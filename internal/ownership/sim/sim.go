@@ -22,8 +22,6 @@ type Options struct {
 	// Harmless leaves the world to faults that must cost no home write: the leader or a minority of
 	// the store fails, one at a time. HomeWritesGoOn is an invariant then.
 	Harmless bool
-	// WaitsAfterFailure has gateways wait for an answer as long as ever after a question that failed.
-	WaitsAfterFailure bool
 	// Flaps, if positive, leaves the world to one region that is cut off and comes back as often.
 	Flaps int
 	// LeaderLost leaves the world to one fault: the region of the leader is lost.
