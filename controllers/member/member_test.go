@@ -481,7 +481,7 @@ func degraded(w *world) {
 	w.create(rs)
 	w.flag("register", "off")
 	w.region.agree(func(c *ownership.Configuration) {
-		c.View.Regions["shenzhen"] = ownership.RegionRecord{State: ownership.RegionLost, LostAt: ptr.To(time.Now())}
+		c.View.Regions["shenzhen"] = ownership.RegionRecord{State: ownership.RegionLost, LostAt: ptr.To(time.Now()), LostEpoch: 2, Unshipped: true}
 	})
 	w.flag("register", "on")
 	w.flag("login", "off")

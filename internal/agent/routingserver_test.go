@@ -423,7 +423,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.show(10, 3)
-	version := d.poll("").Version
+	version := d.poll("&gateway=pod-1").Version
 	said := func(query string) string {
 		d.poll("&wait=0s&gateway=pod-1" + query)
 		return d.AcksOf("accounts", "user")[0].Refused

@@ -38,7 +38,12 @@ func (r reporter) workload(seen Seen) {
 	if rolledOut(main) && (w.Type != v1alpha1.WorkloadManaged || main.Annotations[regional.AnnotationWorkloadHash] == w.Hash) {
 		rs.Status.WorkloadHash = w.Hash
 	}
-	for _, d := range append([]*appsv1.Deployment{main}, additional(rs, seen)...) {
+	beside, missing := additional(rs, seen)
+	if missing != "" {
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "Deployment "+missing+" is being created")
+		return
+	}
+	for _, d := range append([]*appsv1.Deployment{main}, beside...) {
 		if reason, message := r.unavailable(condition, d, seen.Pods); reason != "" {
 			r.set(condition, metav1.ConditionFalse, reason, message)
 			return
@@ -59,7 +64,11 @@ func (r reporter) referencedService(seen Seen) {
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonNotFound, "the Service does not exist")
 		return
 	}
-	beside := additional(r.rs, seen)
+	beside, missing := additional(r.rs, seen)
+	if missing != "" {
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "Deployment "+missing+" is being created")
+		return
+	}
 	for _, d := range beside {
 		if reason, message := r.unavailable(condition, d, seen.Pods); reason != "" {
 			r.set(condition, metav1.ConditionFalse, reason, message)
@@ -73,15 +82,20 @@ func (r reporter) referencedService(seen Seen) {
 	r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonNotChecked, "the Service is deployed by others; its Pods are not checked")
 }
 
-// additional returns the additional workloads' Deployments that are there.
-func additional(rs *v1alpha1.RegionalService, seen Seen) []*appsv1.Deployment {
-	var list []*appsv1.Deployment
+// additional returns the additional workloads' Deployments that are there, and the name of the first one
+// that is to be made and is not.
+func additional(rs *v1alpha1.RegionalService, seen Seen) (list []*appsv1.Deployment, missing string) {
 	for i := range rs.Spec.Workload.Additional {
-		if d, ok := find(seen.Owned, regional.Additional(rs, &rs.Spec.Workload.Additional[i], true)).(*appsv1.Deployment); ok {
+		a := &rs.Spec.Workload.Additional[i]
+		d, there := find(seen.Owned, regional.Additional(rs, a, true)).(*appsv1.Deployment)
+		switch {
+		case there:
 			list = append(list, d)
+		case missing == "" && rs.Spec.Workload.ServiceAccountName != "" && !regional.ReservedAdditionalName(a.Name):
+			missing = regional.AdditionalName(rs.Name, a.Name)
 		}
 	}
-	return list
+	return list, missing
 }
 
 func (r reporter) gateway(seen Seen) {

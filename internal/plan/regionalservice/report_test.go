@@ -2,6 +2,7 @@ package regionalservice_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/plan/topic"
@@ -83,6 +85,7 @@ func TestReport(t *testing.T) {
 		"a replica is gone": {change: says("user", true, "NewReplicaSetAvailable"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable},
 		"Ready says what":   {change: pods("CrashLoopBackOff"), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonCrashLoop, message: "WorkloadAvailable"},
 		"no Deployment yet": {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing},
+		"no consumer yet":   {change: without("user-cron"), condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "Deployment user-cron is being created"},
 		"no gateway yet":    {change: func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) { s.Owned = nil }, condition: v1alpha1.ConditionGatewayReady, status: isFalse, reason: v1alpha1.ReasonProgressing},
 		"quota of Pods":     {change: quota, condition: v1alpha1.ConditionWorkloadAvailable, status: isFalse, reason: v1alpha1.ReasonReplicasUnavailable, message: "exceeded quota"},
 		"rolling out":       {change: rolling, condition: v1alpha1.ConditionWorkloadAvailable, status: isTrue, reason: v1alpha1.ReasonProgressing},
@@ -176,6 +179,16 @@ func TestAFirstRolloutIsNoFault(t *testing.T) {
 	application(t, &seen).Status.AvailableReplicas = 1
 	expect(v1alpha1.ReasonReplicasUnavailable)
 	expect(v1alpha1.ReasonReplicasUnavailable)
+}
+
+// without takes a Deployment away, as before it was made.
+func without(name string) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, _ *v1alpha1.RegionalService, s *plan.Seen) {
+		s.Owned = slices.DeleteFunc(slices.Clone(s.Owned), func(o regional.Object) bool {
+			_, deployment := o.(*appsv1.Deployment)
+			return deployment && o.GetName() == name
+		})
+	}
 }
 
 // refuse lets three gateways refuse the routing.
