@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -263,9 +265,8 @@ func write(t *testing.T, path string, block *pem.Block) {
 }
 
 // certificates gives every region the Secrets that the guide tells to make.
-func certificates(t *testing.T, all []*region) {
+func certificates(t *testing.T, peers, clients authority, all ...*region) {
 	t.Helper()
-	peers, clients := newAuthority(t, "peers"), newAuthority(t, "clients")
 	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	for _, r := range all {
 		peers.secret(t, filepath.Join(r.dir, "coordination-peer"), both, r.host)
@@ -282,7 +283,8 @@ func TestThreeReleasesAreOneStore(t *testing.T) {
 	if shenzhen.manager != nil {
 		t.Error("a witness runs a manager")
 	}
-	certificates(t, all)
+	peers, clients := newAuthority(t, "peers"), newAuthority(t, "clients")
+	certificates(t, peers, clients, all...)
 
 	// Alone a member lives, so that nobody restarts it, and is not ready.
 	if err := beijing.start(t, all, live); err != nil {
@@ -307,6 +309,61 @@ func TestThreeReleasesAreOneStore(t *testing.T) {
 	}
 	store := beijing.connect(t, all, func(*tls.Config) {})
 	testkit.Eventually(t, 10*time.Second, func() error { return writeAndRead(t, store, "without-shenzhen") })
+
+	// Its region is given up: nanjing's release takes its place.
+	nanjing := release(t, "nanjing", "--set", "mode=witness", "--set", "coordination.server.initialClusterState=existing",
+		"--set", "coordination.server.members[2].name=nanjing", "--set", "coordination.server.members[2].peerURL=https://etcd.nj.example.com:2380",
+		"--set", "coordination.server.members[2].clientURL=https://etcd.nj.example.com:2379")
+	certificates(t, peers, clients, nanjing)
+	replace(t, []*region{beijing, shanghai, nanjing}, "shenzhen")
+}
+
+// replace takes the lost member out and lets the last region's take its place, as the guide says.
+func replace(t *testing.T, all []*region, lost string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	last := all[len(all)-1]
+	admin := filepath.Join(all[0].dir, "coordination-client")
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{"https://" + net.JoinHostPort(all[0].host, strconv.Itoa(all[0].client))}, Logger: zap.NewNop(),
+		TLS: clientTLS(t, filepath.Join(admin, "ca.crt"), filepath.Join(admin, "tls.crt"), filepath.Join(admin, "tls.key")),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	members, err := client.MemberList(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range members.Members {
+		if member.Name == lost {
+			// etcd refuses for some seconds after it has lost a connection.
+			testkit.Eventually(t, 20*time.Second, func() error {
+				_, err := client.MemberRemove(ctx, member.ID)
+				return err
+			})
+		}
+	}
+	var added *clientv3.MemberAddResponse
+	testkit.Eventually(t, 20*time.Second, func() (err error) {
+		added, err = client.MemberAddAsLearner(ctx, []string{"https://" + net.JoinHostPort(last.host, strconv.Itoa(last.peer))})
+		return err
+	})
+	if err := last.start(t, all, live); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 10*time.Second, func() error {
+		_, err := client.MemberPromote(ctx, added.Member.ID)
+		return err
+	})
+	testkit.Eventually(t, 10*time.Second, func() error {
+		return last.probe(ctx, ready(last.set.Spec.Template.Spec.Containers[0]))
+	})
+	if got := len(added.Members); got != 3 {
+		t.Errorf("%d members, want 3", got)
+	}
 }
 
 func writeAndRead(t *testing.T, store *coordination.Store, name string) error {
