@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fails when what people install cannot be rendered: the kustomize bases and the Helm chart, each as
-# a hub and as a member. Run by `make verify`, which passes HELM and KUSTOMIZE.
+# a hub and as a member, and the chart with a member of the coordination store. Run by `make verify`, which passes HELM and KUSTOMIZE.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,5 +28,13 @@ for mode in hub member; do
     quietly "charts/multiactive as a $mode" "$HELM" template multiactive charts/multiactive "${values[@]}"
   fi
 done
+
+if [[ -f charts/multiactive/Chart.yaml ]]; then
+  for mode in hub member witness; do
+    values=(--values examples/coordination/values.yaml --set "mode=$mode" --set region=beijing)
+    quietly "charts/multiactive as a $mode with a member of the store (lint)" "$HELM" lint --strict charts/multiactive "${values[@]}"
+    quietly "charts/multiactive as a $mode with a member of the store" "$HELM" template multiactive charts/multiactive "${values[@]}"
+  done
+fi
 
 exit "$status"

@@ -39,10 +39,14 @@ func TestManifestsApply(t *testing.T) {
 		all := append([]string{"helm", "template", "release", "charts/multiactive", "--include-crds", "--namespace", namespace, "--kube-version", kubeVersion}, endpoints...)
 		return append(all, arguments...)
 	}
+	store := func(arguments ...string) []string {
+		return append([]string{"helm", "template", "release", "charts/multiactive", "--include-crds", "--namespace", namespace, "--kube-version", kubeVersion,
+			"--values", storeValues}, arguments...)
+	}
 	tests := map[string]struct {
 		command []string
-		// want are kind/name of objects that must be there.
-		want []string
+		// want are kind/name of objects that must be there, not those that must not.
+		want, not []string
 	}{
 		"chart, hub": {
 			command: chart(),
@@ -51,6 +55,22 @@ func TestManifestsApply(t *testing.T) {
 		"chart, member with TLS": {
 			command: chart("--set", "mode=member", "--set", "region=north", "--set", "coordination.tls.secretName=etcd"),
 			want:    []string{"Deployment/multiactive-member", "Service/multiactive-member-agent", "ClusterRole/multiactive-member", "ClusterRole/multiactive-hub-access"},
+		},
+		"chart, hub with a member of the store": {
+			command: store("--set", "region=beijing"),
+			want:    append([]string{"Deployment/multiactive-hub"}, storeObjects...),
+		},
+		"chart, member with a member of the store": {
+			command: store("--set", "mode=member", "--set", "region=shanghai", "--set", "coordination.server.storage.storageClassName=fast",
+				"--set", "coordination.server.service.type=NodePort", "--set", "coordination.server.service.peerNodePort=32380",
+				"--set", "coordination.server.priorityClassName=system-cluster-critical", "--set", "coordination.server.nodeSelector.disk=fast",
+				"--set", "coordination.server.podLabels.team=a", "--set", "coordination.server.service.annotations.a=b"),
+			want: append([]string{"Deployment/multiactive-member", "Service/multiactive-member-agent"}, storeObjects...),
+		},
+		"chart, witness without TLS": {
+			command: append(chart("--set", "mode=witness", "--set", "region=north"), insecureStore...),
+			want:    storeObjects,
+			not:     []string{"Deployment/multiactive-witness", "ServiceAccount/multiactive-witness"},
 		},
 		"kustomize, hub": {
 			command: []string{"kustomize", "build", "config/hub"},
@@ -64,7 +84,7 @@ func TestManifestsApply(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			manifests := run(t, tt.command[0], tt.command[1:]...)
-			newCluster(t, testkit.StartServer(t, apiserver.Options{})).checkApplies(t, manifests, tt.want)
+			newCluster(t, testkit.StartServer(t, apiserver.Options{})).checkApplies(t, manifests, tt.want, tt.not)
 		})
 	}
 }
@@ -171,7 +191,7 @@ func newCluster(t *testing.T, server *apiserver.Server) cluster {
 	return c
 }
 
-func (c cluster) checkApplies(t *testing.T, manifests []byte, want []string) {
+func (c cluster) checkApplies(t *testing.T, manifests []byte, want, not []string) {
 	t.Helper()
 	got := map[string]bool{}
 	for _, object := range decode(t, manifests) {
@@ -181,6 +201,11 @@ func (c cluster) checkApplies(t *testing.T, manifests []byte, want []string) {
 	for _, name := range want {
 		if !got[name] {
 			t.Errorf("%s is not there; there are %v", name, got)
+		}
+	}
+	for _, name := range not {
+		if got[name] {
+			t.Errorf("%s is there", name)
 		}
 	}
 }
