@@ -111,7 +111,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := o.common.connectStore(known)
+	store, err := o.common.connectStore(known.Position, known.Restored)
 	if err != nil {
 		return err
 	}
@@ -119,6 +119,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	local := &handover.Region{Name: o.region, Client: mgr.GetClient()}
 	regionAgent, err := agent.New(agent.Config{
 		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
+		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase,
 	})
 	if err != nil {
 		return err
@@ -143,11 +144,18 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	})
 	position := &storeposition.Keeper{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: machine,
-		Log: ctrl.Log.WithName("coordination"),
+		Started: known, RegionLease: timings.RegionLease, Log: ctrl.Log.WithName("coordination"),
+		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
 	}
+	act := manager.RunnableFunc(func(ctx context.Context) error {
+		if err := position.Settle(ctx); err != nil {
+			return err
+		}
+		return regionAgent.Run(ctx)
+	})
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
 	parts := []manager.Runnable{
-		closeStore, position, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
+		closeStore, position, act, agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
 		topics, canaries, mirrors,
 	}
 	for _, part := range append(parts, own...) {
