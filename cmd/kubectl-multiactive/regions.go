@@ -111,7 +111,7 @@ func (o hubOptions) dial(ctx context.Context, hub client.Client, rg *v1alpha1.Re
 	}
 	access, err := clusters.Parse(secret.Data[kubeconfigKey])
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s/%s in the hub: %w", o.namespace, name, err)
+		return nil, fmt.Errorf("reading the kubeconfig in Secret %s/%s in the hub: %w", o.namespace, name, err)
 	}
 	c := access.Config()
 	c.Timeout = perRequest
