@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -81,28 +82,20 @@ func exitCode(err error, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, args []string, t terminal) error {
-	word := func(i int) string {
-		if i < len(args) {
-			return args[i]
-		}
-		return ""
-	}
-	switch {
-	case word(0) == "" || word(0) == "help" || word(0) == "-h" || word(0) == "--help":
-		_, err := io.WriteString(t.out, usage)
-		return err
-	case word(0) == "version" || word(0) == "--version":
+	command := strings.Join(args[:min(2, len(args))], " ")
+	switch command {
+	case "coordination status":
+		return status(ctx, args[2:], t)
+	case "coordination adopt":
+		return adopt(ctx, args[2:], t)
+	case "version", "--version":
 		_, err := fmt.Fprintln(t.out, version)
 		return err
-	case word(0) == "coordination" && word(1) == "status":
-		return status(ctx, args[2:], t)
-	case word(0) == "coordination" && word(1) == "adopt":
-		return adopt(ctx, args[2:], t)
-	case word(0) == "coordination" && (word(1) == "" || word(1) == "-h" || word(1) == "--help"):
+	case "", "help", "-h", "--help", "coordination", "coordination -h", "coordination --help":
 		_, err := io.WriteString(t.out, usage)
 		return err
 	default:
-		return fmt.Errorf("there is no command %q: %w", args, errUsage)
+		return fmt.Errorf("there is no command %q: %w", command, errUsage)
 	}
 }
 

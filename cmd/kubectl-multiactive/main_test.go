@@ -176,9 +176,6 @@ func newWorld(t *testing.T, regions ...string) *world {
 	hub, err := client.New(w.hub, client.Options{Scheme: scheme})
 	must(t, err)
 	must(t, hub.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
-	ctx, stop := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
-	var all sync.WaitGroup
-	t.Cleanup(func() { stop(); all.Wait() })
 	for _, name := range regions {
 		kubeconfig, err := w.servers[name].Kubeconfig(apiserver.Admin)
 		must(t, err)
@@ -197,7 +194,7 @@ func newWorld(t *testing.T, regions ...string) *world {
 		must(t, c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 		r := &region{t: t, client: c, answers: 0xa}
 		w.regions[name] = r
-		all.Go(func() { r.run(ctx) })
+		w.start(r)
 		testkit.Eventually(t, 30*time.Second, func() error {
 			kept, err := storeposition.Load(t.Context(), c, namespace)
 			if err == nil && kept.Position.ClusterID == 0 {
@@ -207,6 +204,14 @@ func newWorld(t *testing.T, regions ...string) *world {
 		})
 	}
 	return w
+}
+
+// start runs a region's member until the test ends.
+func (w *world) start(r *region) {
+	ctx, stop := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
+	var all sync.WaitGroup
+	all.Go(func() { r.run(ctx) })
+	w.t.Cleanup(func() { stop(); all.Wait() })
 }
 
 // away freezes a region's API server, or lets it go on.

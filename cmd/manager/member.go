@@ -147,15 +147,9 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		Started: known, RegionLease: timings.RegionLease, Log: ctrl.Log.WithName("coordination"),
 		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
 	}
-	act := manager.RunnableFunc(func(ctx context.Context) error {
-		if err := position.Settle(ctx); err != nil {
-			return err
-		}
-		return regionAgent.Run(ctx)
-	})
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
 	parts := []manager.Runnable{
-		closeStore, position, act, agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
+		closeStore, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
 		topics, canaries, mirrors,
 	}
 	for _, part := range append(parts, own...) {
@@ -182,6 +176,17 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil
+}
+
+// settled runs the agent once what the process has started with is found to hold still: it may have waited
+// long for its turn.
+func settled(position *storeposition.Keeper, regionAgent *agent.Agent) manager.Runnable {
+	return manager.RunnableFunc(func(ctx context.Context) error {
+		if err := position.Settle(ctx); err != nil {
+			return err
+		}
+		return regionAgent.Run(ctx)
+	})
 }
 
 // actingPod returns what marks the Pod of this process while it acts, if it runs in a Pod that the

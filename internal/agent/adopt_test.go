@@ -114,7 +114,7 @@ func TestAdoptedStore(t *testing.T) {
 	}
 	testkit.Eventually(t, 30*time.Second, func() error {
 		if _, err := first.StoreReachable(); !errors.Is(err, coordination.ErrOtherStore) {
-			return fmt.Errorf("the store is refused for %v, want %v", err, coordination.ErrOtherStore)
+			return fmt.Errorf("the store is refused for %w, want that it is another one", err)
 		}
 		return nil
 	})
