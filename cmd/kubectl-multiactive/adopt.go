@@ -60,9 +60,9 @@ type adoptOptions struct {
 
 func (o *adoptOptions) parse(args []string, t terminal) error {
 	err := parse(args, t, adoptUsage, &o.hubOptions, func(fs *flag.FlagSet) {
-		fs.StringVar(&o.idText, "cluster-id", "", "cluster ID of the store to follow, in hexadecimal, as `coordination status` and etcd's log show it (required)")
-		fs.StringVar(&o.only, "region", "", "comma-separated regions to tell (default: all)")
-		fs.StringVar(&o.leave, "without", "", "comma-separated regions that cannot be reached or do not meet the store: go on without them")
+		fs.StringVar(&o.idText, "cluster-id", "", "cluster `ID` of the store to follow, in hexadecimal, as coordination status and etcd's log show it (required)")
+		fs.StringVar(&o.only, "region", "", "comma-separated `names` of regions to tell (default: all)")
+		fs.StringVar(&o.leave, "without", "", "comma-separated `names` of regions that cannot be reached or do not meet the store: go on without them")
 		fs.BoolVar(&o.yes, "yes", false, "do not ask")
 	})
 	if err != nil {
@@ -101,7 +101,7 @@ func judge(o *adoptOptions, before, now []standing) verdict {
 		problem := hindrance(s, o.id)
 		leave := slices.Contains(o.without, s.region)
 		switch {
-		case leave && before != nil && s.problem == nil && before[i].problem == nil && before[i].moved != s.moved && !s.follows(o.id):
+		case leave && before != nil && before[i].moved != s.moved && mayHold(s, o.id):
 			v.blockers = append(v.blockers, s.region+": it follows another store at this moment, so it cannot be left out; stop every member of that store")
 		case leave:
 		case problem != "":
@@ -118,6 +118,12 @@ func judge(o *adoptOptions, before, now []standing) verdict {
 		}
 	}
 	return v
+}
+
+// mayHold reports whether a region that can be read may hold a lease on another store. One that could not be
+// read before has nothing to be compared with: that counts as moved.
+func mayHold(s *standing, id uint64) bool {
+	return s.problem == nil && !s.fresh && s.refusedID == 0 && !s.kept.Restored && !s.follows(id)
 }
 
 // hindrance returns why the region does not let the store be adopted, empty when it does.

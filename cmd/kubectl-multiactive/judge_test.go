@@ -87,6 +87,12 @@ func TestJudge(t *testing.T) {
 			now:    []standing{says("a", oldID, 0, moved), says("b", oldID, newID)}, tell: []string{"b"},
 			blocked: []string{"a: it follows another store at this moment"},
 		},
+		"one that is back while leases are waited for is not left out": {
+			o:      adoptOptions{without: []string{"a"}},
+			before: []standing{{region: "a", problem: errors.New("no route to host")}, says("b", oldID, newID)},
+			now:    []standing{says("a", oldID, 0), says("b", oldID, newID)}, tell: []string{"b"},
+			blocked: []string{"a: it follows another store at this moment"},
+		},
 		"a name is wrong": {
 			o: adoptOptions{regions: []string{"x"}}, now: []standing{says("a", oldID, newID)}, blocked: []string{"x: the hub has no such Region"},
 		},
