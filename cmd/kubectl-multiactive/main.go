@@ -30,7 +30,7 @@ const (
 	exitAttention = 3
 )
 
-const usage = `kubectl multiactive looks after MultiActive.
+const usage = `kubectl-multiactive looks after MultiActive. With it in the PATH, kubectl knows it as a plugin.
 
   kubectl multiactive coordination status   which coordination store every region follows or refuses
   kubectl multiactive coordination adopt    let the regions follow a store that was replaced or restored
