@@ -39,7 +39,7 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := o.common.connectStore(coordination.Position{})
+	store, err := o.common.connectStore(coordination.Position{}, false)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := o.common.connectStore(known)
+	store, err := o.common.connectStore(known.Position, known.Restored)
 	if err != nil {
 		return err
 	}
@@ -119,6 +119,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	local := &handover.Region{Name: o.region, Client: mgr.GetClient()}
 	regionAgent, err := agent.New(agent.Config{
 		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
+		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase,
 	})
 	if err != nil {
 		return err
@@ -143,11 +144,12 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	})
 	position := &storeposition.Keeper{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: machine,
-		Log: ctrl.Log.WithName("coordination"),
+		Started: known, RegionLease: timings.RegionLease, Log: ctrl.Log.WithName("coordination"),
+		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
 	}
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
 	parts := []manager.Runnable{
-		closeStore, position, manager.RunnableFunc(regionAgent.Run), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
+		closeStore, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
 		topics, canaries, mirrors,
 	}
 	for _, part := range append(parts, own...) {
@@ -174,6 +176,17 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil
+}
+
+// settled runs the agent once what the process has started with is found to hold still: it may have waited
+// long for its turn.
+func settled(position *storeposition.Keeper, regionAgent *agent.Agent) manager.Runnable {
+	return manager.RunnableFunc(func(ctx context.Context) error {
+		if err := position.Settle(ctx); err != nil {
+			return err
+		}
+		return regionAgent.Run(ctx)
+	})
 }
 
 // actingPod returns what marks the Pod of this process while it acts, if it runs in a Pod that the

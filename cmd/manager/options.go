@@ -160,14 +160,14 @@ func (o commonOptions) endpoints() []string {
 }
 
 // connectStore returns a client of the coordination store. known is the position kept from
-// earlier runs, if any. It does not wait for the store to answer.
-func (o commonOptions) connectStore(known coordination.Position) (*coordination.Store, error) {
+// earlier runs, if any, and restored whether that store is refused for good. It does not wait for the store to answer.
+func (o commonOptions) connectStore(known coordination.Position, restored bool) (*coordination.Store, error) {
 	tlsConfig, err := o.storeTLS()
 	if err != nil {
 		return nil, err
 	}
 	return coordination.Connect(coordination.Options{
-		Endpoints: o.endpoints(), Prefix: o.coordinationPrefix, TLS: tlsConfig, Known: known,
+		Endpoints: o.endpoints(), Prefix: o.coordinationPrefix, TLS: tlsConfig, Known: known, Restored: restored,
 	})
 }
 

@@ -31,6 +31,10 @@ type Config struct {
 	Clock Clock
 	// Timings must be the same in all regions.
 	Timings ownership.Timings
+	// AboveEpoch and RevisionBase are kept with the position of a store that was adopted, else 0: the
+	// region takes no lease from a view of AboveEpoch or less, and tells its gateways revisions of the
+	// store plus RevisionBase, so that they never go back.
+	AboveEpoch, RevisionBase int64
 	// Prober asks the other regions; NewProber outside of tests.
 	Prober Prober
 	// Local takes part in changes of owners; without one, the gateways alone do.

@@ -143,6 +143,11 @@ func (w *world) startOn(region string, store *coordination.Store) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.run(region, a)
+}
+
+// run runs a region's agent until the test ends, or stop.
+func (w *world) run(region string, a *agent.Agent) {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Agent: a, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- a.Run(ctx); close(r.done) }()

@@ -27,7 +27,9 @@ func (a *Agent) beat(ctx context.Context) error {
 	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval)
 	defer ticker.Stop()
 	for {
-		if c, have := a.Snapshot(); have {
+		// While the store is refused the watch alone asks whether it still is: what is written to one that
+		// was restored raises its revision to where it was.
+		if c, have := a.Snapshot(); have && !a.refusesStore() {
 			n++
 			err := a.beatOnce(ctx, r, c, n)
 			a.storeAnswered(err)
@@ -47,7 +49,7 @@ func (a *Agent) beat(ctx context.Context) error {
 // out may still come to pass.
 func (a *Agent) register(ctx context.Context) (*coordination.Registration, error) {
 	for {
-		r, err := a.config.Store.RegisterAgent(ctx, a.config.Region, newIncarnation())
+		r, err := a.config.Store.RegisterAgent(ctx, a.config.Region, newIncarnation(), a.config.AboveEpoch)
 		a.storeAnswered(err)
 		if err == nil {
 			a.mu.Lock()
@@ -83,7 +85,8 @@ func (a *Agent) beatOnce(ctx context.Context, r beater, c ownership.Configuratio
 	}
 	a.mu.Lock()
 	// The gate may have been closed since; then the lease of this beat has run out already.
-	if a.conf.Gates[region] == gate && a.refused == nil {
+	// Nor does a view give one that has an epoch which the region may have seen in another store.
+	if a.conf.Gates[region] == gate && a.refused == nil && (a.config.AboveEpoch == 0 || a.conf.View.Epoch > a.config.AboveEpoch) {
 		a.extendLease(t0 + a.config.Timings.RegionLease)
 	}
 	a.mu.Unlock()

@@ -175,7 +175,7 @@ func (a *Agent) report(ctx context.Context) error {
 		if a.config.Local != nil {
 			evidence.Lagging = a.config.Local.Lagging(ctx)
 		}
-		if r == nil || !c.Gates[a.config.Region].Open || sameEvidence(c.Evidence[a.config.Region], evidence) {
+		if r == nil || !c.Gates[a.config.Region].Open || a.refusesStore() || sameEvidence(c.Evidence[a.config.Region], evidence) {
 			continue
 		}
 		// The next configuration, which the beats bring about, tries again what fails.

@@ -117,7 +117,7 @@ func (a *Agent) serveRouting(w http.ResponseWriter, r *http.Request, source Conf
 // acknowledges for all that may hold one (R8). Who cannot use the routing would not take the lease, and
 // must not be waited for as long as it asks.
 func (a *Agent) answer(q question, current *Published, arrived time.Duration, known bool) routing.Answer {
-	answer := routing.Answer{Version: current.Version, Revision: current.Revision}
+	answer := routing.Answer{Version: current.Version, Revision: a.config.RevisionBase + current.Revision}
 	if current.Version != q.version {
 		answer.Config = &current.Config
 	}

@@ -115,6 +115,7 @@ func (a *Agent) storeAnswered(err error) {
 	switch {
 	case errors.Is(err, coordination.ErrOtherStore):
 		a.refused, a.leaseUntil = err, 0
+		a.startWatchOver() // while nothing is written, its reads tell whether that is over
 	case err == nil, errors.Is(err, coordination.ErrGuard):
 		a.lastAnswer, a.answered = now, true
 	}

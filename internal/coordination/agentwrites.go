@@ -22,7 +22,8 @@ type Registration struct {
 
 // RegisterAgent makes the incarnation the region's acting agent: the one before can write nothing
 // from here on. incarnation must be new, never repeated.
-func (s *Store) RegisterAgent(ctx context.Context, region, incarnation string) (*Registration, error) {
+// aboveEpoch is what the record's AboveEpoch says.
+func (s *Store) RegisterAgent(ctx context.Context, region, incarnation string, aboveEpoch int64) (*Registration, error) {
 	if err := checkName("region", region); err != nil {
 		return nil, err
 	}
@@ -31,7 +32,7 @@ func (s *Store) RegisterAgent(ctx context.Context, region, incarnation string) (
 		return nil, fmt.Errorf("registering the agent of region %s: %w", region, err)
 	}
 	r := &Registration{store: s, region: region, beats: beat.N}
-	r.record = ownership.AgentRecord{Incarnation: incarnation}
+	r.record = ownership.AgentRecord{Incarnation: incarnation, AboveEpoch: aboveEpoch}
 	revision, err := s.write(ctx, dirAgent+region, nil, put{s.prefix + dirAgent + region, r.record})
 	if err != nil {
 		return nil, fmt.Errorf("registering the agent of region %s: %w", region, err)

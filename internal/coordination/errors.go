@@ -57,10 +57,16 @@ const (
 // from it until a person adopts it.
 var ErrOtherStore = errors.New("the coordination store is not the one known so far")
 
+// restoreAnew is what to do about a restore that kept the store's identity.
+const restoreAnew = "restore the backup once more under a new cluster token, then adopt that"
+
 // OtherStoreError says how the store differs.
 type OtherStoreError struct {
 	// Known is the highest position known, Seen what the store answered with.
 	Known, Seen Position
+	// Restored: the known store has come back with a lower revision. That stays, whatever its
+	// revision is now: Seen is where it was first noticed, or Known when that was in an earlier run.
+	Restored bool
 }
 
 // Error implements error.
@@ -69,8 +75,11 @@ func (e *OtherStoreError) Error() string {
 		return fmt.Sprintf("%v: cluster ID %016x, known is %016x; was it replaced? check the endpoints",
 			ErrOtherStore, e.Seen.ClusterID, e.Known.ClusterID)
 	}
-	return fmt.Sprintf("%v: revision %d is below %d; was it restored from a backup?",
-		ErrOtherStore, e.Seen.Revision, e.Known.Revision)
+	if e.Seen == e.Known {
+		return fmt.Sprintf("%v: it was restored under its old identity; %s", ErrOtherStore, restoreAnew)
+	}
+	return fmt.Sprintf("%v: it was at revision %d before and was restored to %d under its old identity; %s",
+		ErrOtherStore, e.Known.Revision, e.Seen.Revision, restoreAnew)
 }
 
 // Is reports whether target is ErrOtherStore.

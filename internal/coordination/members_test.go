@@ -136,7 +136,7 @@ func TestRestoredStoreIsRefused(t *testing.T) {
 			s := connect(t, o)
 			calls := map[string]func() error{
 				"read":     func() error { _, err := s.Read(t.Context()); return err },
-				"register": func() error { _, err := s.RegisterAgent(t.Context(), "beijing", "one"); return err },
+				"register": func() error { _, err := s.RegisterAgent(t.Context(), "beijing", "one", 0); return err },
 				"watch": func() error {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
@@ -163,7 +163,7 @@ func TestUnreachableStoreAnswersInTime(t *testing.T) {
 	s := connect(t, coordination.Options{Endpoints: []string{"http://127.0.0.1:1"}, RequestTimeout: 300 * time.Millisecond})
 	done := make(chan error, 3)
 	go func() { _, err := s.Read(t.Context()); done <- err }()
-	go func() { _, err := s.RegisterAgent(t.Context(), "beijing", "one"); done <- err }()
+	go func() { _, err := s.RegisterAgent(t.Context(), "beijing", "one", 0); done <- err }()
 	go func() { _, err := s.Campaign(t.Context(), "x", time.Second); done <- err }()
 	for range 3 {
 		select {

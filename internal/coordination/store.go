@@ -43,6 +43,9 @@ type Options struct {
 	RequestTimeout time.Duration
 	// Known is the highest position that the caller has kept from earlier runs (R2). Zero: none.
 	Known Position
+	// Restored: the known store has come back with a lower revision before, as kept from earlier
+	// runs. It is refused whatever its revision is by now.
+	Restored bool
 }
 
 // Position is a point in a store's history.
@@ -59,6 +62,11 @@ type Store struct {
 
 	mu    sync.Mutex
 	known Position
+	// refused is what the latest answer was refused for, nil when it was not.
+	refused *OtherStoreError
+	// restored is set for good once the known store answered with a lower revision: what is written
+	// since raises the revision past the known one, and makes nothing of it newer.
+	restored *OtherStoreError
 }
 
 // Connect returns a Store. It does not wait for an endpoint to answer, so that a region starts
@@ -84,9 +92,11 @@ func Connect(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the coordination store %v: %w", o.Endpoints, err)
 	}
-	return &Store{
-		client: client, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known,
-	}, nil
+	s := &Store{client: client, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known}
+	if o.Restored && o.Known.ClusterID != 0 {
+		s.restored = &OtherStoreError{Known: o.Known, Seen: o.Known, Restored: true}
+	}
+	return s, nil
 }
 
 // Close ends the connections. Watches and terms end with it.
@@ -104,20 +114,52 @@ func (s *Store) Position() Position {
 	return s.known
 }
 
+// Advance raises the known position to one that was kept meanwhile, by another process of the region. One
+// of another store is left alone.
+func (s *Store) Advance(p Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known.ClusterID == 0 {
+		s.known = p
+	}
+	if s.known.ClusterID == p.ClusterID {
+		s.known.Revision = max(s.known.Revision, p.Revision)
+	}
+}
+
+// Refusal returns what the latest answer was refused for, nil when it was not (R2).
+func (s *Store) Refusal() *OtherStoreError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
 // accept notes the position of an answer, or refuses the answer if it is not of the store known
 // before the question was asked (R2).
 func (s *Store) accept(before, seen Position) error {
-	if before.ClusterID != 0 && before.ClusterID != seen.ClusterID || seen.Revision < before.Revision {
-		return &OtherStoreError{Known: before, Seen: seen}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known.ClusterID != 0 && s.known.ClusterID != seen.ClusterID {
-		return &OtherStoreError{Known: s.known, Seen: seen}
+	if err := s.judge(before, seen); err != nil {
+		s.refused = err
+		return err
 	}
+	s.refused = nil
 	s.known.ClusterID = seen.ClusterID
 	s.known.Revision = max(s.known.Revision, seen.Revision)
 	return nil
+}
+
+// judge returns why the answer is refused, nil if it is not. The caller holds the lock.
+func (s *Store) judge(before, seen Position) *OtherStoreError {
+	switch {
+	case before.ClusterID != 0 && before.ClusterID != seen.ClusterID:
+		return &OtherStoreError{Known: before, Seen: seen}
+	case s.known.ClusterID != 0 && s.known.ClusterID != seen.ClusterID:
+		return &OtherStoreError{Known: s.known, Seen: seen}
+	case s.restored == nil && seen.Revision < before.Revision:
+		s.restored = &OtherStoreError{Known: before, Seen: seen, Restored: true}
+	}
+	return s.restored
 }
 
 // bounded returns a context that ends after the request timeout.

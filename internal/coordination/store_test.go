@@ -74,7 +74,7 @@ func (w *world) lead(identity string) *coordination.Term {
 // register registers an incarnation of the agent of region beijing.
 func (w *world) register(incarnation string) *coordination.Registration {
 	w.t.Helper()
-	r, err := w.RegisterAgent(w.t.Context(), "beijing", incarnation)
+	r, err := w.RegisterAgent(w.t.Context(), "beijing", incarnation, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func TestNamesCannotLeaveTheirDirectory(t *testing.T) {
 		if _, err := w.PutRegionIntent(t.Context(), ownership.RegionIntent{Name: name}); err == nil {
 			t.Errorf("region %q was accepted", name)
 		}
-		if _, err := w.RegisterAgent(t.Context(), name, "one"); err == nil {
+		if _, err := w.RegisterAgent(t.Context(), name, "one", 0); err == nil {
 			t.Errorf("agent of region %q was accepted", name)
 		}
 		if _, err := w.PutOrderIntent(t.Context(), ownership.OrderIntent{Name: name}); err == nil {

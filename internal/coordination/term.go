@@ -229,8 +229,8 @@ func (t *Term) intent(from ownership.Configuration, uid string) []guard {
 }
 
 func follows(from ownership.Configuration, next ownership.View) error {
-	if next.Epoch != from.View.Epoch+1 {
-		return fmt.Errorf("writing view: epoch %d does not follow %d", next.Epoch, from.View.Epoch)
+	if want := from.NextEpoch(); next.Epoch != want {
+		return fmt.Errorf("writing view: epoch %d is not %d, which follows %d and all that regions have seen", next.Epoch, want, from.View.Epoch)
 	}
 	return nil
 }

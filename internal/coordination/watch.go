@@ -78,12 +78,17 @@ func (s *Store) applyEvents(f *fold, events []*clientv3.Event, deliver func(owne
 	return nil
 }
 
+// sameCluster refuses what a watch says of another store, or of one that was restored under its old
+// identity: such a watch goes on in the middle of another history.
 func (s *Store) sameCluster(id uint64) error {
-	known := s.Position()
-	if known.ClusterID != id {
-		return &OtherStoreError{Known: known, Seen: Position{ClusterID: id}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.judge(s.known, Position{ClusterID: id, Revision: s.known.Revision})
+	if err == nil {
+		return nil
 	}
-	return nil
+	s.refused = err
+	return err
 }
 
 // readAll reads everything below the prefix at one revision.

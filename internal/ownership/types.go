@@ -286,6 +286,10 @@ type Gate struct {
 type AgentRecord struct {
 	// Incarnation is random per process start.
 	Incarnation string `json:"incarnation"`
+	// AboveEpoch is the highest epoch that the region has seen in stores before this one, 0 when it
+	// has adopted none: a view counts for it only with an epoch above, since the epoch is a fencing
+	// token and must not come twice.
+	AboveEpoch int64 `json:"aboveEpoch,omitempty"`
 }
 
 // Ask is a region's request for its closed gate to be opened, stored under "ask/<region>" (R5). It
@@ -383,6 +387,19 @@ type Configuration struct {
 	ServiceIntents map[string]ServiceIntent // by UID
 	OrderIntents   map[string]OrderIntent   // by name
 }
+
+// EpochFloor returns the highest epoch that any region has seen in stores before this one.
+func (c *Configuration) EpochFloor() int64 {
+	floor := int64(0)
+	for _, a := range c.Agents {
+		floor = max(floor, a.AboveEpoch)
+	}
+	return floor
+}
+
+// NextEpoch returns the epoch of the next view: above the present one, and above all that regions have
+// seen in stores before this one.
+func (c *Configuration) NextEpoch() int64 { return max(c.View.Epoch, c.EpochFloor()) + 1 }
 
 // Timings are the protocol's durations. The defaults are DefaultTimings.
 type Timings struct {

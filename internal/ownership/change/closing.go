@@ -159,7 +159,7 @@ func (d *decider) owed(m moves) map[string]ownership.Debt {
 	for _, loser := range m.losers() {
 		had := d.c.Acks[loser].Vector.Without(d.gone)
 		if !gateClosed(d.c, loser) && len(had) > 0 {
-			debts[loser] = ownership.Debt{Epoch: d.c.View.Epoch + 1, Vector: d.c.Debts[loser].Vector.Join(had)}
+			debts[loser] = ownership.Debt{Epoch: d.c.NextEpoch(), Vector: d.c.Debts[loser].Vector.Join(had)}
 		}
 	}
 	return debts

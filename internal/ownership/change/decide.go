@@ -48,6 +48,9 @@ type Txn struct {
 func Decide(in Input) (Txn, bool) {
 	in.Memory.see(in.Now, in.Conf)
 	d := decider{Input: in, c: in.Conf}
+	if t, ok := d.raise(); ok {
+		return t, true
+	}
 	if losses := d.losses(); len(losses) > 0 {
 		return d.lose(losses), true
 	}
@@ -80,9 +83,21 @@ func (d *decider) regionsWith(kinds ...health.Kind) []health.Intent {
 	return out
 }
 
+// raise repeats the view with an epoch above all that regions have seen, before anything else is decided in
+// a store that was adopted: its epochs have gone back, and are fencing tokens. A change under way is
+// acknowledged anew.
+func (d *decider) raise() (Txn, bool) {
+	view := d.c.View
+	if view.Epoch == 0 || view.Epoch > d.c.EpochFloor() {
+		return Txn{}, false
+	}
+	view.Epoch = d.c.NextEpoch()
+	return Txn{What: "raise epoch", Because: "regions have seen higher ones in the store before this one", View: view}, true
+}
+
 // open returns a view that is in force with the next epoch.
 func (d *decider) open(regions map[string]ownership.RegionRecord) ownership.View {
-	return ownership.View{Epoch: d.c.View.Epoch + 1, Phase: ownership.PhaseOpen, Regions: regions}
+	return ownership.View{Epoch: d.c.NextEpoch(), Phase: ownership.PhaseOpen, Regions: regions}
 }
 
 // next returns a copy of the regions' records to change.

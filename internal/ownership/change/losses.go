@@ -46,7 +46,7 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 	rec, at := regions[name], d.At.UTC()
 	owned := d.owned(name, regions)
 	if owned || !rec.Unshipped {
-		rec.LostEpoch = d.c.View.Epoch + 1
+		rec.LostEpoch = d.c.NextEpoch()
 	}
 	rec.Lacks = d.lacking(name)
 	var behind []string

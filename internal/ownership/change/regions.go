@@ -30,7 +30,7 @@ func (d *decider) marks() (Txn, bool) {
 		case health.Admit:
 			rec.State, rec.Role = ownership.RegionServing, d.c.RegionIntents[i.Region].Role
 			if len(d.c.Services) > 0 && rec.Role == health.RoleActive {
-				rec.State, rec.ReturnedEpoch = ownership.RegionReturning, d.c.View.Epoch+1
+				rec.State, rec.ReturnedEpoch = ownership.RegionReturning, d.c.NextEpoch()
 			}
 		}
 		regions[i.Region] = rec
@@ -64,7 +64,7 @@ func (d *decider) returns() (Txn, bool) {
 // returning returns the record of a region that owns nothing yet. Who had to wait before it owned slots of
 // this region waits on: that the region is back says nothing of what others have applied.
 func (d *decider) returning(rec ownership.RegionRecord) ownership.RegionRecord {
-	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.View.Epoch+1, d.At.UTC()
+	rec.State, rec.ReturnedEpoch, rec.Since = ownership.RegionReturning, d.c.NextEpoch(), d.At.UTC()
 	return rec
 }
 

@@ -98,3 +98,6 @@ func checkUser(u *clientcmdapi.AuthInfo) error {
 	}
 	return nil
 }
+
+// Config returns a copy of what a client of the cluster is made with.
+func (a *Access) Config() *rest.Config { return rest.CopyConfig(a.config) }

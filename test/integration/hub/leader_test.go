@@ -162,7 +162,7 @@ func (l *leader) beats(ctx context.Context, c ownership.Configuration) {
 // agent lets a region's agent beat from now on.
 func (l *leader) agent(region string) {
 	l.t.Helper()
-	registration, err := l.store.RegisterAgent(l.t.Context(), region, fmt.Sprintf("%s-%d", region, time.Now().UnixNano()))
+	registration, err := l.store.RegisterAgent(l.t.Context(), region, fmt.Sprintf("%s-%d", region, time.Now().UnixNano()), 0)
 	must(l.t, err)
 	c, err := l.store.Read(l.t.Context())
 	must(l.t, err)
@@ -189,7 +189,7 @@ func (l *leader) lose(region string) {
 // comeBack lets a lost region return, and waits until it has.
 func (l *leader) comeBack(region string) {
 	l.t.Helper()
-	registration, err := l.store.RegisterAgent(l.t.Context(), region, fmt.Sprintf("%s-%d", region, time.Now().UnixNano()))
+	registration, err := l.store.RegisterAgent(l.t.Context(), region, fmt.Sprintf("%s-%d", region, time.Now().UnixNano()), 0)
 	must(l.t, err)
 	l.mu.Lock()
 	delete(l.losing, region)

@@ -129,7 +129,7 @@ func (p *pair) from() known {
 func (p *pair) register(region string) (etcd, simulated outcome) {
 	p.incarnations++
 	incarnation := fmt.Sprintf("i%d", p.incarnations)
-	r, err := p.etcd.RegisterAgent(p.t.Context(), region, incarnation)
+	r, err := p.etcd.RegisterAgent(p.t.Context(), region, incarnation, 0)
 	if err != nil {
 		p.t.Fatal(err)
 	}
