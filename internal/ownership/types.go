@@ -47,44 +47,6 @@ type View struct {
 	Change *Change `json:"change,omitempty"`
 }
 
-// ChangeKind says what a change of owners is made for.
-type ChangeKind string
-
-// The changes. All but ChangeLoss are planned: they can be given up, and open only when every new
-// owner has applied everything (R9).
-const (
-	// ChangeLoss takes regions out whose gates are closed.
-	ChangeLoss ChangeKind = "Loss"
-	// ChangeDrain empties a region that serves.
-	ChangeDrain ChangeKind = "Drain"
-	// ChangeHandback gives a batch of services back to a Returning region (R12).
-	ChangeHandback ChangeKind = "Handback"
-	// ChangeExclude takes a region out of one service.
-	ChangeExclude ChangeKind = "Exclude"
-	// ChangeInclude takes a region into one service again.
-	ChangeInclude ChangeKind = "Include"
-	// ChangeRespec gives one service another ownership spec.
-	ChangeRespec ChangeKind = "Respec"
-	// ChangeApprove lets others take over what one service has withheld: a person has approved it, or
-	// the catch-up that was stuck is tried again.
-	ChangeApprove ChangeKind = "Approve"
-)
-
-// Planned reports whether the change may be given up.
-func (k ChangeKind) Planned() bool { return k != ChangeLoss }
-
-// Change is a change of owners under way.
-type Change struct {
-	Kind ChangeKind `json:"kind"`
-	// Regions that it is made for, in order.
-	Regions []string `json:"regions,omitempty"`
-	// Services whose records it changes, by UID, in order. Empty: it changes the regions alone, and so
-	// concerns every service.
-	Services []string `json:"services,omitempty"`
-	// Order names the order that asked for it.
-	Order string `json:"order,omitempty"`
-}
-
 // RegionRecord is one region's part of the view.
 type RegionRecord struct {
 	State RegionState `json:"state"`
@@ -211,71 +173,6 @@ type ServiceState struct {
 	Withheld map[string]int64 `json:"withheld,omitempty"`
 }
 
-// Ack is what a region says of the change under way, stored under "ack/<region>" (R8). It counts while
-// it names the epoch of the view; whoever wrote it, what it says stays true.
-type Ack struct {
-	Epoch       int64  `json:"epoch"`
-	Incarnation string `json:"incarnation"`
-	// Fenced: no gateway and no workload of the region accepts a home write any more for a slot that
-	// the region loses, and every write that was admitted has ended.
-	Fenced bool `json:"fenced,omitempty"`
-	// Vector is all that the region had when it was fenced.
-	Vector Vector `json:"vector,omitempty"`
-	// CaughtUp: the region has applied everything that it must have before it owns what it gains.
-	CaughtUp bool `json:"caughtUp,omitempty"`
-	// Stuck are the services, by UID, for which CaughtUp does not hold.
-	Stuck []string `json:"stuck,omitempty"`
-	// Applied has the origins whose debts are applied here, with the epoch of the debt.
-	Applied map[string]int64 `json:"applied,omitempty"`
-}
-
-// Debt is what a region that gave slots away had accepted, stored under "debt/<region>": whoever may
-// own its slots must have applied it (R10). It goes when every other region has, or the region is declared
-// lost for good; while it is lost nobody waits for it (RegionRecord.Lacks).
-type Debt struct {
-	// Epoch of the view that it was last raised with.
-	Epoch  int64  `json:"epoch"`
-	Vector Vector `json:"vector"`
-}
-
-// OrderIntent is what a person ordered, as a hub proposes it, stored under "intent/order/<name>".
-type OrderIntent struct {
-	Name string `json:"name"`
-	// Type is Drain, Undrain, Handback, ApproveFailover or DeclareLost.
-	Type   string `json:"type"`
-	Region string `json:"region"`
-	// Service is the UID of the service that it is limited to, empty for all.
-	Service string `json:"service,omitempty"`
-	// ExpectedEpoch refuses the order when the view has moved on; 0 does not.
-	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
-	// Timeout after which the order fails.
-	Timeout time.Duration `json:"timeout,omitempty"`
-}
-
-// OrderState is how far an order is.
-type OrderState string
-
-// The states of an order; the last three are final.
-const (
-	OrderRunning   OrderState = "Running"
-	OrderSucceeded OrderState = "Succeeded"
-	OrderFailed    OrderState = "Failed"
-	OrderRefused   OrderState = "Refused"
-)
-
-// OrderRecord is what became of an order, stored under "order/<name>". It goes with its intent.
-type OrderRecord struct {
-	Name  string     `json:"name"`
-	State OrderState `json:"state"`
-	// Message says what is waited for, or how it ended, for people.
-	Message string `json:"message,omitempty"`
-	// StartedAt and EndedAt are the leader's wall clock, for people.
-	StartedAt time.Time  `json:"startedAt"`
-	EndedAt   *time.Time `json:"endedAt,omitempty"`
-	// Epoch of the view with which it ended.
-	Epoch int64 `json:"epoch,omitempty"`
-}
-
 // Gate admits a region's beats, stored under "gate/<region>" (R3 to R5).
 type Gate struct {
 	Generation int64 `json:"generation"`
@@ -400,46 +297,3 @@ func (c *Configuration) EpochFloor() int64 {
 // NextEpoch returns the epoch of the next view: above the present one, and above all that regions have
 // seen in stores before this one.
 func (c *Configuration) NextEpoch() int64 { return max(c.View.Epoch, c.EpochFloor()) + 1 }
-
-// Timings are the protocol's durations. The defaults are DefaultTimings.
-type Timings struct {
-	ProbeInterval, ProbeTimeout time.Duration
-	// DownAfter is how long probes must fail before a region counts as unreachable (R13).
-	DownAfter time.Duration
-	// UpAfter is how long a returning region must be reachable before it serves (R14).
-	UpAfter time.Duration
-	// BeatInterval is the time between beats (R3).
-	BeatInterval time.Duration
-	// RegionLease is how long one beat lets a region accept home writes (R3).
-	RegionLease time.Duration
-	// LeaderSession is the time to live of the leader's election session.
-	LeaderSession time.Duration
-	// PlannedLimit is how long a planned change may stay Closing before it is given up (R9), and
-	// LossLimit how long a loss may before what has caught up is opened without the rest (R10).
-	PlannedLimit, LossLimit time.Duration
-}
-
-// MaxDrift bounds how much two clocks' rates may differ: 1 %.
-const MaxDrift = 0.01
-
-// DefaultTimings suit regions whose round trips stay below 100 ms.
-func DefaultTimings() Timings {
-	return Timings{
-		ProbeInterval: time.Second, ProbeTimeout: time.Second,
-		DownAfter: 3 * time.Second, UpAfter: 10 * time.Second,
-		BeatInterval: time.Second, RegionLease: 6 * time.Second,
-		LeaderSession: 5 * time.Second,
-		PlannedLimit:  10 * time.Second, LossLimit: 5 * time.Second,
-	}
-}
-
-// FastTimings suit regions whose round trips stay below 30 ms.
-func FastTimings() Timings {
-	return Timings{
-		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 300 * time.Millisecond,
-		DownAfter: time.Second, UpAfter: 3 * time.Second,
-		BeatInterval: 300 * time.Millisecond, RegionLease: 2500 * time.Millisecond,
-		LeaderSession: 2 * time.Second,
-		PlannedLimit:  5 * time.Second, LossLimit: 2500 * time.Millisecond,
-	}
-}

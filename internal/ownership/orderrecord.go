@@ -1,0 +1,41 @@
+package ownership
+
+import "time"
+
+// OrderIntent is what a person ordered, as a hub proposes it, stored under "intent/order/<name>".
+type OrderIntent struct {
+	Name string `json:"name"`
+	// Type is Drain, Undrain, Handback, ApproveFailover or DeclareLost.
+	Type   string `json:"type"`
+	Region string `json:"region"`
+	// Service is the UID of the service that it is limited to, empty for all.
+	Service string `json:"service,omitempty"`
+	// ExpectedEpoch refuses the order when the view has moved on; 0 does not.
+	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
+	// Timeout after which the order fails.
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// OrderState is how far an order is.
+type OrderState string
+
+// The states of an order; the last three are final.
+const (
+	OrderRunning   OrderState = "Running"
+	OrderSucceeded OrderState = "Succeeded"
+	OrderFailed    OrderState = "Failed"
+	OrderRefused   OrderState = "Refused"
+)
+
+// OrderRecord is what became of an order, stored under "order/<name>". It goes with its intent.
+type OrderRecord struct {
+	Name  string     `json:"name"`
+	State OrderState `json:"state"`
+	// Message says what is waited for, or how it ended, for people.
+	Message string `json:"message,omitempty"`
+	// StartedAt and EndedAt are the leader's wall clock, for people.
+	StartedAt time.Time  `json:"startedAt"`
+	EndedAt   *time.Time `json:"endedAt,omitempty"`
+	// Epoch of the view with which it ended.
+	Epoch int64 `json:"epoch,omitempty"`
+}
