@@ -40,11 +40,7 @@ type machine struct{ *clocktesting.FakeClock }
 func (m machine) Boottime() time.Duration { return m.Since(time.Unix(0, 0)) }
 
 func TestPositionIsKeptAndNeverLowered(t *testing.T) {
-	server := testkit.StartServer(t, apiserver.Options{})
-	c, err := client.New(testkit.Config(t, server, apiserver.Admin), client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := startServer(t)
 	load := func() coordination.Position {
 		t.Helper()
 		kept, err := storeposition.Load(t.Context(), c, namespace)
@@ -108,6 +104,17 @@ func TestPositionIsKeptAndNeverLowered(t *testing.T) {
 	}
 }
 
+// startServer returns a client of a new API server.
+func startServer(t *testing.T) client.Client {
+	t.Helper()
+	server := testkit.StartServer(t, apiserver.Options{})
+	c, err := client.New(testkit.Config(t, server, apiserver.Admin), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func newKeeper(c client.Client, s *store, clock machine, started storeposition.Kept) *storeposition.Keeper {
 	return &storeposition.Keeper{
 		Client: c, Reader: c, Namespace: namespace, Store: at{s}, Clock: clock, Started: started,
@@ -118,11 +125,7 @@ func newKeeper(c client.Client, s *store, clock machine, started storeposition.K
 // TestAdopt lets a region refuse a store, and take it once a person has said so and the last leases have
 // run out.
 func TestAdopt(t *testing.T) {
-	server := testkit.StartServer(t, apiserver.Options{})
-	c, err := client.New(testkit.Config(t, server, apiserver.Admin), client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := startServer(t)
 	clock := machine{clocktesting.NewFakeClock(time.Now())}
 	s := &store{Position: coordination.Position{ClusterID: 0xa, Revision: 100}}
 	keeper := newKeeper(c, s, clock, storeposition.Kept{})
@@ -202,11 +205,7 @@ func TestAdopt(t *testing.T) {
 // TestRestoredIsRemembered: a restore that kept the identity is refused by the next process too, whatever
 // the revision is by then.
 func TestRestoredIsRemembered(t *testing.T) {
-	server := testkit.StartServer(t, apiserver.Options{})
-	c, err := client.New(testkit.Config(t, server, apiserver.Admin), client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := startServer(t)
 	clock := machine{clocktesting.NewFakeClock(time.Now())}
 	s := &store{Position: coordination.Position{ClusterID: 0xa, Revision: 100}}
 	keeper := newKeeper(c, s, clock, storeposition.Kept{})
