@@ -74,9 +74,6 @@ func (w *World) Kubectl(ctx context.Context, cluster string, args ...string) (st
 	return out.String(), nil
 }
 
-// Dir is where everything lies.
-func (w *World) Dir() string { return w.options.Dir }
-
 // Memory is the resident memory of a process in bytes.
 type Memory struct {
 	Name  string

@@ -40,9 +40,6 @@ func (m *Member) Name() string { return m.name }
 // Endpoint returns the URL that clients use.
 func (m *Member) Endpoint() string { return address(m.host, m.ports.Client) }
 
-// LogFile returns the path of the member's log.
-func (m *Member) LogFile() string { return m.logFile }
-
 // Start runs the member on the data it has, or does nothing when it runs. It returns once the member
 // answers consistent reads, which takes a majority of the members; without one it fails after
 // Options.StartTimeout.

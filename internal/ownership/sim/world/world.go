@@ -70,9 +70,6 @@ func (w *World) Run(until time.Duration, stop func() bool) {
 	}
 }
 
-// Tracing reports whether the world keeps a trace.
-func (w *World) Tracing() bool { return w.tracing }
-
 // Tracef adds a line to the trace, if the world keeps one.
 func (w *World) Tracef(format string, args ...any) {
 	if !w.tracing {
