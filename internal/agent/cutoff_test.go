@@ -1,11 +1,7 @@
 package agent_test
 
 import (
-	"context"
 	"fmt"
-	"net"
-	"net/url"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,97 +12,17 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/etcdstore"
+	"multiactive.dev/operator/internal/testkit/link"
 )
 
-// link carries connections to one member of the store. While it is cut it swallows what is sent,
-// as a network that drops packets does: nobody is told.
-type link struct {
-	listener net.Listener
-	target   string
-
-	mu    sync.Mutex
-	whole *sync.Cond
-	cut   bool
-	conns []net.Conn
-}
-
-func newLink(t *testing.T, endpoint string) *link {
-	t.Helper()
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &link{listener: listener, target: u.Host}
-	l.whole = sync.NewCond(&l.mu)
-	go l.accept()
-	t.Cleanup(func() { _ = listener.Close(); l.set(false); l.closeAll() })
-	return l
-}
-
-func (l *link) endpoint() string { return "http://" + l.listener.Addr().String() }
-
-func (l *link) set(cut bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cut = cut
-	l.whole.Broadcast()
-}
-
-func (l *link) closeAll() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.conns {
-		_ = c.Close()
-	}
-}
-
-func (l *link) accept() {
-	for {
-		near, err := l.listener.Accept()
-		if err != nil {
-			return
-		}
-		far, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", l.target)
-		if err != nil {
-			_ = near.Close()
-			continue
-		}
-		l.mu.Lock()
-		l.conns = append(l.conns, near, far)
-		l.mu.Unlock()
-		go l.carry(near, far)
-		go l.carry(far, near)
-	}
-}
-
-func (l *link) carry(from, to net.Conn) {
-	defer func() { _ = from.Close(); _ = to.Close() }()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		l.mu.Lock()
-		for l.cut {
-			l.whole.Wait()
-		}
-		l.mu.Unlock()
-		if _, writeErr := to.Write(buffer[:n]); err != nil || writeErr != nil {
-			return
-		}
-	}
-}
-
 // links are the ways from one region to all members.
-type links []*link
+type links []*link.Link
 
 func newLinks(t *testing.T, s *etcdstore.Store) links {
 	t.Helper()
 	var all links
 	for _, e := range s.Endpoints() {
-		all = append(all, newLink(t, e))
+		all = append(all, link.New(t, e))
 	}
 	return all
 }
@@ -115,14 +31,14 @@ func (all links) connect(t *testing.T) *coordination.Store {
 	t.Helper()
 	var endpoints []string
 	for _, l := range all {
-		endpoints = append(endpoints, l.endpoint())
+		endpoints = append(endpoints, l.Endpoint())
 	}
 	return connect(t, endpoints)
 }
 
 func (all links) set(cut bool) {
 	for _, l := range all {
-		l.set(cut)
+		l.Cut(cut)
 	}
 }
 
