@@ -103,7 +103,7 @@ func (o *commonOptions) bind(fs *flag.FlagSet) {
 		"default: round trips between regions below 100 ms; fast: below 30 ms. The same for every manager")
 	fs.BoolVar(&o.showVersion, "version", false, "print the version and end")
 	fs.StringVar(&o.coordinationEndpoints, "coordination-endpoints", "",
-		"comma-separated client URLs of all members of the coordination store (required)")
+		"comma-separated client URLs of all members of the coordination store, the nearest first: it is asked as long as it answers (required)")
 	fs.StringVar(&o.coordinationPrefix, "coordination-prefix", coordination.DefaultPrefix,
 		"prefix of all keys in the coordination store")
 	fs.StringVar(&o.coordinationCA, "coordination-ca-file", "", "PEM file with the CA of https coordination endpoints")

@@ -23,16 +23,15 @@ func (a *Agent) campaign(ctx context.Context) error {
 			}
 			continue
 		}
-		term, err := a.config.Store.Campaign(ctx, identity, a.config.Timings.LeaderSession)
-		if ctx.Err() != nil {
-			if term != nil {
-				term.Resign()
-			}
-			return ctx.Err()
+		term, err := a.config.Store.Stand(ctx, identity, a.config.Timings.LeaderSession)
+		if err == nil {
+			err = a.elected(ctx, term)
 		}
 		if err == nil {
 			a.config.Log.Info("This agent leads.", "identity", identity)
 			err = a.lead(ctx, term)
+		}
+		if term != nil {
 			term.Resign()
 		}
 		if ctx.Err() != nil {
@@ -41,6 +40,24 @@ func (a *Agent) campaign(ctx context.Context) error {
 		a.config.Log.Info("This agent does not lead; standing for election again.", "reason", errorText(err))
 		if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
 			return err
+		}
+	}
+}
+
+// elected blocks until the term leads. The agent's own watch tells: it is started over when it stalls.
+func (a *Agent) elected(ctx context.Context, term *coordination.Term) error {
+	news, cancel := a.Subscribe()
+	defer cancel()
+	for {
+		if c, have := a.Snapshot(); have && term.Leads(c) {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-term.Done():
+			return errTermOver
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -51,11 +51,10 @@ func newFold(prefix string, clusterID uint64) *fold {
 // at finishes a revision and returns its configuration, which later revisions do not change.
 func (f *fold) at(revision int64) ownership.Configuration {
 	f.conf.Revision = revision
-	f.conf.Leader = ""
-	lowest := int64(0)
+	f.conf.Leader, f.conf.LeaderSince = "", 0
 	for _, c := range f.leaders {
-		if lowest == 0 || c.created < lowest {
-			lowest, f.conf.Leader = c.created, c.identity
+		if f.conf.LeaderSince == 0 || c.created < f.conf.LeaderSince {
+			f.conf.LeaderSince, f.conf.Leader = c.created, c.identity
 		}
 	}
 	clear(f.copied)

@@ -106,7 +106,9 @@ func (s *Store) commit(ctx context.Context, what string, guards []guard, ops ...
 		reads[i] = clientv3.OpGet(g.key, clientv3.WithKeysOnly())
 	}
 	before := s.Position()
-	answer, err := s.client.Txn(ctx).If(cmps...).Then(ops...).Else(reads...).Commit()
+	answer, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
+		return c.Txn(ctx).If(cmps...).Then(ops...).Else(reads...).Commit()
+	})
 	if err != nil {
 		return 0, fmt.Errorf("writing %s: %w", what, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/elect"
 )
 
 func TestOneMemberLostStopsNoBeat(t *testing.T) {
@@ -17,7 +18,7 @@ func TestOneMemberLostStopsNoBeat(t *testing.T) {
 	ctx := t.Context()
 	var term *coordination.Term
 	testkit.Eventually(t, 20*time.Second, func() (err error) {
-		term, err = w.Campaign(ctx, "x", 5*time.Second)
+		term, err = elect.Lead(ctx, w.Store, "x", 5*time.Second)
 		return err
 	})
 	r := w.register("one")
@@ -49,7 +50,7 @@ func TestDeadLeaderIsFollowed(t *testing.T) {
 	members := start(t)
 	first := connect(t, coordination.Options{Endpoints: members.Endpoints()})
 	second := connect(t, coordination.Options{Endpoints: members.Endpoints()})
-	old, err := first.Campaign(t.Context(), "old", 2*time.Second)
+	old, err := elect.Lead(t.Context(), first, "old", 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func TestDeadLeaderIsFollowed(t *testing.T) {
 	}
 	won := make(chan elected, 1)
 	go func() {
-		term, err := second.Campaign(t.Context(), "new", 2*time.Second)
+		term, err := elect.Lead(t.Context(), second, "new", 2*time.Second)
 		won <- elected{term, err}
 	}()
 	// The first leader's process dies: its connections end and nobody resigns.
@@ -85,7 +86,7 @@ func TestCampaignEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := w.Campaign(ctx, "y", 2*time.Second)
+		_, err := elect.Lead(ctx, w.Store, "y", 2*time.Second)
 		done <- err
 	}()
 	testkit.Eventually(t, 10*time.Second, func() error {
@@ -164,7 +165,7 @@ func TestUnreachableStoreAnswersInTime(t *testing.T) {
 	done := make(chan error, 3)
 	go func() { _, err := s.Read(t.Context()); done <- err }()
 	go func() { _, err := s.RegisterAgent(t.Context(), "beijing", "one", 0); done <- err }()
-	go func() { _, err := s.Campaign(t.Context(), "x", time.Second); done <- err }()
+	go func() { _, err := elect.Lead(t.Context(), s, "x", time.Second); done <- err }()
 	for range 3 {
 		select {
 		case err := <-done:

@@ -10,6 +10,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"k8s.io/utils/clock"
 )
 
 // Defaults of Options.
@@ -29,8 +30,8 @@ const (
 
 // Options say where the store is and how to talk to it.
 type Options struct {
-	// Endpoints of every member, as URLs (https://10.0.0.1:2379). At least one; the client spreads
-	// its calls and goes on when some do not answer.
+	// Endpoints of every member, as URLs (https://10.0.0.1:2379). At least one, in order of preference:
+	// the first that answers is asked, so that the nearest should come first.
 	Endpoints []string
 	// Prefix of all keys. Default /multiactive/.
 	Prefix string
@@ -41,6 +42,8 @@ type Options struct {
 	// RequestTimeout bounds every call. Default 1.5 s; keep it below a quarter of regionLease, so
 	// that one dead endpoint does not cost the lease.
 	RequestTimeout time.Duration
+	// Clock measures sessions, and for how long a member has been in doubt. Default: the system's.
+	Clock clock.WithTicker
 	// Known is the highest position that the caller has kept from earlier runs (R2). Zero: none.
 	Known Position
 	// Restored: the known store has come back with a lower revision before, as kept from earlier
@@ -56,7 +59,8 @@ type Position struct {
 
 // Store is a client of the coordination store. It is safe for concurrent use.
 type Store struct {
-	client  *clientv3.Client
+	members *members
+	clock   clock.WithTicker
 	prefix  string
 	timeout time.Duration
 
@@ -84,15 +88,19 @@ func Connect(o Options) (*Store, error) {
 	if o.RequestTimeout <= 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
-	client, err := clientv3.New(clientv3.Config{
-		Endpoints: o.Endpoints, TLS: o.TLS, DialTimeout: o.DialTimeout,
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	// A call is tried once: the next one asks another member.
+	all, err := dialMembers(o, clientv3.Config{
+		TLS: o.TLS, DialTimeout: o.DialTimeout, MaxUnaryRetries: 1,
 		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
 		PermitWithoutStream: true, Logger: zap.NewNop(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the coordination store %v: %w", o.Endpoints, err)
+		return nil, err
 	}
-	s := &Store{client: client, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known}
+	s := &Store{members: all, clock: o.Clock, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known}
 	if o.Restored && o.Known.ClusterID != 0 {
 		s.restored = &OtherStoreError{Known: o.Known, Seen: o.Known, Restored: true}
 	}
@@ -101,7 +109,7 @@ func Connect(o Options) (*Store, error) {
 
 // Close ends the connections. Watches and terms end with it.
 func (s *Store) Close() error {
-	if err := s.client.Close(); err != nil {
+	if err := s.members.close(); err != nil {
 		return fmt.Errorf("closing the coordination store: %w", err)
 	}
 	return nil

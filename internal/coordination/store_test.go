@@ -17,6 +17,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/elect"
 	"multiactive.dev/operator/internal/testkit/etcdstore"
 )
 
@@ -64,7 +65,7 @@ func (w *world) read() ownership.Configuration {
 // lead waits until the identity leads.
 func (w *world) lead(identity string) *coordination.Term {
 	w.t.Helper()
-	term, err := w.Campaign(w.t.Context(), identity, 5*time.Second)
+	term, err := elect.Lead(w.t.Context(), w.Store, identity, 5*time.Second)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,84 +2,52 @@ package coordination
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/change"
 )
 
-// Term is one leader's time in office. Every write through it is refused once it is over, whether
-// or not its holder has noticed (R1).
+// Term is a candidature, and one leader's time in office once it leads. Every write through it is refused
+// once it is over, whether or not its holder has noticed (R1).
 type Term struct {
 	store    *Store
-	session  *concurrency.Session
-	election *concurrency.Election
+	session  *session
 	key      string
 	revision int64
 }
 
-// Campaign blocks until this client leads under the given identity, ctx ends or the session is
-// lost. The session lives for ttl (whole seconds, rounded up) without news from the holder.
-func (s *Store) Campaign(ctx context.Context, identity string, ttl time.Duration) (*Term, error) {
-	seconds := int((ttl + time.Second - 1) / time.Second)
-	grant, cancel := s.bounded(ctx)
-	lease, err := s.client.Grant(grant, int64(seconds))
-	cancel()
+// Stand stands for election under the given identity. The oldest candidate leads: Leads tells from the
+// configurations that a watch delivers, which the caller has anyway, and notices when it stalls. The session
+// lives for ttl (whole seconds, rounded up) without news from the holder.
+func (s *Store) Stand(ctx context.Context, identity string, ttl time.Duration) (*Term, error) {
+	session, err := s.openSession(ctx, ttl)
 	if err != nil {
-		return nil, fmt.Errorf("campaigning: granting a session: %w", err)
+		return nil, fmt.Errorf("standing for election: %w", err)
 	}
-	session, err := concurrency.NewSession(s.client, concurrency.WithLease(lease.ID),
-		concurrency.WithTTL(seconds), concurrency.WithContext(ctx))
+	t := &Term{store: s, session: session, key: fmt.Sprintf("%s%s%x", s.prefix, dirLeader, session.id)}
+	candidate := clientv3.OpPut(t.key, identity, clientv3.WithLease(session.id))
+	t.revision, err = s.commit(ctx, dirLeader+identity, nil, candidate)
 	if err != nil {
-		return nil, fmt.Errorf("campaigning: opening a session: %w", err)
-	}
-	election := concurrency.NewElection(session, s.prefix+"leader")
-	t := &Term{store: s, session: session, election: election}
-	if err := t.await(ctx, identity); err != nil {
 		t.Resign()
-		return nil, fmt.Errorf("campaigning: %w", err)
+		return nil, fmt.Errorf("standing for election: %w", err)
 	}
-	t.key, t.revision = election.Key(), election.Rev()
 	return t, nil
 }
 
-// await blocks until the election is won or the session, without which nobody would notice the
-// leader's death, is over. The library's clean-up after a cancelled campaign waits for the store;
-// it is left behind, and ends with the store's client at the latest.
-func (t *Term) await(ctx context.Context, identity string) error {
-	wait, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	won := make(chan error, 1)
-	go func() { won <- t.election.Campaign(wait, identity) }()
-	select {
-	case err := <-won:
-		stop()
-		return err
-	case <-ctx.Done():
-		stop()
-		return ctx.Err()
-	case <-t.session.Done():
-		stop()
-		return errors.New("the session ended before the election was won")
-	}
-}
+// Leads reports whether c shows this candidate as the leader. It then stays that until its key is gone.
+func (t *Term) Leads(c ownership.Configuration) bool { return c.LeaderSince == t.revision }
 
 // Done is closed when the session is known to be over.
-func (t *Term) Done() <-chan struct{} { return t.session.Done() }
+func (t *Term) Done() <-chan struct{} { return t.session.done }
 
 // Resign ends the term, so that another leader need not wait for the session to expire. Bounded
 // by the store's request timeout; a store that does not answer lets the session expire.
-func (t *Term) Resign() {
-	t.session.Orphan()
-	ctx, cancel := t.store.bounded(context.Background())
-	defer cancel()
-	_, _ = t.store.client.Revoke(ctx, t.session.Lease())
-}
+func (t *Term) Resign() { t.session.close() }
 
 // Commit carries out a change of the view and everything that goes with it, at once (R1): refused unless
 // the view, the gates and acknowledgements that it depends on, the records that it writes and the gate

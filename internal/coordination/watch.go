@@ -23,17 +23,20 @@ func (s *Store) Read(ctx context.Context) (ownership.Configuration, error) {
 
 // Watch calls deliver with complete configurations in order of revision: first the result of a
 // linearizable read, then one per revision that changed anything. It starts over by itself when
-// the store has compacted what it had not delivered yet; no call ever has a lower revision than an
-// earlier one. It returns when ctx ends or the store does not answer; the caller calls it again.
+// the store has compacted what it had not delivered yet, or the member that it watches is lost; no
+// call ever has a lower revision than an earlier one. It returns when ctx ends or the store does not answer; the caller calls it again.
 // deliver must not block.
 func (s *Store) Watch(ctx context.Context, deliver func(ownership.Configuration)) error {
 	for {
 		err := s.watchOnce(ctx, deliver)
-		if !errors.Is(err, rpctypes.ErrCompacted) {
+		if !errors.Is(err, rpctypes.ErrCompacted) && !errors.Is(err, errMemberLost) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
+
+// errMemberLost ends a watch whose member does not answer any more.
+var errMemberLost = errors.New("the member that is watched is lost")
 
 func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configuration)) error {
 	f, revision, err := s.readAll(ctx)
@@ -42,9 +45,17 @@ func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configurat
 	}
 	deliver(f.at(revision))
 
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
-	for answer := range s.client.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
+	ctx, cancel := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
+	defer cancel(nil)
+	client, lost := s.members.pick().watched()
+	go func() {
+		select {
+		case <-lost:
+			cancel(errMemberLost)
+		case <-ctx.Done():
+		}
+	}()
+	for answer := range client.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
 		if err := answer.Err(); err != nil {
 			return fmt.Errorf("watching the coordination store: %w", err)
 		}
@@ -55,7 +66,7 @@ func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configurat
 			return fmt.Errorf("watching the coordination store: %w", err)
 		}
 	}
-	if err := ctx.Err(); err != nil {
+	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("watching the coordination store: %w", err)
 	}
 	return errors.New("watching the coordination store: the watch ended")
@@ -96,7 +107,9 @@ func (s *Store) readAll(ctx context.Context) (*fold, int64, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	before := s.Position()
-	answer, err := s.client.Get(ctx, s.prefix, clientv3.WithPrefix())
+	answer, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
+		return c.Get(ctx, s.prefix, clientv3.WithPrefix())
+	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the coordination store: %w", err)
 	}
@@ -120,7 +133,9 @@ func (s *Store) read(ctx context.Context, key string, into any) (bool, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	before := s.Position()
-	answer, err := s.client.Get(ctx, key)
+	answer, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
+		return c.Get(ctx, key)
+	})
 	if err != nil {
 		return false, fmt.Errorf("reading %s: %w", key, err)
 	}

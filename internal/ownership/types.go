@@ -264,7 +264,11 @@ type Configuration struct {
 	// depends on. A reader of these two has nothing to do while it stays.
 	Decided int64
 	// Leader is the identity of the acting leader, empty when there is none.
-	Leader    string
+	Leader string
+	// LeaderSince is the revision at which that leader's key was created, 0 when there is none: no two
+	// terms have the same.
+	LeaderSince int64
+
 	View      View
 	Services  map[string]ServiceRecord // by UID
 	Gates     map[string]Gate          // by region

@@ -301,6 +301,9 @@ func TestThreeReleasesAreOneStore(t *testing.T) {
 	for _, r := range []*region{beijing, shanghai} {
 		store := r.connect(t, all, func(*tls.Config) {})
 		testkit.Eventually(t, 10*time.Second, func() error { return writeAndRead(t, store, r.name) })
+		if endpoints := r.managerFlag(t, all, "coordination-endpoints"); !strings.HasPrefix(endpoints, "https://"+r.host+":") {
+			t.Errorf("the manager of %s asks %s, want its own member first", r.name, endpoints)
+		}
 	}
 	t.Run("strangers are refused", func(t *testing.T) { checkStrangers(t, beijing, all) })
 

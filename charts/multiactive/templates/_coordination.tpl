@@ -12,13 +12,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{- /* endpoints of the managers: those that are named, otherwise those of the members. */ -}}
+{{- /* endpoints of the managers: those that are named, otherwise those of the members, the own one first. */ -}}
 {{- define "multiactive.coordination.endpoints" -}}
-{{- $named := .Values.coordination.endpoints }}
+{{- $own := list }}
+{{- $others := list }}
 {{- range .Values.coordination.server.members }}
-{{- if not $.Values.coordination.endpoints }}{{ $named = append $named .clientURL }}{{ end }}
+{{- if eq .name (include "multiactive.coordination.name" $) }}{{ $own = append $own .clientURL }}
+{{- else }}{{ $others = append $others .clientURL }}{{ end }}
 {{- end }}
-{{- join "," $named }}
+{{- join "," (.Values.coordination.endpoints | default (concat $own $others)) }}
 {{- end }}
 
 {{- /* clientSecret holds what the managers show the store. */ -}}

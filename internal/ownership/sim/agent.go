@@ -55,7 +55,8 @@ type agent struct {
 	said   ownership.Ack
 	acking bool
 
-	leader *leader
+	// candidate stands for election, leader leads: nil when it does not.
+	candidate, leader *leader
 }
 
 // startAgent starts a process of the region's agent.
@@ -66,7 +67,8 @@ func (s *Sim) startAgent(r *region) {
 		s: s, r: r, p: p, before: r.kept, asking: map[string]bool{}, observer: health.NewObserver(s.timings),
 		memory: s.newMemory(), book: newBook(), skew: s.Between(-time.Second/2, time.Second/2),
 	}
-	a.cl = &client{c: s.store, p: p, next: r.index - 1, trusting: s.mutant(RestoredStoreAccepted)}
+	a.cl = newClient(s.store, p, r.index)
+	a.cl.trusting = s.mutant(RestoredStoreAccepted)
 	if !s.mutant(PositionForgotten) {
 		a.cl.known = r.kept
 	}

@@ -11,8 +11,13 @@ import (
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
-// requestTimeout is coordination.DefaultRequestTimeout.
-const requestTimeout = 1500 * time.Millisecond
+// Constants of package coordination.
+const (
+	// requestTimeout is coordination.DefaultRequestTimeout.
+	requestTimeout = 1500 * time.Millisecond
+	// doubtFor is for how long a member that did not answer is asked after the others.
+	doubtFor = 30 * time.Second
+)
 
 // position is coordination.Position.
 type position struct {
@@ -42,34 +47,59 @@ type client struct {
 	c     *cluster
 	p     *world.Process
 	known position
-	next  int
+	// order has the members in the order in which they are asked, the region's own first.
+	order []int
+	// doubted has when members did not answer, on the process's clock.
+	doubted map[int]time.Duration
 	// trusting accepts the answers of any store.
 	trusting bool
 }
 
-// pick goes round the members whose processes are there: a refused connection costs no time, and
-// packets that vanish cost the call.
+// newClient returns a client that prefers the given member.
+func newClient(c *cluster, p *world.Process, own int) *client {
+	cl := &client{c: c, p: p, doubted: map[int]time.Duration{}}
+	for i := range c.members {
+		cl.order = append(cl.order, (own+i)%len(c.members))
+	}
+	return cl
+}
+
+// pick repeats coordination.members.pick: the first member that is connected and not in doubt, else the one
+// that has been in doubt for longest, else any. A refused connection costs no time; packets that vanish cost
+// one call, and the connection is only made again when they pass.
 func (cl *client) pick() int {
-	for range cl.c.members {
-		cl.next = (cl.next + 1) % len(cl.c.members)
-		if cl.c.members[cl.next].alive {
-			break
+	best, bestAt := -1, time.Duration(0)
+	for _, i := range cl.order {
+		at, doubted := cl.doubted[i]
+		switch {
+		case !cl.c.members[i].alive:
+		case !doubted, cl.p.Clock.Now()-at >= doubtFor && cl.c.s.net.Both(cl.p.Node, cl.c.members[i].node):
+			return i
+		case best < 0 || at < bestAt:
+			best, bestAt = i, at
 		}
 	}
-	return cl.next
+	if best < 0 {
+		return cl.order[0]
+	}
+	return best
 }
+
+// unanswered repeats coordination.members.failed.
+func (cl *client) unanswered(i int) { cl.doubted[i] = cl.p.Clock.Now() }
 
 // call asks a member. at runs in the store if the request gets there, and what it returns runs here if
 // the answer does; otherwise lost runs after the timeout.
 func (cl *client) call(timeout time.Duration, at func(member int) func(), lost func()) {
 	done := false
+	s, i := cl.c.s, cl.pick()
 	cl.p.After(timeout, func() {
 		if !done {
 			done = true
+			cl.unanswered(i)
 			lost()
 		}
 	})
-	s, i := cl.c.s, cl.pick()
 	d, ok := s.net.Delay(cl.p.Node, cl.c.members[i].node)
 	if !ok {
 		return
@@ -89,6 +119,7 @@ func (cl *client) call(timeout time.Duration, at func(member int) func(), lost f
 				cl.p.Receive(func() {
 					if !done {
 						done = true
+						delete(cl.doubted, i)
 						answer()
 					}
 				})

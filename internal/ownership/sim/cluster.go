@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"multiactive.dev/operator/internal/ownership/sim/store"
-	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
 // Bounds of an etcd and its client.
@@ -131,31 +130,11 @@ func (c *cluster) commit(i int, until time.Duration, do func()) {
 	})
 }
 
-// committed lets the watches know of new revisions, and the candidates of a vacancy.
+// committed lets the watches know of new revisions.
 func (c *cluster) committed() {
 	for _, w := range c.watches {
 		w.pump()
 	}
-	for _, x := range c.sessions {
-		if x.won != nil && c.content.Leads(x.term) {
-			won := x.won
-			x.won = nil
-			c.tell(x.member, x.holder, won)
-		}
-	}
-}
-
-// tell delivers something over a stream, which tries again until it gets through.
-func (c *cluster) tell(i int, p *world.Process, do func()) {
-	if !p.Alive() {
-		return
-	}
-	d, ok := c.s.net.Delay(c.members[i].node, p.Node)
-	if !ok || !c.members[i].alive {
-		c.s.After(c.s.Between(minRetransmit, maxRetransmit), func() { c.tell((i+1)%len(c.members), p, do) })
-		return
-	}
-	c.s.After(d, func() { p.Receive(do) })
 }
 
 // kill ends a member, with its connections; start brings it back.
@@ -185,12 +164,9 @@ func (c *cluster) restore(backup *store.Content, clusterID uint64) {
 
 // session is a lease of the store with a candidate's key attached.
 type session struct {
-	holder  *world.Process
-	member  int
 	term    store.Term
 	ttl     time.Duration
 	expires time.Duration
-	won     func()
 }
 
 func (c *cluster) open(x *session) {

@@ -11,8 +11,8 @@ import (
 	"multiactive.dev/operator/internal/ownership/sim/store"
 )
 
-// campaign repeats Agent.campaign and coordination.Store.Campaign: a session, a candidate's key, and
-// waiting until no older one is there.
+// campaign repeats Agent.campaign and coordination.Store.Stand: a session, a candidate's key, and waiting
+// until the agent's own watch shows no older one.
 func (a *agent) campaign() {
 	again := func() { a.p.After(a.s.timings.BeatInterval, a.campaign) }
 	if a.registration == nil {
@@ -21,10 +21,9 @@ func (a *agent) campaign() {
 	}
 	a.s.terms++
 	ttl := (a.s.timings.LeaderSession + time.Second - 1).Truncate(time.Second) // whole seconds, rounded up
-	x := &session{holder: a.p, ttl: ttl, term: store.Term{Key: fmt.Sprintf("leader/%d", a.s.terms)}}
+	x := &session{ttl: ttl, term: store.Term{Key: fmt.Sprintf("leader/%d", a.s.terms)}}
 	c := a.s.store
-	a.cl.call(requestTimeout, func(member int) func() { // grant
-		x.member = member
+	a.cl.call(requestTimeout, func(int) func() { // grant
 		c.open(x)
 		return func() { a.stand(x, again) }
 	}, again)
@@ -34,21 +33,31 @@ func (a *agent) stand(x *session, again func()) {
 	l := &leader{a: a, session: x, again: again}
 	l.keepAlive()
 	r := store.Stand(x.term.Key, a.registration.Incarnation)
-	// The election's own calls are not held against the known position.
+	c, before := a.s.store, a.cl.known
 	a.cl.call(requestTimeout, func(int) func() {
-		c := a.s.store
 		if !c.has(x) {
 			return func() { l.resign("its session is not known") }
 		}
-		x.term.Created = c.content.Do(r).Revision
-		x.won = l.lead
+		answer := c.content.Do(r)
+		x.term.Created = answer.Revision
 		c.committed()
-		return func() {}
-	}, func() {
-		if !l.leading {
-			l.resign("no answer to its candidature")
+		return func() {
+			if err := a.cl.accept(before, position{answer.ClusterID, answer.Revision}); err != nil {
+				l.resign("its candidature: " + err.Error())
+				return
+			}
+			a.candidate = l
+			l.elected()
 		}
-	})
+	}, func() { l.resign("no answer to its candidature") })
+}
+
+// elected repeats Agent.elected.
+func (l *leader) elected() {
+	if !l.over && l.a.have && l.session.term.Leads(l.a.conf) {
+		l.a.candidate = nil
+		l.lead()
+	}
 }
 
 // leader repeats the leader of internal/agent, and the coordination.Term that it holds.
@@ -106,6 +115,9 @@ func (l *leader) resign(why string) {
 	}
 	if l.a.leader == l {
 		l.a.leader = nil
+	}
+	if l.a.candidate == l {
+		l.a.candidate = nil
 	}
 	c, x := l.a.s.store, l.session
 	l.a.cl.call(requestTimeout, func(int) func() {

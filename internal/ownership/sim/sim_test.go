@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"multiactive.dev/operator/internal/health"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/sim"
 )
@@ -192,6 +194,33 @@ func TestMeasured(t *testing.T) {
 	}
 	if measured < 40 {
 		t.Errorf("%d losses were measured, want most of 60", measured)
+	}
+}
+
+// TestLeaderLost bounds what it costs more when the lost region is that of the leader, and of a member of the
+// store: in the world of a single fault, its loss is committed about as soon as the lease has run out and the
+// session has, whatever comes first.
+func TestLeaderLost(t *testing.T) {
+	for pace, timings := range map[sim.Pace]ownership.Timings{
+		sim.PaceDefault: ownership.DefaultTimings(), sim.PaceFast: ownership.FastTimings(),
+	} {
+		bound := health.Expiry(timings) + timings.LeaderSession
+		var after []time.Duration
+		for n := range uint64(100) {
+			for _, m := range sim.Run(sim.Options{Seed: n, LeaderLost: true, Pace: pace}).Measured {
+				if m.Step != ownership.StepCommitted {
+					continue
+				}
+				if after = append(after, m.True); m.True > bound {
+					t.Errorf("%s, seed %d: the loss is committed after %s, later than %s", pace, n, m.True, bound)
+				}
+			}
+		}
+		if slices.Sort(after); len(after) < 75 {
+			t.Fatalf("%s: %d of 100 losses were committed", pace, len(after))
+		}
+		t.Logf("%s: committed after %s (median), %s (95th percentile), %s at most", pace,
+			after[len(after)/2], after[len(after)*95/100], after[len(after)-1])
 	}
 }
 

@@ -64,8 +64,11 @@ func (a *agent) deliver(c ownership.Configuration) {
 	a.report()
 	a.look() // repeats Agent.follow
 	a.acknowledge()
-	if a.leader != nil {
+	switch {
+	case a.leader != nil:
 		a.leader.pass()
+	case a.candidate != nil:
+		a.candidate.elected()
 	}
 }
 

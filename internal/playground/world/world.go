@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -258,7 +259,7 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 	mode, kubeconfig := hubRole, w.kubeconfigFile(hubName, hubRole)
 	args := []string{
 		"--operator-namespace=" + Namespace,
-		"--coordination-endpoints=" + strings.Join(w.coordinationEndpoints(), ","),
+		"--coordination-endpoints=" + strings.Join(w.coordinationEndpoints(n), ","),
 	}
 	health := n.health()
 	metrics := net.JoinHostPort(n.manager(), strconv.Itoa(metricsPort))
@@ -284,10 +285,15 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 	}}
 }
 
-func (w *World) coordinationEndpoints() []string {
+// coordinationEndpoints returns the store's members, that of the own network first.
+func (w *World) coordinationEndpoints(own network) []string {
 	out := make([]string, 0, len(w.regions)+1)
 	add := func(n network) {
-		out = append(out, "http://"+net.JoinHostPort(n.coordination(), strconv.Itoa(storageClientPort)))
+		at := len(out)
+		if n == own {
+			at = 0
+		}
+		out = slices.Insert(out, at, "http://"+net.JoinHostPort(n.coordination(), strconv.Itoa(storageClientPort)))
 	}
 	for i := range w.options.Regions {
 		add(network{w.network.number + 1 + i})

@@ -14,6 +14,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/elect"
 )
 
 // leader plays the elected leader, which decides as the real one does, and the regions' agents: what the
@@ -42,7 +43,7 @@ const (
 
 func lead(t *testing.T, store *coordination.Store) *leader {
 	t.Helper()
-	term, err := store.Campaign(t.Context(), "test", 30*time.Second)
+	term, err := elect.Lead(t.Context(), store, "test", 30*time.Second)
 	must(t, err)
 	l := &leader{
 		t: t, store: store, term: term, memory: change.NewMemory(), started: time.Now(),

@@ -120,11 +120,10 @@ func (c *Content) Do(r Request) Answer {
 }
 
 func (c *Content) finish() {
-	c.conf.Leader = ""
-	lowest := int64(0)
+	c.conf.Leader, c.conf.LeaderSince = "", 0
 	for _, l := range c.candidates {
-		if lowest == 0 || l.created < lowest {
-			lowest, c.conf.Leader = l.created, l.identity
+		if c.conf.LeaderSince == 0 || l.created < c.conf.LeaderSince {
+			c.conf.LeaderSince, c.conf.Leader = l.created, l.identity
 		}
 	}
 	c.history = append(c.history, c.conf)

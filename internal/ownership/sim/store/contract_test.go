@@ -16,6 +16,7 @@ import (
 	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/ownership/sim/store"
 	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/elect"
 	"multiactive.dev/operator/internal/testkit/etcdstore"
 )
 
@@ -156,7 +157,7 @@ func (p *pair) campaign() (etcd, simulated outcome) {
 		p.simulated.EndSession(last.simulated.Key)
 	}
 	identity := fmt.Sprintf("l%d", len(p.terms))
-	r, err := p.etcd.Campaign(p.t.Context(), identity, 60*time.Second)
+	r, err := elect.Lead(p.t.Context(), p.etcd, identity, 60*time.Second)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -93,6 +93,9 @@ func Stand(key, identity string) Request {
 	return Request{What: key, puts: []put{{key: key, identity: identity}}}
 }
 
+// Leads reports whether the configuration shows the candidate as the leader.
+func (t Term) Leads(c ownership.Configuration) bool { return c.LeaderSince == t.Created }
+
 // Commit carries out a change of the view and everything that goes with it, at once.
 func (t Term) Commit(from ownership.Configuration, x change.Txn) Request {
 	guards, puts := []Guard{view(from)}, []put{putView(x.View)}
