@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 )
 
 // serveStale sends a request to the local application and marks the answer as one from a copy.
@@ -36,19 +37,53 @@ func (ex *exchange) repeatable(err error) bool {
 	if ex.r.Body == nil || ex.r.Body == http.NoBody {
 		return notSent(err) || ex.safe
 	}
-	body, ok := ex.r.Body.(interface{ reopen() bool })
-	return ok && notSent(err) && body.reopen()
+	return notSent(err) && ex.reopen()
 }
 
-// forward sends a request to its owner, once.
-func (ex *exchange) forward(ctx context.Context, owner int) {
+// forward sends a request to its owner. It reports true when that has refused it by a newer view than the
+// one it was decided by: this region is about to have that view too, and decides again.
+func (ex *exchange) forward(ctx context.Context, owner int) bool {
 	peer := &ex.snap.router.regions[owner]
+	ex.recordBody()
 	err := ex.send(ctx, target{url: peer.endpoint, peer: peer.Name})
+	if errors.Is(err, errOvertaken) {
+		return true
+	}
 	if err != nil && ctx.Err() == nil && ex.flow.readOnly && ex.safe && ex.repeatable(err) {
 		ex.serveStale(ctx)
-		return
+		return false
 	}
 	ex.settle(OutcomeForwarded, err)
+	return false
+}
+
+// errOvertaken is why an attempt is given up whose peer has refused the request by a newer view.
+var errOvertaken = errors.New("the owner's gateway has a newer view")
+
+// overtaken reports whether the peer has refused the request by a newer view, so that it can be decided
+// again. Otherwise the refusal reaches the user as it is.
+func (ex *exchange) overtaken(resp *http.Response) bool {
+	epoch, err := strconv.ParseInt(resp.Header.Get(HeaderRefused), 10, 64)
+	if err != nil || epoch <= ex.snap.router.cfg.Epoch || ex.waited || !ex.reopen() {
+		return false
+	}
+	ex.atLeast = epoch
+	return true
+}
+
+// reopen makes the request's body ready for another attempt, and reports whether it is whole.
+func (ex *exchange) reopen() bool {
+	if ex.r.Body == nil || ex.r.Body == http.NoBody {
+		return true
+	}
+	if recorded, ok := ex.r.Body.(*recordedBody); ok {
+		if whole, ok := recorded.whole(); ok {
+			ex.r.Body = whole
+			return true
+		}
+	}
+	body, ok := ex.r.Body.(interface{ reopen() bool })
+	return ok && body.reopen()
 }
 
 // settle notes the outcome of the last attempt and answers when it failed.

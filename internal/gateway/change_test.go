@@ -231,3 +231,68 @@ func TestRequestEndsWithItsLeaseThoughAnotherFollows(t *testing.T) {
 	resp, text := w.call(t, "beijing", "POST", "/v1/accounts", map[string]string{"X-User-Phone": keyHomedIn(t, "beijing")}, nil)
 	wantProblem(t, resp, text, http.StatusServiceUnavailable, ReasonLeaseLapsed)
 }
+
+// A request that is forwarded to a region which has just let go of the key is not lost: it waits for the view
+// that the other gateway has already, and goes where that says.
+func TestForwardedRequestFollowsANewerView(t *testing.T) {
+	for name, body := range map[string]string{"short": "seven", "as long as is kept": strings.Repeat("7", maxRecordedBytes)} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(o *Options) { o.OwnerWait = patience })
+			asked, old, next := w.places["shenzhen"], w.places["beijing"], w.places["shanghai"]
+			w.close()
+			w.setState("beijing", ownership.RegionDrained)
+			w.rev++
+			w.config.Epoch = w.rev
+			old.agent.set(w.configFor("beijing"), w.rev, w.lease)
+			old.agent.await(t)
+
+			answered := make(chan string, 1)
+			go func() {
+				header := map[string]string{"X-User-Phone": keyHomedIn(t, "beijing", "shanghai"), "Content-Type": "text/plain"}
+				resp, text := w.call(t, "shenzhen", "POST", "/v1/accounts", header, strings.NewReader(body))
+				answered <- resp.Status + " " + text
+			}()
+			select {
+			case <-asked.clock.waiting:
+			case text := <-answered:
+				t.Fatalf("answered before the view came: %.300s", text)
+			}
+			w.open()
+			w.rev++
+			w.config.Epoch = w.rev
+			for _, p := range []*place{next, asked} {
+				p.agent.set(w.configFor(p.name), w.rev, w.lease)
+				p.agent.await(t)
+			}
+			text := <-answered
+			if next.last == nil || next.last.Body != body || !strings.HasPrefix(text, "200") {
+				t.Errorf("answered %.300s, and shanghai has %+v", text, next.last)
+			}
+			if old.last != nil {
+				t.Error("the application of beijing has had the request too")
+			}
+		})
+	}
+}
+
+// What cannot be sent again is refused as the other region said it, and so is what has waited for as long as
+// it may.
+func TestForwardedRequestThatCannotFollow(t *testing.T) {
+	for name, size := range map[string]int{"too long to be kept": maxRecordedBytes + 1, "the view does not come": 5} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.close()
+			w.setState("beijing", ownership.RegionDrained)
+			w.rev++
+			w.config.Epoch = w.rev
+			w.places["beijing"].agent.set(w.configFor("beijing"), w.rev, w.lease)
+			w.places["beijing"].agent.await(t)
+			header := map[string]string{"X-User-Phone": keyHomedIn(t, "beijing", "shanghai"), "Content-Type": "text/plain"}
+			resp, text := w.call(t, "shenzhen", "POST", "/v1/accounts", header, strings.NewReader(strings.Repeat("7", size)))
+			wantProblem(t, resp, text, http.StatusServiceUnavailable, ReasonClosing)
+			if resp.Header.Get(HeaderRefused) != "" || resp.Header.Get(HeaderSource) != "beijing" {
+				t.Errorf("headers are %v", resp.Header)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"strconv"
 	"time"
 
 	"multiactive.dev/operator/internal/ownership"
@@ -48,6 +49,12 @@ type exchange struct {
 	key  string
 	slot int
 
+	// held is set while the request has to wait for an owner, waited once it has waited for as long as it may.
+	held   *hold
+	waited bool
+	// atLeast is the least epoch to decide by: a peer has refused the request by a newer view than ours.
+	atLeast int64
+
 	target  target
 	err     error
 	problem *problem
@@ -79,12 +86,15 @@ func (ex *exchange) serve() {
 		ex.reject(OutcomeInvalid, p)
 		return
 	}
-	d, p := ex.decide()
-	if p != nil {
-		ex.reject(OutcomeInvalid, p)
-		return
+	defer func() { ex.held.release() }()
+	for again := true; again; {
+		d, p := ex.decide()
+		if p != nil {
+			ex.reject(OutcomeInvalid, p)
+			return
+		}
+		again = ex.carryOut(d)
 	}
-	ex.carryOut(d)
 }
 
 // identify checks where the request comes from and finds its flow.
@@ -155,25 +165,26 @@ func (ex *exchange) findSlot(m match) *problem {
 // before it is sent, by the snapshot that it was decided by.
 func (ex *exchange) decide() (decision, *problem) {
 	q := question{safe: ex.safe, hop: ex.hop}
-	var held *hold
-	defer func() { held.release() }()
 	for {
 		if p := ex.refresh(); p != nil {
 			return decision{}, p
 		}
-		q.flow, q.slot = ex.flow, ex.slot
+		q.flow, q.slot, q.waited = ex.flow, ex.slot, ex.waited
 		q.leased = ex.snap.leased(ex.g.options.Clock.Boot())
 		d := ex.snap.router.decide(q)
+		if ex.snap.router.cfg.Epoch < ex.atLeast && !ex.waited {
+			d.action = actWait // for the view that the peer has
+		}
 		switch d.action {
 		case actHome:
 			if ex.admitted = ex.g.state.admit(ex.snap, ex.slot); ex.admitted {
 				return d, nil
 			}
 		case actWait:
-			if held == nil {
-				held = ex.g.hold()
+			if ex.held == nil {
+				ex.held = ex.g.hold()
 			}
-			q.waited = !held.wait(ex.r.Context(), ex.snap.replaced)
+			ex.waited = !ex.held.wait(ex.r.Context(), ex.snap.replaced)
 		default:
 			return d, nil
 		}
@@ -194,8 +205,9 @@ func (ex *exchange) refresh() *problem {
 	return ex.assign(m)
 }
 
-// carryOut does what was decided.
-func (ex *exchange) carryOut(d decision) {
+// carryOut does what was decided, and reports whether to decide again: nothing was sent to an application
+// then.
+func (ex *exchange) carryOut(d decision) bool {
 	router := ex.snap.router
 	local := target{url: router.upstream}
 	ctx := ex.r.Context()
@@ -208,7 +220,7 @@ func (ex *exchange) carryOut(d decision) {
 	case actStale:
 		ex.serveStale(ctx)
 	case actForward:
-		ex.forward(ctx, d.region)
+		return ex.forward(ctx, d.region)
 	case actLocal:
 		ex.serveAny(ctx, local)
 	case actRefuse, actWait:
@@ -216,8 +228,12 @@ func (ex *exchange) carryOut(d decision) {
 		if d.reason == ReasonUnmatched {
 			outcome = OutcomeInvalid
 		}
+		if ex.hop != nil {
+			ex.w.Header().Set(HeaderRefused, strconv.FormatInt(router.cfg.Epoch, 10))
+		}
 		ex.reject(outcome, ex.explain(d))
 	}
+	return false
 }
 
 // reject refuses the request.

@@ -25,6 +25,10 @@ const (
 	HeaderSource = "Multiactive-Source"
 )
 
+// HeaderRefused is on the refusal of a request that another gateway forwarded, if nothing was sent to an
+// application: the epoch that the refusing gateway acts on.
+const HeaderRefused = "Multiactive-Refused"
+
 // HeaderHop authenticates a request that another gateway of the service forwarded.
 const HeaderHop = "Multiactive-Hop"
 

@@ -83,7 +83,7 @@ func newProxy(o *Options) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        func(pr *httputil.ProxyRequest) { exchangeOf(pr.In.Context()).rewrite(pr) },
 		Transport:      newTransports(o),
-		ModifyResponse: func(resp *http.Response) error { exchangeOf(resp.Request.Context()).answer(resp); return nil },
+		ModifyResponse: func(resp *http.Response) error { return exchangeOf(resp.Request.Context()).answer(resp) },
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { exchangeOf(r.Context()).err = err },
 		BufferPool:     &bufferPool{sync.Pool{New: func() any { b := make([]byte, copyBufferSize); return &b }}},
 		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
@@ -174,17 +174,21 @@ func (ex *exchange) token(h http.Header) {
 	h[HeaderOwner] = []string{cfg.Region}
 }
 
-// answer cleans the response of an attempt and marks where it comes from.
-func (ex *exchange) answer(resp *http.Response) {
+// answer cleans the response of an attempt and marks where it comes from. An error discards it.
+func (ex *exchange) answer(resp *http.Response) error {
 	if ex.target.peer != "" {
+		if ex.overtaken(resp) {
+			return errOvertaken
+		}
 		stripReserved(resp.Header, HeaderStale, HeaderSource)
 		resp.Header.Set(HeaderSource, ex.target.peer)
-		return
+		return nil
 	}
 	stripReserved(resp.Header)
 	if ex.target.stale {
 		resp.Header.Set(HeaderStale, "true")
 	}
+	return nil
 }
 
 // notSent reports whether an attempt failed before a connection was there, so that nothing can
