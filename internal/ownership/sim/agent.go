@@ -70,7 +70,7 @@ func (s *Sim) startAgent(r *region) {
 	a.cl = newClient(s.store, p, r.index)
 	a.cl.trusting = s.mutant(RestoredStoreAccepted)
 	if !s.mutant(PositionForgotten) {
-		a.cl.known = r.kept
+		a.cl.known, a.cl.restored = r.kept, r.restored
 	}
 	if s.mutant(LaggingFirstRead) {
 		a.lag = int64(s.IntN(20))
@@ -147,7 +147,7 @@ func (a *agent) beat() {
 
 // beatOnce repeats Agent.beatOnce (R3, R5).
 func (a *agent) beatOnce() {
-	if !a.have {
+	if !a.have || a.refused {
 		return
 	}
 	a.n++
@@ -165,7 +165,7 @@ func (a *agent) beatOnce() {
 	t0 := a.p.Clock.Now()
 	timeout := min(a.s.timings.RegionLease/8, requestTimeout)
 	if a.s.mutant(PatientBeats) {
-		timeout = min(a.s.timings.RegionLease/4, requestTimeout)
+		timeout = requestTimeout
 	}
 	a.write(a.registration.Beat(a.conf, a.n), timeout, func(revision int64, err error) {
 		from := t0

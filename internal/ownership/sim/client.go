@@ -51,6 +51,8 @@ type client struct {
 	order []int
 	// doubted has when members did not answer, on the process's clock.
 	doubted map[int]time.Duration
+	// restored: the known store has come back with a lower revision, and is refused for good.
+	restored bool
 	// trusting accepts the answers of any store.
 	trusting bool
 }
@@ -128,10 +130,16 @@ func (cl *client) call(timeout time.Duration, at func(member int) func(), lost f
 	})
 }
 
-// accept repeats coordination.Store.accept (R2).
+// accept repeats coordination.Store.accept and judge (R2).
 func (cl *client) accept(before, seen position) error {
-	if !cl.trusting && (before.clusterID != 0 && before.clusterID != seen.clusterID || seen.revision < before.revision ||
-		cl.known.clusterID != 0 && cl.known.clusterID != seen.clusterID) {
+	switch {
+	case cl.trusting:
+	case before.clusterID != 0 && before.clusterID != seen.clusterID, cl.known.clusterID != 0 && cl.known.clusterID != seen.clusterID:
+		return errOtherStore
+	case seen.revision < before.revision && !cl.c.s.mutant(RefusalForgotten):
+		cl.restored = true
+	}
+	if cl.restored || seen.revision < before.revision && !cl.trusting {
 		return errOtherStore
 	}
 	cl.known.clusterID = seen.clusterID

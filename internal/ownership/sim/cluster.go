@@ -110,10 +110,10 @@ func (c *cluster) elect() {
 	c.committed()
 }
 
-// commit runs do once the member can commit: now, later, or never.
+// commit runs do once the member can commit: now, later, or never. What a member holds on to dies with it.
 func (c *cluster) commit(i int, until time.Duration, do func()) {
 	again := func() {
-		if c.s.Now() < until {
+		if c.s.Now() < until && c.members[i].alive {
 			c.s.After(c.s.Between(minRetransmit, maxRetransmit), func() { c.commit(i, until, do) })
 		}
 	}

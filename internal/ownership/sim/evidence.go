@@ -58,7 +58,7 @@ func (a *agent) heard(began time.Duration, name string, answered bool) {
 func (a *agent) report() {
 	evidence := a.observer.Evidence()
 	evidence.Lagging = a.lagging()
-	if a.reporting || a.registration == nil || !a.conf.Gates[a.r.name].Open ||
+	if a.reporting || a.registration == nil || a.refused || !a.conf.Gates[a.r.name].Open ||
 		sameEvidence(a.conf.Evidence[a.r.name], evidence) {
 		return
 	}

@@ -103,7 +103,7 @@ func (g *gateway) poll() {
 		}
 	}
 	q := &poll{from: g, has: g.has, version: g.conf.View.Epoch, busy: g.busy(), wait: maxWait, fail: func() { home(failed) }}
-	if g.failed && !g.s.mutant(WaitsAfterFailure) {
+	if g.failed {
 		q.wait = 0
 	}
 	if q.busy > 0 {

@@ -12,9 +12,10 @@ import (
 )
 
 // hubDoes writes what a hub writes, if the store takes writes at all. What it has begun and not finished
-// when it dies stays as it is.
+// when it dies stays as it is. A hub refuses a restored store as agents do: what it wrote would raise the
+// revision to where agents that were away could not tell any more.
 func (s *Sim) hubDoes(r store.Request) {
-	if s.store.leader != noLeader {
+	if s.store.leader != noLeader && !s.restored {
 		s.store.content.Do(r)
 		s.store.committed()
 	}

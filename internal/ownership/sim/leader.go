@@ -15,7 +15,7 @@ import (
 // until the agent's own watch shows no older one.
 func (a *agent) campaign() {
 	again := func() { a.p.After(a.s.timings.BeatInterval, a.campaign) }
-	if a.registration == nil {
+	if a.registration == nil || a.refused {
 		again()
 		return
 	}
@@ -159,6 +159,10 @@ func (l *leader) pass() {
 		return
 	}
 	a := l.a
+	if a.refused {
+		l.resign("the store is refused")
+		return
+	}
 	c := a.conf
 	if l.over || !a.have || c.Revision < l.written || !a.upToDate() {
 		return

@@ -18,6 +18,9 @@ const (
 	LaggingFirstRead Mutant = "LaggingFirstRead"
 	// RestoredStoreAccepted: another store is taken for the one known so far (R2).
 	RestoredStoreAccepted Mutant = "RestoredStoreAccepted"
+	// RefusalForgotten: a store that was restored under its old identity is refused only while its revision is
+	// lower than the known one (R2).
+	RefusalForgotten Mutant = "RefusalForgotten"
 	// PositionForgotten: an agent that starts does not know what its predecessor has seen (R2).
 	PositionForgotten Mutant = "PositionForgotten"
 	// OlderSnapshotTaken: a gateway acts on a snapshot of a lower revision (R2).
@@ -36,7 +39,7 @@ const (
 	NeverAsks Mutant = "NeverAsks"
 	// SlowBeats: an agent beats once per lease (R3).
 	SlowBeats Mutant = "SlowBeats"
-	// PatientBeats: a beat that gets no answer gives up after a quarter of a lease instead of an eighth (R3).
+	// PatientBeats: a beat that gets no answer gives up as late as any other call (R3).
 	PatientBeats Mutant = "PatientBeats"
 	// LeaseFromAnswer: a gateway's lease counts from the answer (R11).
 	LeaseFromAnswer Mutant = "LeaseFromAnswer"
@@ -44,8 +47,6 @@ const (
 	HeldNotCounted Mutant = "HeldNotCounted"
 	// RenewalWaits: gateways that wait do not hear of a lease that is renewed after running short (R11).
 	RenewalWaits Mutant = "RenewalWaits"
-	// WaitsAfterFailure: a gateway waits for an answer as long as ever after a question that failed (R11).
-	WaitsAfterFailure Mutant = "WaitsAfterFailure"
 	// LeaseTakenBack: an agent that starts takes back the lease that gateways hold (R4, R11).
 	LeaseTakenBack Mutant = "LeaseTakenBack"
 	// LeaseBeforeRouting: a lease goes out with routing made under an earlier gate (R11).
@@ -87,10 +88,10 @@ const (
 // Mutants lists all mutants in the order of the rules that they break.
 func Mutants() []Mutant {
 	return []Mutant{
-		LeaderWithoutGuard, ViewWithoutGuard, AgentWithoutIncarnation, TwoAgentsBeat, LaggingFirstRead, RestoredStoreAccepted,
+		LeaderWithoutGuard, ViewWithoutGuard, AgentWithoutIncarnation, TwoAgentsBeat, LaggingFirstRead, RestoredStoreAccepted, RefusalForgotten,
 		PositionForgotten, OlderSnapshotTaken, LeaseFromSuccess, LeaseAfterGateClosed, SlowBeats, NoDriftMargin,
 		CloseWithoutBeat, InheritedStillness, NeverAsks, PatientBeats, LeaseFromAnswer, HeldNotCounted, RenewalWaits,
-		WaitsAfterFailure, LeaseTakenBack, LeaseBeforeRouting, AnyRegionWaits, NoHoldDown,
+		LeaseTakenBack, LeaseBeforeRouting, AnyRegionWaits, NoHoldDown,
 		PreviousIsLastView, PreemptedNotUndone, KeyChangeMovedOnly, GateOpenedWhileClosing, EarlierAckCounts, AckAfterRestart,
 		AckBeforeWritesEnd, AckBeforeRouting, SilentGatewayForgotten, OpenBeforeCatchUp, DebtsForgotten, LatchedBeforeGateClosed,
 		IncompleteServesAll, EarlierHandbackCounts,

@@ -27,6 +27,8 @@ type region struct {
 	links []*link
 	// kept is the highest position that the agents have kept for their successors (R2).
 	kept position
+	// restored is what they have kept of their refusal: the known store came back with a lower revision.
+	restored bool
 	// underWay is the true time until which writes to a cell are under way here, besides those that a
 	// gateway which runs may still accept.
 	underWay []time.Duration

@@ -16,8 +16,7 @@ type Options struct {
 	// LatePublisher lets the routing that agents make of a configuration be late by up to a lease, as on
 	// a machine that is short of processor time.
 	LatePublisher bool
-	// Restore has the store restored from a backup in every run; empty leaves it to chance, and the
-	// store then gets a new identity.
+	// Restore has the store restored from a backup in every run; empty leaves it to chance, and how too.
 	Restore Restore
 	// Harmless leaves the world to faults that must cost no home write: the leader or a minority of
 	// the store fails, one at a time. HomeWritesGoOn is an invariant then.

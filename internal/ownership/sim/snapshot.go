@@ -76,6 +76,8 @@ func (a *agent) deliver(c ownership.Configuration) {
 func (a *agent) storeAnswered(err error) {
 	if err == errOtherStore { //nolint:errorlint // never wrapped
 		a.refused, a.leaseUntil = true, 0
+		a.r.restored = a.r.restored || a.cl.restored
+		a.startWatchOver()
 	}
 }
 

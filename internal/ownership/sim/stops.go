@@ -156,7 +156,7 @@ func (p *plan) restore() *fault {
 	s := p.s
 	backup, wait := s.store.content.Backup(), s.Between(time.Second, 2*s.timings.RegionLease)
 	identity, down := backup.Now().ClusterID+1, time.Duration(0)
-	if s.o.Restore == OldIdentity {
+	if s.o.Restore == OldIdentity || s.o.Restore == "" && s.Chance(0.5) {
 		identity, down = backup.Now().ClusterID, 2*s.timings.RegionLease
 	}
 	s.After(wait, func() {
@@ -170,8 +170,11 @@ func (p *plan) restore() *fault {
 		s.store.restore(backup, identity)
 		s.last = s.store.content.Now()
 		s.Tracef("fault: the store is restored from a backup of %s ago, at revision %d", wait+down, s.last.Revision)
+		if s.Chance(0.5) { // who starts now has what its predecessor kept to tell by
+			s.After(s.Between(0, s.timings.RegionLease), func() { p.killAgent() })
+		}
 	})
-	p.end = max(p.end, s.Now()+wait+down+s.timings.RegionLease)
+	p.end = max(p.end, s.Now()+wait+down+2*s.timings.RegionLease)
 	return &fault{name: "a backup is made", undo: func() {}}
 }
 
