@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
@@ -101,9 +102,7 @@ func standing(slice *v1alpha1.RegionalService, want int32) string {
 	}
 	out := fmt.Sprintf("%d/%d ready", ready, want)
 	c := meta.FindStatusCondition(slice.Status.Conditions, v1alpha1.ConditionWorkloadAvailable)
-	if c == nil || slices.Contains([]string{
-		v1alpha1.ReasonAsDeclared, v1alpha1.ReasonProgressing, v1alpha1.ReasonReplicasUnavailable, v1alpha1.ReasonNotYetObserved,
-	}, c.Reason) {
+	if c == nil || c.Status != metav1.ConditionFalse || c.Reason == v1alpha1.ReasonProgressing || c.Reason == v1alpha1.ReasonReplicasUnavailable {
 		return out
 	}
 	return out + " (" + c.Reason + ")"
