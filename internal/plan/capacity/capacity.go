@@ -50,7 +50,7 @@ func PreparedFor(mas *v1alpha1.MultiActiveService, orders []v1alpha1.Operation) 
 func Unready(services []Service, c ownership.Configuration, region string) []string {
 	var out []string
 	for _, s := range services {
-		slice := s.Slices[region]
+		slice, _ := s.in(region)
 		if slice == nil || !s.agreed(c) || weight(s.inForce(c), region) == 0 {
 			continue
 		}
@@ -75,13 +75,23 @@ func (s Service) agreed(c ownership.Configuration) bool {
 // inForce returns the ownership in force; the declared one where nobody has it.
 func (s Service) inForce(c ownership.Configuration) v1alpha1.OwnershipSlice {
 	for _, r := range s.Declared.Spec.Regions {
-		if slice := s.Slices[r.Name]; slice != nil {
+		if slice, _ := s.in(r.Name); slice != nil {
 			if own, ok := regional.OwnershipInForce(&slice.Spec, c.Services[string(s.Declared.UID)]); ok {
 				return own
 			}
 		}
 	}
 	return desired.Ownership(s.Declared)
+}
+
+// in returns the service's slice in a region, nil when the region has none, or another's of that name;
+// reached is false while the hub cannot tell.
+func (s Service) in(region string) (slice *v1alpha1.RegionalService, reached bool) {
+	slice, reached = s.Slices[region]
+	if slice != nil && slice.Spec.ServiceID != string(s.Declared.UID) {
+		return nil, reached
+	}
+	return slice, reached
 }
 
 // owns reports whether a region owns keys of the service, and will once the change under way is done.

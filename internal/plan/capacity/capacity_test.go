@@ -160,6 +160,13 @@ func TestDrain(t *testing.T) {
 				Lacking: []string{"payments/pay in shenzhen: the region is being given the service"},
 			},
 		},
+		"a survivor has another service of that name": {
+			func(w *world) { w.prepared(shanghai, 6, 6, beijing); w.s.Slices[shenzhen].Spec.ServiceID = "other" },
+			verdict{
+				Ready:   []string{"payments/pay in shanghai: 6/6 ready"},
+				Lacking: []string{"payments/pay in shenzhen: the region is being given the service"},
+			},
+		},
 		"an earlier member": {
 			func(w *world) { w.prepared(shanghai, 6, 6, beijing); w.s.Slices[shenzhen].Status.Features = nil },
 			verdict{

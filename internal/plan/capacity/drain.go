@@ -51,7 +51,7 @@ func Drain(services []Service, c ownership.Configuration, region string) Verdict
 
 // scalesIn reports whether the service's survivors are scaled in a region, by its slice if there is one.
 func (s Service) scalesIn(region string) bool {
-	if slice := s.Slices[region]; slice != nil {
+	if slice, _ := s.in(region); slice != nil {
 		return regional.Scales(&slice.Spec.Workload)
 	}
 	w := desired.Workload(s.Declared.Spec, region)
@@ -60,13 +60,13 @@ func (s Service) scalesIn(region string) bool {
 
 // judge notes whether a survivor has what it needs without the region.
 func (v *Verdict) judge(s Service, c ownership.Configuration, survivor, region string) {
-	slice, reached := s.Slices[survivor]
+	slice, reached := s.in(survivor)
 	lacks := func(what string) { v.Lacking = append(v.Lacking, s.at(survivor)+what) }
 	switch {
 	case !reached:
 		lacks("the hub cannot use the cluster, see Region " + survivor)
 		return
-	case slice == nil || slice.Spec.ServiceID != string(s.Declared.UID):
+	case slice == nil:
 		lacks("the region is being given the service")
 		return
 	}
@@ -109,7 +109,7 @@ func (s Service) strained(c ownership.Configuration, own v1alpha1.OwnershipSlice
 
 // short says of a Deployment that others scale that not all of it is ready.
 func (s Service) short(region string) string {
-	slice := s.Slices[region]
+	slice, _ := s.in(region)
 	if slice == nil || slice.Status.Workload == nil || slice.Status.Workload.Ready >= slice.Status.Workload.Desired {
 		return ""
 	}

@@ -60,6 +60,14 @@ func TestPreparedForADrain(t *testing.T) {
 				image(m, "user:3")
 			}, map[string]string{"beijing": "", "shanghai": "beijing", "shenzhen": "beijing"},
 		},
+		"amid a rollout, and the member is an earlier one again": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				s.PreparedFor = []string{"beijing"}
+				shanghai := s.Regions["shanghai"].Slice
+				shanghai.Spec.Workload.PreparedFor, shanghai.Status.Features, shanghai.Annotations = s.PreparedFor, nil, nil
+				image(m, "user:3")
+			}, map[string]string{"beijing": "", "shanghai": "", "shenzhen": "beijing"},
+		},
 		"the order has ended": {
 			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
 				s.Regions["shanghai"].Slice.Spec.Workload.PreparedFor = []string{"beijing"}
