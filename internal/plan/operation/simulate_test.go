@@ -71,7 +71,7 @@ func (d *drained) member(broken bool) {
 	switch {
 	case w.Ready > w.Desired:
 		w.Ready = w.Desired
-	case w.Ready < w.Desired && !(broken && w.Ready == 4):
+	case w.Ready < w.Desired && (!broken || w.Ready != 4):
 		w.Ready++
 	}
 }

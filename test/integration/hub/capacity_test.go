@@ -81,12 +81,13 @@ func (w *sized) scales(ctx context.Context, region string) {
 	_ = w.regions[region].Status().Update(ctx, s)
 }
 
-// wants waits until a region's member wants so many replicas, prepared for the drains of the others named.
-func (w *sized) wants(region string, replicas int32, preparedFor ...string) {
+// shanghaiWants waits until shanghai's member wants so many replicas, prepared for the drains of the others
+// named.
+func (w *sized) shanghaiWants(replicas int32, preparedFor ...string) {
 	w.t.Helper()
-	eventually(w.world, w.regions[region], slice(), func(s *v1alpha1.RegionalService) error {
+	eventually(w.world, w.regions["shanghai"], slice(), func(s *v1alpha1.RegionalService) error {
 		if s.Status.Workload == nil || s.Status.Workload.Desired != replicas || !cmp.Equal(s.Spec.Workload.PreparedFor, preparedFor) {
-			return fmt.Errorf("%s has %+v and is prepared for %v, want %d for %v", region, s.Status.Workload, s.Spec.Workload.PreparedFor, replicas, preparedFor)
+			return fmt.Errorf("it has %+v and is prepared for %v, want %d for %v", s.Status.Workload, s.Spec.Workload.PreparedFor, replicas, preparedFor)
 		}
 		return nil
 	})
@@ -97,7 +98,7 @@ func TestDrainWaitsForSurvivors(t *testing.T) {
 	const beijing, shanghai = "beijing", "shanghai"
 	w := newSized(t, beijing, shanghai)
 	drain := v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: beijing}
-	w.wants(shanghai, 2)
+	w.shanghaiWants(2)
 	eventually(w.world, w.regions[shanghai], slice(), func(s *v1alpha1.RegionalService) error {
 		if !regional.Scales(&s.Spec.Workload) || len(s.Status.Features) == 0 {
 			return errNotYet
@@ -112,20 +113,20 @@ func TestDrainWaitsForSurvivors(t *testing.T) {
 	o := w.order(limited)
 	w.comesTo(o, v1alpha1.OperationRunning, v1alpha1.ReasonCapacityAwaited, "shop/cart in shanghai: 3/4 ready", "spec.capacity Ignore")
 	w.noOrders()
-	w.wants(shanghai, 4, beijing)
+	w.shanghaiWants(4, beijing)
 	eventually(w.world, w.hub, w.mas, func(m *v1alpha1.MultiActiveService) error {
 		return is(m.Status.Conditions, "WorkloadsAvailable", no, v1alpha1.ReasonSurvivorsScaling, "for the load of beijing: shanghai 3/4")
 	})
 	w.comesTo(o, v1alpha1.OperationFailed, v1alpha1.ReasonCapacityLacking, "no owner has changed", "shop/cart in shanghai: 3/4 ready")
-	w.wants(shanghai, 2)
+	w.shanghaiWants(2)
 	w.owns(beijing, v1alpha1.RegionUp, v1alpha1.Yes)
 
 	t.Log("a person who takes it back has them scaled back too")
 	o = w.order(drain)
-	w.wants(shanghai, 4, beijing)
+	w.shanghaiWants(4, beijing)
 	must(t, w.hub.Delete(t.Context(), o))
 	w.gone(o)
-	w.wants(shanghai, 2)
+	w.shanghaiWants(2)
 
 	t.Log("it goes on once they are ready, and they stay as they are")
 	o = w.order(drain)
@@ -136,11 +137,11 @@ func TestDrainWaitsForSurvivors(t *testing.T) {
 		t.Errorf("steps %+v", s)
 	}
 	w.leader.until(beijing, ownership.RegionDrained)
-	w.wants(shanghai, 4)
+	w.shanghaiWants(4)
 
 	t.Log("until the keys are back")
 	w.succeeds(v1alpha1.OperationSpec{Type: v1alpha1.OperationUndrain, Region: beijing})
-	w.wants(shanghai, 2)
+	w.shanghaiWants(2)
 
 	t.Log("who does not want to wait does not")
 	w.roomFor(shanghai, 3)
@@ -148,7 +149,7 @@ func TestDrainWaitsForSurvivors(t *testing.T) {
 	ignoring.Capacity, ignoring.Service = v1alpha1.CapacityIgnore, w.key()
 	w.comesTo(w.order(ignoring), v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded)
 	w.owns(beijing, v1alpha1.RegionUp, v1alpha1.No)
-	w.wants(shanghai, 4) // a drain of one service is one too
+	w.shanghaiWants(4) // a drain of one service is one too
 
 	t.Log("a region without a ready replica gets no keys back")
 	w.roomFor(beijing, 0)
