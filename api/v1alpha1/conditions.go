@@ -142,6 +142,9 @@ const (
 	// ReasonReplicasUnavailable: fewer replicas are ready than wanted, and it is not a first rollout that
 	// goes its way.
 	ReasonReplicasUnavailable = "ReplicasUnavailable"
+	// ReasonSurvivorsScaling: regions are being scaled up for the load of another, and do not have all of
+	// their replicas yet.
+	ReasonSurvivorsScaling = "SurvivorsScaling"
 
 	// ReasonNoTopics: the service declares none.
 	ReasonNoTopics = "NoTopics"
@@ -218,6 +221,10 @@ const (
 	ReasonOrderRefused = "OrderRefused"
 	// ReasonOrderInvalid: the order names something that is not there; nothing was done.
 	ReasonOrderInvalid = "OrderInvalid"
+	// ReasonCapacityAwaited: the order waits until who is to own more keys has the replicas for them.
+	ReasonCapacityAwaited = "CapacityAwaited"
+	// ReasonCapacityLacking: it was given up because they did not get them in time; no owner has changed.
+	ReasonCapacityLacking = "CapacityLacking"
 	// ReasonFalseAlarm: the region answered again before it was declared lost.
 	ReasonFalseAlarm = "FalseAlarm"
 )

@@ -393,8 +393,8 @@ type Failover struct {
 	// +kubebuilder:validation:Enum=Automatic;Manual
 	Handback string `json:"handback,omitempty"`
 	// survivors: Keep their size, or Scale them up for the load of a region that is lost or drained: the
-	// declared replicas times all weights, over the weights of the regions that still serve. Scale needs
-	// declared replicas.
+	// declared replicas times all weights, over the weights of the regions that still own its keys. A
+	// region is drained once they have these replicas (Operation, capacity). Scale needs declared replicas.
 	// +optional
 	// +kubebuilder:default=Keep
 	// +kubebuilder:validation:Enum=Keep;Scale

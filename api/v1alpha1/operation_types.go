@@ -27,6 +27,18 @@ const (
 	OperationDrill           OperationType = "Drill"
 )
 
+// CapacityPolicy says what a drain does about survivors that have too few replicas for the keys that they
+// are to own. Wait: services with failover.survivors Scale are scaled first, and owners change once they
+// have the replicas. Ignore: owners change at once, and the survivors are scaled meanwhile.
+// +kubebuilder:validation:Enum=Wait;Ignore
+type CapacityPolicy string
+
+// The policies.
+const (
+	CapacityWait   CapacityPolicy = "Wait"
+	CapacityIgnore CapacityPolicy = "Ignore"
+)
+
 // AnnotationAbandoned names, on a MultiActiveService that is being deleted, the regions that the deletion
 // does not wait for any more, separated by commas. An Operation of type Abandon sets it.
 const AnnotationAbandoned = "multiactive.dev/abandoned-regions"
@@ -36,6 +48,7 @@ const AnnotationAbandoned = "multiactive.dev/abandoned-regions"
 // +kubebuilder:validation:XValidation:rule="self.type in ['Abandon', 'Announce'] || has(self.region)",message="region is required for this type"
 // +kubebuilder:validation:XValidation:rule="!(self.type in ['Abandon', 'Announce']) || has(self.service)",message="service is required for Abandon and Announce"
 // +kubebuilder:validation:XValidation:rule="self.type != 'DeclareLost' || !has(self.service)",message="DeclareLost is about a region as a whole: leave service out"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Drain' || !has(self.capacity)",message="capacity is for Drain only: leave it out"
 type OperationSpec struct {
 	// type of the order.
 	// +required
@@ -54,8 +67,13 @@ type OperationSpec struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
-	// timeout after which the order is given up, from when it is taken up; one that nobody takes up is
-	// given up that long after its creation. Default: 10m.
+	// capacity of the survivors of a Drain, Wait or Ignore. Wait holds the order back until the services
+	// with failover.survivors Scale have the replicas that they need without the region; what has not
+	// got them by the end of timeout fails the order and is scaled back. Default: Wait.
+	// +optional
+	Capacity CapacityPolicy `json:"capacity,omitempty"`
+	// timeout after which the order is given up, from when it is taken up; one that nobody takes up, or
+	// that waits for capacity, is given up that long after its creation. Default: 10m.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -108,7 +126,8 @@ type OperationStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// steps with their times: HandOver to the leader, CarryOut, and ChangeOwners, which is part of it.
+	// steps with their times: PrepareSurvivors before a drain, where there is anything to say of them,
+	// HandOver to the leader, CarryOut, and ChangeOwners, which is part of it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

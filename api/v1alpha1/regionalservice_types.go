@@ -115,6 +115,13 @@ type WorkloadSlice struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Keep;Scale
 	Survivors string `json:"survivors,omitempty"`
+	// preparedFor names the regions that are about to be drained: with survivors Scale the replicas are
+	// raised as though they were drained already.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=32
+	PreparedFor []string `json:"preparedFor,omitempty"`
 	// port of the application.
 	// +optional
 	Port int32 `json:"port,omitempty"`

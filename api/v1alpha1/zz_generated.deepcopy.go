@@ -2512,6 +2512,11 @@ func (in *WorkloadSlice) DeepCopyInto(out *WorkloadSlice) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.PreparedFor != nil {
+		in, out := &in.PreparedFor, &out.PreparedFor
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Template != nil {
 		in, out := &in.Template, &out.Template
 		*out = new(corev1.PodTemplateSpec)

@@ -76,7 +76,7 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 		return err
 	}
 	if err := (&operation.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), View: view, Store: store, Clock: wall,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: wall,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}

@@ -22,7 +22,8 @@ type Local interface {
 	// CaughtUp reports whether the region has applied the target and all that it received of the lost
 	// regions, and otherwise the services, by UID, for which it has not; none stands for all.
 	CaughtUp(ctx context.Context, target ownership.Vector, lost []string) (ok bool, stuck []string, err error)
-	// Lagging names the services that are far behind here (ownership.Evidence).
+	// Lagging names the services that are far behind here, or could not serve the keys that they are about
+	// to be handed (ownership.Evidence).
 	Lagging(ctx context.Context) []string
 }
 

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -40,6 +41,7 @@ import (
 // +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices/finalizers,verbs=update
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=operations,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -141,6 +143,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Region{}, handler.EnqueueRequestsFromMapFunc(r.allServices), changed).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.servicesIn),
 			builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&v1alpha1.Operation{}, handler.EnqueueRequestsFromMapFunc(r.servicesOf), builder.WithPredicates(drains())).
 		WatchesRawSource(source.Func(r.watchClusters)).
 		WatchesRawSource(source.Func(r.watchView)).
 		WithOptions(controller.Options{
@@ -156,6 +159,28 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 func deletionStarted() predicate.Predicate {
 	return predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
+}
+
+// drains lets orders of drains through when they come, go, or change their state.
+func drains() predicate.Predicate {
+	drain := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		order, is := o.(*v1alpha1.Operation)
+		return is && order.Spec.Type == v1alpha1.OperationDrain
+	})
+	moved := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, was := e.ObjectOld.(*v1alpha1.Operation)
+		after, is := e.ObjectNew.(*v1alpha1.Operation)
+		return was && is && (before.Status.State != after.Status.State || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero())
+	}}
+	return predicate.And(drain, predicate.Predicate(moved))
+}
+
+// servicesOf wakes the services that an order is about: its survivors are scaled up and back again.
+func (r *Reconciler) servicesOf(ctx context.Context, o client.Object) []reconcile.Request {
+	if order, is := o.(*v1alpha1.Operation); is && order.Spec.Service != nil {
+		return []reconcile.Request{request(order.Spec.Service.Namespace, order.Spec.Service.Name)}
+	}
+	return r.services(ctx)
 }
 
 // allServices wakes every service: topic names are checked against all regions, and a service may

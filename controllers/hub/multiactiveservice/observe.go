@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/plan/capacity"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -27,6 +28,11 @@ func (r *Reconciler) observe(ctx context.Context, mas *v1alpha1.MultiActiveServi
 		return plan.Seen{}, fmt.Errorf("reading namespace %s: %w", mas.Namespace, err)
 	}
 	seen.NamespaceLabels = namespace.Labels
+	var orders v1alpha1.OperationList
+	if err := r.Client.List(ctx, &orders, client.UnsafeDisableDeepCopy); err != nil {
+		return plan.Seen{}, fmt.Errorf("listing operations: %w", err)
+	}
+	seen.PreparedFor = capacity.PreparedFor(mas, orders.Items)
 	var regions v1alpha1.RegionList
 	if err := r.Client.List(ctx, &regions); err != nil {
 		return plan.Seen{}, fmt.Errorf("listing regions: %w", err)

@@ -22,6 +22,7 @@ import (
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/operation"
+	"multiactive.dev/operator/internal/port/clusters"
 )
 
 // +kubebuilder:rbac:groups=multiactive.dev,resources=operations,verbs=get;list;watch;update;patch
@@ -40,10 +41,11 @@ type Proposer interface {
 type Reconciler struct {
 	Client client.Client
 	// Reader reads from the API server itself: what a cache has may be older than an order's end.
-	Reader client.Reader
-	View   *follow.Follower
-	Store  Proposer
-	Clock  clock.PassiveClock
+	Reader   client.Reader
+	Clusters *clusters.Registry
+	View     *follow.Follower
+	Store    Proposer
+	Clock    clock.PassiveClock
 }
 
 // Reconcile brings one order on its way, and tells how far it is.
@@ -90,7 +92,9 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 		seen.Regions[regions.Items[i].Name] = &regions.Items[i]
 	}
 	if o.Spec.Service == nil {
-		return seen, nil
+		var err error
+		seen.Services, err = r.allServices(ctx, o)
+		return seen, err
 	}
 	mas := &v1alpha1.MultiActiveService{}
 	err := r.Client.Get(ctx, types.NamespacedName{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name}, mas)
@@ -100,6 +104,10 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 		return plan.Seen{}, fmt.Errorf("reading the service: %w", err)
 	default:
 		seen.Service = mas
+		seen.Services, err = r.servicesOf(ctx, o, mas)
+		if err != nil {
+			return plan.Seen{}, err
+		}
 	}
 	return seen, nil
 }
@@ -121,6 +129,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.Operation{}).
 		Watches(&v1alpha1.MultiActiveService{}, handler.EnqueueRequestsFromMapFunc(r.ordersOf)).
 		WatchesRawSource(source.Func(r.watchView)).
+		WatchesRawSource(source.Func(r.watchClusters)).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("registering the operation controller: %w", err)

@@ -21,6 +21,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/operation"
 	"multiactive.dev/operator/internal/plan/order"
+	"multiactive.dev/operator/internal/port/clusters"
 	"multiactive.dev/operator/internal/testkit"
 )
 
@@ -89,7 +90,7 @@ func reconcile(t *testing.T, cached, current []client.Object, intents ...string)
 		}
 		return nil
 	})
-	r := &operation.Reconciler{Client: build(cached), Reader: build(current), View: view, Store: s, Clock: clock.RealClock{}}
+	r := &operation.Reconciler{Client: build(cached), Reader: build(current), Clusters: clusters.New(clusters.Options{}), View: view, Store: s, Clock: clock.RealClock{}}
 	if _, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Name: "drain"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"multiactive.dev/operator/internal/canary"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/flows"
 	"multiactive.dev/operator/internal/port/kafka"
 )
 
@@ -101,7 +102,8 @@ func (r *Region) gone(ctx context.Context, rs *v1alpha1.RegionalService, a *v1al
 }
 
 // Lagging implements agent.Local: services with a topic from a region that may own slots, and whose
-// newest canary is old or unknown.
+// newest canary is old or unknown; and, while the region is drained, or back without its keys, those that
+// have no ready replica here: a handback would give users to nobody.
 func (r *Region) Lagging(ctx context.Context) []string {
 	services, err := r.services(ctx)
 	c, known := r.Snapshot()
@@ -110,8 +112,10 @@ func (r *Region) Lagging(ctx context.Context) []string {
 	}
 	var out []string
 	for i := range services {
-		if len(services[i].Spec.Topics) > 0 && slices.ContainsFunc(r.origins(&services[i]), func(o string) bool { return r.farFrom(c, o) }) {
-			out = append(out, services[i].Spec.ServiceID)
+		rs := &services[i]
+		far := len(rs.Spec.Topics) > 0 && slices.ContainsFunc(r.origins(rs), func(o string) bool { return r.farFrom(c, o) })
+		if far || idle(rs, c) {
+			out = append(out, rs.Spec.ServiceID)
 		}
 	}
 	if len(out) > maxLagging {
@@ -139,6 +143,29 @@ func (r *Region) farFrom(c ownership.Configuration, origin string) bool {
 	// Nothing more arrives from a region whose gate is closed.
 	r.behind[origin] = c.Gates[origin].Open && (!reading.Known || reading.Age > limit)
 	return r.behind[origin]
+}
+
+// idle reports whether the region is about to be handed keys of a service of which no replica is ready.
+// What others deploy behind a Service cannot be told. A service whose keys it has is not reported: others
+// would wait for that whom it does not concern (R10).
+func idle(rs *v1alpha1.RegionalService, c ownership.Configuration) bool {
+	here, record := rs.Spec.Region, c.Services[rs.Spec.ServiceID]
+	state := c.View.Regions[here].State
+	away := state == ownership.RegionReturning || state == ownership.RegionDrained // an undrain may follow at any moment
+	if !away || flows.Owns(c, record, here) || !weighs(rs, record) {
+		return false
+	}
+	w := rs.Status.Workload
+	if w == nil {
+		return rs.Spec.Workload.Type != v1alpha1.WorkloadServiceRef // nobody has looked yet
+	}
+	return w.Desired > 0 && w.Ready == 0
+}
+
+// weighs reports whether the region may own keys of the service at all.
+func weighs(rs *v1alpha1.RegionalService, record ownership.ServiceRecord) bool {
+	own, _ := regional.OwnershipInForce(&rs.Spec, record)
+	return slices.ContainsFunc(own.Regions, func(r v1alpha1.RegionWeight) bool { return r.Name == rs.Spec.Region && r.Weight > 0 })
 }
 
 // origins returns the other regions whose topics are mirrored here for a service.

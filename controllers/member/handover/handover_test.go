@@ -244,6 +244,51 @@ func TestLagging(t *testing.T) {
 	}
 }
 
+// A region that is back is handed no keys of a service that has no ready replica there.
+func TestLaggingWithoutAReadyReplica(t *testing.T) {
+	type slice = v1alpha1.RegionalService
+	back := ownership.RegionRecord{State: ownership.RegionReturning, ReturnedEpoch: 7}
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.RegionalService)
+		here   ownership.RegionRecord
+		record ownership.ServiceState
+		want   []string
+	}{
+		"none is ready":     {func(*slice) {}, back, ownership.ServiceState{}, []string{uid}},
+		"one is":            {func(s *slice) { s.Status.Workload.Ready = 1 }, back, ownership.ServiceState{}, nil},
+		"none is wanted":    {func(s *slice) { s.Status.Workload.Desired = 0 }, back, ownership.ServiceState{}, nil},
+		"nobody has looked": {func(s *slice) { s.Status.Workload = nil }, back, ownership.ServiceState{}, []string{uid}},
+		"it cannot be told": {func(s *slice) {
+			s.Status.Workload, s.Spec.Workload.Type = nil, v1alpha1.WorkloadServiceRef
+		}, back, ownership.ServiceState{}, nil},
+		"it never owns a key":      {func(s *slice) { s.Spec.Ownership[0].Regions[0].Weight = 0 }, back, ownership.ServiceState{}, nil},
+		"it has its keys":          {func(*slice) {}, back, ownership.ServiceState{HandedBack: map[string]int64{here: 7}}, nil},
+		"it had them another time": {func(*slice) {}, back, ownership.ServiceState{HandedBack: map[string]int64{here: 5}}, []string{uid}},
+		"it serves":                {func(*slice) {}, ownership.RegionRecord{State: ownership.RegionServing}, ownership.ServiceState{}, nil},
+		"it is drained":            {func(*slice) {}, ownership.RegionRecord{State: ownership.RegionDrained}, ownership.ServiceState{}, []string{uid}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rs := v1alpha1.RegionalService{Spec: v1alpha1.RegionalServiceSpec{
+				Region: here, ServiceID: uid, Workload: v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadManaged},
+				Ownership: []v1alpha1.OwnershipSlice{{Hash: "h", Regions: []v1alpha1.RegionWeight{{Name: here, Weight: 50}, {Name: there, Weight: 50}}}},
+			}}
+			rs.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 3}
+			c.change(&rs)
+			c.record.SpecHash = "h"
+			r := region(&cluster{services: []v1alpha1.RegionalService{rs}})
+			r.Snapshot = func() (ownership.Configuration, bool) {
+				return ownership.Configuration{
+					View:     ownership.View{Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{here: c.here}},
+					Services: map[string]ownership.ServiceRecord{uid: {UID: uid, ServiceState: c.record}},
+				}, true
+			}
+			if diff := cmp.Diff(c.want, r.Lagging(t.Context())); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestStopped(t *testing.T) {
 	rs := service()
 	rs.Spec.Ownership = []v1alpha1.OwnershipSlice{{Hash: "h", Regions: []v1alpha1.RegionWeight{{Name: here, Weight: 1}, {Name: there, Weight: 1}}}}

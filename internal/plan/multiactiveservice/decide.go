@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/order"
@@ -47,7 +48,7 @@ func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		if reason, _ := seen.refusal(mas, r.Name); reason != "" || at.Connection != Connected {
 			continue
 		}
-		want := stamped(mas, desiredSlice(in, r.Name, at.Slice, rollout.carries[r.Name]), at.Slice)
+		want := stamped(mas, seen.desiredSlice(in, r.Name, rollout.carries[r.Name]), at.Slice)
 		if !upToDate(want, at.Slice) && !foreign(mas, at.Slice) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepStage, Region: r.Name, Slice: want})
 		}
@@ -60,14 +61,21 @@ func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 }
 
 // desiredSlice returns the slice for a region; one that the rollout has not reached keeps the
-// workload that it has.
-func desiredSlice(in slices.Input, region string, have *v1alpha1.RegionalService, carries bool) *v1alpha1.RegionalService {
-	want := slices.Build(in, region)
-	if !carries && have != nil {
-		want.Spec.Workload = *have.Spec.Workload.DeepCopy()
-		return slices.Sealed(want)
+// workload that it has. Whoever survives a pending drain is prepared for it at once, if its member
+// knows how.
+func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alpha1.RegionalService {
+	want, have := slices.Build(in, region), s.region(region).Slice
+	if have == nil {
+		return want
 	}
-	return want
+	if !carries {
+		want.Spec.Workload = *have.Spec.Workload.DeepCopy()
+	}
+	want.Spec.Workload.PreparedFor = nil
+	if stdslices.Contains(have.Status.Features, regional.FeaturePreparedFor) && regional.Scales(&want.Spec.Workload) {
+		want.Spec.Workload.PreparedFor = stdslices.DeleteFunc(stdslices.Clone(s.PreparedFor), func(r string) bool { return r == region })
+	}
+	return slices.Sealed(want)
 }
 
 // stamped returns the slice with the stamp that the region has when nothing else differs: a new

@@ -105,7 +105,7 @@ func (r reporter) workloads() {
 	if r.deleting(v1alpha1.ConditionWorkloadsAvailable) {
 		return
 	}
-	problems := r.fromRegions(v1alpha1.ConditionWorkloadAvailable)
+	problems := r.scaling(r.fromRegions(v1alpha1.ConditionWorkloadAvailable))
 	if ro := r.plan.Rollout; ro != nil {
 		switch ro.State {
 		case RolloutStopped:

@@ -87,7 +87,7 @@ func (r reporter) returningRegion(name string) (reason, message string) {
 	case flows.Owns(r.seen.Configuration, record, name):
 		return v1alpha1.ReasonRegionReturning, "the region owns its keys of this service again; other services are still to be handed back"
 	}
-	return v1alpha1.ReasonRegionReturning, "the region is back and takes its keys back once it has been reachable for long enough and has caught up"
+	return v1alpha1.ReasonRegionReturning, "the region is back and takes its keys back once it has been reachable for long enough, has caught up and has a ready replica"
 }
 
 // excludedRegion says of a region that serves that it was emptied of this service.

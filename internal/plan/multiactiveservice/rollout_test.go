@@ -5,10 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
@@ -150,12 +152,12 @@ func TestRolloutPausesAndStops(t *testing.T) {
 }
 
 // TestSimulate runs rollouts to their end under any order of members that act, writes that are
-// lost, regions that go away and come back, and statuses that are read late.
+// lost, regions that go away and come back, drains that are ordered and end, and statuses that are read
+// late.
 func TestSimulate(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		mas := service()
-		seen := healthy(mas)
+		mas, seen := scaling()
 		names := []string{"beijing", "shanghai", "shenzhen"}
 		broken := rapid.SampledFrom(append([]string{""}, names...)).Draw(t, "broken")
 		image(mas, "user:2")
@@ -177,11 +179,12 @@ func TestSimulate(t *testing.T) {
 			if slice == nil {
 				return
 			}
+			available := metav1.ConditionTrue
 			if name == broken && slice.Spec.Workload.Hash == target {
-				report(slice, metav1.ConditionFalse)
-				return
+				available = metav1.ConditionFalse
 			}
-			report(slice, metav1.ConditionTrue)
+			report(slice, available)
+			slice.Status.Features = []string{regional.FeaturePreparedFor}
 		}
 		invariant := func() {
 			var changing []string
@@ -200,7 +203,7 @@ func TestSimulate(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 40).Draw(t, "steps") {
 			name := rapid.SampledFrom(names).Draw(t, "region")
-			switch rapid.SampledFrom([]string{"pass", "pass with a lost write", "member", "away", "back"}).Draw(t, "what") {
+			switch rapid.SampledFrom([]string{"pass", "pass with a lost write", "member", "away", "back", "drain"}).Draw(t, "what") {
 			case "pass":
 				pass("")
 			case "pass with a lost write":
@@ -215,6 +218,8 @@ func TestSimulate(t *testing.T) {
 					passedOver = passedOver || name == broken
 					seen.Regions[name].Connection, seen.Regions[name].Slice = plan.Unusable, nil
 				}
+			case "drain":
+				seen.PreparedFor = rapid.SampledFrom([][]string{nil, {"beijing"}}).Draw(t, "pending drains")
 			case "back":
 				if s := away[name]; s != nil {
 					seen.Regions[name].Connection, seen.Regions[name].Slice = plan.Connected, s
@@ -233,6 +238,11 @@ func TestSimulate(t *testing.T) {
 				act(name)
 			}
 			invariant()
+		}
+		for _, name := range names[1:] {
+			if diff := cmp.Diff(seen.PreparedFor, seen.Regions[name].Slice.Spec.Workload.PreparedFor); diff != "" {
+				t.Fatalf("%s is prepared for other drains than are pending (-want +got)\n%s", name, diff)
+			}
 		}
 		p := pass("")
 		if broken == "" && p.Rollout.State != plan.RolloutComplete {

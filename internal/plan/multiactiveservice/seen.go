@@ -53,6 +53,8 @@ type Seen struct {
 	Regions map[string]*RegionSeen
 	// NamespaceLabels of the service's namespace.
 	NamespaceLabels map[string]string
+	// PreparedFor has the regions whose drains are pending, for which the others are scaled up.
+	PreparedFor []string
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
 	Configuration              ownership.Configuration

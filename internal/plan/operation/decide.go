@@ -8,6 +8,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/capacity"
 	"multiactive.dev/operator/internal/plan/order"
 )
 
@@ -29,6 +30,8 @@ type Seen struct {
 	Regions map[string]*v1alpha1.Region
 	// Service that the order names; nil when it names none, or there is none.
 	Service *v1alpha1.MultiActiveService
+	// Services that the order is about, with what runs in their regions.
+	Services []capacity.Service
 }
 
 // StepKind names a step.
@@ -69,6 +72,8 @@ type Plan struct {
 	Answer *Answer
 	// RecheckAfter is when to look again though nothing is announced; 0: need not.
 	RecheckAfter time.Duration
+	// survivors of a drain that is not with the leader yet; nil for other orders.
+	survivors *survivors
 }
 
 func answered(state v1alpha1.OperationState, reason, message string) Plan {
@@ -142,12 +147,11 @@ func decideOrder(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
 	case taken && (proposed || record.State != ownership.OrderRunning):
 		return mirrored(o, seen, record)
 	case proposed && left > 0:
-		return Plan{Answer: untaken(seen), RecheckAfter: left}
+		return Plan{Answer: untaken(o, seen), RecheckAfter: left}
 	case proposed:
-		return Plan{Steps: []Step{{Kind: StepWithdraw}}, Answer: untaken(seen)}
+		return Plan{Steps: []Step{{Kind: StepWithdraw}}, Answer: untaken(o, seen)}
 	case left <= 0:
-		return answered(v1alpha1.OperationFailed, v1alpha1.ReasonOrderFailed, "nobody took it up within its timeout, and nobody will: see condition "+
-			"LeaseHeld of the Regions for whether their agents act, and order it anew")
+		return timedOut(o, seen)
 	}
 	return handOver(o, seen, left)
 }
@@ -173,7 +177,16 @@ func handOver(o *v1alpha1.Operation, seen Seen, left time.Duration) Plan {
 			return plan
 		}
 	}
-	plan := Plan{Answer: untaken(seen), RecheckAfter: left}
+	s := prepared(o, seen)
+	switch names := idle(o, seen); {
+	case names != "":
+		plan := answered(v1alpha1.OperationPending, v1alpha1.ReasonCapacityAwaited, "waits for a ready replica of "+names)
+		plan.RecheckAfter = min(recheck, left)
+		return plan
+	case s != nil && s.waits:
+		return awaitsCapacity(s, left)
+	}
+	plan := Plan{Answer: untaken(o, seen), RecheckAfter: left, survivors: s}
 	if !hasFinalizer(o) {
 		plan.Steps = append(plan.Steps, Step{Kind: StepAddFinalizer})
 	}
@@ -187,10 +200,13 @@ func withoutStore() Plan {
 }
 
 // untaken is told of an order that the leader has not answered.
-func untaken(seen Seen) *Answer {
+func untaken(o *v1alpha1.Operation, seen Seen) *Answer {
 	a := &Answer{State: v1alpha1.OperationPending, Reason: v1alpha1.ReasonOrderPending, Message: "waits for the leader of the regions to take it up"}
 	if seen.Configuration.Leader == "" {
 		a.Message = noLeader
+	}
+	if o.Status.State == v1alpha1.OperationRunning { // its survivors were prepared: it is under way
+		a.State, a.Reason = v1alpha1.OperationRunning, v1alpha1.ReasonOrderRunning
 	}
 	return a
 }

@@ -15,6 +15,9 @@ import (
 
 // Names of the steps in the status.
 const (
+	// PrepareSurvivors is, before a drain, until the regions that are to own its keys have the replicas
+	// for them. It is left out where there is nothing to say of them.
+	PrepareSurvivors = "PrepareSurvivors"
 	// HandOver is until the leader has taken the order up.
 	HandOver = "HandOver"
 	// CarryOut is from then until the order has ended, waiting included.
@@ -38,6 +41,7 @@ func Report(now time.Time, o *v1alpha1.Operation, seen Seen, plan Plan) {
 	} else {
 		set.False(v1alpha1.ConditionComplete, plan.Answer.Reason, "%s", plan.Answer.Message)
 	}
+	prepare(now, o, seen, plan.survivors)
 	steps(now, o, seen)
 }
 
@@ -46,7 +50,7 @@ func mirrored(o *v1alpha1.Operation, seen Seen, record ownership.OrderRecord) Pl
 	said := names(seen.Configuration, record.Message)
 	switch record.State {
 	case ownership.OrderSucceeded:
-		return answered(v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded, done(o.Spec))
+		return answered(v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded, done(o.Spec)+afterDrain(o, seen))
 	case ownership.OrderFailed:
 		return answered(v1alpha1.OperationFailed, v1alpha1.ReasonOrderFailed, said+". Order it anew once that is mended")
 	case ownership.OrderRefused:
@@ -56,7 +60,7 @@ func mirrored(o *v1alpha1.Operation, seen Seen, record ownership.OrderRecord) Pl
 	if seen.Configuration.Leader == "" {
 		said = noLeader
 	}
-	return answered(v1alpha1.OperationRunning, v1alpha1.ReasonOrderRunning, said)
+	return answered(v1alpha1.OperationRunning, v1alpha1.ReasonOrderRunning, said+whatElse(o, seen, record))
 }
 
 // names puts the services' names in the place of their UIDs, which say nothing to a person.
@@ -90,15 +94,38 @@ func done(spec v1alpha1.OperationSpec) string {
 	return "done"
 }
 
+// prepare notes how the survivors of a drain get what they need.
+func prepare(now time.Time, o *v1alpha1.Operation, seen Seen, s *survivors) {
+	_, proposed := seen.Configuration.OrderIntents[order.Name(o)]
+	over := Ended(o.Status.State) || proposed
+	if s != nil && (s.message != "" || has(o, PrepareSurvivors)) {
+		p := step(o, PrepareSurvivors)
+		if p.StartedAt == nil {
+			p.StartedAt = second(now)
+		}
+		p.Message, over = cut(s.message), over || !s.waits
+	}
+	switch {
+	case !has(o, PrepareSurvivors):
+	case !over:
+		step(o, PrepareSurvivors).EndedAt = nil
+	case held(o):
+		step(o, PrepareSurvivors).EndedAt = second(now)
+	}
+}
+
 // steps notes the times of what is known of an order's course.
 func steps(now time.Time, o *v1alpha1.Operation, seen Seen) {
 	name := order.Name(o)
 	record, taken := seen.Configuration.Orders[name]
 	_, proposed := seen.Configuration.OrderIntents[name]
 	if proposed || taken {
-		created := o.CreationTimestamp
+		begun := &o.CreationTimestamp
+		if has(o, PrepareSurvivors) && step(o, PrepareSurvivors).EndedAt != nil {
+			begun = step(o, PrepareSurvivors).EndedAt
+		}
 		s := step(o, HandOver)
-		s.StartedAt = &created
+		s.StartedAt = begun.DeepCopy()
 		if taken {
 			s.EndedAt = second(record.StartedAt)
 		}

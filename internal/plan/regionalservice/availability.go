@@ -30,7 +30,7 @@ func (r reporter) workload(seen Seen) {
 	case v1alpha1.WorkloadDeploymentRef:
 	}
 	if main == nil {
-		rs.Status.Workload = &v1alpha1.ReplicaStatus{Desired: ptr.Deref(w.Replicas, 0)}
+		rs.Status.Workload = &v1alpha1.ReplicaStatus{Desired: ptr.Deref(w.Replicas, 1)} // what a Deployment has by default
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the Deployment is being created")
 		return
 	}

@@ -88,7 +88,7 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 			return managed(rs, seen, true)
 		}
 		// How many replicas a survivor has is not known before the regions' agreement is.
-		return managed(rs, seen, scales(rs) && !seen.HasConfiguration)
+		return managed(rs, seen, regional.Scales(w) && !seen.HasConfiguration)
 	case v1alpha1.WorkloadDeploymentRef:
 		if w.DeploymentRef == nil || w.Port == 0 {
 			p.problem(v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
@@ -116,7 +116,7 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 func managed(rs *v1alpha1.RegionalService, seen Seen, held bool) []wanted {
 	const condition = v1alpha1.ConditionWorkloadAvailable
 	d := regional.Workload(rs)
-	d.Spec.Replicas = survivorReplicas(rs, seen.Configuration)
+	d.Spec.Replicas = regional.Replicas(&rs.Spec, seen.Configuration)
 	return []wanted{
 		{object: d, as: rs.Spec.Workload.ServiceAccountName, condition: condition, held: held},
 		{object: regional.Service(rs, nil), condition: condition, held: held},

@@ -130,7 +130,7 @@ func (w *world) runHub(store *coordination.Store) {
 		Clock: clock.RealClock{}, Recorder: mgr.GetEventRecorder("incident"),
 	}).SetupWithManager(mgr))
 	must(w.t, (&operation.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), View: view, Store: store, Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: clock.RealClock{},
 	}).SetupWithManager(mgr))
 	must(w.t, (&datastore.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr))
 	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
