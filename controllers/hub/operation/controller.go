@@ -67,7 +67,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	todo := plan.Decide(now, o, seen)
 	defer func() {
 		plan.Report(now, o, seen, todo)
-		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, o))
+		patch := r.patchStatus(ctx, before, o)
+		if err == nil && apierrors.IsConflict(patch) {
+			err, patch = patch, nil // the cache is late: once more, soon
+		}
+		res, err = flow.Resolve(res, err, patch)
 	}()
 	for _, step := range todo.Steps {
 		if err := r.act(ctx, o, step); err != nil {
@@ -112,13 +116,15 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 	return seen, nil
 }
 
+// patchStatus writes the status if it changed, and not from an older one than there is: a step that has ended
+// would be told as it was before.
 func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.OperationStatus, o *v1alpha1.Operation) error {
 	if equality.Semantic.DeepEqual(*before, o.Status) {
 		return nil
 	}
 	base := o.DeepCopy()
 	base.Status = *before
-	return r.Client.Status().Patch(ctx, o, client.MergeFrom(base))
+	return r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // SetupWithManager registers the controller. The status wakes it too: an order is withdrawn only when its

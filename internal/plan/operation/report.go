@@ -110,7 +110,11 @@ func prepare(now time.Time, o *v1alpha1.Operation, seen Seen, s *survivors) {
 	case !over:
 		step(o, PrepareSurvivors).EndedAt = nil
 	case held(o):
-		step(o, PrepareSurvivors).EndedAt = second(now)
+		p := step(o, PrepareSurvivors)
+		p.EndedAt = second(now)
+		if s == nil && proposed { // by a pass that could not say so
+			p.Message = "scaled up"
+		}
 	}
 }
 

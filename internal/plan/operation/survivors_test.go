@@ -184,13 +184,19 @@ func TestPrepareSurvivors(t *testing.T) {
 	is(prepared, v1alpha1.OperationStep{Name: operation.HandOver, StartedAt: at(3 * time.Second), EndedAt: at(5 * time.Second)},
 		v1alpha1.OperationStep{Name: operation.CarryOut, StartedAt: at(5 * time.Second), EndedAt: at(6 * time.Second), Message: "done"})
 
+	unsaid := ordered(v1alpha1.OperationDrain, false).runs(v1alpha1.SurvivorsScale)
+	operation.Report(now, unsaid.o, unsaid.seen, operation.Decide(now, unsaid.o, unsaid.seen))
+	unsaid.proposed() // and the status was not written
+	operation.Report(now, unsaid.o, unsaid.seen, operation.Decide(now, unsaid.o, unsaid.seen))
+	want := v1alpha1.OperationStep{Name: operation.PrepareSurvivors, StartedAt: at(0), EndedAt: at(0), Message: "scaled up"}
+	if diff := cmp.Diff(want, unsaid.o.Status.Steps[0]); diff != "" {
+		t.Errorf("handed over without a word (-want +got)\n%s", diff)
+	}
+
 	kept := ordered(v1alpha1.OperationDrain, false).runs(v1alpha1.SurvivorsKeep)
 	operation.Report(now, kept.o, kept.seen, operation.Decide(now, kept.o, kept.seen))
-	want := []v1alpha1.OperationStep{{
-		Name: operation.PrepareSurvivors, StartedAt: at(0), EndedAt: at(0),
-		Message: "not scaled up: accounts/user (survivors: Keep): shanghai will own 100 % more keys than its replicas are sized for",
-	}}
-	if diff := cmp.Diff(want, kept.o.Status.Steps); diff != "" {
+	want.Message = "not scaled up: accounts/user (survivors: Keep): shanghai will own 100 % more keys than its replicas are sized for"
+	if diff := cmp.Diff([]v1alpha1.OperationStep{want}, kept.o.Status.Steps); diff != "" {
 		t.Errorf("kept (-want +got)\n%s", diff)
 	}
 }

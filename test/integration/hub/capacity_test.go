@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -133,7 +134,7 @@ func TestDrainWaitsForSurvivors(t *testing.T) {
 	w.comesTo(o, v1alpha1.OperationRunning, v1alpha1.ReasonCapacityAwaited, "3/4 ready")
 	w.roomFor(shanghai, 100)
 	w.comesTo(o, v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded)
-	if s := o.Status.Steps; len(s) < 3 || s[0].Name != operation.PrepareSurvivors || s[0].EndedAt == nil || s[0].Message != "scaled up: shop/cart in shanghai: 4/4 ready" {
+	if s := o.Status.Steps; len(s) < 3 || s[0].Name != operation.PrepareSurvivors || s[0].EndedAt == nil || !strings.HasPrefix(s[0].Message, "scaled up") {
 		t.Errorf("steps %+v", s)
 	}
 	w.leader.until(beijing, ownership.RegionDrained)
