@@ -211,7 +211,8 @@ type Evidence struct {
 	// Failing names the regions whose latest probes fail, not yet for downAfter.
 	Failing []string `json:"failing,omitempty"`
 	// Lagging names the services, by UID, whose data from other regions is far behind here, or of which
-	// nothing is known; LaggingAll stands for all. No planned change makes such a region own more (R9).
+	// nothing is known, and, while this region is drained or returning, those of which no replica is ready
+	// here; LaggingAll stands for all. No planned change makes such a region own more (R9).
 	Lagging []string `json:"lagging,omitempty"`
 }
 

@@ -200,6 +200,8 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits: " + d.unsettledFor(o)
 	case o.Type == OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
+	case d.behindFor(o) != "":
+		return "waits: " + d.behindFor(o)
 	case o.Type == OrderUndrain && o.Service != "":
 		return "waits until every region of the service that was lost serves again, or is declared lost for good"
 	case o.Type == OrderHandback || o.Type == OrderUndrain:
@@ -250,7 +252,7 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 		return d.declareLost(o), true
 	case undrains(o, d.c.View.Regions[o.Region]):
 		return d.undrain(o), true
-	case d.unsettledFor(o) != "":
+	case d.unsettledFor(o) != "", d.behindFor(o) != "":
 		return Txn{}, false
 	case o.Type == OrderDrain && o.Service == "":
 		return d.drain(o)

@@ -139,7 +139,10 @@ func TestOrdersWait(t *testing.T) {
 		"a drain of a service in a region that is drained": {newWorld(drained("a")).service("s").order("Drain", "a", "s"), running, "waits for its turn"},
 		"the hold-down":          {newWorld(returning("a")).order("Handback", "a", ""), running, "waits until region a has been reachable for long enough"},
 		"the hold-down, undrain": {newWorld(returning("a")).order("Undrain", "a", ""), running, "waits until region a has been reachable for long enough"},
-		"its lag":                {newWorld(returning("a")).ready("a").order("Handback", "a", ""), running, "waits until region a has caught up with the others"},
+		"a survivor's lag": {
+			newWorld().service("s").lags("b", "s").order("Drain", "a", ""), running, "waits: region b is far behind the others for accounts/s",
+		},
+		"its lag": {newWorld(returning("a")).ready("a").order("Handback", "a", ""), running, "waits until region a has caught up with the others"},
 	})
 }
 
@@ -283,6 +286,12 @@ func TestOrderedDrains(t *testing.T) {
 		"a service":                         {newWorld().service("s").order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
 		"a service, the second time":        {newWorld().service("s", excluding("b")).order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
 		"a service, done":                   {newWorld().service("s", excluding("a")).order("Drain", "a", "s"), nil},
+		"a survivor lags":                   {newWorld().service("s").lags("b", "s").order("Drain", "a", ""), nil},
+		"a survivor lags with everything":   {newWorld().service("s").lags("c", ownership.LaggingAll).order("Drain", "a", "s"), nil},
+		"it lags itself":                    {newWorld().service("s").lags("a", "s").order("Drain", "a", ""), drain},
+		"another service lags":              {newWorld().service("s").service("t").lags("b", "t").order("Drain", "a", "s"), alters("Exclude", true, exclude, "s")},
+		"one lags that gets no slot":        {newWorld().service("s", of("a", "b")).lags("c", "s").order("Drain", "a", ""), drain},
+		"one lags that is lost":             {newWorld(lost("c")).service("s").lags("c", "s").order("Drain", "a", ""), drain},
 	})
 }
 
@@ -298,6 +307,7 @@ func TestOrderedUndrains(t *testing.T) {
 		}},
 		"not before the hold-down": {newWorld(returning("a")).service("s").order("Undrain", "a", ""), nil},
 		"a service":                {newWorld().service("s", excluding("a")).order("Undrain", "a", "s"), alters("Include", true, include, "s")},
+		"a service, and it lags":   {newWorld().service("s", excluding("a")).lags("a", "s").order("Undrain", "a", "s"), nil},
 		"a service of others too": {newWorld().service("s", excluding("a", "b")).order("Undrain", "a", "s"), alters("Include", true,
 			func(s *ownership.ServiceState) { s.Excluded = []string{"b"} }, "s")},
 		"a service, while a region may have what it lacks":    {newWorld(lost("b")).service("s", excluding("a")).order("Undrain", "a", "s"), nil},

@@ -168,12 +168,6 @@ func (d *decider) named(record ownership.ServiceRecord, region string) bool {
 	return d.c.View.Regions[region].Role == health.RoleActive && (len(record.Regions) == 0 || slices.Contains(record.Regions, region))
 }
 
-// lags reports whether a region says that it is far behind the others for a service.
-func (d *decider) lags(region, uid string) bool {
-	lagging := d.c.Evidence[region].Lagging
-	return slices.Contains(lagging, uid) || slices.Contains(lagging, ownership.LaggingAll)
-}
-
 // unsettled says why no planned change may begin now, "" when one may. A witness has nothing to be
 // changed, and what is to be drained may be suspected: that is often why (R13).
 func (d *decider) unsettled(draining ...string) string {
