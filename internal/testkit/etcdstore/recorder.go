@@ -2,7 +2,9 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +17,7 @@ import (
 const (
 	recorderDial  = 2 * time.Second
 	recorderPause = 100 * time.Millisecond
-	recorderRead  = 10 * time.Second
+	recorderRead  = 5 * time.Second
 )
 
 // Revision is one transaction that changed the store.
@@ -27,45 +29,58 @@ type Revision struct {
 	Keys []string
 }
 
-// Recorder keeps the revisions of a store from its start on, whichever members live.
+// Recorder keeps the revisions of a store from its start on, whichever members live. It asks each member by
+// itself: a revision is heard of from the first that tells it, not late because another is frozen.
 type Recorder struct {
-	client *clientv3.Client
-	prefix string
-	cancel context.CancelFunc
-	done   chan struct{}
+	clients []*clientv3.Client
+	prefix  string
+	cancel  context.CancelFunc
+	running sync.WaitGroup
 
 	mu        sync.Mutex
-	revisions []Revision
+	revisions map[int64]Revision
 }
 
 // Record records what is written below the prefix from now on, until Close. endpoints are all members'.
 func Record(ctx context.Context, endpoints []string, prefix string) (*Recorder, error) {
-	client, err := clientv3.New(clientv3.Config{
-		Endpoints: endpoints, DialTimeout: recorderDial, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: time.Second,
-		Logger: zap.NewNop(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("recording the store %v: %w", endpoints, err)
-	}
-	read, cancel := context.WithTimeout(ctx, recorderRead)
-	defer cancel()
-	now, err := client.Get(read, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-	if err != nil {
-		_ = client.Close() // it could not be used
-		return nil, fmt.Errorf("recording the store %v: %w", endpoints, err)
-	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r := &Recorder{client: client, prefix: prefix, cancel: stop, done: make(chan struct{})}
-	go r.run(running, now.Header.GetRevision()+1)
+	r := &Recorder{prefix: prefix, cancel: stop, revisions: map[int64]Revision{}}
+	for _, endpoint := range endpoints {
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: recorderDial, Logger: zap.NewNop()})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("recording the store at %s: %w", endpoint, err), r.Close())
+		}
+		r.clients = append(r.clients, client)
+	}
+	from, err := r.present(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("recording the store %v: %w", endpoints, err), r.Close())
+	}
+	for _, client := range r.clients {
+		r.running.Go(func() { r.run(running, client, from+1) })
+	}
 	return r, nil
 }
 
-// run watches, and goes on after what it had when a watch ends.
-func (r *Recorder) run(ctx context.Context, from int64) {
-	defer close(r.done)
+// present returns the store's revision, from the first member that answers.
+func (r *Recorder) present(ctx context.Context) (revision int64, err error) {
+	for _, client := range r.clients {
+		read, cancel := context.WithTimeout(ctx, recorderRead)
+		var now *clientv3.GetResponse
+		now, err = client.Get(read, r.prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+		cancel()
+		if err == nil {
+			return now.Header.GetRevision(), nil
+		}
+	}
+	return 0, err
+}
+
+// run watches at one member, and goes on after what it had when a watch ends.
+func (r *Recorder) run(ctx context.Context, client *clientv3.Client, from int64) {
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-		for answer := range r.client.Watch(attempt, r.prefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
+		for answer := range client.Watch(attempt, r.prefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
 			if answer.Err() != nil {
 				break
 			}
@@ -79,34 +94,37 @@ func (r *Recorder) run(ctx context.Context, from int64) {
 	}
 }
 
-// note keeps whole revisions, and returns the number of the last.
-func (r *Recorder) note(at time.Time, events []*clientv3.Event) int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var last int64
+// note keeps whole revisions, as they were first heard of, and returns the number of the last.
+func (r *Recorder) note(at time.Time, events []*clientv3.Event) (last int64) {
+	fresh := map[int64]Revision{}
 	for _, e := range events {
 		key := string(e.Kv.GetKey())[len(r.prefix):]
 		if e.Type == clientv3.EventTypeDelete {
 			key = "-" + key
 		}
-		if last != e.Kv.GetModRevision() {
-			last = e.Kv.GetModRevision()
-			r.revisions = append(r.revisions, Revision{Number: last, At: at})
+		last = e.Kv.GetModRevision()
+		revision := fresh[last]
+		revision.Number, revision.At, revision.Keys = last, at, append(revision.Keys, key)
+		fresh[last] = revision
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for number, revision := range fresh {
+		if _, known := r.revisions[number]; !known {
+			slices.Sort(revision.Keys)
+			r.revisions[number] = revision
 		}
-		current := &r.revisions[len(r.revisions)-1]
-		current.Keys = append(current.Keys, key)
-		slices.Sort(current.Keys)
 	}
 	return last
 }
 
-// Between returns the revisions that were heard of from since until until.
+// Between returns the revisions that were heard of from since until until, in order.
 func (r *Recorder) Between(since, until time.Time) []Revision {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []Revision
-	for _, v := range r.revisions {
-		if !v.At.Before(since) && !v.At.After(until) {
+	for _, number := range slices.Sorted(maps.Keys(r.revisions)) {
+		if v := r.revisions[number]; !v.At.Before(since) && !v.At.After(until) {
 			out = append(out, v)
 		}
 	}
@@ -116,8 +134,12 @@ func (r *Recorder) Between(since, until time.Time) []Revision {
 // Close ends the recording; what was recorded stays.
 func (r *Recorder) Close() error {
 	r.cancel()
-	<-r.done
-	if err := r.client.Close(); err != nil {
+	r.running.Wait()
+	var failures []error
+	for _, client := range r.clients {
+		failures = append(failures, client.Close())
+	}
+	if err := errors.Join(failures...); err != nil {
 		return fmt.Errorf("ending the recording: %w", err)
 	}
 	return nil
