@@ -63,6 +63,7 @@ type Agent struct {
 	pods   map[types.NamespacedName]*pod
 	lastIP netip.Addr
 	closed bool
+	frozen bool
 	all    sync.WaitGroup
 }
 
@@ -143,6 +144,46 @@ func (a *Agent) Kill() {
 	}
 	all.Wait()
 	a.all.Wait()
+}
+
+// Freeze halts every process, and the looks at them: connections stay open and nothing answers. It is not
+// for a node that is starting or ending Pods.
+func (a *Agent) Freeze() error {
+	a.setFrozen(true)
+	return a.each((*process.Process).Freeze)
+}
+
+// Continue undoes Freeze.
+func (a *Agent) Continue() error {
+	defer a.setFrozen(false)
+	return a.each((*process.Process).Continue)
+}
+
+func (a *Agent) setFrozen(frozen bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.frozen = frozen
+}
+
+func (a *Agent) isFrozen() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.frozen
+}
+
+// each does something to every Pod's process.
+func (a *Agent) each(what func(*process.Process) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var failures []error
+	for _, p := range a.pods {
+		p.mu.Lock()
+		if p.process != nil {
+			failures = append(failures, what(p.process))
+		}
+		p.mu.Unlock()
+	}
+	return errors.Join(failures...)
 }
 
 // end ends a process: within its grace period, or at once when the node goes down.

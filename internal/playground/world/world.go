@@ -55,7 +55,9 @@ type Options struct {
 	// Regions, two to five, in the service's order.
 	Regions []string
 	// Images are the programs of the service's images.
-	Images   node.Programs
+	Images node.Programs
+	// Audit has every API server log what is written to it, for World.Writes.
+	Audit    bool
 	Progress Progress
 	Clock    clock.WithTicker
 	Log      *slog.Logger
@@ -155,7 +157,7 @@ func (w *World) newServer(name string, n network, users []apiserver.User) (*apis
 	return apiserver.New(apiserver.Options{
 		Name: name, Dir: filepath.Join(w.options.Dir, name, "cluster"), Host: n.api(), Port: apiPort,
 		EtcdClientPort: storageClientPort, EtcdPeerPort: storagePeerPort,
-		ServiceClusterIPRange: n.services(), Users: users,
+		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit,
 	})
 }
 
