@@ -18,6 +18,8 @@ import (
 	"multiactive.dev/operator/controllers/hub/regionincident"
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/follow"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
@@ -57,21 +59,29 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 			return fmt.Errorf("adding a part to the manager: %w", err)
 		}
 	}
+	pacer := pace.New(wall, func() (ownership.Configuration, bool) {
+		now := view.Snapshot()
+		return now.Configuration, now.Known
+	})
+	pacer.Signs = func() bool {
+		now := view.Snapshot()
+		return now.Known && !now.Connected
+	}
 	if err := (&region.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
-		Namespace: o.common.operatorNamespace, Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-region"),
+		Namespace: o.common.operatorNamespace, Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-region"), Pace: pacer,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	if err := (&multiactiveservice.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
-		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-service"),
+		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-service"), Pace: pacer,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	if err := (&regionincident.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view,
-		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-incident"),
+		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-incident"), Pace: pacer,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
