@@ -16,7 +16,8 @@ and how long a drain and the handback after it take. The exit status is 1 when a
   playground bench-failover --rounds 4
   playground bench-failover --rounds 10 --only kill,cut
 
-The parts are ` + "`alone`" + `, ` + "`drain`" + `, ` + "`kill`" + ` and ` + "`cut`" + `. A region that returns for the n-th time waits 10 s times
+The parts are alone, drain, kill, cut, and many: a region of a world with --services services
+is killed, once, and what that writes is counted. A region that returns for the n-th time waits 10 s times
 2^(n-1) before it serves again, so there is a new world after every four losses.
 
 In the benchmark registrations of users whose region is lost are taken over (the example rejects
@@ -31,6 +32,7 @@ func runBench(ctx context.Context, args []string) error {
 	var only string
 	err := c.parse("playground bench-failover", benchUsage, args, func(_ *common, flags flagSet) {
 		flags.IntVar(&b.Rounds, "rounds", 3, "`rounds` of each part; those of kill and cut alternate between the leader's region and another")
+		flags.IntVar(&b.Services, "services", 1000, "how many `services` the world of part many has")
 		flags.StringVar(&only, "only", "", "`parts`, separated by commas, of "+demo.PartNames()+" (default: all)")
 	})
 	if err != nil {

@@ -25,10 +25,12 @@ const (
 	PartAlone Part = "alone"
 	// PartDrain empties a region and fills it again, as people order it.
 	PartDrain Part = "drain"
+	// PartMany kills a region of a world with many services, and counts what that writes.
+	PartMany Part = "many"
 )
 
 // Parts are all of them, in the order in which one world goes through them.
-func Parts() []Part { return []Part{PartAlone, PartDrain, PartKill, PartCut} }
+func Parts() []Part { return []Part{PartAlone, PartDrain, PartKill, PartCut, PartMany} }
 
 // lossesPerWorld bounds the losses of one world: a region that returns again and again is kept waiting for
 // longer each time (R14), which is not what is measured here.
@@ -38,6 +40,8 @@ const lossesPerWorld = 4
 type BenchOptions struct {
 	// Rounds of each part; those of PartKill and PartCut are shared between the leader's region and others.
 	Rounds int
+	// Services of PartMany, which has one round.
+	Services int
 	// Only these parts; empty: all.
 	Only []Part
 }
@@ -47,6 +51,7 @@ type bench struct {
 	options Options
 	parts   []Part
 	rounds  int
+	many    int
 	results *results
 }
 
@@ -56,12 +61,15 @@ func Bench(ctx context.Context, o Options, b BenchOptions) (broken bool, err err
 	if b.Rounds < 1 {
 		return false, fmt.Errorf("--rounds %d: at least one is needed", b.Rounds)
 	}
+	if b.Services < 1 {
+		return false, fmt.Errorf("--services %d: at least one is needed", b.Services)
+	}
 	parts, err := chosen(b.Only)
 	if err != nil {
 		return false, err
 	}
 	o.LoadUsers, o.audit, o.prepare = true, true, takesOver
-	run := &bench{options: o, parts: parts, rounds: b.Rounds, results: newResults()}
+	run := &bench{options: o, parts: parts, rounds: b.Rounds, many: b.Services, results: newResults()}
 	worlds := run.plan()
 	for i, w := range worlds {
 		if err := run.world(ctx, i, len(worlds), w); err != nil {
@@ -95,8 +103,8 @@ func PartNames() string {
 
 // worldPlan is what happens in one world.
 type worldPlan struct {
-	alone, drain bool
-	losses       []loss
+	alone, drain, many bool
+	losses             []loss
 }
 
 // loss is one region to lose: the leader's or another.
@@ -115,13 +123,19 @@ func (b *bench) plan() []worldPlan {
 			}
 		}
 	}
-	worlds := []worldPlan{{alone: slices.Contains(b.parts, PartAlone), drain: slices.Contains(b.parts, PartDrain)}}
+	var worlds []worldPlan
 	for chunk := range slices.Chunk(losses, lossesPerWorld) {
-		if last := &worlds[len(worlds)-1]; len(last.losses) == 0 {
-			last.losses = chunk
-			continue
-		}
 		worlds = append(worlds, worldPlan{losses: chunk})
+	}
+	alone, drain := slices.Contains(b.parts, PartAlone), slices.Contains(b.parts, PartDrain)
+	if alone || drain {
+		if len(worlds) == 0 {
+			worlds = []worldPlan{{}}
+		}
+		worlds[0].alone, worlds[0].drain = alone, drain
+	}
+	if slices.Contains(b.parts, PartMany) {
+		worlds = append(worlds, worldPlan{many: true})
 	}
 	return worlds
 }
@@ -178,6 +192,9 @@ func (b *bench) goThrough(ctx context.Context, d *Demo, plan worldPlan) error {
 				return err
 			}
 		}
+	}
+	if plan.many {
+		return d.many(ctx, b.many, b.results)
 	}
 	for i, l := range plan.losses {
 		if err := d.lose(ctx, l, i == len(plan.losses)-1, b.results); err != nil {

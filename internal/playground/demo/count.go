@@ -25,10 +25,10 @@ const (
 
 // counted is what was written in a time.
 type counted struct {
-	// transactions are the coordination store's, as "keys": those that wrote nothing but beats, which are
-	// written anyway, are in beats alone.
+	// transactions are the coordination store's, as "keys". Those that wrote nothing but beats, which are written
+	// anyway, are in beats alone, and the ends of dead agents' sessions, which nobody writes, in ended.
 	transactions []string
-	beats        int
+	beats, ended int
 	// writes are the operator's, as "cluster: write"; leases counts those of Leases, and others what was not
 	// written by the operator: the playground's nodes, the API servers themselves.
 	writes         []string
@@ -51,15 +51,29 @@ func (d *Demo) counter(ctx context.Context) (*counter, error) {
 
 // between counts what was written from since until until.
 func (c *counter) between(since, until time.Time) (counted, error) {
-	var out counted
+	out, err := c.written(since, until)
 	for _, revision := range c.recorder.Between(since, until) {
-		isBeat := func(key string) bool { return strings.HasPrefix(key, "beat/") }
-		if !slices.ContainsFunc(revision.Keys, func(key string) bool { return !isBeat(key) }) {
+		switch {
+		case only(revision, "beat/"):
 			out.beats++
+			continue
+		case only(revision, "-leader/"):
+			out.ended++
 			continue
 		}
 		out.transactions = append(out.transactions, fmt.Sprintf("%5.2f s %s", revision.At.Sub(since).Seconds(), strings.Join(revision.Keys, " ")))
 	}
+	return out, err
+}
+
+// only reports whether a transaction touched nothing but keys that begin so.
+func only(revision etcdstore.Revision, prefix string) bool {
+	return !slices.ContainsFunc(revision.Keys, func(key string) bool { return !strings.HasPrefix(key, prefix) })
+}
+
+// written counts what was written to API servers from since until until.
+func (c *counter) written(since, until time.Time) (counted, error) {
+	var out counted
 	writes, err := c.world.Writes(since)
 	if err != nil {
 		return out, err
@@ -87,8 +101,8 @@ func (c *counted) add(cluster string, w apiserver.Write, since time.Time) {
 
 // show lists what was counted.
 func (c *counted) show(d *Demo) {
-	d.console.Line("until the last gateway acted on it: %d transactions (and %d beats), %d writes to API servers (and %d of Leases, %d by others)",
-		len(c.transactions), c.beats, len(c.writes), c.leases, c.others)
+	d.console.Line("until the last gateway acted on it: %d transactions (and %d beats, %d sessions ended), %d writes to API servers (and %d of Leases, %d by others)",
+		len(c.transactions), c.beats, c.ended, len(c.writes), c.leases, c.others)
 	for _, line := range slices.Concat(c.transactions, c.writes) {
 		d.console.Line("  %s", line)
 	}
@@ -105,7 +119,7 @@ type viewSeen struct {
 
 func (d *Demo) viewOf(ctx context.Context, r *world.Region) (viewSeen, error) {
 	var seen viewSeen
-	body, status, err := get(ctx, r.AgentURL()+"/v1/view")
+	body, status, err := getUpTo(ctx, r.AgentURL()+"/v1/view", viewLimit)
 	if err != nil {
 		return seen, fmt.Errorf("agent of %s: %w", r.Name, err)
 	}

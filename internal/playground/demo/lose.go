@@ -40,6 +40,9 @@ func (d *Demo) lose(ctx context.Context, l loss, last bool, out *results) error 
 	if leads {
 		where = "the leader's region"
 	}
+	if err := d.calm(ctx); err != nil {
+		return err
+	}
 	done := d.console.Step(fmt.Sprintf("%s, %s, is %s", victim.Name, where, what))
 	r, err := d.loss(ctx, l.part)
 	done(err)
@@ -167,7 +170,10 @@ func (d *Demo) loss(ctx context.Context, part Part) (out lost, err error) {
 	all.Go(func() { out.logins, out.refused, failures[0] = d.people.loginUntilServed(ctx, d, began) })
 	all.Go(func() { failures[1] = poll.Until(ctx, lookInterval, d.rerouted); since(&out.rerouted) })
 	all.Go(func() { failures[2] = d.people.takenOver(ctx, d); since(&out.takenOver) })
-	all.Go(func() { failures[3] = poll.Until(ctx, lookInterval, d.settledWithout); since(&out.settled) })
+	all.Go(func() { failures[3] = poll.Until(ctx, d.viewInterval(), d.settledWithout); since(&out.settled) })
+	if c := d.crowds[d.killed.Name]; c != nil {
+		all.Go(c.End)
+	}
 	all.Wait()
 	if err := errors.Join(failures[:]...); err != nil {
 		return out, err

@@ -114,6 +114,9 @@ func (b *bench) summary() (broken bool) {
 	}
 	console.Line("parts: %s; %d rounds of each; load of this machine now: %s", strings.Join(names, ", "), b.rounds, machineLoad())
 	console.Line("everything runs on this one machine; times are from the fault, goals are for the 95th percentile")
+	if slices.Contains(b.parts, PartCut) && !world.Drops() {
+		console.Note("packets were not dropped, which takes root and iptables: processes were halted, and the kernel went on acknowledging")
+	}
 	console.Line("")
 	rows, broken := b.results.table()
 	console.Table(rows)

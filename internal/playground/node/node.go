@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ import (
 	"multiactive.dev/operator/internal/testkit/process"
 )
 
-// Config is what an Agent needs. All fields are required.
+// Config is what an Agent needs. All fields but Idle are required.
 type Config struct {
 	// Name of the node.
 	Name string
@@ -47,8 +48,10 @@ type Config struct {
 	// Dir holds logs, volumes and what stands for the node's root directory.
 	Dir      string
 	Programs Programs
-	Clock    clock.WithTicker
-	Log      *slog.Logger
+	// Idle are namespaces whose Deployments it leaves alone.
+	Idle  []string
+	Clock clock.WithTicker
+	Log   *slog.Logger
 }
 
 // Agent runs the Deployments.
@@ -216,7 +219,7 @@ func (a *Agent) deploymentEvent(object any) {
 	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = tombstone.Obj
 	}
-	if d, ok := object.(*appsv1.Deployment); ok {
+	if d, ok := object.(*appsv1.Deployment); ok && !slices.Contains(a.config.Idle, d.Namespace) {
 		a.queue.Add(types.NamespacedName{Namespace: d.Namespace, Name: d.Name})
 	}
 }

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,10 +11,14 @@ import (
 )
 
 // CutOff has the region answer nothing and refuse nothing any more, as when all packets from and to it are
-// dropped: every process of the region is halted, so that its connections stay open, new ones are taken, and
-// nobody hears anything. What the region itself would go on doing meanwhile it does not.
+// dropped. Packets to it are (see Drops), and every process of the region is halted, so that none come from it:
+// what the region itself would go on doing meanwhile it does not. Where packets cannot be dropped the kernel
+// still takes connections and acknowledges what is sent, so that it takes others longer to notice.
 func (r *Region) CutOff() error {
-	if err := r.halt(true); err != nil {
+	r.mu.Lock()
+	r.cut = true
+	r.mu.Unlock()
+	if err := errors.Join(r.network.drop(true), r.halt(true)); err != nil {
 		return fmt.Errorf("cutting region %s off: %w", r.Name, err)
 	}
 	return nil
@@ -21,10 +26,22 @@ func (r *Region) CutOff() error {
 
 // Rejoin undoes CutOff: the region's processes go on where they were.
 func (r *Region) Rejoin() error {
-	if err := r.halt(false); err != nil {
+	if err := errors.Join(r.reconnect(), r.halt(false)); err != nil {
 		return fmt.Errorf("letting region %s rejoin: %w", r.Name, err)
 	}
 	return nil
+}
+
+// reconnect ends the dropping of packets, if there is any.
+func (r *Region) reconnect() error {
+	r.mu.Lock()
+	cut := r.cut
+	r.cut = false
+	r.mu.Unlock()
+	if !cut {
+		return nil
+	}
+	return r.network.drop(false)
 }
 
 // halt freezes everything in the region, or has it go on. The node goes first and returns last: it would

@@ -56,6 +56,8 @@ type Options struct {
 	Regions []string
 	// Images are the programs of the service's images.
 	Images node.Programs
+	// Idle are namespaces in which no node runs anything.
+	Idle []string
 	// Audit has every API server log what is written to it, for World.Writes.
 	Audit    bool
 	Progress Progress
@@ -105,6 +107,7 @@ func (w *World) prepare() (err error) {
 		if err != nil {
 			return err
 		}
+		r.network.forgetDrops()
 		w.regions = append(w.regions, r)
 		members = append(members, etcdstore.MemberOptions{
 			Name: name, Host: r.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
