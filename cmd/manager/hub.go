@@ -35,6 +35,20 @@ func hubCache(o commonOptions) map[client.Object]cache.ByObject {
 	}
 }
 
+// signs reports whether the hub itself sees that a region may be being lost: the store does not answer, or a
+// region that should beat does not.
+func signs(now follow.Snapshot) bool {
+	if !now.Known {
+		return false
+	}
+	for name, rec := range now.Configuration.View.Regions {
+		if rec.State != ownership.RegionLost && !now.Beating[name] {
+			return true
+		}
+	}
+	return !now.Connected
+}
+
 // setupHub adds the hub's controllers, and what they read besides the hub's cluster.
 func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 	timings, err := o.common.timings()
@@ -63,10 +77,7 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 		now := view.Snapshot()
 		return now.Configuration, now.Known
 	})
-	pacer.Signs = func() bool {
-		now := view.Snapshot()
-		return now.Known && !now.Connected
-	}
+	pacer.Signs = func() bool { return signs(view.Snapshot()) }
 	if err := (&region.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
 		Namespace: o.common.operatorNamespace, Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-region"), Pace: pacer,
