@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -14,16 +15,18 @@ import (
 const filterTimeout = 10 * time.Second
 
 // filter is the program that changes the packet filter; empty when this user may not, or there is none.
-func filter() string {
-	if os.Geteuid() != 0 {
+var filter = sync.OnceValue(func() string {
+	path, err := exec.LookPath("iptables")
+	if err != nil || os.Geteuid() != 0 {
 		return ""
 	}
-	path, err := exec.LookPath("iptables")
-	if err != nil {
-		return ""
+	ctx, cancel := context.WithTimeout(context.Background(), filterTimeout)
+	defer cancel()
+	if err := exec.CommandContext(ctx, path, "-w", "5", "-S", "INPUT").Run(); err != nil {
+		return "" // root of a container, perhaps
 	}
 	return path
-}
+})
 
 // Drops reports whether CutOff can drop packets, besides halting processes.
 func Drops() bool { return filter() != "" }
