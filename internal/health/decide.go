@@ -153,14 +153,7 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 		d.intend(DeclareLost, name, "its gate is closed")
 		return
 	}
-	dies := v.confirmed && d.w.dies(d.now, d.c, name)
-	if rec.State == ownership.RegionServing && v.suspect != rec.Suspect && !dies {
-		kind := ClearSuspect
-		if v.suspect {
-			kind = Suspect
-		}
-		d.intend(kind, name, v.String())
-	}
+	d.mark(name, rec, v)
 	switch {
 	case v.confirmed:
 		d.losing(name, v, incident)
@@ -174,6 +167,18 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 	case rec.State == ownership.RegionReturning:
 		d.out.Ready = append(d.out.Ready, name)
 	}
+}
+
+// mark marks a Serving region as suspect, or takes that off. One whose loss is under way is past that.
+func (d *decider) mark(name string, rec ownership.RegionRecord, v verdict) {
+	if rec.State != ownership.RegionServing || v.suspect == rec.Suspect || v.confirmed && d.w.dies(d.now, d.c, name) {
+		return
+	}
+	kind := ClearSuspect
+	if v.suspect {
+		kind = Suspect
+	}
+	d.intend(kind, name, v.String())
 }
 
 // losing takes the next step towards the loss of a region that a majority reports unreachable.

@@ -76,35 +76,22 @@ func (w *Watch) opening(now time.Duration, at time.Time, c ownership.Configurati
 	}
 }
 
+// reachedStep is a step that the configuration may show, and when it was first seen to.
+type reachedStep struct {
+	step string
+	now  bool
+	seen time.Duration
+}
+
 // advance appends the steps that the configuration shows and the incident lacks.
 func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configuration, i ownership.Incident) (ownership.Incident, bool) {
-	rec := c.View.Regions[i.Region]
-	declared := rec.Incident == i.Name && rec.State != ownership.RegionServing
-	serves := w.serves(now, c, i.Region)
-	lost := i.Epoch > 0 || reached(i, ownership.StepGateClose)
 	if w.dies(now, c, i.Region) && !c.Gates[i.Region].Open && !w.gathered(now, i.Region) {
 		return i, false
 	}
-	gone, closed := goneRegion{since: now, epoch: c.View.Epoch, routed: now}, now
-	if seen, known := w.gone[i.Region]; w.quiet && known {
-		gone, closed = seen, w.beats[i.Region].since
-		gone.routed = cmp.Or(seen.routed, now)
-	}
-	steps := []struct {
-		step string
-		now  bool
-		seen time.Duration
-	}{
-		{ownership.StepGateClose, !c.Gates[i.Region].Open, closed},
-		{ownership.StepCommitted, declared, gone.since},
-		{ownership.StepRouted, declared && (i.Epoch > 0 || w.quiet) && w.routed >= cmp.Or(i.Epoch, gone.epoch), gone.routed},
-		{ownership.StepReturned, declared && rec.State == ownership.RegionReturning, now},
-		{ownership.StepServing, serves && lost, now},
-		{ownership.StepFalseAlarm, serves && !lost, now},
-	}
+	gone := w.goneOf(now, c, i.Region)
 	moved := false
 	i.Timeline = slices.Clone(i.Timeline)
-	for _, s := range steps {
+	for _, s := range w.shown(now, c, i, gone) {
 		if !s.now || reached(i, s.step) {
 			continue
 		}
@@ -116,6 +103,33 @@ func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configurati
 		i.Closed = s.step == ownership.StepServing || s.step == ownership.StepFalseAlarm
 	}
 	return i, moved
+}
+
+// goneOf returns what was seen of the region's loss: now, for a leader that writes every step as it comes.
+func (w *Watch) goneOf(now time.Duration, c ownership.Configuration, region string) goneRegion {
+	g, known := w.gone[region]
+	if !w.quiet || !known {
+		return goneRegion{since: now, epoch: c.View.Epoch, routed: now, closed: now}
+	}
+	g.routed, g.closed = cmp.Or(g.routed, now), w.beats[region].since
+	return g
+}
+
+// shown returns the steps of an incident in their order.
+func (w *Watch) shown(now time.Duration, c ownership.Configuration, i ownership.Incident, gone goneRegion) []reachedStep {
+	rec := c.View.Regions[i.Region]
+	declared := rec.Incident == i.Name && rec.State != ownership.RegionServing
+	serves := w.serves(now, c, i.Region)
+	lost := i.Epoch > 0 || reached(i, ownership.StepGateClose)
+	routed := (i.Epoch > 0 || w.quiet) && w.routed >= cmp.Or(i.Epoch, gone.epoch)
+	return []reachedStep{
+		{ownership.StepGateClose, !c.Gates[i.Region].Open, gone.closed},
+		{ownership.StepCommitted, declared, gone.since},
+		{ownership.StepRouted, declared && routed, gone.routed},
+		{ownership.StepReturned, declared && rec.State == ownership.RegionReturning, now},
+		{ownership.StepServing, serves && lost, now},
+		{ownership.StepFalseAlarm, serves && !lost, now},
+	}
 }
 
 // serves reports whether a region serves, is heard of, and has nothing against it.

@@ -19,9 +19,9 @@ func quiet(names ...string) *stage {
 	return s.pass(5 * time.Second)
 }
 
-// unwritten takes the region's incident away: nobody has written it.
-func (s *stage) unwritten(name string) *stage {
-	delete(s.c.Incidents, name+"-7")
+// unwritten takes c's incident away: nobody has written it.
+func (s *stage) unwritten() *stage {
+	delete(s.c.Incidents, "c-7")
 	return s
 }
 
@@ -50,11 +50,11 @@ func TestQuietDecisions(t *testing.T) {
 		"not marked as suspect any more":  {both(quiet("a", "b", "c").silent("c").pass(4 * time.Second)), nil},
 		"its lease has run out":           {both(quiet("a", "b", "c").suspect("c").silent("c")).pass(expiry), []string{"CloseGate c"}},
 		"its gate is closed":              {both(quiet("a", "b", "c").suspect("c").silent("c")).gate("c", false), []string{"DeclareLost c"}},
-		"lost, and nothing is written":    {both(quiet("a", "b", "c")).lost("c").unwritten("c").pass(900 * time.Millisecond), nil},
-		"a moment later":                  {both(quiet("a", "b", "c")).lost("c").unwritten("c").pass(time.Second), []string{"OpenIncident c"}},
+		"lost, and nothing is written":    {both(quiet("a", "b", "c")).lost("c").unwritten().pass(900 * time.Millisecond), nil},
+		"a moment later":                  {both(quiet("a", "b", "c")).lost("c").unwritten().pass(time.Second), []string{"OpenIncident c"}},
 		"written":                         {both(quiet("a", "b", "c")).lost("c").pass(time.Second), nil},
-		"it returns before that":          {both(quiet("a", "b", "c")).lost("c").unwritten("c").gate("c", true).state("c", ownership.RegionReturning), []string{"OpenIncident c"}},
-		"a new leader finds it unwritten": {both(quiet("a", "b", "c")).lost("c").unwritten("c").forget().pass(2 * time.Second), []string{"OpenIncident c"}},
+		"it returns before that":          {both(quiet("a", "b", "c")).lost("c").unwritten().gate("c", true).state("c", ownership.RegionReturning), []string{"OpenIncident c"}},
+		"a new leader finds it unwritten": {both(quiet("a", "b", "c")).lost("c").unwritten().forget().pass(2 * time.Second), []string{"OpenIncident c"}},
 		"the loss does not come: the others are drained": {
 			both(quiet("a", "b", "c").state("a", ownership.RegionDrained).state("b", ownership.RegionDrained).suspect("c").silent("c")).
 				pass(16 * time.Second), []string{"OpenIncident c"},

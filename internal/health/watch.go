@@ -41,8 +41,8 @@ type goneRegion struct {
 	// since is when the region was first seen Lost, in a view of that epoch.
 	since time.Duration
 	epoch int64
-	// routed is when a gateway was first seen to act on it; 0 before.
-	routed time.Duration
+	// routed is when a gateway was first seen to act on it, 0 before; closed is when its gate was first seen closed.
+	routed, closed time.Duration
 }
 
 // Probed notes which regions the agent's own probes do not reach now, before Update. Incidents are

@@ -8,6 +8,7 @@
 package pace
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -133,12 +134,8 @@ func complained(c ownership.Configuration, region string) bool {
 		if observer == region || !c.Gates[observer].Open {
 			continue
 		}
-		for _, names := range [][]string{e.Unreachable, e.Failing} {
-			for _, name := range names {
-				if name == region {
-					return true
-				}
-			}
+		if slices.Contains(e.Unreachable, region) || slices.Contains(e.Failing, region) {
+			return true
 		}
 	}
 	return false

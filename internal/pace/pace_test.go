@@ -34,9 +34,10 @@ func newWorld() *world {
 	return w
 }
 
-func (w *world) lose(name string) {
-	w.conf.View.Regions[name] = ownership.RegionRecord{State: ownership.RegionLost}
-	w.conf.Gates[name] = ownership.Gate{}
+// lose makes c lost.
+func (w *world) lose() {
+	w.conf.View.Regions["c"] = ownership.RegionRecord{State: ownership.RegionLost}
+	w.conf.Gates["c"] = ownership.Gate{}
 }
 
 // TestLosing tells which configurations are those of a loss under way.
@@ -52,14 +53,14 @@ func TestLosing(t *testing.T) {
 		"a region has no vote about itself":   {func(w *world) { w.conf.Evidence["c"] = ownership.Evidence{Failing: []string{"c"}} }, false},
 		"it is suspected":                     {func(w *world) { w.conf.View.Regions["c"] = ownership.RegionRecord{Suspect: true} }, true},
 		"its gate is closed":                  {func(w *world) { w.conf.Gates["c"] = ownership.Gate{} }, true},
-		"it is lost":                          {func(w *world) { w.lose("c") }, false},
-		"what a lost one says is an old tale": {func(w *world) { w.lose("c"); w.conf.Evidence["c"] = ownership.Evidence{Unreachable: []string{"a"}} }, false},
+		"it is lost":                          {func(w *world) { w.lose() }, false},
+		"what a lost one says is an old tale": {func(w *world) { w.lose(); w.conf.Evidence["c"] = ownership.Evidence{Unreachable: []string{"a"}} }, false},
 		"it is lost, and others cannot reach it": {func(w *world) {
-			w.lose("c")
+			w.lose()
 			w.conf.Evidence["a"] = ownership.Evidence{Unreachable: []string{"c"}}
 		}, false},
 		"owners change for it": {func(w *world) {
-			w.lose("c")
+			w.lose()
 			w.conf.View.Phase, w.conf.View.Change = ownership.PhaseClosing, &ownership.Change{Kind: ownership.ChangeLoss}
 		}, true},
 		"a planned change": {func(w *world) {
@@ -122,7 +123,7 @@ func TestWritersFollowALoss(t *testing.T) {
 	if w.pacer.Wait("0") == 0 {
 		t.Error("writes during the loss")
 	}
-	w.lose("c")
+	w.lose()
 	if got := w.wrote(t, "0"); got < 3*time.Second || got > 4*time.Second {
 		t.Errorf("the first waits %s more", got)
 	}

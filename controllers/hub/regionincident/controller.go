@@ -55,14 +55,18 @@ type Reconciler struct {
 	Pace *pace.Pacer
 }
 
-// Reconcile brings one incident's object up to date.
+// Reconcile brings one incident's object up to date, when a loss that is under way does not ask to be left alone.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if wait := r.Pace.Wait("incident " + req.Name); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	return r.reconcile(ctx, req)
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	view := r.View.Snapshot()
 	if !view.Known {
 		return ctrl.Result{}, nil // the first configuration wakes us
-	}
-	if wait := r.Pace.Wait("incident " + req.Name); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	agreed, known := view.Configuration.Incidents[req.Name]
 	incident := &v1alpha1.RegionIncident{}
