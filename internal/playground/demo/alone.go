@@ -81,7 +81,7 @@ func (d *Demo) aloneOnce(ctx context.Context, f fault, out *results) error {
 		d.console.Line("  %s", why)
 	}
 	out.count("home writes refused, "+f.what+" lost alone", 0, seen.writesRefused)
-	out.count("  logins refused then", 0, seen.loginsRefused)
+	out.count("  logins refused then, "+f.what+" lost alone", 0, seen.loginsRefused)
 	if err := f.back(ctx); err != nil {
 		return err
 	}

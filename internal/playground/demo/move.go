@@ -50,7 +50,7 @@ func (d *Demo) moveOnce(ctx context.Context, kind v1alpha1.OperationType, region
 		d.console.Line("  %s", why)
 	}
 	out.took(what, 0, took)
-	out.count("  core requests refused then", 0, seen.loginsRefused)
-	out.count("  home writes refused then, of "+fmt.Sprint(steadyWrites)+"/s", -1, seen.writesRefused)
+	out.count("  core requests refused, "+what, 0, seen.loginsRefused)
+	out.count("  home writes refused, "+what+", of "+fmt.Sprint(steadyWrites)+"/s", -1, seen.writesRefused)
 	return nil
 }
