@@ -33,7 +33,10 @@ SERVER_JOBS ?= 1
 BENCH_TIMEOUT ?= 20m
 SEEDS ?= 10000
 BENCH_TIME ?= 1s
-BENCH_ROUNDS ?= 20
+# Rounds of each part, and services of the last one, of the benchmark of failover; BENCH_ARGS='--only kill,cut'.
+BENCH_ROUNDS ?= 3
+BENCH_SERVICES ?= 1000
+BENCH_ARGS ?=
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
 ARGS ?=
@@ -111,9 +114,9 @@ simulate: ## The ownership protocol under SEEDS=10000 simulated histories of fau
 	go test -count=1 -timeout $(TEST_TIMEOUT) -run 'TestSeeds$$' -v $(ARGS) ./internal/ownership/sim -seeds $(SEEDS)
 
 .PHONY: bench
-bench: build build-examples kubernetes ## Benchmarks, then failovers of a whole world (BENCH_TIME=1s BENCH_ROUNDS=20).
+bench: build build-examples kubernetes ## Benchmarks, then failovers of whole worlds (BENCH_TIME=1s BENCH_ROUNDS=3 BENCH_SERVICES=1000 BENCH_ARGS=...).
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCH_TIME) -timeout $(BENCH_TIMEOUT) $(ARGS) ./...
-	$(BIN)/playground bench-failover --rounds $(BENCH_ROUNDS)
+	$(BIN)/playground bench-failover --rounds $(BENCH_ROUNDS) --services $(BENCH_SERVICES) $(BENCH_ARGS)
 
 .PHONY: e2e
 e2e: kubernetes ## Whole clusters, Apache Kafka and chaos (test/clusters); root on Linux.

@@ -18,6 +18,8 @@ import (
 	"multiactive.dev/operator/controllers/hub/regionincident"
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/follow"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
@@ -31,6 +33,20 @@ func hubCache(o commonOptions) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.operatorNamespace: {}}},
 	}
+}
+
+// signs reports whether the hub itself sees that a region may be being lost: the store does not answer, or a
+// region that should beat does not.
+func signs(now follow.Snapshot) bool {
+	if !now.Known {
+		return false
+	}
+	for name, rec := range now.Configuration.View.Regions {
+		if rec.State != ownership.RegionLost && !now.Beating[name] {
+			return true
+		}
+	}
+	return !now.Connected
 }
 
 // setupHub adds the hub's controllers, and what they read besides the hub's cluster.
@@ -57,21 +73,26 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 			return fmt.Errorf("adding a part to the manager: %w", err)
 		}
 	}
+	pacer := pace.New(wall, func() (ownership.Configuration, bool) {
+		now := view.Snapshot()
+		return now.Configuration, now.Known
+	})
+	pacer.Signs = func() bool { return signs(view.Snapshot()) }
 	if err := (&region.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
-		Namespace: o.common.operatorNamespace, Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-region"),
+		Namespace: o.common.operatorNamespace, Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-region"), Pace: pacer,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	if err := (&multiactiveservice.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
-		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-service"),
+		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-service"), Pace: pacer,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	if err := (&regionincident.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view,
-		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-incident"),
+		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-incident"), Pace: pacer,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}

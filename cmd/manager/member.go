@@ -34,6 +34,7 @@ import (
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
+	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/storeposition"
 )
@@ -157,17 +158,19 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 			return fmt.Errorf("adding a part of the member: %w", err)
 		}
 	}
+	pacer := pace.New(machine, regionAgent.Snapshot)
+	pacer.Signs = regionAgent.Signs
 	services := &regionalservice.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Impersonate: impersonator(mgr), Options: options,
 		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries,
-		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease,
+		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease, Pace: pacer,
 	}
 	if err := services.SetupWithManager(mgr, machine, topics.Changed()); err != nil {
 		return fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options,
-		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors,
+		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors, Pace: pacer,
 	}
 	if err := links.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("adding the controller of replication links: %w", err)

@@ -21,7 +21,7 @@ type memory struct {
 }
 
 func newMemory(t ownership.Timings) *memory {
-	return &memory{lease: t.RegionLease, watch: health.NewWatch(t)}
+	return &memory{lease: t.RegionLease, watch: health.NewQuietWatch(t)}
 }
 
 // look notes what the configuration and the agent's own probes show at now, and lets decide read all

@@ -150,6 +150,20 @@ func (a *Agent) ask(ctx context.Context, target ownership.RegionIntent) {
 	}
 }
 
+// Signs reports whether this agent itself sees that something is wrong, before the regions have agreed on it:
+// its probes of a region that is not lost fail, or the store does not answer.
+func (a *Agent) Signs() bool {
+	reachable, _ := a.StoreReachable()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name := range a.observer.Failing() {
+		if rec, known := a.conf.View.Regions[name]; known && rec.State != ownership.RegionLost {
+			return true
+		}
+	}
+	return a.have && !reachable
+}
+
 func errorText(err error) string {
 	if err == nil {
 		return ""

@@ -17,7 +17,7 @@ func (d *decider) brake(confirmed []string) []string {
 	if all := d.withThoseUnderWay(confirmed); len(confirmed) > 0 && len(all) > 1 && !d.w.agreeOnAll(d.now, d.c, all) {
 		if len(all) > len(confirmed) {
 			for _, name := range confirmed {
-				d.out.Held[name] = ReasonOneAtATime
+				d.out.Reasons[name] = ReasonOneAtATime
 			}
 			return nil
 		}
@@ -30,7 +30,7 @@ func (d *decider) brake(confirmed []string) []string {
 		}
 		for _, name := range confirmed {
 			if name != first {
-				d.out.Held[name] = ReasonOneAtATime
+				d.out.Reasons[name] = ReasonOneAtATime
 			}
 		}
 		confirmed = []string{first}
@@ -41,7 +41,7 @@ func (d *decider) brake(confirmed []string) []string {
 			allowed = append(allowed, name)
 			continue
 		}
-		d.out.Held[name] = ReasonLastServing
+		d.out.Reasons[name] = ReasonLastServing
 	}
 	return allowed
 }

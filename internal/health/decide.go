@@ -68,8 +68,9 @@ type Intent struct {
 type Decision struct {
 	// Intents in the order in which they are to be carried out.
 	Intents []Intent
-	// Held gives the reason for every region about which more would be done if it could.
-	Held map[string]string
+	// Reasons gives the reason for every region about which more would be done if it could. Held is what of it
+	// is to be told now: what passes by itself while a region is being lost is not.
+	Reasons, Held map[string]string
 	// Ready lists the Returning regions that have been reachable for their hold-down (R14), Reachable
 	// all regions whose agents beat and which a majority of the observers reaches. Both are sorted.
 	Ready, Reachable []string
@@ -81,7 +82,7 @@ type Decision struct {
 // Decide says what the leader should write next. It asks for nothing that the configuration
 // already has, so a healthy system yields no intents. w must have been updated with c.
 func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
-	d := decider{now: now, c: c, w: w, out: Decision{Held: map[string]string{}}}
+	d := decider{now: now, c: c, w: w, out: Decision{Reasons: map[string]string{}}}
 	d.verdicts = map[string]verdict{}
 	var confirmed []string
 	names, beating := sortedNames(regionsOf(c)), w.observers(now, c)
@@ -99,6 +100,7 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 	for _, name := range names {
 		d.region(name)
 	}
+	d.out.Held = w.told(now, c, d.out.Reasons)
 	return d.out
 }
 
@@ -121,6 +123,11 @@ func (d *decider) region(name string) {
 	switch {
 	case !known:
 		d.newcomer(name)
+		return
+	case d.w.unrecorded(d.now, d.c, name):
+		d.intend(OpenIncident, name, d.verdicts[name].String())
+	}
+	switch {
 	case rec.State == ownership.RegionLost:
 		d.lost(name)
 	case holdsLease(rec.State):
@@ -137,41 +144,48 @@ func holdsLease(s ownership.RegionState) bool {
 func (d *decider) holding(name string, rec ownership.RegionRecord) {
 	v := d.verdicts[name]
 	_, incident := IncidentOf(d.c, name)
+	incident = incident || d.w.unrecorded(d.now, d.c, name)
 	if !d.c.Gates[name].Open {
 		// A leader closed the gate and did not come to say so: R4 is met all the same.
-		if !incident {
+		if !incident && !d.w.dies(d.now, d.c, name) {
 			d.intend(OpenIncident, name, v.String())
 		}
 		d.intend(DeclareLost, name, "its gate is closed")
 		return
 	}
-	if rec.State == ownership.RegionServing && v.suspect != rec.Suspect {
-		kind := ClearSuspect
-		if v.suspect {
-			kind = Suspect
-		}
-		d.intend(kind, name, v.String())
-	}
+	d.mark(name, rec, v)
 	switch {
 	case v.confirmed:
 		d.losing(name, v, incident)
 	case v.suspect:
-		d.out.Held[name] = ReasonNoMajority
+		d.out.Reasons[name] = ReasonNoMajority
 		if len(v.observers) < minObservers {
-			d.out.Held[name] = ReasonTooFewObservers
+			d.out.Reasons[name] = ReasonTooFewObservers
 		}
 	case rec.State == ownership.RegionReturning && d.w.cleanFor(d.now, name) < HoldDown(d.w.timings, rec.Flaps):
-		d.out.Held[name] = ReasonHoldDown
+		d.out.Reasons[name] = ReasonHoldDown
 	case rec.State == ownership.RegionReturning:
 		d.out.Ready = append(d.out.Ready, name)
 	}
+}
+
+// mark marks a Serving region as suspect, or takes that off. One whose loss is under way is past that.
+func (d *decider) mark(name string, rec ownership.RegionRecord, v verdict) {
+	if rec.State != ownership.RegionServing || v.suspect == rec.Suspect || v.confirmed && d.w.dies(d.now, d.c, name) {
+		return
+	}
+	kind := ClearSuspect
+	if v.suspect {
+		kind = Suspect
+	}
+	d.intend(kind, name, v.String())
 }
 
 // losing takes the next step towards the loss of a region that a majority reports unreachable.
 func (d *decider) losing(name string, v verdict, incident bool) {
 	allowed := slices.Contains(d.allowed, name)
 	closing := allowed && d.w.Still(d.now, name) >= d.w.Expiry()
-	if !incident && (closing || d.w.fresh(d.now, name)) {
+	if !incident && !d.w.dies(d.now, d.c, name) && (closing || d.w.fresh(d.now, name)) {
 		d.intend(OpenIncident, name, v.String())
 	}
 	switch {
@@ -180,13 +194,13 @@ func (d *decider) losing(name string, v verdict, incident bool) {
 	case closing:
 		d.intend(CloseGate, name, v.String()+", and its last lease has run out")
 	case d.w.moves(d.now, d.c, name) && d.w.beats[name].moved:
-		d.out.Held[name] = ReasonBeatsArrive
+		d.out.Reasons[name] = ReasonBeatsArrive
 		// One that died a moment ago has a young beat too, but not one that is as young as when it beats.
 		if incident && d.w.Still(d.now, name) <= 2*d.w.timings.BeatInterval {
 			d.out.Edgeless = append(d.out.Edgeless, name)
 		}
 	default:
-		d.out.Held[name] = ReasonLeaseRunning
+		d.out.Reasons[name] = ReasonLeaseRunning
 	}
 }
 
@@ -195,11 +209,11 @@ func (d *decider) lost(name string) {
 	v := d.verdicts[name]
 	switch {
 	case d.c.View.Regions[name].Gone:
-		d.out.Held[name] = ReasonGone
+		d.out.Reasons[name] = ReasonGone
 	case !asks(d.c, name):
-		d.out.Held[name] = ReasonNotAsked
+		d.out.Reasons[name] = ReasonNotAsked
 	case len(v.observers) > 0 && majority(len(v.unreachable), len(v.observers)):
-		d.out.Held[name] = ReasonUnreachable
+		d.out.Reasons[name] = ReasonUnreachable
 	default:
 		d.intend(OpenGateReturning, name, "its agent asks, and no majority reports it unreachable")
 	}
@@ -216,7 +230,7 @@ func (d *decider) newcomer(name string) {
 	case !d.c.Gates[name].Open && asks(d.c, name):
 		d.intend(OpenGate, name, "its agent asks for the first time")
 	default:
-		d.out.Held[name] = ReasonNotAsked
+		d.out.Reasons[name] = ReasonNotAsked
 	}
 }
 

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,6 +27,10 @@ func IncidentName(c ownership.Configuration, region string) string {
 	if i, open := IncidentOf(c, region); open {
 		return i.Name
 	}
+	rec := c.View.Regions[region]
+	if _, written := c.Incidents[rec.Incident]; rec.Incident != "" && !written && rec.State != ownership.RegionServing {
+		return rec.Incident // it was lost with it, and the incident is still to be opened
+	}
 	return fmt.Sprintf("%s-%d", region, c.View.Epoch)
 }
 
@@ -37,7 +42,10 @@ func Incidents(now time.Duration, at time.Time, c ownership.Configuration, w *Wa
 	for _, i := range intents {
 		if i.Kind == OpenIncident {
 			fresh := ownership.Incident{Name: IncidentName(c, i.Region), Region: i.Region}
-			fresh.Timeline = w.opening(now, at, i.Region)
+			fresh.Timeline = w.opening(now, at, c, i.Region)
+			if next, moved := w.advance(now, at, c, fresh); moved && w.quiet {
+				fresh = next
+			}
 			out = append(out, fresh)
 		}
 	}
@@ -52,49 +60,76 @@ func Incidents(now time.Duration, at time.Time, c ownership.Configuration, w *Wa
 }
 
 // opening returns the first two steps. The first lies back by what this agent has measured since it saw
-// the first evidence, as a follower or as the leader.
-func (w *Watch) opening(now time.Duration, at time.Time, region string) []ownership.IncidentStep {
+// the first evidence, as a follower or as the leader; so does the second when the region is lost already.
+func (w *Watch) opening(now time.Duration, at time.Time, c ownership.Configuration, region string) []ownership.IncidentStep {
 	s, timed := w.suspected[region]
 	if !timed {
 		s.since = now
 	}
+	confirmed := now
+	if v := w.standing[region]; w.quiet && v.confirmed && !c.Gates[region].Open {
+		confirmed = max(v.since, s.since)
+	}
 	return []ownership.IncidentStep{
 		{Step: ownership.StepSuspected, At: at.Add(s.since - now).UTC(), Approximate: !s.seen},
-		{Step: ownership.StepConfirmed, At: at.UTC(), SinceSuspected: now - s.since, Approximate: !s.seen},
+		{Step: ownership.StepConfirmed, At: at.Add(confirmed - now).UTC(), SinceSuspected: confirmed - s.since, Approximate: !s.seen},
 	}
+}
+
+// reachedStep is a step that the configuration may show, and when it was first seen to.
+type reachedStep struct {
+	step string
+	now  bool
+	seen time.Duration
 }
 
 // advance appends the steps that the configuration shows and the incident lacks.
 func (w *Watch) advance(now time.Duration, at time.Time, c ownership.Configuration, i ownership.Incident) (ownership.Incident, bool) {
-	rec := c.View.Regions[i.Region]
-	declared := rec.Incident == i.Name && rec.State != ownership.RegionServing
-	serves := w.serves(now, c, i.Region)
-	lost := i.Epoch > 0 || reached(i, ownership.StepGateClose)
-	steps := []struct {
-		step string
-		now  bool
-	}{
-		{ownership.StepGateClose, !c.Gates[i.Region].Open},
-		{ownership.StepCommitted, declared},
-		{ownership.StepRouted, declared && i.Epoch > 0 && w.routed >= i.Epoch},
-		{ownership.StepReturned, declared && rec.State == ownership.RegionReturning},
-		{ownership.StepServing, serves && lost},
-		{ownership.StepFalseAlarm, serves && !lost},
+	if w.dies(now, c, i.Region) && !c.Gates[i.Region].Open && !w.gathered(now, i.Region) {
+		return i, false
 	}
+	gone := w.goneOf(now, c, i.Region)
 	moved := false
 	i.Timeline = slices.Clone(i.Timeline)
-	for _, s := range steps {
+	for _, s := range w.shown(now, c, i, gone) {
 		if !s.now || reached(i, s.step) {
 			continue
 		}
 		moved = true
-		i.Timeline = append(i.Timeline, w.step(now, at, i, s.step))
+		i.Timeline = append(i.Timeline, w.step(s.seen, at.Add(s.seen-now), i, s.step))
 		if s.step == ownership.StepCommitted {
-			i.Epoch = c.View.Epoch
+			i.Epoch = gone.epoch
 		}
 		i.Closed = s.step == ownership.StepServing || s.step == ownership.StepFalseAlarm
 	}
 	return i, moved
+}
+
+// goneOf returns what was seen of the region's loss: now, for a leader that writes every step as it comes.
+func (w *Watch) goneOf(now time.Duration, c ownership.Configuration, region string) goneRegion {
+	g, known := w.gone[region]
+	if !w.quiet || !known {
+		return goneRegion{since: now, epoch: c.View.Epoch, routed: now, closed: now}
+	}
+	g.routed, g.closed = cmp.Or(g.routed, now), w.beats[region].since
+	return g
+}
+
+// shown returns the steps of an incident in their order.
+func (w *Watch) shown(now time.Duration, c ownership.Configuration, i ownership.Incident, gone goneRegion) []reachedStep {
+	rec := c.View.Regions[i.Region]
+	declared := rec.Incident == i.Name && rec.State != ownership.RegionServing
+	serves := w.serves(now, c, i.Region)
+	lost := i.Epoch > 0 || reached(i, ownership.StepGateClose)
+	routed := (i.Epoch > 0 || w.quiet) && w.routed >= cmp.Or(i.Epoch, gone.epoch)
+	return []reachedStep{
+		{ownership.StepGateClose, !c.Gates[i.Region].Open, gone.closed},
+		{ownership.StepCommitted, declared, gone.since},
+		{ownership.StepRouted, declared && routed, gone.routed},
+		{ownership.StepReturned, declared && rec.State == ownership.RegionReturning, now},
+		{ownership.StepServing, serves && lost, now},
+		{ownership.StepFalseAlarm, serves && !lost, now},
+	}
 }
 
 // serves reports whether a region serves, is heard of, and has nothing against it.

@@ -10,6 +10,7 @@ import (
 // saw counts for nothing. It is not safe for concurrent use.
 type Watch struct {
 	timings   ownership.Timings
+	quiet     bool
 	beats     map[string]watchedBeat
 	clean     map[string]time.Duration
 	suspected map[string]suspicion
@@ -17,13 +18,32 @@ type Watch struct {
 	clear  map[string]bool
 	own    map[string]Failing
 	routed int64
+	// gone is what was seen of the loss of the regions that are Lost.
+	gone map[string]goneRegion
 	// standing is what was confirmed without a gap of downAfter; last is when the latest news came.
 	standing map[string]standing
 	last     time.Duration
 }
 
 // Routed notes that a gateway of this leader's region acts on a configuration of the epoch.
-func (w *Watch) Routed(epoch int64) { w.routed = max(w.routed, epoch) }
+func (w *Watch) Routed(epoch int64) {
+	w.routed = max(w.routed, epoch)
+	for name, g := range w.gone {
+		if g.routed == 0 && w.routed >= g.epoch {
+			g.routed = w.last
+			w.gone[name] = g
+		}
+	}
+}
+
+// goneRegion is a loss as this agent has seen it.
+type goneRegion struct {
+	// since is when the region was first seen Lost, in a view of that epoch.
+	since time.Duration
+	epoch int64
+	// routed is when a gateway was first seen to act on it, 0 before; closed is when its gate was first seen closed.
+	routed, closed time.Duration
+}
 
 // Probed notes which regions the agent's own probes do not reach now, before Update. Incidents are
 // measured from it; decisions rest on what the store has of it.
@@ -43,6 +63,7 @@ func NewWatch(timings ownership.Timings) *Watch {
 	return &Watch{
 		timings: timings, beats: map[string]watchedBeat{}, clean: map[string]time.Duration{},
 		suspected: map[string]suspicion{}, clear: map[string]bool{}, standing: map[string]standing{},
+		gone: map[string]goneRegion{},
 	}
 }
 
@@ -50,6 +71,7 @@ func NewWatch(timings ownership.Timings) *Watch {
 // All that is left is since when the regions with an open incident are suspected.
 func (w *Watch) Anew() *Watch {
 	anew := NewWatch(w.timings)
+	anew.quiet = w.quiet
 	for name, s := range w.suspected {
 		if s.incident != "" {
 			anew.suspected[name] = s
@@ -71,6 +93,11 @@ func (w *Watch) Update(now time.Duration, c ownership.Configuration) {
 		beat, gate := c.Beats[name], c.Gates[name]
 		if !known || seen.beat != beat || seen.gate != gate {
 			w.beats[name] = watchedBeat{beat: beat, gate: gate, since: now, moved: known && seen.beat != beat}
+		}
+		if c.View.Regions[name].State != ownership.RegionLost {
+			delete(w.gone, name)
+		} else if _, known := w.gone[name]; !known {
+			w.gone[name] = goneRegion{since: now, epoch: c.View.Epoch}
 		}
 		if seen.gate != gate {
 			delete(w.clean, name) // what was seen under another gate counts for nothing

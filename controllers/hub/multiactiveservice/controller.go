@@ -33,6 +33,7 @@ import (
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -72,6 +73,8 @@ type Reconciler struct {
 	Store    Proposer
 	Clock    clock.PassiveClock
 	Recorder events.EventRecorder
+	// Pace holds back what only tells of a failover; nil: nothing.
+	Pace *pace.Pacer
 }
 
 // Reconcile observes one service, acts and reports.
@@ -86,6 +89,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	}
 	if err := r.clear(ctx, req.NamespacedName, string(mas.UID)); err != nil {
 		return ctrl.Result{}, err
+	}
+	if wait := r.quiet(mas); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	before := mas.Status.DeepCopy()
 	now := r.Clock.Now()
@@ -105,6 +111,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
+}
+
+// quiet returns how long to leave a service alone while a region is being lost: there may be a thousand. One
+// that is declared anew, or goes, is not left alone.
+func (r *Reconciler) quiet(mas *v1alpha1.MultiActiveService) time.Duration {
+	if !mas.DeletionTimestamp.IsZero() || mas.Status.ObservedGeneration != mas.Generation {
+		return 0
+	}
+	return r.Pace.Wait("service " + mas.Namespace + "/" + mas.Name)
 }
 
 // patchStatus writes the status if it changed, and tells the transitions.
@@ -211,6 +226,9 @@ func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRat
 	wakeAll := r.waker(ctx, queue)
 	r.Clusters.Listen(ctx, func(c clusters.Change) {
 		if c.Service == (types.NamespacedName{}) {
+			if _, err := r.Clusters.Get(c.Region); err != nil {
+				r.Pace.Notice()
+			}
 			wakeAll()
 			return
 		}

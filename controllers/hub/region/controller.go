@@ -31,6 +31,7 @@ import (
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	plan "multiactive.dev/operator/internal/plan/region"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -65,6 +66,8 @@ type Reconciler struct {
 	Namespace string
 	Clock     clock.PassiveClock
 	Recorder  events.EventRecorder
+	// Pace holds back what only tells of a failover; nil: nothing.
+	Pace *pace.Pacer
 }
 
 // Reconcile observes one Region, acts and reports.
@@ -84,6 +87,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	observed := false
 	defer func() {
 		plan.Report(now, rg, seen, todo, observed)
+		if wait := r.quiet(before, rg); wait > 0 {
+			metrics.SetRegionState(rg.Name, rg.Status.State)
+			res, err = flow.Resolve(ctrl.Result{RequeueAfter: wait}, err, nil)
+			return
+		}
 		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, rg))
 	}()
 	if seen, err = r.observe(ctx, rg); err != nil {
@@ -97,6 +105,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		}
 	}
 	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
+}
+
+// quiet returns how long to leave the status as it is while a region is being lost. One that was not written
+// for what is declared now tells of that first.
+func (r *Reconciler) quiet(before *v1alpha1.RegionStatus, rg *v1alpha1.Region) time.Duration {
+	if !rg.DeletionTimestamp.IsZero() || before.ObservedGeneration != rg.Generation {
+		return 0
+	}
+	return r.Pace.Wait("region " + rg.Name)
 }
 
 // patchStatus writes the status if it changed, and tells the transitions.
@@ -186,6 +203,9 @@ func (r *Reconciler) regions(ctx context.Context) []v1alpha1.Region {
 func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	r.Clusters.Listen(ctx, func(c clusters.Change) {
 		if c.Service == (types.NamespacedName{}) {
+			if _, err := r.Clusters.Get(c.Region); err != nil {
+				r.Pace.Notice()
+			}
 			queue.Add(request(c.Region))
 		}
 	})

@@ -29,6 +29,7 @@ import (
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/plan/order"
 	plan "multiactive.dev/operator/internal/plan/regionincident"
 	"multiactive.dev/operator/internal/port/clusters"
@@ -50,10 +51,19 @@ type Reconciler struct {
 	View     *follow.Follower
 	Clock    clock.PassiveClock
 	Recorder events.EventRecorder
+	// Pace holds back what only tells of a failover; nil: nothing.
+	Pace *pace.Pacer
 }
 
-// Reconcile brings one incident's object up to date.
+// Reconcile brings one incident's object up to date, when a loss that is under way does not ask to be left alone.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if wait := r.Pace.Wait("incident " + req.Name); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	return r.reconcile(ctx, req)
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	view := r.View.Snapshot()
 	if !view.Known {
 		return ctrl.Result{}, nil // the first configuration wakes us

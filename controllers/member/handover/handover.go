@@ -21,6 +21,7 @@ import (
 	"multiactive.dev/operator/internal/canary"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/plan/flows"
 	"multiactive.dev/operator/internal/port/kafka"
 )
@@ -139,6 +140,10 @@ func (r *Region) farFrom(c ownership.Configuration, origin string) bool {
 	}
 	if r.behind == nil {
 		r.behind = map[string]bool{}
+	}
+	// While a region is being lost nothing planned begins, and what is told of it now would be over before that may.
+	if c.Gates[origin].Open && pace.Against(c, origin) {
+		return r.behind[origin]
 	}
 	// Nothing more arrives from a region whose gate is closed.
 	r.behind[origin] = c.Gates[origin].Open && (!reading.Known || reading.Age > limit)

@@ -28,6 +28,7 @@ import (
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 )
 
@@ -87,6 +88,8 @@ type Reconciler struct {
 	Canaries    Canaries
 	Recorder    kevents.EventRecorder
 	Clock       clock.PassiveClock
+	// Pace holds back what only tells of a failover; nil: nothing.
+	Pace *pace.Pacer
 	// LeaseSettles is how long after its first pass a member without a lease may be one that does
 	// not have it yet, rather than one that has lost it.
 	LeaseSettles time.Duration
@@ -121,11 +124,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		return ctrl.Result{}, nil
 	}
 	before := rs.DeepCopy()
+	wait := r.quiet(rs)
 	var seen plan.Seen
 	var todo plan.Plan
 	defer func() {
-		if apierrors.IsConflict(err) {
-			res, err = flow.Resolve(res, err, nil) // this is not the latest: nothing to say of it
+		if apierrors.IsConflict(err) || wait > 0 {
+			res, err = flow.Resolve(sooner(res, wait), err, nil) // this is not the latest, or not the time to tell
 			return
 		}
 		before.Status.ActedStamp = rs.Status.ActedStamp // written by its own step alone
@@ -135,14 +139,34 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	if seen, err = r.observe(ctx, rs); err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing the regional service: %w", err)
 	}
+	seen.Quiet = wait > 0
 	if todo, err = plan.Decide(rs, seen, r.Options); err != nil {
 		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
 	}
 	if err := r.act(ctx, rs, seen, &todo); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.tellFlows(rs, seen, todo)
+	if !seen.Quiet {
+		r.tellFlows(rs, seen, todo)
+	}
 	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
+}
+
+// quiet returns how long to leave alone what only tells of a failover. A slice that was not reported on yet
+// is none of that.
+func (r *Reconciler) quiet(rs *v1alpha1.RegionalService) time.Duration {
+	if rs.DeletionTimestamp != nil || rs.Status.ObservedGeneration != rs.Generation {
+		return 0
+	}
+	return r.Pace.Wait(rs.Namespace + "/" + rs.Name)
+}
+
+// sooner returns the result with another look after wait, if that is not 0 and before the next.
+func sooner(res ctrl.Result, wait time.Duration) ctrl.Result {
+	if wait > 0 && (res.RequeueAfter == 0 || wait < res.RequeueAfter) {
+		res.RequeueAfter = wait
+	}
+	return res
 }
 
 // forget ends what is kept in memory for a service that is not here any more.

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +27,7 @@ import (
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/kafkasecret"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/pace"
 	plan "multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/port/kafka"
 )
@@ -52,6 +55,11 @@ type Reconciler struct {
 	Agent       Agent
 	Canaries    *Canaries
 	Mirrors     *Mirrors
+	// Pace holds back what only tells of a failover; nil: nothing.
+	Pace *pace.Pacer
+
+	// behind has the sources that began to lag and are not told of yet. One pass runs at a time.
+	behind map[string]bool
 }
 
 // +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks,verbs=get;list;watch;create;patch;delete
@@ -66,18 +74,47 @@ type Reconciler struct {
 // Reconcile makes one pass for the source region that the request names.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
 	from := req.Name
+	if wait := r.Pace.Wait("links from " + from); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	var seen plan.Seen
 	var todo plan.Plan
+	var wait time.Duration
 	defer func() {
+		if wait > 0 {
+			return
+		}
 		res, err = flow.Resolve(res, err, r.report(ctx, seen, todo))
 	}()
 	if seen, err = r.observe(ctx, from); err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing the links from %s: %w", from, err)
 	}
+	if wait = r.sign(from, seen); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	if todo, err = plan.Decide(from, seen, r.Options); err != nil {
 		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
 	}
 	return ctrl.Result{}, r.act(ctx, todo)
+}
+
+// sign takes a source that begins to lag for what may be the first sign of its loss, and returns how long to
+// wait for others.
+func (r *Reconciler) sign(from string, seen plan.Seen) time.Duration {
+	near := plan.Step(true, 0)
+	begins := seen.Lag.Step != near && slices.ContainsFunc(seen.Links, func(l v1alpha1.ReplicationLink) bool { return l.Status.Lag == near })
+	switch {
+	case !begins:
+		delete(r.behind, from)
+	case !r.behind[from]:
+		if r.behind == nil {
+			r.behind = map[string]bool{}
+		}
+		r.behind[from] = true
+		r.Pace.Notice()
+		return r.Pace.Wait("links from " + from)
+	}
+	return 0
 }
 
 func (r *Reconciler) observe(ctx context.Context, from string) (plan.Seen, error) {

@@ -53,7 +53,7 @@ func Decide(rs *v1alpha1.RegionalService, seen Seen, o regional.Options) (Plan, 
 	p.Steps = append(p.Steps, Step{Kind: StepTopics, Condition: v1alpha1.ConditionTopicsReady})
 	list := p.workload(rs, seen)
 	list = append(list, p.additional(rs, seen)...)
-	list = append(list, p.gateway(rs, o)...)
+	list = append(list, p.gateway(rs, seen.Quiet, o)...)
 	if err := p.apply(list, seen); err != nil {
 		return p, err
 	}
@@ -88,7 +88,7 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 			return managed(rs, seen, true)
 		}
 		// How many replicas a survivor has is not known before the regions' agreement is.
-		return managed(rs, seen, regional.Scales(w) && !seen.HasConfiguration)
+		return managed(rs, seen, regional.Scales(w) && (!seen.HasConfiguration || seen.Quiet))
 	case v1alpha1.WorkloadDeploymentRef:
 		if w.DeploymentRef == nil || w.Port == 0 {
 			p.problem(v1alpha1.ReasonInvalidObject, "a DeploymentRef workload needs deploymentRef and port; declare them in the MultiActiveService")
@@ -140,10 +140,12 @@ func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 			continue
 		}
 		ownerOnly := a.Activation == v1alpha1.ActivationOwnerOnly
+		runs := !ownerOnly || ownerRegion(rs, seen)
 		list = append(list, wanted{
-			object: regional.Additional(rs, a, !ownerOnly || ownerRegion(rs, seen)),
+			object: regional.Additional(rs, a, runs),
 			as:     rs.Spec.Workload.ServiceAccountName, condition: condition,
-			held: ownerOnly && (!seen.HasConfiguration || !seen.LeaseSettled),
+			// What is to stop stops at once: others may wait for it (R8).
+			held: ownerOnly && (!seen.HasConfiguration || !seen.LeaseSettled || runs && seen.Quiet),
 		})
 	}
 	return list
@@ -161,7 +163,7 @@ func OwnerOnlyRuns(rs *v1alpha1.RegionalService, c ownership.Configuration) bool
 	return regional.MayRunOwnerOnly(&rs.Spec, rs.Spec.Region, c)
 }
 
-func (p *Plan) gateway(rs *v1alpha1.RegionalService, o regional.Options) []wanted {
+func (p *Plan) gateway(rs *v1alpha1.RegionalService, quiet bool, o regional.Options) []wanted {
 	const condition = v1alpha1.ConditionGatewayReady
 	list := []wanted{
 		{object: regional.GatewayDeployment(rs, o), condition: condition},
@@ -169,7 +171,7 @@ func (p *Plan) gateway(rs *v1alpha1.RegionalService, o regional.Options) []wante
 		{object: regional.Budget(rs, regional.GatewayName(rs.Name), regional.ComponentGateway), condition: condition},
 		{object: regional.GatewayPolicy(rs), condition: condition},
 	}
-	return append(list, wanted{object: regional.Flags(rs, p.Flows), condition: condition, held: p.Flows == nil})
+	return append(list, wanted{object: regional.Flags(rs, p.Flows), condition: condition, held: p.Flows == nil || quiet})
 }
 
 // apply plans the writes that would change something.

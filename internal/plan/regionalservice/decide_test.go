@@ -3,6 +3,7 @@ package regionalservice_test
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -314,6 +315,62 @@ func TestRecheckAfter(t *testing.T) {
 }
 
 // Steps that remove never touch what is not owned, whatever is declared.
+// While a region is being lost, what only follows from that waits; what others may wait for does not.
+func TestDecideIsQuietDuringALoss(t *testing.T) {
+	const published = "Publish http://10.0.0.7:8080"
+	lost := func(seen *plan.Seen) {
+		for name, rec := range seen.Configuration.View.Regions {
+			if name != "beijing" {
+				rec.State = ownership.RegionLost
+				seen.Configuration.View.Regions[name] = rec
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		change      func(*v1alpha1.RegionalService, *plan.Seen)
+		want, later []string
+	}{
+		"flags": {
+			change: func(_ *v1alpha1.RegionalService, seen *plan.Seen) {
+				lost(seen)
+				seen.Owned = slices.DeleteFunc(seen.Owned, func(o regional.Object) bool { return o.GetName() == regional.FlagsName("user") })
+			},
+			want: []string{published}, later: []string{published, "Apply ConfigMap user-flags"},
+		},
+		"more replicas": {
+			change: func(rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Workload.Survivors = v1alpha1.SurvivorsScale
+				lost(seen)
+			},
+			want: []string{published}, later: []string{published, "Apply Deployment user as deployer"},
+		},
+		"an OwnerOnly workload that is to stop stops": {
+			change: func(_ *v1alpha1.RegionalService, seen *plan.Seen) { seen.LeaseHeld = false },
+			want:   []string{"Apply Deployment user-cron as deployer", published},
+			later:  []string{"Apply Deployment user-cron as deployer", published},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rs := sample()
+			seen := well(t, rs)
+			test.change(rs, &seen)
+			for quiet, want := range map[bool][]string{true: test.want, false: test.later} {
+				seen.Quiet = quiet
+				p, err := plan.Decide(rs, seen, options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := steps(p)
+				slices.Sort(got)
+				slices.Sort(want)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("quiet %t: steps (-want +got):\n%s", quiet, diff)
+				}
+			}
+		})
+	}
+}
+
 func TestDecideRemovesOwnedObjectsOnly(t *testing.T) {
 	rs := sample()
 	seen := well(t, rs)

@@ -28,6 +28,9 @@ type Seen struct {
 	// LeaseHeld tells whether the region holds its lease. It means nothing before LeaseSettled:
 	// a member that has just started does not have one yet.
 	LeaseHeld, LeaseSettled bool
+	// Quiet asks to leave alone what nobody's routing depends on: a region is being lost, and flags and more
+	// replicas come when the others' gateways act on that.
+	Quiet bool
 	// Owned are the objects with the operator's labels for this service.
 	Owned []regional.Object
 	// Deployment and Service are the referenced ones; nil when there is none.

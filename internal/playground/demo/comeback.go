@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -64,16 +65,21 @@ func (d *Demo) handBack(ctx context.Context) error {
 }
 
 func (d *Demo) orderHandback(ctx context.Context) error {
+	return d.order(ctx, v1alpha1.OperationHandback, d.killed.Name, "it is back and well")
+}
+
+// order gives an order about a region and waits until it is carried out.
+func (d *Demo) order(ctx context.Context, kind v1alpha1.OperationType, region, reason string) error {
 	hub, err := d.world.HubClient()
 	if err != nil {
 		return err
 	}
 	o := &v1alpha1.Operation{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "handback-" + d.killed.Name + "-"},
-		Spec:       v1alpha1.OperationSpec{Type: v1alpha1.OperationHandback, Region: d.killed.Name, Reason: "it is back and well"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: strings.ToLower(string(kind)) + "-" + region + "-"},
+		Spec:       v1alpha1.OperationSpec{Type: kind, Region: region, Reason: reason},
 	}
 	if err := hub.Create(ctx, o); err != nil {
-		return fmt.Errorf("ordering the handback: %w", err)
+		return fmt.Errorf("ordering %s of %s: %w", kind, region, err)
 	}
 	err = d.await(ctx, returnTimeout, func(ctx context.Context) error {
 		if err := hub.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/playground/crowd"
 	"multiactive.dev/operator/internal/playground/load"
 	"multiactive.dev/operator/internal/playground/node"
 	"multiactive.dev/operator/internal/playground/term"
@@ -50,6 +51,10 @@ type Options struct {
 	Color        bool
 	Clock        clock.WithTicker
 	Log          *slog.Logger
+
+	// audit has the API servers log what is written to them; prepare changes the service before it is deployed.
+	audit   bool
+	prepare func(*v1alpha1.MultiActiveService)
 }
 
 // Demo is one run.
@@ -61,6 +66,10 @@ type Demo struct {
 	killed   *world.Region
 	promises []promise
 	people   *people // nil without LoadUsers
+	// turn goes through the regions that a benchmark loses.
+	turn int
+	// crowds are the gateways of many more services, by region; nil without.
+	crowds map[string]*crowd.Gateways
 }
 
 // promise is something that the operator promises, and what was seen.
@@ -96,6 +105,9 @@ func start(ctx context.Context, o Options) (*Demo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.prepare != nil {
+		o.prepare(m.Service)
+	}
 	if len(o.Regions) == 0 {
 		o.Regions = m.RegionNames()
 	}
@@ -107,7 +119,7 @@ func start(ctx context.Context, o Options) (*Demo, error) {
 	d.console.Line("everything listens on 127.0.0.0/8; logs and data: %s", o.Dir)
 	d.world, err = world.New(world.Options{
 		Dir: o.Dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Regions: o.Regions,
-		Images: o.Programs, Progress: d.console.Step, Clock: o.Clock, Log: o.Log,
+		Images: o.Programs, Audit: o.audit, Idle: []string{crowd.Namespace}, Progress: d.console.Step, Clock: o.Clock, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -288,6 +300,9 @@ func (d *Demo) explain(ctx context.Context) {
 }
 
 func (d *Demo) end() error {
+	for _, c := range d.crowds {
+		c.End()
+	}
 	return errors.Join(d.world.Stop(), tidy(d.options))
 }
 

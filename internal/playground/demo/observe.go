@@ -37,7 +37,12 @@ func (d *Demo) await(ctx context.Context, limit time.Duration, check func(contex
 	return poll.Until(ctx, statusInterval, check)
 }
 
-func get(ctx context.Context, url string) ([]byte, int, error) {
+func get(ctx context.Context, url string) ([]byte, int, error) { return getUpTo(ctx, url, 64<<10) }
+
+// viewLimit is for what an agent says of all services and gateways.
+const viewLimit = 64 << 20
+
+func getUpTo(ctx context.Context, url string, limit int64) ([]byte, int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, 0, err
@@ -47,7 +52,7 @@ func get(ctx context.Context, url string) ([]byte, int, error) {
 		return nil, 0, err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, limit))
 	return body, answer.StatusCode, err
 }
 
@@ -172,7 +177,7 @@ func (t *timeline) at(event string) (time.Time, bool) {
 // leader names the region whose agent leads; empty when nobody says so.
 func (d *Demo) leader(ctx context.Context) string {
 	for _, r := range d.world.Regions() {
-		body, status, err := get(ctx, r.AgentURL()+"/v1/view")
+		body, status, err := getUpTo(ctx, r.AgentURL()+"/v1/view", viewLimit)
 		if err != nil || status != http.StatusOK {
 			continue
 		}

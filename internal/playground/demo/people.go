@@ -128,8 +128,21 @@ func (p *people) begin(ctx context.Context, d *Demo) func() {
 // loginAll logs every user in right after the kill, by clients that know every endpoint.
 func (p *people) loginAll(ctx context.Context, d *Demo, t *timeline, killed time.Time) (refused int, err error) {
 	p.killedAt = killed
+	last, refused, err := p.loginOnce(ctx, d)
+	if err != nil {
+		return refused, err
+	}
+	t.mark(eventLoginsBack, last)
+	d.promised(refused == 0 && last.Sub(killed) <= loginBound,
+		fmt.Sprintf("every user can log in elsewhere, within %s", term.Seconds(loginBound)),
+		"%d users after %s, %d refused", len(p.users), term.Seconds(last.Sub(killed)), refused)
+	return refused, nil
+}
+
+// loginOnce logs every user in once, by new clients that know every endpoint. It returns when the last that
+// succeeded was logged in, and how many were not.
+func (p *people) loginOnce(ctx context.Context, d *Demo) (last time.Time, refused int, err error) {
 	var mu sync.Mutex
-	var last time.Time
 	err = load.Each(ctx, p.users, func(ctx context.Context, i int, u load.User) error {
 		a, _ := load.NewClient(d.options.Clock).Login(ctx, u, load.Order(d.endpoints(), i))
 		mu.Lock()
@@ -143,14 +156,7 @@ func (p *people) loginAll(ctx context.Context, d *Demo, t *timeline, killed time
 		}
 		return nil
 	})
-	if err != nil {
-		return refused, err
-	}
-	t.mark(eventLoginsBack, last)
-	d.promised(refused == 0 && last.Sub(killed) <= loginBound,
-		fmt.Sprintf("every user can log in elsewhere, within %s", term.Seconds(loginBound)),
-		"%d users after %s, %d refused", len(p.users), term.Seconds(last.Sub(killed)), refused)
-	return refused, nil
+	return last, refused, err
 }
 
 // firstFailure is when the load's first attempt after the kill failed.

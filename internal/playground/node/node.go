@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ import (
 	"multiactive.dev/operator/internal/testkit/process"
 )
 
-// Config is what an Agent needs. All fields are required.
+// Config is what an Agent needs. All fields but Idle are required.
 type Config struct {
 	// Name of the node.
 	Name string
@@ -47,8 +48,10 @@ type Config struct {
 	// Dir holds logs, volumes and what stands for the node's root directory.
 	Dir      string
 	Programs Programs
-	Clock    clock.WithTicker
-	Log      *slog.Logger
+	// Idle are namespaces whose Deployments it leaves alone.
+	Idle  []string
+	Clock clock.WithTicker
+	Log   *slog.Logger
 }
 
 // Agent runs the Deployments.
@@ -63,6 +66,7 @@ type Agent struct {
 	pods   map[types.NamespacedName]*pod
 	lastIP netip.Addr
 	closed bool
+	frozen bool
 	all    sync.WaitGroup
 }
 
@@ -145,6 +149,46 @@ func (a *Agent) Kill() {
 	a.all.Wait()
 }
 
+// Freeze halts every process, and the looks at them: connections stay open and nothing answers. It is not
+// for a node that is starting or ending Pods.
+func (a *Agent) Freeze() error {
+	a.setFrozen(true)
+	return a.each((*process.Process).Freeze)
+}
+
+// Continue undoes Freeze.
+func (a *Agent) Continue() error {
+	defer a.setFrozen(false)
+	return a.each((*process.Process).Continue)
+}
+
+func (a *Agent) setFrozen(frozen bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.frozen = frozen
+}
+
+func (a *Agent) isFrozen() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.frozen
+}
+
+// each does something to every Pod's process.
+func (a *Agent) each(what func(*process.Process) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var failures []error
+	for _, p := range a.pods {
+		p.mu.Lock()
+		if p.process != nil {
+			failures = append(failures, what(p.process))
+		}
+		p.mu.Unlock()
+	}
+	return errors.Join(failures...)
+}
+
 // end ends a process: within its grace period, or at once when the node goes down.
 func (a *Agent) end(ctx context.Context, running *process.Process) error {
 	a.mu.Lock()
@@ -175,7 +219,7 @@ func (a *Agent) deploymentEvent(object any) {
 	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = tombstone.Obj
 	}
-	if d, ok := object.(*appsv1.Deployment); ok {
+	if d, ok := object.(*appsv1.Deployment); ok && !slices.Contains(a.config.Idle, d.Namespace) {
 		a.queue.Add(types.NamespacedName{Namespace: d.Namespace, Name: d.Name})
 	}
 }

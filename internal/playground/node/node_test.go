@@ -76,6 +76,7 @@ func serve() error {
 type cluster struct {
 	t      *testing.T
 	client kubernetes.Interface
+	agent  *node.Agent
 	kill   func()
 }
 
@@ -115,7 +116,7 @@ func newCluster(t *testing.T) *cluster {
 		running.Wait()
 	})
 	t.Cleanup(kill)
-	return &cluster{t: t, client: client, kill: kill}
+	return &cluster{t: t, client: client, agent: agent, kill: kill}
 }
 
 // testWriter sends the node's log to the test's.
@@ -232,6 +233,36 @@ func ask(ctx context.Context, address string) (string, error) {
 	return string(body), err
 }
 
+// freezes holds that a node which is frozen answers nothing, refuses nothing, and takes none of its Pods for
+// broken; then it goes on.
+func (c *cluster) freezes(address string) {
+	c.t.Helper()
+	if err := c.agent.Freeze(); err != nil {
+		c.t.Fatal(err)
+	}
+	for range 3 { // longer than it takes to find a Pod not ready
+		ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
+		if got, err := ask(ctx, address); !errors.Is(err, context.DeadlineExceeded) {
+			c.t.Errorf("a frozen Pod answers %q, %v", got, err)
+		}
+		cancel()
+	}
+	for _, p := range c.pods() {
+		for _, s := range p.Status.ContainerStatuses {
+			if !s.Ready || s.RestartCount > 0 {
+				c.t.Errorf("Pod %s is ready: %t, restarted %d times", p.Name, s.Ready, s.RestartCount)
+			}
+		}
+	}
+	if err := c.agent.Continue(); err != nil {
+		c.t.Fatal(err)
+	}
+	testkit.Eventually(c.t, timeout, func() error {
+		_, err := ask(c.t.Context(), address)
+		return err
+	})
+}
+
 // TestNode follows one Deployment through its life; the steps build on each other.
 func TestNode(t *testing.T) {
 	c := newCluster(t)
@@ -285,6 +316,7 @@ func TestNode(t *testing.T) {
 	c.complete(3)
 	c.apply(web("one", 1))
 	c.complete(1)
+	c.freezes(address)
 
 	serving := c.keepAsking(address)
 	c.apply(web("two", 1))

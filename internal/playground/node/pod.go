@@ -242,12 +242,14 @@ func (p *pod) look(ctx context.Context, c *corev1.Container, running *process.Pr
 			if ready == nil {
 				continue
 			}
-			passed, failed := ready.record(ask(ctx, ready.probe, c, p.object.Status.PodIP))
-			p.change(func(s *podState) {
-				if passed || failed {
-					p.setReady(s, passed)
-				}
-			})
+			if answer := ask(ctx, ready.probe, c, p.object.Status.PodIP); !p.agent.isFrozen() {
+				passed, failed := ready.record(answer)
+				p.change(func(s *podState) {
+					if passed || failed {
+						p.setReady(s, passed)
+					}
+				})
+			}
 			next := period(ready.probe)
 			if state, _ := p.snapshot(); !state.ready {
 				next = min(next, firstLooks)
@@ -257,7 +259,11 @@ func (p *pod) look(ctx context.Context, c *corev1.Container, running *process.Pr
 			if live == nil {
 				continue
 			}
-			if _, failed := live.record(ask(ctx, live.probe, c, p.object.Status.PodIP)); failed {
+			answer := ask(ctx, live.probe, c, p.object.Status.PodIP)
+			if p.agent.isFrozen() {
+				answer = nil // what is frozen is not restarted
+			}
+			if _, failed := live.record(answer); failed {
 				p.agent.config.Log.Warn("liveness probe failed: restarting", "pod", p.key().String())
 				_ = running.Stop(ctx) // killed when it does not end; attempt reads how it ended
 				return

@@ -36,6 +36,7 @@ type Region struct {
 	node   *node.Agent
 	proxy  *proxy.Proxy
 	cancel context.CancelFunc
+	cut    bool // by CutOff
 	runs   sync.WaitGroup
 }
 
@@ -97,7 +98,7 @@ func (r *Region) startNode(ctx context.Context) error {
 	log := o.Log.With("region", r.Name)
 	agent, err := node.New(node.Config{
 		Name: r.Name + "-1", HostIP: r.network.node(), PodIPs: r.network.pods(), Client: client, Informers: factory,
-		Dir: filepath.Join(o.Dir, r.Name), Programs: programs, Clock: o.Clock, Log: log,
+		Dir: filepath.Join(o.Dir, r.Name), Programs: programs, Idle: o.Idle, Clock: o.Clock, Log: log,
 	})
 	if err != nil {
 		return err
@@ -139,7 +140,7 @@ func (r *Region) kill() error {
 	agent, forward, cancel := r.node, r.proxy, r.cancel
 	r.node, r.proxy, r.cancel = nil, nil, nil
 	r.mu.Unlock()
-	tasks := []func() error{r.manager.kill, r.kafka.kill, r.cluster.Kill}
+	tasks := []func() error{r.manager.kill, r.kafka.kill, r.cluster.Kill, r.reconnect}
 	if r.world.store != nil {
 		tasks = append(tasks, r.world.store.Member(r.Name).Kill)
 	}

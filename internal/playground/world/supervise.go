@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -101,6 +102,26 @@ func (p *program) kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return errors.Join(err, p.current.Kill())
+}
+
+// crash kills the program's process, which is started again after a pause as if it had ended by itself.
+func (p *program) crash() error { return p.signal((*process.Process).Kill) }
+
+// freeze halts the program: its connections stay open and nothing answers.
+func (p *program) freeze() error { return p.signal((*process.Process).Freeze) }
+
+// proceed undoes freeze.
+func (p *program) proceed() error { return p.signal((*process.Process).Continue) }
+
+// signal does something to the process, if the program runs.
+func (p *program) signal(what func(*process.Process) error) error {
+	p.mu.Lock()
+	current, runs := p.current, p.cancel != nil
+	p.mu.Unlock()
+	if !runs {
+		return fmt.Errorf("%s does not run", p.spec.Name)
+	}
+	return what(current)
 }
 
 // pid is 0 while the program does not run.

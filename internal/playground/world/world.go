@@ -56,7 +56,11 @@ type Options struct {
 	// Regions, two to five, in the service's order.
 	Regions []string
 	// Images are the programs of the service's images.
-	Images   node.Programs
+	Images node.Programs
+	// Idle are namespaces in which no node runs anything.
+	Idle []string
+	// Audit has every API server log what is written to it, for World.Writes.
+	Audit    bool
 	Progress Progress
 	Clock    clock.WithTicker
 	Log      *slog.Logger
@@ -104,6 +108,7 @@ func (w *World) prepare() (err error) {
 		if err != nil {
 			return err
 		}
+		r.network.forgetDrops()
 		w.regions = append(w.regions, r)
 		members = append(members, etcdstore.MemberOptions{
 			Name: name, Host: r.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
@@ -156,7 +161,7 @@ func (w *World) newServer(name string, n network, users []apiserver.User) (*apis
 	return apiserver.New(apiserver.Options{
 		Name: name, Dir: filepath.Join(w.options.Dir, name, "cluster"), Host: n.api(), Port: apiPort,
 		EtcdClientPort: storageClientPort, EtcdPeerPort: storagePeerPort,
-		ServiceClusterIPRange: n.services(), Users: users,
+		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit,
 	})
 }
 

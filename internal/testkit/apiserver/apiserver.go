@@ -85,6 +85,11 @@ func (s *Server) prepare() (err error) {
 	if s.tokens, err = ensureTokens(o.Dir, o.Users); err != nil {
 		return err
 	}
+	if o.Audit {
+		if err := ensureAuditPolicy(o.Dir); err != nil {
+			return err
+		}
+	}
 	s.storage, err = etcdstore.New(etcdstore.Options{
 		Dir: filepath.Join(o.Dir, "etcd"), StartTimeout: o.StartTimeout,
 		HeartbeatInterval: storageHeartbeat, ElectionTimeout: storageElection,
@@ -219,6 +224,9 @@ func (s *Server) arguments() []string {
 		// It refuses every Pod whose service account no controller has made yet.
 		"--disable-admission-plugins=ServiceAccount",
 		"--profiling=false",
+	}
+	if s.options.Audit {
+		args = append(args, auditArguments(s.options.Dir)...)
 	}
 	return append(args, s.options.ExtraArgs...)
 }

@@ -47,6 +47,8 @@ type Options struct {
 	Users []User
 	// StartTimeout bounds the wait until the server is ready. Default: DefaultStartTimeout.
 	StartTimeout time.Duration
+	// Audit has the server keep a log of all that is written to it, for Server.Writes.
+	Audit bool
 	// ExtraArgs are added to kube-apiserver's command line; a flag given once wins over the kit's own.
 	ExtraArgs []string
 }
