@@ -109,6 +109,8 @@ const (
 	ReasonAgentSilent = "AgentSilent"
 	// ReasonAgentNeverSeen: the region's agent has never beaten.
 	ReasonAgentNeverSeen = "AgentNeverSeen"
+	// ReasonAgentContested: a second process says that it is the region's agent, and waits.
+	ReasonAgentContested = "AgentContested"
 	// ReasonStoreUnreachable: the coordination store does not answer.
 	ReasonStoreUnreachable = "StoreUnreachable"
 

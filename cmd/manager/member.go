@@ -82,6 +82,12 @@ func (o *memberOptions) complete() error {
 	return nil
 }
 
+// process says where a person finds this process.
+func (o *memberOptions) process() string {
+	host, _ := os.Hostname() // only a name to show
+	return cmp.Or(o.podName, host)
+}
+
 // memberCache bounds what the member keeps in memory: of most kinds the operator's own objects
 // alone. Deployments and Services are there in full, because workloads may refer to others'.
 func memberCache() map[client.Object]cache.ByObject {
@@ -111,6 +117,10 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err != nil {
 		return err
 	}
+	place, err := storeposition.Place(ctx, mgr.GetAPIReader(), mgr.GetClient(), o.common.operatorNamespace)
+	if err != nil {
+		return err
+	}
 	store, err := o.common.connectStore(known.Position, known.Restored)
 	if err != nil {
 		return err
@@ -119,7 +129,8 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	local := &handover.Region{Name: o.region, Client: mgr.GetClient()}
 	regionAgent, err := agent.New(agent.Config{
 		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
-		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase,
+		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase, Epoch: known.Epoch,
+		Place: place, Process: o.process(), Alone: o.common.leaderElect,
 	})
 	if err != nil {
 		return err
@@ -145,7 +156,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	position := &storeposition.Keeper{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: machine,
 		Started: known, RegionLease: timings.RegionLease, Log: ctrl.Log.WithName("coordination"),
-		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
+		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch }, Trouble: regionAgent.Trouble,
 	}
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
 	parts := []manager.Runnable{

@@ -223,13 +223,14 @@ func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLim
 // comparing them costs nothing.
 func concerns(before, after follow.Snapshot) bool {
 	b, a := before.Configuration, after.Configuration
-	return before.Known != after.Known || before.Connected != after.Connected ||
+	return before.Known != after.Known || before.Connected != after.Connected || before.Problem != after.Problem ||
 		len(b.Beats) != len(a.Beats) ||
 		!reflect.DeepEqual(before.Beating, after.Beating) ||
 		b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View) ||
 		!reflect.DeepEqual(b.Gates, a.Gates) ||
 		!reflect.DeepEqual(b.Evidence, a.Evidence) ||
 		!reflect.DeepEqual(b.Held, a.Held) ||
+		!reflect.DeepEqual(b.Rivals, a.Rivals) ||
 		!reflect.DeepEqual(b.RegionIntents, a.RegionIntents) ||
 		!reflect.DeepEqual(b.Services, a.Services) ||
 		!reflect.DeepEqual(b.Incidents, a.Incidents)

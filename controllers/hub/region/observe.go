@@ -29,7 +29,7 @@ const kubeconfigKey = "kubeconfig"
 func (r *Reconciler) observe(ctx context.Context, rg *v1alpha1.Region) (plan.Seen, error) {
 	view := r.View.Snapshot()
 	seen := plan.Seen{
-		StoreKnown: view.Known, StoreConnected: view.Connected,
+		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem,
 		Configuration: view.Configuration, Beating: view.Beating,
 	}
 	var err error

@@ -11,6 +11,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/condition"
 )
 
 // Finalizer keeps a Region while services need it.
@@ -42,7 +43,9 @@ type Seen struct {
 	Holding []string
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
-	Configuration              ownership.Configuration
+	// StoreProblem is what is known of why it does not answer.
+	StoreProblem  string
+	Configuration ownership.Configuration
 	// Beating has the regions whose agents beat.
 	Beating map[string]bool
 }
@@ -136,7 +139,7 @@ func decideDeletion(rg *v1alpha1.Region, seen Seen) Plan {
 			list(seen.Services))}
 	}
 	if !seen.StoreKnown || !seen.StoreConnected {
-		return Plan{Blocked: "the coordination store does not answer, so it is not known whether the region owns keys: see its members"}
+		return Plan{Blocked: "it is not known whether the region owns keys: " + condition.StoreUnread(seen.StoreProblem)}
 	}
 	if len(seen.Holding) > 0 {
 		return Plan{RecheckAfter: recheck, Blocked: fmt.Sprintf("services that declare the region no more run there until their change is in force "+
