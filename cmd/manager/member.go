@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ import (
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
 	"multiactive.dev/operator/internal/port/kafka"
+	"multiactive.dev/operator/internal/storehealth"
 	"multiactive.dev/operator/internal/storeposition"
 )
 
@@ -109,10 +111,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	timings, err := o.common.timings()
-	if err != nil {
-		return err
-	}
+	timings := o.common.timed()
 	known, err := storeposition.Load(ctx, mgr.GetAPIReader(), o.common.operatorNamespace)
 	if err != nil {
 		return err
@@ -149,18 +148,16 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err != nil {
 		return err
 	}
-	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
-		<-ctx.Done()
-		return store.Close()
-	})
 	position := &storeposition.Keeper{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: machine,
 		Started: known, RegionLease: timings.RegionLease, Log: ctrl.Log.WithName("coordination"),
-		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch }, Trouble: regionAgent.Trouble,
+		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
 	}
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
+	health := &storehealth.Monitor{Store: store, Clock: machine, Log: ctrl.Log.WithName("coordination")}
+	position.Trouble = troubles(regionAgent.Trouble, health.Trouble)
 	parts := []manager.Runnable{
-		closeStore, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
+		closing(store), health, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
 		topics, canaries, mirrors,
 	}
 	for _, part := range append(parts, own...) {
@@ -187,6 +184,19 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil
+}
+
+// troubles joins what several parts say of the store.
+func troubles(all ...func() string) func() string {
+	return func() string {
+		var out []string
+		for _, trouble := range all {
+			if text := trouble(); text != "" {
+				out = append(out, text)
+			}
+		}
+		return strings.Join(out, "; ")
+	}
 }
 
 // settled runs the agent once what the process has started with is found to hold still: it may have waited

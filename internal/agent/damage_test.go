@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -87,7 +88,7 @@ func TestEditsArePutBack(t *testing.T) {
 				e.latest().Services["u"].SpecHash == "h" && slices.ContainsFunc(e.history()[began:], damagedOrBack(before))
 		})
 		after := e.latest()
-		if string(after.Services["u"].PeerKey) != string(before.Services["u"].PeerKey) {
+		if !bytes.Equal(after.Services["u"].PeerKey, before.Services["u"].PeerKey) {
 			t.Errorf("%s: the service has another peer key", name)
 		}
 		for _, r := range regions {

@@ -13,9 +13,10 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// startIn starts an agent of the region in a place.
-func (w *world) startIn(region, place string, alone bool) *running {
+// startIn starts another agent of Shanghai, in a place.
+func (w *world) startIn(place string, alone bool) *running {
 	w.t.Helper()
+	const region = "shanghai"
 	a, err := agent.New(agent.Config{
 		Region: region, Store: connect(w.t, w.store.Endpoints()), Clock: agent.SystemClock(), Place: place, Process: place + "-0", Alone: alone,
 		Timings: ownership.FastTimings(), Prober: w.net, Log: testr.New(w.t).WithName(region + " in " + place),
@@ -32,11 +33,11 @@ func (w *world) startIn(region, place string, alone bool) *running {
 func TestTwoMembersOfOneRegion(t *testing.T) {
 	w := newWorld(t)
 	old := w.agents["shanghai"]
-	first := w.startIn("shanghai", "one", true) // takes the place of one that says no place
+	first := w.startIn("one", true) // takes the place of one that says no place
 	old.wait()
 	w.eventually("the first acts", func(ownership.Configuration) bool { return first.Lease() > 0 })
 
-	second := w.startIn("shanghai", "two", true)
+	second := w.startIn("two", true)
 	began := w.latest().Beats["shanghai"].N
 	ahead := int64(3 * ownership.FastTimings().RegionLease / ownership.FastTimings().BeatInterval)
 	w.eventually("the first has beaten on for three leases", func(c ownership.Configuration) bool {
@@ -68,10 +69,10 @@ func TestTwoMembersOfOneRegion(t *testing.T) {
 // A second process of the same cluster, where no election keeps it out, does not take turns with the first.
 func TestTwoProcessesWithoutElection(t *testing.T) {
 	w := newWorld(t)
-	w.startIn("shanghai", "one", false)
+	w.startIn("one", false)
 	first := w.agents["shanghai"]
 	w.eventually("the first acts", func(ownership.Configuration) bool { return first.Lease() > 0 })
-	second := w.startIn("shanghai", "one", false)
+	second := w.startIn("one", false)
 	w.eventually("the second is announced", func(c ownership.Configuration) bool { return c.Rivals["shanghai"].Process == "one-0" })
 	if second.Identity() != "" || !strings.Contains(second.Trouble(), "in the same cluster") {
 		t.Errorf("the second is %q and says %q", second.Identity(), second.Trouble())
@@ -126,4 +127,3 @@ func TestDeletedRecordIsWrittenAnew(t *testing.T) {
 		}
 	}
 }
-

@@ -11,6 +11,9 @@ import (
 const Full = "its database is full (NOSPACE) and takes no writes: raise --quota-backend-bytes or make room, with the clients' certificate " +
 	"`etcdctl compact <revision>`, then `etcdctl defrag --cluster`, then `etcdctl alarm disarm`"
 
+// Corrupt is what is wrong with a store of which a member holds other data than the others.
+const Corrupt = "a member has found its database corrupt (CORRUPT), and the store takes no requests: remove that member and add it anew"
+
 // Explain says what a person should know of why the store does not serve, and what to do, in words that are
 // the same for every failure of one cause; empty when the cause is not known.
 func Explain(err error) string {
@@ -25,7 +28,7 @@ func Explain(err error) string {
 	case errors.Is(err, rpctypes.ErrNoSpace), strings.Contains(text, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoSpace)):
 		return Full
 	case errors.Is(err, rpctypes.ErrCorrupt), strings.Contains(text, rpctypes.ErrorDesc(rpctypes.ErrGRPCCorrupt)):
-		return "a member has found its database corrupt (CORRUPT): remove that member and add it anew"
+		return Corrupt
 	case strings.Contains(text, "x509: certificate signed by unknown authority"):
 		return "its certificate is signed by an authority that --coordination-ca-file does not hold"
 	case strings.Contains(text, "x509: certificate has expired"):

@@ -10,6 +10,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // Defaults of Options.
@@ -27,6 +29,12 @@ const (
 	keepAliveTimeout = 2 * time.Second
 )
 
+// Pauses between attempts to connect to an endpoint.
+const (
+	firstRedial = 200 * time.Millisecond
+	lastRedial  = 3 * time.Second
+)
+
 // Options say where the store is and how to talk to it.
 type Options struct {
 	// Endpoints of every member, as URLs (https://10.0.0.1:2379). At least one; the client spreads
@@ -34,8 +42,9 @@ type Options struct {
 	Endpoints []string
 	// Prefix of all keys. Default /multiactive/.
 	Prefix string
-	// TLS is required unless the endpoints are http URLs.
-	TLS *tls.Config
+	// TLS or Credentials are required unless the endpoints are http URLs. Credentials win.
+	TLS         *tls.Config
+	Credentials *Credentials
 	// DialTimeout bounds one connection attempt. Default 2 s.
 	DialTimeout time.Duration
 	// RequestTimeout bounds every call. Default 1.5 s; keep it below a quarter of regionLease, so
@@ -56,9 +65,10 @@ type Position struct {
 
 // Store is a client of the coordination store. It is safe for concurrent use.
 type Store struct {
-	client  *clientv3.Client
-	prefix  string
-	timeout time.Duration
+	client      *clientv3.Client
+	credentials *Credentials // nil: no TLS
+	prefix      string
+	timeout     time.Duration
 
 	mu    sync.Mutex
 	known Position
@@ -84,15 +94,22 @@ func Connect(o Options) (*Store, error) {
 	if o.RequestTimeout <= 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
+	// Left alone, gRPC waits for up to two minutes before it dials again, once a store was away for long.
+	dial := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff: backoff.Config{BaseDelay: firstRedial, Multiplier: 1.6, Jitter: 0.2, MaxDelay: lastRedial}, MinConnectTimeout: o.DialTimeout,
+	})}
+	if o.Credentials != nil {
+		dial = append(dial, grpc.WithTransportCredentials(o.Credentials))
+	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: o.Endpoints, TLS: o.TLS, DialTimeout: o.DialTimeout,
+		Endpoints: o.Endpoints, TLS: o.TLS, DialOptions: dial, DialTimeout: o.DialTimeout,
 		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
 		PermitWithoutStream: true, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the coordination store %v: %w", o.Endpoints, err)
 	}
-	s := &Store{client: client, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known}
+	s := &Store{client: client, credentials: o.Credentials, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known}
 	if o.Restored && o.Known.ClusterID != 0 {
 		s.restored = &OtherStoreError{Known: o.Known, Seen: o.Known, Restored: true}
 	}

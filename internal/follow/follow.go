@@ -44,8 +44,8 @@ type Snapshot struct {
 	// Connected is true while the store answers with what can have been agreed on. A disconnected snapshot
 	// is old news.
 	Connected bool
-	// Problem is what a person should know while it is not Connected, in words that stay the same; empty
-	// when nothing more is known than that it does not answer.
+	// Problem is what a person should know of why it does not serve, in words that stay the same; empty when
+	// nothing is known. A store that takes no writes is Connected all the same.
 	Problem string
 	// Beating has the regions whose agents have beaten within the region lease, as seen here.
 	Beating map[string]bool
@@ -53,6 +53,10 @@ type Snapshot struct {
 
 // Follower follows one store.
 type Follower struct {
+	// Broken says what is known to keep the store from serving, empty when nothing is. Optional; to be set
+	// before Start.
+	Broken func() string
+
 	store Store
 	clock clock.WithTicker
 	lease time.Duration
@@ -64,6 +68,8 @@ type Follower struct {
 	heard     time.Time
 	listeners map[int]func(before, after Snapshot)
 	next      int
+	// latest is what the store answered last.
+	latest error
 	// damage is what is damaged in the newest content, empty when it is sound.
 	damage string
 }
@@ -151,7 +157,12 @@ func (f *Follower) watchSilence(ctx context.Context) {
 func (f *Follower) checkBeats() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.change(func(s *Snapshot) { s.Beating = f.beating(s.Beating) })
+	f.change(func(s *Snapshot) {
+		if s.Known {
+			f.stands(s, f.latest)
+		}
+		s.Beating = f.beating(s.Beating)
+	})
 }
 
 func (f *Follower) checkStore(ctx context.Context) {
@@ -180,6 +191,10 @@ func (f *Follower) stands(s *Snapshot, err error) {
 	if err != nil {
 		s.Problem = coordination.Explain(err)
 	}
+	if s.Problem == "" && f.Broken != nil {
+		s.Problem = f.Broken()
+	}
+	f.latest = err
 }
 
 func (f *Follower) deliver(c ownership.Configuration) {

@@ -123,14 +123,22 @@ func reportLease(set condition.Set, rg *v1alpha1.Region, seen Seen) {
 		set.False(kind, v1alpha1.ReasonAgentNeverSeen, "the region's agent has never beaten: install the member there, and give it every endpoint of the coordination store")
 	case !seen.Configuration.Gates[rg.Name].Open:
 		rg.Status.Coordination.Agent = "Silent"
-		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's gate is closed: it holds no lease until its agent asks again and the leader opens it")
+		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's gate is closed: it holds no lease until its agent asks again and the leader opens it%s", storeBroken(seen))
 	case !seen.Beating[rg.Name]:
 		rg.Status.Coordination.Agent = "Silent"
-		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's agent does not beat: see its member's log and its way to the coordination store")
+		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's agent does not beat: see its member's log and its way to the coordination store%s", storeBroken(seen))
 	default:
 		rg.Status.Coordination.Agent = "Active"
 		set.True(kind, v1alpha1.ReasonAgentBeating, "the region's agent beats")
 	}
+}
+
+// storeBroken says what is known to keep the store from serving, for the end of a message.
+func storeBroken(seen Seen) string {
+	if seen.StoreProblem == "" {
+		return ""
+	}
+	return ". The coordination store: " + seen.StoreProblem
 }
 
 // observers returns how many of the other regions' beating agents have no complaint about the
