@@ -55,7 +55,7 @@ type Proposer interface {
 	DeleteRegionIntent(ctx context.Context, name string) (int64, error)
 }
 
-// Reconciler reconciles Regions. All fields are required.
+// Reconciler reconciles Regions. All exported fields are required.
 type Reconciler struct {
 	Client   client.Client
 	Clusters *clusters.Registry
@@ -65,6 +65,8 @@ type Reconciler struct {
 	Namespace string
 	Clock     clock.PassiveClock
 	Recorder  events.EventRecorder
+
+	contests contests
 }
 
 // Reconcile observes one Region, acts and reports.
@@ -73,6 +75,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	if err := r.Client.Get(ctx, req.NamespacedName, rg); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Clusters.Remove(req.Name)
+			r.contests.forget(req.Name)
 			metrics.DeleteRegion(req.Name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)

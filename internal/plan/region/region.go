@@ -48,7 +48,16 @@ type Seen struct {
 	Configuration ownership.Configuration
 	// Beating has the regions whose agents beat.
 	Beating map[string]bool
+	// Contested: somebody else has lately written over what this hub has proposed, ProposedAgo.
+	Contested   bool
+	ProposedAgo time.Duration
 }
+
+// ContestLasts is how long a region counts as contested after somebody has written over its proposal.
+const ContestLasts = 3 * time.Minute
+
+// contestPause is how long a hub leaves a contested proposal alone: two would else write as fast as they can.
+const contestPause = time.Minute
 
 // StepKind names a step.
 type StepKind string
@@ -99,7 +108,15 @@ func Decide(rg *v1alpha1.Region, seen Seen) Plan {
 	}
 	want := intent(rg, seen)
 	have, proposed := seen.Configuration.RegionIntents[rg.Name]
-	if !proposed || !reflect.DeepEqual(have, want) {
+	differs := !proposed || !reflect.DeepEqual(have, want)
+	if left := contestPause - seen.ProposedAgo; seen.Contested {
+		plan.RecheckAfter = contestPause
+		if differs && left > 0 {
+			plan.RecheckAfter = left
+			return plan
+		}
+	}
+	if differs {
 		plan.Steps = append(plan.Steps, Step{Kind: StepPropose, Intent: want})
 	}
 	return plan

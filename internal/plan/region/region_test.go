@@ -83,6 +83,17 @@ func TestDecide(t *testing.T) {
 				Name: "beijing", Role: "Active", Probes: []ownership.Probe{apiProbe},
 			}}},
 		},
+		"somebody else has written over it a moment ago": {
+			world: func(r *v1alpha1.Region, s *plan.Seen) { r.Spec.Probes, s.Contested = nil, true },
+		},
+		"somebody else has written over it, and has had its time": {
+			world: func(r *v1alpha1.Region, s *plan.Seen) {
+				r.Spec.Probes, s.Contested, s.ProposedAgo = nil, true, 2*time.Minute
+			},
+			want: []plan.Step{{Kind: plan.StepPropose, Intent: ownership.RegionIntent{
+				Name: "beijing", Role: "Active", Probes: []ownership.Probe{apiProbe},
+			}}},
+		},
 		"deletion: nobody needs it": {
 			world: func(r *v1alpha1.Region, _ *plan.Seen) { deleted(r) },
 			want:  []plan.Step{{Kind: plan.StepWithdraw}, {Kind: plan.StepDisconnect}, {Kind: plan.StepRemoveFinalizer}},
@@ -226,6 +237,12 @@ func TestReport(t *testing.T) {
 			},
 			want: status{v1alpha1.RegionUp, "2/2", "Active", map[string]string{
 				"Ready": "False/AgentContested", "ClusterReachable": "True/Connected", "Serving": "True/RegionServing", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
+		"a second hub proposes something else": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) { s.Contested = true },
+			want: status{v1alpha1.RegionUp, "2/2", "Active", map[string]string{
+				"Ready": "False/HubContested", "ClusterReachable": "True/Connected", "Serving": "True/RegionServing", "LeaseHeld": "True/AgentBeating",
 			}},
 		},
 		"a witness has no cluster": {

@@ -200,6 +200,11 @@ func reportReady(set condition.Set, rg *v1alpha1.Region, seen Seen, plan Plan) {
 	if reportRival(set, rg, seen) {
 		return
 	}
+	if seen.Contested {
+		set.False(v1alpha1.ConditionReady, v1alpha1.ReasonHubContested, "something else proposes another role or other probes for this region "+
+			"to the coordination store: a second hub? Run one, or give each its own --coordination-prefix")
+		return
+	}
 	kinds := []string{v1alpha1.ConditionClusterReachable, v1alpha1.ConditionServing, v1alpha1.ConditionLeaseHeld}
 	if rg.Spec.Cluster == nil {
 		kinds = kinds[1:]
