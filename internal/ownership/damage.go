@@ -163,8 +163,11 @@ func servicesGone(before, now *Configuration, direct bool) []Damage {
 		if _, there := now.Services[uid]; there {
 			continue
 		}
-		_, wanted := now.ServiceIntents[uid]
-		if wanted || direct && !before.Services[uid].Deleted {
+		if before.Services[uid].Deleted {
+			continue
+		}
+		intent, there := now.ServiceIntents[uid]
+		if direct || there && !intent.Deleted {
 			out = append(out, Damage{Key: "service/" + uid, What: "it is gone, and the service is not deleted"})
 		}
 	}
