@@ -79,7 +79,7 @@ func (h *Hub) Pass(ctx context.Context) error {
 		kept, err := Load(ctx, reader, h.Namespace)
 		switch {
 		case err != nil:
-			h.Log.V(1).Info("A region does not tell which coordination store it follows.", "region", region, "error", err.Error())
+			h.Log.Info("A region does not tell which coordination store it follows.", "region", region, "error", err.Error())
 		case kept.Position.ClusterID == refusal.Seen.ClusterID && !kept.Restored:
 			follow++
 		case kept.Position.ClusterID != 0:
