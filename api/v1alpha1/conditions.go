@@ -109,6 +109,10 @@ const (
 	ReasonAgentSilent = "AgentSilent"
 	// ReasonAgentNeverSeen: the region's agent has never beaten.
 	ReasonAgentNeverSeen = "AgentNeverSeen"
+	// ReasonAgentContested: a second process says that it is the region's agent, and waits.
+	ReasonAgentContested = "AgentContested"
+	// ReasonHubContested: something else, such as a second hub, proposes another region of this name.
+	ReasonHubContested = "HubContested"
 	// ReasonStoreUnreachable: the coordination store does not answer.
 	ReasonStoreUnreachable = "StoreUnreachable"
 

@@ -43,6 +43,7 @@ type region struct {
 	mu      sync.Mutex
 	known   coordination.Position
 	answers uint64
+	trouble string
 }
 
 func (r *region) Position() coordination.Position {
@@ -58,6 +59,19 @@ func (r *region) Refusal() *coordination.OtherStoreError {
 		return nil
 	}
 	return &coordination.OtherStoreError{Known: r.known, Seen: coordination.Position{ClusterID: r.answers, Revision: 3}}
+}
+
+// inTrouble is what the region reports besides.
+func (r *region) inTrouble() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trouble
+}
+
+func (r *region) reports(trouble string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.trouble = trouble
 }
 
 func (r *region) Advance(coordination.Position) {}
@@ -83,7 +97,7 @@ func (r *region) run(ctx context.Context) {
 		r.mu.Unlock()
 		keeper := &storeposition.Keeper{
 			Client: r.client, Reader: r.client, Namespace: namespace, Store: r, Clock: agent.SystemClock(), Started: kept,
-			Epoch: func() int64 { return 4 }, RegionLease: 300 * time.Millisecond, Log: logr.Discard(),
+			Epoch: func() int64 { return 4 }, Trouble: r.inTrouble, RegionLease: 300 * time.Millisecond, Log: logr.Discard(),
 		}
 		if err := keeper.Start(ctx); err != nil && !errors.Is(err, storeposition.ErrAdopted) && !errors.Is(err, storeposition.ErrStale) {
 			r.t.Error(err)
@@ -129,6 +143,26 @@ func TestAdopt(t *testing.T) {
 	if err != nil || kept.AboveEpoch != 4 || kept.RevisionBase < 100 {
 		t.Errorf("shenzhen keeps %+v (%v), want epochs above 4 and revisions from 100 on", kept, err)
 	}
+}
+
+// TestTrouble has a region report something of its store, and nothing any more.
+func TestTrouble(t *testing.T) {
+	w := newWorld(t, "beijing", "shanghai")
+	awaits := func(what, text string, there bool) {
+		t.Helper()
+		testkit.Eventually(t, 60*time.Second, func() error {
+			if out := w.run(anyCode, "", "coordination", "status"); strings.Contains(out, text) != there {
+				return errors.New("waiting until " + what + ":\n" + out)
+			}
+			return nil
+		})
+	}
+	w.regions["shanghai"].reports("gate/beijing: it is gone")
+	awaits("trouble is reported", "Trouble", true)
+	w.expect(exitAttention, "coordination", "status").has("shanghai: in trouble with the store since 2", "gate/beijing: it is gone", "Follows")
+	w.regions["shanghai"].reports("")
+	awaits("it is over", "Trouble", false)
+	w.expect(0, "coordination", "status").has("Follows")
 }
 
 func TestCommandLine(t *testing.T) {

@@ -134,6 +134,8 @@ type standing struct {
 	// refusedID is the store that is refused, 0 when none is.
 	refusedID                    uint64
 	refused, since, word, answer string
+	// trouble is what else the region reports, troubleSince since when.
+	trouble, troubleSince string
 }
 
 // follows reports whether the region follows the store and does not refuse it.
@@ -183,6 +185,7 @@ func read(s standing, lease *coordinationv1.Lease) standing {
 	}
 	a := lease.Annotations
 	s.refused, s.since = a[storeposition.RefusedAnnotation], a[storeposition.RefusedSinceAnnotation]
+	s.trouble, s.troubleSince = a[storeposition.TroubleAnnotation], a[storeposition.TroubleSinceAnnotation]
 	s.word, s.answer = a[storeposition.AdoptAnnotation], a[storeposition.AdoptionAnnotation]
 	if id := a[storeposition.RefusedIDAnnotation]; id != "" {
 		s.refusedID, s.problem = storeposition.ParseID(id)

@@ -12,9 +12,10 @@ import (
 )
 
 const statusUsage = `kubectl multiactive coordination status shows, for every region, which coordination store it has followed
-and how far, and whether it refuses the store that answers now, since when and why.
+and how far, whether it refuses the store that answers now, and what else is wrong with it there: damaged
+content, a full disk, certificates that expire, another member of the same name. Each since when, and what to do.
 
-Exit code 3 when a region refuses a store or cannot be read.
+Exit code 3 when a region refuses a store, is in trouble with it or cannot be read.
 
 Flags:
 `
@@ -73,6 +74,7 @@ const (
 	stateFresh    = "NoneYet"
 	stateRestored = "RestoredUnderOldIdentity"
 	stateRefuses  = "Refuses"
+	stateTrouble  = "Trouble"
 	stateFollows  = "Follows"
 )
 
@@ -86,6 +88,8 @@ func stateOf(s *standing) string {
 		return stateRestored
 	case s.refusedID != 0:
 		return stateRefuses
+	case s.trouble != "":
+		return stateTrouble
 	default:
 		return stateFollows
 	}
@@ -101,6 +105,9 @@ func explain(t terminal, s *standing) {
 	case stateRefuses:
 		_, _ = fmt.Fprintf(t.out, "\n%s: refuses store %016x since %s: %s\n  If that is the store to follow: kubectl multiactive coordination adopt --cluster-id=%016x\n",
 			s.region, s.refusedID, s.since, s.refused, s.refusedID)
+	}
+	if s.trouble != "" {
+		_, _ = fmt.Fprintf(t.out, "\n%s: in trouble with the store since %s: %s\n", s.region, s.troubleSince, s.trouble)
 	}
 	if s.word != "" {
 		_, _ = fmt.Fprintf(t.out, "%s: was told to adopt %s; %s\n", s.region, s.word, orElse(s.answer, "its member has not answered yet"))

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/controllers/hub/datastore"
 	"multiactive.dev/operator/controllers/hub/multiactiveservice"
 	"multiactive.dev/operator/controllers/hub/operation"
@@ -21,6 +22,8 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/port/clusters"
+	"multiactive.dev/operator/internal/storehealth"
+	"multiactive.dev/operator/internal/storeposition"
 )
 
 // hubOptions are what the hub needs besides its cluster.
@@ -61,14 +64,17 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 	}
 	wall := clock.RealClock{}
 	view := follow.New(store, wall, timings.RegionLease, mgr.GetLogger().WithName("coordination"))
+	health := &storehealth.Monitor{Store: store, Clock: wall, Log: mgr.GetLogger().WithName("coordination")}
+	view.Broken = health.Broken
 	registry := clusters.New(clusters.Options{
 		Scheme: mgr.GetScheme(), Clock: wall, Log: mgr.GetLogger().WithName("clusters"),
 	})
-	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
-		<-ctx.Done()
-		return store.Close()
-	})
-	for _, part := range []manager.Runnable{view, registry, closeStore} {
+	adopted := &storeposition.Hub{
+		Store: store, Namespace: o.common.operatorNamespace, Clock: wall, Log: mgr.GetLogger().WithName("coordination"),
+		Regions: regionsWithCluster(mgr.GetClient()),
+		Cluster: func(region string) (client.Reader, error) { c, err := registry.Get(region); return c.Client, err },
+	}
+	for _, part := range []manager.Runnable{health, view, registry, adopted, closing(store)} {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("adding a part to the manager: %w", err)
 		}
@@ -102,4 +108,21 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 		return err
 	}
 	return (&datastore.Reconciler{Client: mgr.GetClient(), Clock: wall}).SetupWithManager(mgr)
+}
+
+// regionsWithCluster returns what lists the regions that run a member.
+func regionsWithCluster(reader client.Reader) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		var list v1alpha1.RegionList
+		if err := reader.List(ctx, &list); err != nil {
+			return nil, err
+		}
+		var out []string
+		for i := range list.Items {
+			if list.Items[i].Spec.Cluster != nil {
+				out = append(out, list.Items[i].Name)
+			}
+		}
+		return out, nil
+	}
 }

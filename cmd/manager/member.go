@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ import (
 	"multiactive.dev/operator/internal/kafkasecret"
 	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/port/kafka"
+	"multiactive.dev/operator/internal/storehealth"
 	"multiactive.dev/operator/internal/storeposition"
 )
 
@@ -83,6 +85,12 @@ func (o *memberOptions) complete() error {
 	return nil
 }
 
+// process says where a person finds this process.
+func (o *memberOptions) process() string {
+	host, _ := os.Hostname() // only a name to show
+	return cmp.Or(o.podName, host)
+}
+
 // memberCache bounds what the member keeps in memory: of most kinds the operator's own objects
 // alone. Deployments and Services are there in full, because workloads may refer to others'.
 func memberCache() map[client.Object]cache.ByObject {
@@ -104,11 +112,12 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	timings, err := o.common.timings()
+	timings := o.common.timed()
+	known, err := storeposition.Load(ctx, mgr.GetAPIReader(), o.common.operatorNamespace)
 	if err != nil {
 		return err
 	}
-	known, err := storeposition.Load(ctx, mgr.GetAPIReader(), o.common.operatorNamespace)
+	place, err := storeposition.Place(ctx, mgr.GetAPIReader(), mgr.GetClient(), o.common.operatorNamespace)
 	if err != nil {
 		return err
 	}
@@ -120,7 +129,8 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	local := &handover.Region{Name: o.region, Client: mgr.GetClient()}
 	regionAgent, err := agent.New(agent.Config{
 		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
-		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase,
+		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase, Epoch: known.Epoch,
+		Place: place, Process: o.process(), Alone: o.common.leaderElect,
 	})
 	if err != nil {
 		return err
@@ -139,18 +149,16 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	if err != nil {
 		return err
 	}
-	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
-		<-ctx.Done()
-		return store.Close()
-	})
 	position := &storeposition.Keeper{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: machine,
 		Started: known, RegionLease: timings.RegionLease, Log: ctrl.Log.WithName("coordination"),
 		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
 	}
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
+	health := &storehealth.Monitor{Store: store, Clock: machine, Log: ctrl.Log.WithName("coordination")}
+	position.Trouble = troubles(regionAgent.Trouble, health.Trouble)
 	parts := []manager.Runnable{
-		closeStore, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
+		closing(store), health, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
 		topics, canaries, mirrors,
 	}
 	for _, part := range append(parts, own...) {
@@ -179,6 +187,19 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil
+}
+
+// troubles joins what several parts say of the store.
+func troubles(all ...func() string) func() string {
+	return func() string {
+		var out []string
+		for _, trouble := range all {
+			if text := trouble(); text != "" {
+				out = append(out, text)
+			}
+		}
+		return strings.Join(out, "; ")
+	}
 }
 
 // settled runs the agent once what the process has started with is found to hold still: it may have waited

@@ -1,17 +1,16 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
@@ -148,6 +147,15 @@ func (o commonOptions) timings() (ownership.Timings, error) {
 	}
 }
 
+// timed is timings once validate has accepted them.
+func (o commonOptions) timed() ownership.Timings {
+	t, err := o.timings()
+	if err != nil {
+		panic("manager: the timings were accepted, and are not there: " + err.Error())
+	}
+	return t
+}
+
 // endpoints returns the coordination store's client URLs.
 func (o commonOptions) endpoints() []string {
 	var out []string
@@ -162,36 +170,19 @@ func (o commonOptions) endpoints() []string {
 // connectStore returns a client of the coordination store. known is the position kept from
 // earlier runs, if any, and restored whether that store is refused for good. It does not wait for the store to answer.
 func (o commonOptions) connectStore(known coordination.Position, restored bool) (*coordination.Store, error) {
-	tlsConfig, err := o.storeTLS()
+	credentials, err := coordination.NewCredentials(coordination.Files{CA: o.coordinationCA, Cert: o.coordinationCert, Key: o.coordinationKey})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--coordination-ca-file, --coordination-cert-file and --coordination-key-file: %w", err)
 	}
 	return coordination.Connect(coordination.Options{
-		Endpoints: o.endpoints(), Prefix: o.coordinationPrefix, TLS: tlsConfig, Known: known, Restored: restored,
+		Endpoints: o.endpoints(), Prefix: o.coordinationPrefix, Credentials: credentials, Known: known, Restored: restored,
 	})
 }
 
-func (o commonOptions) storeTLS() (*tls.Config, error) {
-	if o.coordinationCA == "" && o.coordinationCert == "" {
-		return nil, nil //nolint:nilnil // no TLS is an answer: the endpoints are http URLs
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.coordinationCA != "" {
-		pem, err := os.ReadFile(o.coordinationCA)
-		if err != nil {
-			return nil, fmt.Errorf("reading --coordination-ca-file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--coordination-ca-file=%s holds no PEM certificate", o.coordinationCA)
-		}
-	}
-	if o.coordinationCert != "" {
-		pair, err := tls.LoadX509KeyPair(o.coordinationCert, o.coordinationKey)
-		if err != nil {
-			return nil, fmt.Errorf("reading --coordination-cert-file and --coordination-key-file: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
+// closing closes the store when the manager ends.
+func closing(store *coordination.Store) manager.Runnable {
+	return manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		return store.Close()
+	})
 }

@@ -19,7 +19,8 @@ import (
 
 // ErrReplaced is returned by Run when a newer incarnation of this region's agent has registered.
 // The process should end: two agents of one region would take turns.
-var ErrReplaced = errors.New("another agent of this region has registered")
+var ErrReplaced = errors.New("another agent of this region has registered, or somebody has edited its record; if this goes on, " +
+	"two members run with the same --region, of which one must have another or be stopped")
 
 // Config is what an Agent needs. All fields but Local and Log are required.
 type Config struct {
@@ -35,6 +36,15 @@ type Config struct {
 	// region takes no lease from a view of AboveEpoch or less, and tells its gateways revisions of the
 	// store plus RevisionBase, so that they never go back.
 	AboveEpoch, RevisionBase int64
+	// Epoch is the highest that the region has seen in this store, as kept with its position: a view
+	// with a lower one was edited, and gives no lease.
+	Epoch int64
+	// Place identifies the cluster that the process runs in, and Process is where a person finds it. An
+	// agent does not take the place of another that still beats in another place, or, unless Alone,
+	// in the same. Without a Place it takes anybody's.
+	Place, Process string
+	// Alone: no second process of this place acts at the same time, since an election there sees to it.
+	Alone bool
 	// Prober asks the other regions; NewProber outside of tests.
 	Prober Prober
 	// Local takes part in changes of owners; without one, the gateways alone do.
@@ -62,6 +72,12 @@ type Agent struct {
 	answered   bool
 	refused    error
 	leading    bool
+	// damaged is what nobody agreed on of the newest content, nil if all is sound; delivered is the
+	// newest revision, also of a damaged one.
+	damaged *damaged
+	// taken is what is known of another agent that acts for the region, empty while none does.
+	taken     string
+	delivered int64
 	// committed and previous are the revisions of this agent's last two beats: a watch that has not
 	// shown the earlier when the next is committed has stalled.
 	committed, previous int64

@@ -17,19 +17,33 @@ type beater interface {
 	Ask(ctx context.Context, from ownership.Configuration) (int64, error)
 }
 
-// beat registers this incarnation and then beats (R3), or asks for the gate to be opened (R5).
+// errUnregistered ends an incarnation whose record is gone, though nobody has taken its place.
+var errUnregistered = errors.New("the agent's record is gone")
+
+// beat registers an incarnation and beats, for as long as its record is there.
 func (a *Agent) beat(ctx context.Context) error {
-	r, err := a.register(ctx)
-	if err != nil {
-		return err
+	for {
+		r, err := a.register(ctx)
+		if err != nil {
+			return err
+		}
+		err = a.beatAs(ctx, r)
+		if !errors.Is(err, errUnregistered) {
+			return err
+		}
+		a.config.Log.Info("Somebody has deleted this agent's record; registering anew.", "incarnation", r.Incarnation())
 	}
+}
+
+// beatAs beats as a registered incarnation (R3), or asks for the gate to be opened (R5).
+func (a *Agent) beatAs(ctx context.Context, r *coordination.Registration) error {
 	n := r.LastBeat()
 	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval)
 	defer ticker.Stop()
 	for {
 		// While the store is refused the watch alone asks whether it still is: what is written to one that
 		// was restored raises its revision to where it was.
-		if c, have := a.Snapshot(); have && !a.refusesStore() {
+		if c, have := a.Snapshot(); have && a.mayBeat() {
 			n++
 			err := a.beatOnce(ctx, r, c, n)
 			a.storeAnswered(err)
@@ -49,7 +63,12 @@ func (a *Agent) beat(ctx context.Context) error {
 // out may still come to pass.
 func (a *Agent) register(ctx context.Context) (*coordination.Registration, error) {
 	for {
-		r, err := a.config.Store.RegisterAgent(ctx, a.config.Region, newIncarnation(), a.config.AboveEpoch)
+		record := ownership.AgentRecord{Incarnation: newIncarnation(), AboveEpoch: a.config.AboveEpoch, Place: a.config.Place}
+		still, err := a.awaitTurn(ctx, record)
+		if err != nil {
+			return nil, err
+		}
+		r, err := a.config.Store.Register(ctx, a.config.Region, record, still)
 		a.storeAnswered(err)
 		if err == nil {
 			a.mu.Lock()
@@ -86,7 +105,7 @@ func (a *Agent) beatOnce(ctx context.Context, r beater, c ownership.Configuratio
 	a.mu.Lock()
 	// The gate may have been closed since; then the lease of this beat has run out already.
 	// Nor does a view give one that has an epoch which the region may have seen in another store.
-	if a.conf.Gates[region] == gate && a.refused == nil && (a.config.AboveEpoch == 0 || a.conf.View.Epoch > a.config.AboveEpoch) {
+	if a.newestGate() == gate && a.refused == nil && (a.config.AboveEpoch == 0 || a.conf.View.Epoch > a.config.AboveEpoch) {
 		a.extendLease(t0 + a.config.Timings.RegionLease)
 	}
 	a.mu.Unlock()
@@ -121,6 +140,8 @@ func (a *Agent) afterWrite(err error) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return nil
+	case errors.As(err, &refused) && refused.IsGone(coordination.GuardAgent):
+		return errUnregistered
 	case errors.As(err, &refused) && refused.Has(coordination.GuardAgent):
 		return fmt.Errorf("region %s: %w", a.config.Region, ErrReplaced)
 	case errors.Is(err, coordination.ErrGuard):

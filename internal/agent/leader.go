@@ -13,11 +13,11 @@ import (
 )
 
 // campaign stands for election whenever nobody leads, and leads while elected. An agent that refuses
-// the store (R2) does neither.
+// the store (R2), or cannot mend its content, does neither.
 func (a *Agent) campaign(ctx context.Context) error {
 	for {
 		identity := a.Identity()
-		if identity == "" || a.refusesStore() {
+		if identity == "" || !a.mayLead() {
 			if err := a.wait(ctx, a.config.Timings.BeatInterval); err != nil {
 				return err
 			}
@@ -111,6 +111,9 @@ type leader struct {
 func (l *leader) pass(ctx context.Context) error {
 	if l.agent.refusesStore() {
 		return errStoreRefused
+	}
+	if d, before := l.agent.damage(); d != nil {
+		return l.putBack(ctx, d, before)
 	}
 	c, have := l.agent.Snapshot()
 	if !have || c.Revision < l.written || !l.agent.upToDate() {

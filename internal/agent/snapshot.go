@@ -85,7 +85,8 @@ func (a *Agent) watch(ctx context.Context) error {
 	}
 }
 
-// deliver takes a configuration in. One of a lower revision than the last is not taken (R2).
+// deliver takes a configuration in. One of a lower revision than the last is not taken (R2), nor one that
+// nobody can have agreed on.
 func (a *Agent) deliver(c ownership.Configuration) {
 	now := a.config.Clock.Boottime()
 	a.mu.Lock()
@@ -93,10 +94,18 @@ func (a *Agent) deliver(c ownership.Configuration) {
 	if a.have && (c.Revision < a.conf.Revision || c.ClusterID != a.conf.ClusterID) {
 		return
 	}
-	a.conf, a.have, a.shown = c, true, true
+	follows := a.shown
+	a.shown, a.delivered = true, c.Revision
 	a.lastAnswer, a.answered, a.refused = now, true, nil
-	if !c.Gates[a.config.Region].Open {
+	a.noteDamage(a.examine(&c, follows))
+	if a.damaged == nil {
+		a.conf, a.have = c, true
+	}
+	if !a.newestGate().Open {
 		a.leaseUntil = 0 // R5: an agent whose gate is closed holds nothing
+	}
+	if a.damaged != nil {
+		return
 	}
 	for s := range a.subscribers {
 		select {
@@ -126,9 +135,9 @@ func (a *Agent) storeAnswered(err error) {
 func (a *Agent) noteCommitted(revision int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.conf.Revision < a.previous && a.startWatchOver() {
+	if a.delivered < a.previous && a.startWatchOver() {
 		a.config.Log.Info("The watch of the coordination store lags; starting over.",
-			"revision", a.conf.Revision, "committed", a.previous)
+			"revision", a.delivered, "committed", a.previous)
 		a.previous, a.committed = 0, 0
 		return
 	}
@@ -136,11 +145,14 @@ func (a *Agent) noteCommitted(revision int64) {
 }
 
 // readAgain starts the watch over with a fresh read, after a write was refused because the snapshot
-// is not what the store holds (R1).
+// is not what the store holds (R1). While that is damaged it is known to differ, and a watch that has not
+// missed anything tells what was there.
 func (a *Agent) readAgain() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.startWatchOver()
+	if a.damaged == nil {
+		a.startWatchOver()
+	}
 }
 
 // startWatchOver ends the watch, which then begins with a fresh read, and reports whether it did: a

@@ -9,6 +9,9 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
+// maxBeat is more beats than any region will have had.
+const maxBeat = 1 << 60
+
 // Registration is the right of one incarnation of a region's agent to write (R1). It ends when
 // another incarnation registers.
 type Registration struct {
@@ -20,20 +23,33 @@ type Registration struct {
 	beats int64
 }
 
-// RegisterAgent makes the incarnation the region's acting agent: the one before can write nothing
-// from here on. incarnation must be new, never repeated.
+// RegisterAgent makes the incarnation the region's acting agent, whoever was that before.
 // aboveEpoch is what the record's AboveEpoch says.
 func (s *Store) RegisterAgent(ctx context.Context, region, incarnation string, aboveEpoch int64) (*Registration, error) {
+	return s.Register(ctx, region, ownership.AgentRecord{Incarnation: incarnation, AboveEpoch: aboveEpoch}, 0)
+}
+
+// Register makes the record's incarnation the region's acting agent: the one before can write nothing
+// from here on. The incarnation must be new, never repeated. With still, a revision at which the one
+// before was seen to have ended, it is refused when an agent of the region has registered or beaten since.
+func (s *Store) Register(ctx context.Context, region string, record ownership.AgentRecord, still int64) (*Registration, error) {
 	if err := checkName("region", region); err != nil {
 		return nil, err
 	}
 	var beat ownership.Beat
-	if _, err := s.read(ctx, s.prefix+dirBeat+region, &beat); err != nil {
+	there, err := s.read(ctx, s.prefix+dirBeat+region, &beat)
+	if err != nil {
 		return nil, fmt.Errorf("registering the agent of region %s: %w", region, err)
 	}
-	r := &Registration{store: s, region: region, beats: beat.N}
-	r.record = ownership.AgentRecord{Incarnation: incarnation, AboveEpoch: aboveEpoch}
-	revision, err := s.write(ctx, dirAgent+region, nil, put{s.prefix + dirAgent + region, r.record})
+	if !there || beat.N < 0 || beat.N > maxBeat {
+		beat.N = 0 // somebody has edited it: any other number is a new beat
+	}
+	r := &Registration{store: s, region: region, beats: beat.N, record: record}
+	var guards []guard
+	if still > 0 {
+		guards = []guard{unwrittenSince(GuardAgent, r.key(dirAgent), still), unwrittenSince(GuardBeat, r.key(dirBeat), still)}
+	}
+	revision, err := s.write(ctx, dirAgent+region, guards, put{r.key(dirAgent), r.record})
 	if err != nil {
 		return nil, fmt.Errorf("registering the agent of region %s: %w", region, err)
 	}
@@ -54,7 +70,7 @@ func (r *Registration) Beat(ctx context.Context, from ownership.Configuration, n
 		return 0, &GuardError{Write: dirBeat + r.region, Failed: []string{GuardGate}}
 	}
 	beat := ownership.Beat{N: n, Incarnation: r.record.Incarnation}
-	return r.store.write(ctx, dirBeat+r.region, r.guards(from), put{r.key(dirBeat), beat})
+	return r.store.write(ctx, dirBeat+r.region, r.admitted(from), put{r.key(dirBeat), beat})
 }
 
 // PutEvidence writes what the region sees of the others, if it differs. Its gate must be open.
@@ -62,7 +78,7 @@ func (r *Registration) PutEvidence(ctx context.Context, from ownership.Configura
 	if !from.Gates[r.region].Open {
 		return 0, &GuardError{Write: dirEvidence + r.region, Failed: []string{GuardGate}}
 	}
-	return r.store.writeChanged(ctx, dirEvidence+r.region, r.guards(from), put{r.key(dirEvidence), e})
+	return r.store.writeChanged(ctx, dirEvidence+r.region, r.admitted(from), put{r.key(dirEvidence), e})
 }
 
 // Ask asks the leader to open the gate that from shows closed or missing (R5).
@@ -78,7 +94,7 @@ func (r *Registration) PutAck(ctx context.Context, from ownership.Configuration,
 		return 0, &GuardError{Write: dirAck + r.region, Failed: []string{GuardGate}}
 	}
 	a.Incarnation = r.record.Incarnation
-	return r.store.writeChanged(ctx, dirAck+r.region, r.guards(from), put{r.key(dirAck), a})
+	return r.store.writeChanged(ctx, dirAck+r.region, r.admitted(from), put{r.key(dirAck), a})
 }
 
 func (r *Registration) guards(from ownership.Configuration) []guard {
@@ -86,6 +102,12 @@ func (r *Registration) guards(from ownership.Configuration) []guard {
 		writtenAt(GuardAgent, r.key(dirAgent), r.revision),
 		unwrittenSince(GuardGate, r.key(dirGate), from.Revision),
 	}
+}
+
+// admitted demands besides that the gate is there: one that was deleted was not written since, and whoever
+// has read the store meanwhile takes the region for fenced.
+func (r *Registration) admitted(from ownership.Configuration) []guard {
+	return append(r.guards(from), exists(GuardGate, r.key(dirGate)))
 }
 
 func (r *Registration) key(dir string) string { return r.store.prefix + dir + r.region }

@@ -17,6 +17,8 @@ type GuardError struct {
 	Write string
 	// Failed lists the comparisons that failed when the store answered, such as "agent replaced".
 	Failed []string
+	// Gone lists those of them whose key is not there at all.
+	Gone []string
 }
 
 // Error implements error.
@@ -31,6 +33,9 @@ func (e *GuardError) Is(target error) bool { return target == ErrGuard }
 func (e *GuardError) Has(name string) bool {
 	return slices.Contains(e.Failed, name)
 }
+
+// IsGone reports whether the key of the named comparison is not there at all.
+func (e *GuardError) IsGone(name string) bool { return slices.Contains(e.Gone, name) }
 
 // Comparisons that a GuardError names.
 const (

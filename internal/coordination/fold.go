@@ -2,8 +2,10 @@ package coordination
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -18,6 +20,10 @@ type fold struct {
 	conf    ownership.Configuration
 	leaders map[string]candidate // by key
 	copied  map[string]bool
+	// broken has what cannot be read of what was agreed on, by key. touched is set by every change of what
+	// was agreed on.
+	broken  map[string]ownership.Damage
+	touched bool
 }
 
 // candidate is one campaigner's key; the lowest create revision leads.
@@ -28,12 +34,13 @@ type candidate struct {
 
 func newFold(prefix string, clusterID uint64) *fold {
 	return &fold{
-		prefix: prefix, leaders: map[string]candidate{}, copied: map[string]bool{},
+		prefix: prefix, leaders: map[string]candidate{}, copied: map[string]bool{}, broken: map[string]ownership.Damage{},
 		conf: ownership.Configuration{
 			ClusterID:      clusterID,
 			Services:       map[string]ownership.ServiceRecord{},
 			Gates:          map[string]ownership.Gate{},
 			Agents:         map[string]ownership.AgentRecord{},
+			Rivals:         map[string]ownership.Rival{},
 			Asks:           map[string]ownership.Ask{},
 			Beats:          map[string]ownership.Beat{},
 			Evidence:       map[string]ownership.Evidence{},
@@ -44,6 +51,7 @@ func newFold(prefix string, clusterID uint64) *fold {
 			RegionIntents:  map[string]ownership.RegionIntent{},
 			ServiceIntents: map[string]ownership.ServiceIntent{},
 			OrderIntents:   map[string]ownership.OrderIntent{},
+			Ignored:        map[string]string{},
 		},
 	}
 }
@@ -57,44 +65,105 @@ func (f *fold) at(revision int64) ownership.Configuration {
 			f.conf.LeaderSince, f.conf.Leader = c.created, c.identity
 		}
 	}
+	if f.touched {
+		f.conf.Damage = f.damage()
+	}
+	f.touched = false
 	clear(f.copied)
 	return f.conf
 }
 
-// apply applies one key's change. A value that cannot be read is an error that names the key: to
-// go on without it would be to act on a configuration that nobody agreed on.
-func (f *fold) apply(kv *mvccpb.KeyValue, deleted bool) error {
+// damage returns what of this content nobody can have agreed on.
+func (f *fold) damage() []ownership.Damage {
+	var out []ownership.Damage
+	for _, key := range slices.Sorted(maps.Keys(f.broken)) {
+		out = append(out, f.broken[key])
+	}
+	for _, d := range f.conf.Unsound() {
+		if _, told := f.broken[d.Key]; !told {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// apply applies one key's change. It takes whatever is there: what a person writes must not end a
+// process. A value that cannot be read is left out and named, as damage if it was agreed on: to go on
+// without it would be to act on a configuration that nobody agreed on.
+func (f *fold) apply(kv *mvccpb.KeyValue, deleted bool) {
 	key := strings.TrimPrefix(string(kv.GetKey()), f.prefix)
 	dir, name := split(key)
-	if err := f.applyTo(dir, name, kv, deleted); err != nil {
-		return fmt.Errorf("reading %s at revision %d: %w; a newer version may have written it", key, kv.GetModRevision(), err)
+	f.ignore(key, "")
+	delete(f.broken, key)
+	f.touched = f.touched || agreed(dir)
+	if dir != keyView && dir != keyHeld && dir != dirLeader && !validName.MatchString(name) {
+		f.ignore(key, gone(deleted, "it is no name that anything has"))
+		return
 	}
-	return nil
+	err := f.applyTo(dir, name, kv, deleted)
+	switch {
+	case err == nil:
+	case agreed(dir):
+		f.broken[key] = ownership.Damage{
+			Key: key, What: fmt.Sprintf("it cannot be read: %v", err), Foreign: json.Valid(kv.GetValue()),
+		}
+	default:
+		f.ignore(key, err.Error())
+	}
+}
+
+// ignore notes why a key is not acted on, or with an empty why that it is.
+func (f *fold) ignore(key, why string) {
+	if f.conf.Ignored[key] == why {
+		return
+	}
+	if !f.copied["ignored"] {
+		f.conf.Ignored = maps.Clone(f.conf.Ignored)
+		f.copied["ignored"] = true
+	}
+	if why == "" {
+		delete(f.conf.Ignored, key)
+		return
+	}
+	f.conf.Ignored[key] = why
+}
+
+// gone returns nothing to say of a key that was deleted.
+func gone(deleted bool, why string) string {
+	if deleted {
+		return ""
+	}
+	return why
+}
+
+// agreed reports whether a directory holds what the leader has committed, or who may beat.
+func agreed(dir string) bool {
+	switch dir {
+	case keyView, dirService, dirGate, dirDebt, dirOrder, dirIncident:
+		return true
+	default:
+		return false
+	}
 }
 
 func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) error {
 	value := kv.GetValue()
 	switch dir {
 	case dirLeader:
-		if deleted {
-			delete(f.leaders, name)
-		} else {
-			f.leaders[name] = candidate{identity: string(value), created: kv.GetCreateRevision()}
-		}
-		return nil
+		return f.applyLeader(name, kv, deleted)
 	case keyView:
 		f.conf.Decided = kv.GetModRevision()
 		f.conf.View = ownership.View{}
 		if deleted {
 			return nil
 		}
-		return json.Unmarshal(value, &f.conf.View)
+		return readWhole(value, &f.conf.View)
 	case keyHeld:
 		f.conf.Held = nil
 		if deleted {
 			return nil
 		}
-		return json.Unmarshal(value, &f.conf.Held)
+		return readWhole(value, &f.conf.Held)
 	case dirService:
 		f.conf.Decided = kv.GetModRevision()
 		return alter(f, dir, &f.conf.Services, name, value, deleted)
@@ -103,13 +172,38 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 	}
 }
 
+// applyLeader takes in a candidate. One without a session is none of ours: nobody would notice its end.
+func (f *fold) applyLeader(name string, kv *mvccpb.KeyValue, deleted bool) error {
+	delete(f.leaders, name)
+	switch {
+	case deleted:
+		return nil
+	case kv.GetLease() == 0:
+		return errors.New("it is a candidate without a session, and nobody can be elected after it: delete it")
+	}
+	f.leaders[name] = candidate{identity: string(kv.GetValue()), created: kv.GetCreateRevision()}
+	return nil
+}
+
+// readWhole reads a value, and leaves nothing of one that it cannot read.
+func readWhole[T any](value []byte, into *T) error {
+	var v T
+	if err := json.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	*into = v
+	return nil
+}
+
 // applyRecord applies a change of what nobody's routing depends on.
 func (f *fold) applyRecord(dir, name string, value []byte, deleted bool) error {
 	switch dir {
 	case dirGate:
-		return alter(f, dir, &f.conf.Gates, name, value, deleted)
+		return f.applyGate(name, value, deleted)
 	case dirAgent:
 		return alter(f, dir, &f.conf.Agents, name, value, deleted)
+	case dirRival:
+		return alter(f, dir, &f.conf.Rivals, name, value, deleted)
 	case dirAsk:
 		return alter(f, dir, &f.conf.Asks, name, value, deleted)
 	case dirBeat:
@@ -117,10 +211,30 @@ func (f *fold) applyRecord(dir, name string, value []byte, deleted bool) error {
 	case dirEvidence:
 		return alter(f, dir, &f.conf.Evidence, name, value, deleted)
 	case dirIncident:
-		return alter(f, dir, &f.conf.Incidents, name, value, deleted)
+		return f.applyIncident(name, value, deleted)
 	default:
 		return f.applyProposal(dir, name, value, deleted)
 	}
+}
+
+func (f *fold) applyGate(name string, value []byte, deleted bool) error {
+	if err := alter(f, dirGate, &f.conf.Gates, name, value, deleted); err != nil || deleted {
+		return err
+	}
+	if gate := f.conf.Gates[name]; gate.Generation <= 0 {
+		delete(f.conf.Gates, name)
+		return fmt.Errorf("generation %d is not positive", gate.Generation)
+	}
+	return nil
+}
+
+// applyIncident leaves out an incident that cannot be read: it is for people, and nothing is decided
+// from it but whether there is one.
+func (f *fold) applyIncident(name string, value []byte, deleted bool) error {
+	if err := alter(f, dirIncident, &f.conf.Incidents, name, value, deleted); err != nil {
+		f.ignore(dirIncident+name, err.Error())
+	}
+	return nil
 }
 
 // applyProposal applies a change of what is proposed, or said of a change under way.
@@ -139,11 +253,15 @@ func (f *fold) applyProposal(dir, name string, value []byte, deleted bool) error
 	case dirOrder:
 		return alter(f, dir, &f.conf.Orders, name, value, deleted)
 	default:
-		return nil // a key of a newer version
+		if deleted {
+			return nil
+		}
+		return errors.New("nothing that this version knows has such a key")
 	}
 }
 
-// alter changes one record of a map, which is copied before its first change in a revision.
+// alter changes one record of a map, which is copied before its first change in a revision. One that
+// cannot be read is not there.
 //
 //nolint:gocritic // the pointer is needed: the map itself is replaced by its copy
 func alter[T any](f *fold, dir string, m *map[string]T, name string, value []byte, deleted bool) error {
@@ -157,6 +275,7 @@ func alter[T any](f *fold, dir string, m *map[string]T, name string, value []byt
 	}
 	var v T
 	if err := json.Unmarshal(value, &v); err != nil {
+		delete(*m, name)
 		return err
 	}
 	(*m)[name] = v

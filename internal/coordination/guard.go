@@ -127,6 +127,9 @@ func (s *Store) commit(ctx context.Context, what string, guards []guard, ops ...
 		}
 		if !g.holds(created, modified) {
 			refused.Failed = append(refused.Failed, g.name)
+			if modified == 0 {
+				refused.Gone = append(refused.Gone, g.name)
+			}
 		}
 	}
 	return 0, refused

@@ -14,6 +14,7 @@ const (
 	dirService       = "service/"
 	dirGate          = "gate/"
 	dirAgent         = "agent/"
+	dirRival         = "rival/"
 	dirAsk           = "ask/"
 	dirBeat          = "beat/"
 	dirEvidence      = "evidence/"

@@ -31,7 +31,8 @@ type members struct {
 
 // member is one endpoint.
 type member struct {
-	client *clientv3.Client
+	endpoint string
+	client   *clientv3.Client
 
 	mu        sync.Mutex
 	connected bool
@@ -51,7 +52,7 @@ func dialMembers(o Options, config clientv3.Config) (*members, error) {
 			_ = m.close()
 			return nil, fmt.Errorf("connecting to the coordination store's member %s: %w", endpoint, err)
 		}
-		one := &member{client: client, left: make(chan struct{})}
+		one := &member{endpoint: endpoint, client: client, left: make(chan struct{})}
 		m.all = append(m.all, one)
 		m.gone.Go(func() { one.follow(ctx) })
 	}
@@ -100,16 +101,16 @@ func (m *member) watched() (*clientv3.Client, <-chan struct{}) {
 	return m.client, m.left
 }
 
-// standing is what there is to say of a member, the best first.
-type standing int
+// trust is what there is to say of a member, the best first.
+type trust int
 
 const (
-	trusted standing = iota
+	trusted trust = iota
 	doubtful
 	disconnected
 )
 
-func (m *member) standing(now time.Time) (standing, time.Time) {
+func (m *member) trust(now time.Time) (trust, time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -127,12 +128,12 @@ func (m *member) standing(now time.Time) (standing, time.Time) {
 func (m *members) pick() *member {
 	now := m.clock.Now()
 	var best *member
-	var bestStanding standing
+	var bestTrust trust
 	var bestAt time.Time
 	for _, one := range m.all {
-		s, at := one.standing(now)
-		if best == nil || s < bestStanding || s == bestStanding && at.Before(bestAt) {
-			best, bestStanding, bestAt = one, s, at
+		t, at := one.trust(now)
+		if best == nil || t < bestTrust || t == bestTrust && at.Before(bestAt) {
+			best, bestTrust, bestAt = one, t, at
 		}
 	}
 	return best

@@ -10,6 +10,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"k8s.io/utils/clock"
 )
 
@@ -21,11 +23,17 @@ const (
 )
 
 // A connection over which packets vanish silently is given up after keepAliveTimeout without an
-// acknowledgement of something sent, or after keepAliveTime plus that when nothing is sent.
-// gRPC allows no shorter keepAliveTime.
+// acknowledgement of something sent, or after keepAliveTime plus that while there is a watch on it.
+// gRPC allows no shorter keepAliveTime, and etcd ends connections that are kept alive for nothing.
 const (
 	keepAliveTime    = 10 * time.Second
 	keepAliveTimeout = 2 * time.Second
+)
+
+// Pauses between attempts to connect to an endpoint.
+const (
+	firstRedial = 200 * time.Millisecond
+	lastRedial  = 3 * time.Second
 )
 
 // Options say where the store is and how to talk to it.
@@ -35,8 +43,9 @@ type Options struct {
 	Endpoints []string
 	// Prefix of all keys. Default /multiactive/.
 	Prefix string
-	// TLS is required unless the endpoints are http URLs.
-	TLS *tls.Config
+	// TLS or Credentials are required unless the endpoints are http URLs. Credentials win.
+	TLS         *tls.Config
+	Credentials *Credentials
 	// DialTimeout bounds one connection attempt. Default 2 s.
 	DialTimeout time.Duration
 	// RequestTimeout bounds every call. Default 1.5 s; keep it below a quarter of regionLease, so
@@ -59,10 +68,11 @@ type Position struct {
 
 // Store is a client of the coordination store. It is safe for concurrent use.
 type Store struct {
-	members *members
-	clock   clock.WithTicker
-	prefix  string
-	timeout time.Duration
+	members     *members
+	clock       clock.WithTicker
+	credentials *Credentials // nil: no TLS
+	prefix      string
+	timeout     time.Duration
 
 	mu    sync.Mutex
 	known Position
@@ -91,16 +101,24 @@ func Connect(o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
+	// Left alone, gRPC waits for up to two minutes before it dials again, once a store was away for long.
+	dial := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff: backoff.Config{BaseDelay: firstRedial, Multiplier: 1.6, Jitter: 0.2, MaxDelay: lastRedial}, MinConnectTimeout: o.DialTimeout,
+	})}
+	if o.Credentials != nil {
+		dial = append(dial, grpc.WithTransportCredentials(o.Credentials))
+	}
 	// A call is tried once: the next one asks another member.
 	all, err := dialMembers(o, clientv3.Config{
-		TLS: o.TLS, DialTimeout: o.DialTimeout, MaxUnaryRetries: 1,
-		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
-		PermitWithoutStream: true, Logger: zap.NewNop(),
+		TLS: o.TLS, DialOptions: dial, DialTimeout: o.DialTimeout, MaxUnaryRetries: 1,
+		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{members: all, clock: o.Clock, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known}
+	s := &Store{
+		members: all, clock: o.Clock, credentials: o.Credentials, prefix: normalisePrefix(o.Prefix), timeout: o.RequestTimeout, known: o.Known,
+	}
 	if o.Restored && o.Known.ClusterID != 0 {
 		s.restored = &OtherStoreError{Known: o.Known, Seen: o.Known, Restored: true}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -514,21 +513,5 @@ func TestCompactedWatchStartsOver(t *testing.T) {
 	}
 	if len(seen[0].ServiceIntents) != 0 || len(seen[1].ServiceIntents) != 5 || seen[1].Revision != seen[0].Revision+5 {
 		t.Errorf("the watch showed %+v, then %+v", seen[0], seen[1])
-	}
-}
-
-func TestUnreadableValueIsNamed(t *testing.T) {
-	members := start(t)
-	direct, err := clientv3.New(clientv3.Config{Endpoints: members.Endpoints(), Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = direct.Close() }()
-	if _, err := direct.Put(t.Context(), "/multiactive/gate/beijing", "{"); err != nil {
-		t.Fatal(err)
-	}
-	s := connect(t, coordination.Options{Endpoints: members.Endpoints()})
-	if _, err := s.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "gate/beijing") {
-		t.Errorf("reading answered %v, want an error that names gate/beijing", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// Read returns the whole configuration by a linearizable read.
+// Read returns the whole configuration by a linearizable read. What is damaged in it is said in Damage.
 func (s *Store) Read(ctx context.Context) (ownership.Configuration, error) {
 	f, revision, err := s.readAll(ctx)
 	if err != nil {
@@ -62,9 +62,7 @@ func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configurat
 		if err := s.sameCluster(answer.Header.GetClusterId()); err != nil {
 			return fmt.Errorf("watching the coordination store: %w", err)
 		}
-		if err := s.applyEvents(f, answer.Events, deliver); err != nil {
-			return fmt.Errorf("watching the coordination store: %w", err)
-		}
+		s.applyEvents(f, answer.Events, deliver)
 	}
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("watching the coordination store: %w", err)
@@ -73,11 +71,9 @@ func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configurat
 }
 
 // applyEvents folds the events of one answer, which holds whole revisions in order.
-func (s *Store) applyEvents(f *fold, events []*clientv3.Event, deliver func(ownership.Configuration)) error {
+func (s *Store) applyEvents(f *fold, events []*clientv3.Event, deliver func(ownership.Configuration)) {
 	for i, e := range events {
-		if err := f.apply(e.Kv, e.Type == clientv3.EventTypeDelete); err != nil {
-			return err
-		}
+		f.apply(e.Kv, e.Type == clientv3.EventTypeDelete)
 		if last := i == len(events)-1; last || events[i+1].Kv.GetModRevision() != e.Kv.GetModRevision() {
 			revision := e.Kv.GetModRevision()
 			s.mu.Lock()
@@ -86,7 +82,6 @@ func (s *Store) applyEvents(f *fold, events []*clientv3.Event, deliver func(owne
 			deliver(f.at(revision))
 		}
 	}
-	return nil
 }
 
 // sameCluster refuses what a watch says of another store, or of one that was restored under its old
@@ -119,16 +114,14 @@ func (s *Store) readAll(ctx context.Context) (*fold, int64, error) {
 	}
 	f := newFold(s.prefix, seen.ClusterID)
 	for _, kv := range answer.Kvs {
-		if err := f.apply(kv, false); err != nil {
-			return nil, 0, fmt.Errorf("reading the coordination store: %w", err)
-		}
+		f.apply(kv, false)
 	}
 	// What was deleted before this read leaves no revision behind.
 	f.conf.Decided = seen.Revision
 	return f, seen.Revision, nil
 }
 
-// read reads one key by a linearizable read and reports whether it is there.
+// read reads one key by a linearizable read and reports whether it is there, and can be read.
 func (s *Store) read(ctx context.Context, key string, into any) (bool, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
@@ -146,8 +139,6 @@ func (s *Store) read(ctx context.Context, key string, into any) (bool, error) {
 	if len(answer.Kvs) == 0 {
 		return false, nil
 	}
-	if err := json.Unmarshal(answer.Kvs[0].Value, into); err != nil {
-		return false, fmt.Errorf("reading %s: %w", key, err)
-	}
-	return true, nil
+	// What cannot be read is not there, as in a configuration.
+	return json.Unmarshal(answer.Kvs[0].Value, into) == nil, nil
 }

@@ -6,12 +6,14 @@ package follow
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 
+	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
 )
 
@@ -39,14 +41,22 @@ type Snapshot struct {
 	Configuration ownership.Configuration
 	// Known is true once a configuration was read.
 	Known bool
-	// Connected is true while the store answers. A disconnected snapshot is old news.
+	// Connected is true while the store answers with what can have been agreed on. A disconnected snapshot
+	// is old news.
 	Connected bool
+	// Problem is what a person should know of why it does not serve, in words that stay the same; empty when
+	// nothing is known. A store that takes no writes is Connected all the same.
+	Problem string
 	// Beating has the regions whose agents have beaten within the region lease, as seen here.
 	Beating map[string]bool
 }
 
 // Follower follows one store.
 type Follower struct {
+	// Broken says what is known to keep the store from serving, empty when nothing is. Optional; to be set
+	// before Start.
+	Broken func() string
+
 	store Store
 	clock clock.WithTicker
 	lease time.Duration
@@ -58,6 +68,10 @@ type Follower struct {
 	heard     time.Time
 	listeners map[int]func(before, after Snapshot)
 	next      int
+	// latest is what the store answered last.
+	latest error
+	// damage is what is damaged in the newest content, empty when it is sound.
+	damage string
 }
 
 type seenBeat struct {
@@ -114,7 +128,7 @@ func (f *Follower) Start(ctx context.Context) error {
 			return nil
 		}
 		f.log.Info("the coordination store does not answer; trying again", "error", err.Error(), "pause", pause.String())
-		f.setConnected(false)
+		f.disconnect(err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -143,7 +157,12 @@ func (f *Follower) watchSilence(ctx context.Context) {
 func (f *Follower) checkBeats() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.change(func(s *Snapshot) { s.Beating = f.beating(s.Beating) })
+	f.change(func(s *Snapshot) {
+		if s.Known {
+			f.stands(s, f.latest)
+		}
+		s.Beating = f.beating(s.Beating)
+	})
 }
 
 func (f *Follower) checkStore(ctx context.Context) {
@@ -163,7 +182,19 @@ func (f *Follower) checkStore(ctx context.Context) {
 	if err == nil {
 		f.heard = f.clock.Now()
 	}
-	f.change(func(s *Snapshot) { s.Connected = err == nil })
+	f.change(func(s *Snapshot) { f.stands(s, err) })
+}
+
+// stands notes whether the store answers. One with damaged content is as good as none. mu is held.
+func (f *Follower) stands(s *Snapshot, err error) {
+	s.Connected, s.Problem = err == nil && f.damage == "", f.damage
+	if err != nil {
+		s.Problem = coordination.Explain(err)
+	}
+	if s.Problem == "" && f.Broken != nil {
+		s.Problem = f.Broken()
+	}
+	f.latest = err
 }
 
 func (f *Follower) deliver(c ownership.Configuration) {
@@ -181,16 +212,33 @@ func (f *Follower) deliver(c ownership.Configuration) {
 			f.beats[region] = seenBeat{beat: beat, at: now}
 		}
 	}
+	f.examine(&c)
 	f.change(func(s *Snapshot) {
-		s.Configuration, s.Known, s.Connected = c, true, true
+		f.stands(s, nil)
 		s.Beating = f.beating(s.Beating)
+		if f.damage == "" {
+			s.Configuration, s.Known = c, true
+		}
 	})
 }
 
-func (f *Follower) setConnected(is bool) {
+// examine notes what nobody can have agreed on in a configuration: what is known stays as it was. mu is
+// held.
+func (f *Follower) examine(c *ownership.Configuration) {
+	damage := c.Damage
+	if before := &f.now.Configuration; f.now.Known && before.ClusterID == c.ClusterID {
+		damage = append(slices.Clone(damage), ownership.DamagedSince(before, c, false)...)
+	}
+	f.damage = ""
+	if len(damage) > 0 {
+		f.damage = "its content is damaged, and nothing is decided until that is mended: " + ownership.Describe(damage)
+	}
+}
+
+func (f *Follower) disconnect(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.change(func(s *Snapshot) { s.Connected = is })
+	f.change(func(s *Snapshot) { f.stands(s, err) })
 }
 
 // beating returns the regions that beat, reusing old when nothing changed. mu is held.
@@ -212,7 +260,7 @@ func (f *Follower) change(apply func(*Snapshot)) {
 	before := f.now
 	apply(&f.now)
 	if before.Configuration.Revision == f.now.Configuration.Revision && before.Known == f.now.Known &&
-		before.Connected == f.now.Connected && maps.Equal(before.Beating, f.now.Beating) {
+		before.Connected == f.now.Connected && before.Problem == f.now.Problem && maps.Equal(before.Beating, f.now.Beating) {
 		return
 	}
 	for _, tell := range f.listeners {

@@ -4,6 +4,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -20,10 +22,27 @@ var (
 		Name: "multiactive_flow_degraded",
 		Help: "1 while some keys of the flow are not served as declared, else 0.",
 	}, []string{"namespace", "service", "flow"})
+
+	storeBroken = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "multiactive_coordination_broken",
+		Help: "1 while something is known that keeps the coordination store from serving this process, else 0.",
+	})
+	storeSize = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "multiactive_coordination_database_bytes",
+		Help: "Size of the largest database of a member of the coordination store.",
+	})
+	storeQuota = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "multiactive_coordination_database_quota_bytes",
+		Help: "Size at which that database takes no writes any more; 0 when not known.",
+	})
+	storeCertificate = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "multiactive_coordination_certificate_expiry_timestamp_seconds",
+		Help: "When a certificate ends that the connections to the coordination store depend on.",
+	}, []string{"certificate"})
 )
 
 func init() {
-	metrics.Registry.MustRegister(regionState, flowDegraded)
+	metrics.Registry.MustRegister(regionState, flowDegraded, storeBroken, storeSize, storeQuota, storeCertificate)
 }
 
 var regionStates = []v1alpha1.RegionPhase{
@@ -55,6 +74,17 @@ func SetFlows(namespace, service string, degraded map[string]bool) {
 // DeleteService removes a service's series.
 func DeleteService(namespace, service string) {
 	flowDegraded.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "service": service})
+}
+
+// SetStore records how the coordination store stands, with the ends of the certificates by what they are.
+func SetStore(broken bool, size, quota int64, certificates map[string]time.Time) {
+	storeBroken.Set(gauge(broken))
+	storeSize.Set(float64(size))
+	storeQuota.Set(float64(quota))
+	storeCertificate.Reset()
+	for what, ends := range certificates {
+		storeCertificate.WithLabelValues(what).Set(float64(ends.Unix()))
+	}
 }
 
 func gauge(is bool) float64 {

@@ -187,6 +187,18 @@ type AgentRecord struct {
 	// has adopted none: a view counts for it only with an epoch above, since the epoch is a fencing
 	// token and must not come twice.
 	AboveEpoch int64 `json:"aboveEpoch,omitempty"`
+	// Place is the cluster that the agent runs in: an identity of its own, not a name that people give.
+	// Empty when not known. Two places must never act for one region.
+	Place string `json:"place,omitempty"`
+}
+
+// Rival is another process that says it is a region's agent and waits, stored under "rival/<region>" for
+// as long as it does.
+type Rival struct {
+	Incarnation string `json:"incarnation"`
+	Place       string `json:"place,omitempty"`
+	// Process says where a person finds it: the host or Pod that it runs in.
+	Process string `json:"process,omitempty"`
 }
 
 // Ask is a region's request for its closed gate to be opened, stored under "ask/<region>" (R5). It
@@ -275,6 +287,7 @@ type Configuration struct {
 	Gates     map[string]Gate          // by region
 	Agents    map[string]AgentRecord   // by region
 	Beats     map[string]Beat          // by region
+	Rivals    map[string]Rival         // by region
 	Asks      map[string]Ask           // by region
 	Evidence  map[string]Evidence      // by observer
 	Incidents map[string]Incident      // by name
@@ -288,6 +301,11 @@ type Configuration struct {
 	RegionIntents  map[string]RegionIntent  // by name
 	ServiceIntents map[string]ServiceIntent // by UID
 	OrderIntents   map[string]OrderIntent   // by name
+	// Damage is what in this content nobody can have agreed on: nothing may be decided from it.
+	Damage []Damage
+	// Ignored has the keys that are there and not acted on, with the reason: their writers write them
+	// anew, or no version of this one knows them.
+	Ignored map[string]string
 }
 
 // EpochFloor returns the highest epoch that any region has seen in stores before this one.

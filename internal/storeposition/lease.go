@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -42,7 +43,15 @@ const (
 	RefusedIDAnnotation    = "multiactive.dev/refused-cluster-id"
 	RefusedAnnotation      = "multiactive.dev/refused"
 	RefusedSinceAnnotation = "multiactive.dev/refused-since"
+
+	// TroubleAnnotation says what else a person should look at in the store, as this region sees it, and
+	// TroubleSinceAnnotation since when (RFC 3339).
+	TroubleAnnotation      = "multiactive.dev/trouble"
+	TroubleSinceAnnotation = "multiactive.dev/trouble-since"
 )
+
+// maxTrouble bounds what is written of trouble: annotations are no place for long texts.
+const maxTrouble = 2000
 
 // revisionSlack is how much further than the Lease says gateways may have come: it is written every few
 // seconds, and a store commits some ten thousand times in one at most.
@@ -144,6 +153,20 @@ func refuse(lease *coordinationv1.Lease, refused *coordination.OtherStoreError, 
 	if refused.Restored {
 		annotate(lease, RestoredAnnotation, "true")
 	}
+}
+
+// tellTrouble writes what a person should look at, and since when unless that is known.
+func tellTrouble(lease *coordinationv1.Lease, trouble string, now time.Time) {
+	if len(trouble) > maxTrouble {
+		trouble = strings.ToValidUTF8(trouble[:maxTrouble], "") + "…"
+	}
+	switch {
+	case trouble == "":
+		annotate(lease, TroubleSinceAnnotation, "")
+	case lease.Annotations[TroubleAnnotation] == "":
+		annotate(lease, TroubleSinceAnnotation, now.UTC().Format(time.RFC3339))
+	}
+	annotate(lease, TroubleAnnotation, trouble)
 }
 
 // adopted returns what is kept once the store with the ID is followed in place of the one before.

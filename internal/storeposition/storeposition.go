@@ -62,7 +62,7 @@ type Clock interface {
 }
 
 // Keeper writes the position as it moves, what is refused, and what a person has adopted. It implements
-// manager.Runnable. All fields are required.
+// manager.Runnable. All fields are required unless they say otherwise.
 type Keeper struct {
 	Client    client.Client
 	Reader    client.Reader
@@ -73,6 +73,8 @@ type Keeper struct {
 	Started Kept
 	// Epoch returns the highest epoch that the agent has seen.
 	Epoch func() int64
+	// Trouble returns what a person should look at in the store, empty while all is well. Optional.
+	Trouble func() string
 	// RegionLease is for how long a beat gives the region its lease.
 	RegionLease time.Duration
 	Log         logr.Logger
@@ -206,6 +208,9 @@ func (k *Keeper) update(ctx context.Context, lease *coordinationv1.Lease, kept K
 	}
 	if decision.Adopt != 0 || decision.Done {
 		annotate(lease, AdoptAnnotation, "")
+	}
+	if k.Trouble != nil {
+		tellTrouble(lease, k.Trouble(), now)
 	}
 	k.tellLength(lease)
 	if maps.Equal(before, lease.Annotations) {

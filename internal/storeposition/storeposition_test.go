@@ -230,3 +230,20 @@ func TestRestoredIsRemembered(t *testing.T) {
 		t.Errorf("kept %+v (%v): forgotten that it was restored", kept, err)
 	}
 }
+
+// TestPlace: an installation is the same for all its processes, and another for another namespace.
+func TestPlace(t *testing.T) {
+	c := startServer(t)
+	first, err := storeposition.Place(t.Context(), c, c, namespace)
+	if err != nil || first == "" {
+		t.Fatalf("place %q, %v", first, err)
+	}
+	again, err := storeposition.Place(t.Context(), c, c, namespace)
+	if err != nil || again != first {
+		t.Errorf("another process finds place %q (%v), want %q", again, err, first)
+	}
+	other, err := storeposition.Place(t.Context(), c, c, "kube-system")
+	if err != nil || other == first {
+		t.Errorf("another namespace is place %q (%v)", other, err)
+	}
+}

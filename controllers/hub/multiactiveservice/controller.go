@@ -273,7 +273,7 @@ func request(namespace, name string) reconcile.Request {
 // maps are the same maps, so comparing them costs nothing.
 func concernsAll(before, after follow.Snapshot) bool {
 	b, a := before.Configuration, after.Configuration
-	return before.Known != after.Known || before.Connected != after.Connected ||
+	return before.Known != after.Known || before.Connected != after.Connected || before.Problem != after.Problem ||
 		b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View) ||
 		!reflect.DeepEqual(b.Incidents, a.Incidents)
 }

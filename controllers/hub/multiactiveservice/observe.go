@@ -21,7 +21,7 @@ func (r *Reconciler) observe(ctx context.Context, mas *v1alpha1.MultiActiveServi
 	view := r.View.Snapshot()
 	seen := plan.Seen{
 		Regions:    map[string]*plan.RegionSeen{},
-		StoreKnown: view.Known, StoreConnected: view.Connected, Configuration: view.Configuration,
+		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem, Configuration: view.Configuration,
 	}
 	var namespace corev1.Namespace
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: mas.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {

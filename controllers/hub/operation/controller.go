@@ -85,7 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.Seen, error) {
 	view := r.View.Snapshot()
 	seen := plan.Seen{
-		StoreKnown: view.Known, StoreConnected: view.Connected, Configuration: view.Configuration,
+		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem, Configuration: view.Configuration,
 		Regions: map[string]*v1alpha1.Region{},
 	}
 	var regions v1alpha1.RegionList

@@ -74,7 +74,7 @@ func (r *Reconciler) wakeOpen(ctx context.Context, queue workqueue.TypedRateLimi
 // costs nothing.
 func concerns(before, after follow.Snapshot) bool {
 	b, a := before.Configuration, after.Configuration
-	return before.Known != after.Known || before.Connected != after.Connected || (b.Leader == "") != (a.Leader == "") ||
+	return before.Known != after.Known || before.Connected != after.Connected || before.Problem != after.Problem || (b.Leader == "") != (a.Leader == "") ||
 		changing(b) != changing(a) || !reflect.DeepEqual(b.Orders, a.Orders) || !reflect.DeepEqual(b.OrderIntents, a.OrderIntents)
 }
 

@@ -20,6 +20,9 @@ func (r *Reconciler) act(ctx context.Context, rg *v1alpha1.Region, step plan.Ste
 		return client.IgnoreNotFound(r.patchFinalizer(ctx, rg, func() { controllerutil.RemoveFinalizer(rg, plan.Finalizer) }))
 	case plan.StepPropose:
 		_, err := r.Store.PutRegionIntent(ctx, step.Intent)
+		if err == nil {
+			r.contests.proposed(r.Clock.Now(), step.Intent)
+		}
 		return err
 	case plan.StepWithdraw:
 		_, err := r.Store.DeleteRegionIntent(ctx, rg.Name)

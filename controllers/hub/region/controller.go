@@ -56,7 +56,7 @@ type Proposer interface {
 	DeleteRegionIntent(ctx context.Context, name string) (int64, error)
 }
 
-// Reconciler reconciles Regions. All fields are required.
+// Reconciler reconciles Regions. All exported fields are required.
 type Reconciler struct {
 	Client   client.Client
 	Clusters *clusters.Registry
@@ -68,6 +68,8 @@ type Reconciler struct {
 	Recorder  events.EventRecorder
 	// Pace holds back what only tells of a failover; nil: nothing.
 	Pace *pace.Pacer
+
+	contests contests
 }
 
 // Reconcile observes one Region, acts and reports.
@@ -76,6 +78,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	if err := r.Client.Get(ctx, req.NamespacedName, rg); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Clusters.Remove(req.Name)
+			r.contests.forget(req.Name)
 			metrics.DeleteRegion(req.Name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -243,13 +246,14 @@ func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLim
 // comparing them costs nothing.
 func concerns(before, after follow.Snapshot) bool {
 	b, a := before.Configuration, after.Configuration
-	return before.Known != after.Known || before.Connected != after.Connected ||
+	return before.Known != after.Known || before.Connected != after.Connected || before.Problem != after.Problem ||
 		len(b.Beats) != len(a.Beats) ||
 		!reflect.DeepEqual(before.Beating, after.Beating) ||
 		b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View) ||
 		!reflect.DeepEqual(b.Gates, a.Gates) ||
 		!reflect.DeepEqual(b.Evidence, a.Evidence) ||
 		!reflect.DeepEqual(b.Held, a.Held) ||
+		!reflect.DeepEqual(b.Rivals, a.Rivals) ||
 		!reflect.DeepEqual(b.RegionIntents, a.RegionIntents) ||
 		!reflect.DeepEqual(b.Services, a.Services) ||
 		!reflect.DeepEqual(b.Incidents, a.Incidents)

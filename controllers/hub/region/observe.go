@@ -29,9 +29,11 @@ const kubeconfigKey = "kubeconfig"
 func (r *Reconciler) observe(ctx context.Context, rg *v1alpha1.Region) (plan.Seen, error) {
 	view := r.View.Snapshot()
 	seen := plan.Seen{
-		StoreKnown: view.Known, StoreConnected: view.Connected,
+		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem,
 		Configuration: view.Configuration, Beating: view.Beating,
 	}
+	intent, proposed := view.Configuration.RegionIntents[rg.Name]
+	r.contests.look(r.Clock.Now(), intent, proposed, &seen)
 	var err error
 	if seen.Cluster, err = r.connect(ctx, rg); err != nil {
 		return plan.Seen{}, err

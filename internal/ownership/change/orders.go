@@ -118,7 +118,10 @@ func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord,
 	}
 	switch o.Type {
 	case OrderDrain:
-		return refuseDrain(o, rec)
+		if why := refuseDrain(o, rec); why != "" || taken {
+			return why
+		}
+		return d.refuseLast(o)
 	case OrderUndrain:
 		if o.Service == "" && !taken && rec.State != ownership.RegionDrained {
 			return fmt.Sprintf("region %s is not drained, it is %s", o.Region, rec.State)
@@ -200,6 +203,8 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits: " + d.unsettledFor(o)
 	case o.Type == OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
+	case o.Type == OrderDrain && d.refuseLast(o) != "":
+		return "waits: " + d.refuseLast(o)
 	case d.behindFor(o) != "":
 		return "waits: " + d.behindFor(o)
 	case o.Type == OrderUndrain && o.Service != "":
@@ -289,7 +294,7 @@ func (d *decider) undrain(o ownership.OrderIntent) Txn {
 
 // drain empties a region that is not the last one (R14).
 func (d *decider) drain(o ownership.OrderIntent) (Txn, bool) {
-	if !d.othersServe(o.Region) || !d.Memory.mayTry(d.Now, "drain "+o.Region+" "+o.Name) {
+	if !d.othersServe(o.Region) || d.refuseLast(o) != "" || !d.Memory.mayTry(d.Now, "drain "+o.Region+" "+o.Name) {
 		return Txn{}, false
 	}
 	regions := next(d.c.View.Regions)
@@ -303,7 +308,7 @@ func (d *decider) drain(o ownership.OrderIntent) (Txn, bool) {
 // exclude takes a region out of a service, unless it was lost and not everything of it is there: whoever
 // owned its slots then would count as having it.
 func (d *decider) exclude(o ownership.OrderIntent) (Txn, bool) {
-	if d.c.View.Regions[o.Region].Unshipped {
+	if d.c.View.Regions[o.Region].Unshipped || d.refuseLast(o) != "" {
 		return Txn{}, false
 	}
 	return d.alter(o, ownership.ChangeExclude, []string{o.Service}, func(s *ownership.ServiceState) { s.Excluded = append(s.Excluded, o.Region) })

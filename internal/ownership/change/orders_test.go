@@ -61,6 +61,28 @@ func stand(t *testing.T, cases map[string]standing) {
 	}
 }
 
+// Two orders that were taken up together must not leave a service without any region between them.
+func TestOrdersThatLeaveNoRegionWait(t *testing.T) {
+	last := "waits: region c is the last one that may own keys of service accounts/s: order Undrain for another one first"
+	for name, w := range map[string]*world{
+		"the others are drained of it meanwhile":    newWorld().service("s", excluding("a", "b")).order("Drain", "c", "s"),
+		"the other is drained altogether meanwhile": newWorld(drained("a")).service("s", of("a", "c")).order("Drain", "c", "s"),
+	} {
+		stand(t, map[string]standing{name: {w, ownership.OrderRunning, last}})
+		if txn, ok := change.Decide(w.input()); ok && txn.View.Phase == ownership.PhaseClosing {
+			t.Errorf("%s: %+v is begun", name, txn)
+		}
+	}
+	stand(t, map[string]standing{
+		"of a service in one region": {
+			newWorld().service("s", of("c")).order("Drain", "c", "s"), ownership.OrderRunning, "waits for its turn",
+		},
+		"while another may own its keys": {
+			newWorld().service("s", excluding("a")).order("Drain", "c", "s"), ownership.OrderRunning, "waits for its turn",
+		},
+	})
+}
+
 func TestOrdersRefused(t *testing.T) {
 	refused := ownership.OrderRefused
 	stand(t, map[string]standing{
@@ -93,6 +115,18 @@ func TestOrdersRefused(t *testing.T) {
 		"a service's drain from what has not shipped all": {
 			ordered(newWorld(returning("c")).service("s", manual), "Drain", "c", "s"), refused,
 			"not all that region c accepted has reached the others: hand everything back to it first",
+		},
+		"the last region of a service": {
+			ordered(newWorld().service("s", excluding("a", "b")), "Drain", "c", "s"), refused,
+			"region c is the last one that may own keys of service accounts/s: order Undrain for another one first",
+		},
+		"the last region of a service, the other is drained altogether": {
+			ordered(newWorld(drained("a")).service("s", of("a", "c")), "Drain", "c", "s"), refused,
+			"region c is the last one that may own keys of service accounts/s: order Undrain for another one first",
+		},
+		"a region that is the last one of some services": {
+			ordered(newWorld().service("s", excluding("a", "b")).service("t", excluding("a")).service("u"), "Drain", "c", ""), refused,
+			"other regions are drained of services that region c is the last one for: accounts/s; order Undrain for these first",
 		},
 		"its service is deleted meanwhile": {newWorld().order("Drain", "c", "s"), refused, "the regions have not agreed on this service"},
 	})

@@ -67,3 +67,11 @@ func (s Set) Get(kind string) metav1.Condition {
 	}
 	return metav1.Condition{}
 }
+
+// StoreUnread says that the hub cannot read the coordination store, and what is known of why.
+func StoreUnread(problem string) string {
+	if problem == "" {
+		return "the hub cannot read the coordination store; the regions go on without it. See the store's members and the manager's log"
+	}
+	return "the hub cannot use the coordination store: " + problem + ". What the regions make of it: kubectl multiactive coordination status"
+}

@@ -221,8 +221,7 @@ func (r reporter) storeUnknown(kind string) bool {
 	if r.seen.StoreKnown && r.seen.StoreConnected {
 		return false
 	}
-	r.set.Unknown(kind, v1alpha1.ReasonStoreUnreachable,
-		"the hub cannot read the coordination store; the regions go on without it. See the store's members and the manager's log")
+	r.set.Unknown(kind, v1alpha1.ReasonStoreUnreachable, "%s", condition.StoreUnread(r.seen.StoreProblem))
 	return true
 }
 

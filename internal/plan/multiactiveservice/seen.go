@@ -57,7 +57,9 @@ type Seen struct {
 	PreparedFor []string
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
-	Configuration              ownership.Configuration
+	// StoreProblem is what is known of why it does not answer.
+	StoreProblem  string
+	Configuration ownership.Configuration
 }
 
 // StepKind names a step.

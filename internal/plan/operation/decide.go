@@ -25,7 +25,9 @@ const recheck = 5 * time.Second
 type Seen struct {
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
-	Configuration              ownership.Configuration
+	// StoreProblem is what is known of why it does not answer.
+	StoreProblem  string
+	Configuration ownership.Configuration
 	// Regions by name.
 	Regions map[string]*v1alpha1.Region
 	// Service that the order names; nil when it names none, or there is none.
@@ -143,7 +145,7 @@ func decideOrder(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
 	left := o.CreationTimestamp.Add(timeout(o)).Sub(now)
 	switch {
 	case !seen.StoreKnown:
-		return withoutStore()
+		return withoutStore(seen)
 	case taken && (proposed || record.State != ownership.OrderRunning):
 		return mirrored(o, seen, record)
 	case proposed && left > 0:
@@ -162,7 +164,7 @@ func handOver(o *v1alpha1.Operation, seen Seen, left time.Duration) Plan {
 		return answered(v1alpha1.OperationRefused, reason, "refused, nothing was done: "+message)
 	}
 	if !seen.StoreConnected {
-		return withoutStore()
+		return withoutStore(seen)
 	}
 	intent := ownership.OrderIntent{
 		Name: order.Name(o), Type: string(o.Spec.Type), Region: o.Spec.Region,
@@ -194,9 +196,12 @@ func handOver(o *v1alpha1.Operation, seen Seen, left time.Duration) Plan {
 	return plan
 }
 
-func withoutStore() Plan {
-	return answered(v1alpha1.OperationPending, v1alpha1.ReasonStoreUnreachable,
-		"waits for the coordination store, which does not answer: see the store's members and the manager's log")
+func withoutStore(seen Seen) Plan {
+	message := "waits for the coordination store, which does not answer: see the store's members and the manager's log"
+	if seen.StoreProblem != "" {
+		message = "waits for the coordination store: " + seen.StoreProblem
+	}
+	return answered(v1alpha1.OperationPending, v1alpha1.ReasonStoreUnreachable, message)
 }
 
 // untaken is told of an order that the leader has not answered.

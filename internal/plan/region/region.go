@@ -11,6 +11,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/condition"
 )
 
 // Finalizer keeps a Region while services need it.
@@ -42,10 +43,21 @@ type Seen struct {
 	Holding []string
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
-	Configuration              ownership.Configuration
+	// StoreProblem is what is known of why it does not answer.
+	StoreProblem  string
+	Configuration ownership.Configuration
 	// Beating has the regions whose agents beat.
 	Beating map[string]bool
+	// Contested: somebody else has lately written over what this hub has proposed, ProposedAgo.
+	Contested   bool
+	ProposedAgo time.Duration
 }
+
+// ContestLasts is how long a region counts as contested after somebody has written over its proposal.
+const ContestLasts = 3 * time.Minute
+
+// contestPause is how long a hub leaves a contested proposal alone: two would else write as fast as they can.
+const contestPause = time.Minute
 
 // StepKind names a step.
 type StepKind string
@@ -96,7 +108,15 @@ func Decide(rg *v1alpha1.Region, seen Seen) Plan {
 	}
 	want := intent(rg, seen)
 	have, proposed := seen.Configuration.RegionIntents[rg.Name]
-	if !proposed || !reflect.DeepEqual(have, want) {
+	differs := !proposed || !reflect.DeepEqual(have, want)
+	if left := contestPause - seen.ProposedAgo; seen.Contested {
+		plan.RecheckAfter = contestPause
+		if differs && left > 0 {
+			plan.RecheckAfter = left
+			return plan
+		}
+	}
+	if differs {
 		plan.Steps = append(plan.Steps, Step{Kind: StepPropose, Intent: want})
 	}
 	return plan
@@ -136,7 +156,7 @@ func decideDeletion(rg *v1alpha1.Region, seen Seen) Plan {
 			list(seen.Services))}
 	}
 	if !seen.StoreKnown || !seen.StoreConnected {
-		return Plan{Blocked: "the coordination store does not answer, so it is not known whether the region owns keys: see its members"}
+		return Plan{Blocked: "it is not known whether the region owns keys: " + condition.StoreUnread(seen.StoreProblem)}
 	}
 	if len(seen.Holding) > 0 {
 		return Plan{RecheckAfter: recheck, Blocked: fmt.Sprintf("services that declare the region no more run there until their change is in force "+

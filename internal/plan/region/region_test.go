@@ -83,6 +83,17 @@ func TestDecide(t *testing.T) {
 				Name: "beijing", Role: "Active", Probes: []ownership.Probe{apiProbe},
 			}}},
 		},
+		"somebody else has written over it a moment ago": {
+			world: func(r *v1alpha1.Region, s *plan.Seen) { r.Spec.Probes, s.Contested = nil, true },
+		},
+		"somebody else has written over it, and has had its time": {
+			world: func(r *v1alpha1.Region, s *plan.Seen) {
+				r.Spec.Probes, s.Contested, s.ProposedAgo = nil, true, 2*time.Minute
+			},
+			want: []plan.Step{{Kind: plan.StepPropose, Intent: ownership.RegionIntent{
+				Name: "beijing", Role: "Active", Probes: []ownership.Probe{apiProbe},
+			}}},
+		},
 		"deletion: nobody needs it": {
 			world: func(r *v1alpha1.Region, _ *plan.Seen) { deleted(r) },
 			want:  []plan.Step{{Kind: plan.StepWithdraw}, {Kind: plan.StepDisconnect}, {Kind: plan.StepRemoveFinalizer}},
@@ -220,6 +231,20 @@ func TestReport(t *testing.T) {
 				"Ready": "Unknown/StoreUnreachable", "ClusterReachable": "True/Connected", "Serving": "Unknown/StoreUnreachable", "LeaseHeld": "Unknown/StoreUnreachable",
 			}},
 		},
+		"a second member of its name waits": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) {
+				s.Configuration.Rivals = map[string]ownership.Rival{"beijing": {Process: "member-0", Place: "elsewhere"}}
+			},
+			want: status{v1alpha1.RegionUp, "2/2", "Active", map[string]string{
+				"Ready": "False/AgentContested", "ClusterReachable": "True/Connected", "Serving": "True/RegionServing", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
+		"a second hub proposes something else": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) { s.Contested = true },
+			want: status{v1alpha1.RegionUp, "2/2", "Active", map[string]string{
+				"Ready": "False/HubContested", "ClusterReachable": "True/Connected", "Serving": "True/RegionServing", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
 		"a witness has no cluster": {
 			world: func(r *v1alpha1.Region, s *plan.Seen) {
 				r.Spec.Cluster, r.Spec.Role, s.Cluster = nil, v1alpha1.RegionRoleWitness, plan.ClusterSeen{}
@@ -261,6 +286,20 @@ func TestReportDeletion(t *testing.T) {
 	c := meta.FindStatusCondition(rg.Status.Conditions, v1alpha1.ConditionReady)
 	if c.Reason != v1alpha1.ReasonDeleting || !strings.Contains(c.Message, "accounts/user") {
 		t.Errorf("Ready is %s: %s, want it to say what the deletion waits for", c.Reason, c.Message)
+	}
+}
+
+// What is known of the store's trouble is in every condition that depends on it, with what to do.
+func TestReportTellsTheStoresProblem(t *testing.T) {
+	t.Parallel()
+	rg, seen := region(), healthy()
+	seen.StoreConnected, seen.StoreProblem = false, "its content is damaged: gate/beijing: it is gone"
+	plan.Report(start, rg, seen, plan.Plan{}, true)
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionServing, v1alpha1.ConditionLeaseHeld} {
+		c := meta.FindStatusCondition(rg.Status.Conditions, kind)
+		if c.Reason != v1alpha1.ReasonStoreUnreachable || !strings.Contains(c.Message, "gate/beijing: it is gone") {
+			t.Errorf("%s is %s: %s", kind, c.Reason, c.Message)
+		}
 	}
 }
 

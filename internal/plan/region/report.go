@@ -35,7 +35,7 @@ func Report(now time.Time, rg *v1alpha1.Region, seen Seen, plan Plan, observed b
 	if outage := lastOutage(rg.Name, seen); outage != nil {
 		rg.Status.LastOutage = outage
 	}
-	reportReady(set, rg, plan)
+	reportReady(set, rg, seen, plan)
 	set.Fill(owned...)
 }
 
@@ -58,8 +58,7 @@ func storeUnknown(set condition.Set, kind string, seen Seen) bool {
 	if seen.StoreKnown && seen.StoreConnected {
 		return false
 	}
-	set.Unknown(kind, v1alpha1.ReasonStoreUnreachable,
-		"the hub cannot read the coordination store; the regions go on without it. See the store's members and the manager's log")
+	set.Unknown(kind, v1alpha1.ReasonStoreUnreachable, "%s", condition.StoreUnread(seen.StoreProblem))
 	return true
 }
 
@@ -124,14 +123,22 @@ func reportLease(set condition.Set, rg *v1alpha1.Region, seen Seen) {
 		set.False(kind, v1alpha1.ReasonAgentNeverSeen, "the region's agent has never beaten: install the member there, and give it every endpoint of the coordination store")
 	case !seen.Configuration.Gates[rg.Name].Open:
 		rg.Status.Coordination.Agent = "Silent"
-		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's gate is closed: it holds no lease until its agent asks again and the leader opens it")
+		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's gate is closed: it holds no lease until its agent asks again and the leader opens it%s", storeBroken(seen))
 	case !seen.Beating[rg.Name]:
 		rg.Status.Coordination.Agent = "Silent"
-		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's agent does not beat: see its member's log and its way to the coordination store")
+		set.False(kind, v1alpha1.ReasonAgentSilent, "the region's agent does not beat: see its member's log and its way to the coordination store%s", storeBroken(seen))
 	default:
 		rg.Status.Coordination.Agent = "Active"
 		set.True(kind, v1alpha1.ReasonAgentBeating, "the region's agent beats")
 	}
+}
+
+// storeBroken says what is known to keep the store from serving, for the end of a message.
+func storeBroken(seen Seen) string {
+	if seen.StoreProblem == "" {
+		return ""
+	}
+	return ". The coordination store: " + seen.StoreProblem
 }
 
 // observers returns how many of the other regions' beating agents have no complaint about the
@@ -181,13 +188,21 @@ func lastOutage(name string, seen Seen) *v1alpha1.RegionOutage {
 	return out
 }
 
-func reportReady(set condition.Set, rg *v1alpha1.Region, plan Plan) {
+func reportReady(set condition.Set, rg *v1alpha1.Region, seen Seen, plan Plan) {
 	if !rg.DeletionTimestamp.IsZero() {
 		message := plan.Blocked
 		if message == "" {
 			message = "letting go of the region"
 		}
 		set.False(v1alpha1.ConditionReady, v1alpha1.ReasonDeleting, "%s", message)
+		return
+	}
+	if reportRival(set, rg, seen) {
+		return
+	}
+	if seen.Contested {
+		set.False(v1alpha1.ConditionReady, v1alpha1.ReasonHubContested, "something else proposes another role or other probes for this region "+
+			"to the coordination store: a second hub? Run one, or give each its own --coordination-prefix")
 		return
 	}
 	kinds := []string{v1alpha1.ConditionClusterReachable, v1alpha1.ConditionServing, v1alpha1.ConditionLeaseHeld}
@@ -203,4 +218,19 @@ func reportReady(set condition.Set, rg *v1alpha1.Region, plan Plan) {
 		}
 	}
 	set.True(v1alpha1.ConditionReady, v1alpha1.ReasonAsDeclared, "the region is reachable and serves")
+}
+
+// reportRival says in Ready that a second process would act for the region, and reports that.
+func reportRival(set condition.Set, rg *v1alpha1.Region, seen Seen) bool {
+	rival, there := seen.Configuration.Rivals[rg.Name]
+	if !there || !seen.StoreKnown || !seen.StoreConnected {
+		return false
+	}
+	where := "the same cluster"
+	if rival.Place != seen.Configuration.Agents[rg.Name].Place {
+		where = "another cluster"
+	}
+	set.False(v1alpha1.ConditionReady, v1alpha1.ReasonAgentContested, "a second member runs with --region=%s, in %s (%s): it does nothing while the first beats, "+
+		"and its gateways accept no home write. Give it another --region, or stop it", rg.Name, where, rival.Process)
+	return true
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -126,6 +127,7 @@ func (c *connection) engage(requests *rest.Config, transport *http.Client) (clie
 	watches.Wrap(func(next http.RoundTripper) http.RoundTripper { return noticing{next, c.suspect} })
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("RegionalService"), meta.RESTScopeNamespace)
+	mapper.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
 	reader, err := cache.New(watches, cache.Options{
 		Scheme: c.options.Scheme, Mapper: mapper,
 		ByObject:                    map[client.Object]cache.ByObject{&v1alpha1.RegionalService{}: {}},
@@ -140,7 +142,8 @@ func (c *connection) engage(requests *rest.Config, transport *http.Client) (clie
 	}
 	writer, err := client.New(requests, client.Options{
 		HTTPClient: transport, Scheme: c.options.Scheme, Mapper: mapper,
-		Cache: &client.CacheOptions{Reader: reader, Unstructured: false},
+		// A Lease may be read, and not watched.
+		Cache: &client.CacheOptions{Reader: reader, Unstructured: false, DisableFor: []client.Object{&coordinationv1.Lease{}}},
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("preparing the client: %w", err)

@@ -46,8 +46,8 @@ type Change struct {
 // Cluster is a region's cluster that answered the latest look at it.
 type Cluster struct {
 	Region string
-	// Client reads RegionalServices from a synchronised cache and sends everything else to the API
-	// server, each request bounded by Options.RequestTimeout.
+	// Client reads RegionalServices from a synchronised cache, and Leases from the API server, to which it
+	// sends all writes; each request is bounded by Options.RequestTimeout. It knows no other kinds.
 	Client client.Client
 }
 

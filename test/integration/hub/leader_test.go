@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -228,10 +229,39 @@ func (l *leader) commit(states map[string]ownership.RegionRecord) int64 {
 		maps.Copy(next.Regions, c.View.Regions)
 		maps.Copy(next.Regions, states)
 		epoch = next.Epoch
-		_, err := l.term.Commit(l.t.Context(), c, change.Txn{What: "test", View: next})
+		txn := change.Txn{What: "test", View: next}
+		if err := l.gates(c, states, &txn); err != nil {
+			return err
+		}
+		_, err := l.term.Commit(l.t.Context(), c, txn)
 		return err
 	})
 	return epoch
+}
+
+// gates makes the regions' gates fit their states, as a leader does: closed before a region is lost, open
+// before one is new, and opened with the view that lets one return.
+func (l *leader) gates(c ownership.Configuration, states map[string]ownership.RegionRecord, txn *change.Txn) error {
+	for region, rec := range states {
+		open := rec.State != ownership.RegionLost
+		gate, there := c.Gates[region]
+		if there && gate.Open == open {
+			continue
+		}
+		_, known := c.View.Regions[region]
+		var err error
+		switch {
+		case !open:
+			_, err = l.term.CloseGate(l.t.Context(), c, region)
+		case !known:
+			_, err = l.term.OpenGate(l.t.Context(), c, region)
+		default:
+			txn.OpenGate = region
+			continue
+		}
+		return cmp.Or(err, errNotYet)
+	}
+	return nil
 }
 
 func (l *leader) incident(i ownership.Incident) {
