@@ -47,6 +47,8 @@ type Options struct {
 	Users []User
 	// StartTimeout bounds the wait until the server is ready. Default: DefaultStartTimeout.
 	StartTimeout time.Duration
+	// Network is the file of the network namespace that both processes run in. Default: the parent's.
+	Network string
 	// ExtraArgs are added to kube-apiserver's command line; a flag given once wins over the kit's own.
 	ExtraArgs []string
 }
