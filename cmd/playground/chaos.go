@@ -29,6 +29,8 @@ gateway and orders move the keys about.
   playground chaos --duration 1h         until an hour is over
   playground chaos --seed 7 --first 12 --runs 1
                                          run 12 of seed 7 once more, as a verdict tells you to
+  playground chaos --seed 7 --runs 3 --dry-run
+                                         what would happen when
 
 A run is 45 seconds of faults: one alone first, of those that must refuse no home write; then a
 storm. Then every fault is undone, orders bring every region home, every key is written once
@@ -62,6 +64,7 @@ func runChaos(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.KeepGoing, "keep-going", false, "go on after a run that is broken")
 	flags.StringVar(&o.Bin, "bin", "", "`directory` with manager, gateway and mirror whose clock can be set (default bin/clockstep of the source tree)")
 	flags.StringVar(&o.Dir, "dir", "", "`directory` of data, logs and journals, kept at the end (default: a temporary one, removed at the end unless something is wrong)")
+	dryRun := flags.Bool("dry-run", false, "print the faults of the runs and do nothing")
 	noColor := flags.Bool("no-color", false, "plain text")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -71,6 +74,10 @@ func runChaos(ctx context.Context, args []string) error {
 	}
 	if o.Runs == 0 && o.Duration == 0 {
 		o.Runs = 1
+	}
+	if *dryRun {
+		chaos.PrintPlans(o, os.Stdout)
+		return nil
 	}
 	if outside, err := underlay.Isolate(ctx); outside {
 		return err

@@ -168,7 +168,7 @@ func (i *injector) killRegion(name string) (undo, error) {
 
 func (i *injector) cut(f *Fault) (undo, error) {
 	var ways [][2]string
-	others := slices.DeleteFunc(append(i.s.regions(), hub), func(name string) bool { return name == f.Region })
+	others := slices.DeleteFunc(append(slices.Clone(Regions), hub), func(name string) bool { return name == f.Region })
 	for _, other := range others {
 		out, in := [2]string{f.Region, other}, [2]string{other, f.Region}
 		switch f.Kind { //nolint:exhaustive // only cuts come here

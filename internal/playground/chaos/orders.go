@@ -62,7 +62,7 @@ func (s *storm) recover(ctx context.Context) error {
 	var ordered time.Duration
 	return poll.Until(ctx, recoverLook, func(ctx context.Context) error {
 		c := s.watch.now()
-		err := whole(c, s.regions())
+		err := whole(c, Regions)
 		if err == nil {
 			return nil
 		}
@@ -76,7 +76,7 @@ func (s *storm) recover(ctx context.Context) error {
 
 // ordersFor gives the orders that what is not whole needs. One that fails is given again.
 func (s *storm) ordersFor(ctx context.Context, c ownership.Configuration) {
-	for _, name := range s.regions() {
+	for _, name := range Regions {
 		var err error
 		switch c.View.Regions[name].State { //nolint:exhaustive // a lost region comes back by itself
 		case ownership.RegionReturning:

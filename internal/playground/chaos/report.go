@@ -28,7 +28,7 @@ type total struct {
 }
 
 // refusals counts the writes that were asked for during gentle faults, and those that were not acknowledged.
-type refusals struct{ asked, refused, unanswered int }
+type refusals struct{ asked, refused, byService, unanswered int }
 
 // report prints what a run came to, adds it up, and keeps the history of one that is broken.
 func (c *chaos) report(s *storm, n int, h *history.History, v check.Verdict, happened []happening) error {
@@ -94,6 +94,8 @@ func (c *chaos) gentleRefusals(h *history.History, happened []happening) {
 			case op.Status == 0:
 				r.unanswered++
 				c.console.Line("        while alone: %s: write %s by %s had no answer for %.1fs (%s)", one.Kind, op.ID, op.Asked, (op.Return - op.Call).Seconds(), op.Reason)
+			case op.Reason == byService:
+				r.byService++ // a machine that is short of processor time
 			case !op.Acknowledged():
 				r.refused++
 				c.console.Line("        while alone: %s: write %s by %s was refused: %d %s", one.Kind, op.ID, op.Asked, op.Status, op.Reason)
@@ -110,7 +112,8 @@ func (c *chaos) verdict() {
 		o.Seed, o.First, o.First+t.runs-1, c.worlds, t.acknowledged, t.accepted, t.handovers, t.unshipped)
 	for _, kind := range slices.Sorted(maps.Keys(t.gentle)) {
 		r := t.gentle[kind]
-		c.console.Line("alone: %s: %d home writes, %d refused, %d without an answer", kind, r.asked, r.refused, r.unanswered)
+		c.console.Line("alone: %s: %d home writes, %d refused, %d without an answer, %d too slow in the service",
+			kind, r.asked, r.refused, r.unanswered, r.byService)
 	}
 	c.console.Verdict(t.broken == 0 && t.runs > 0, "one owner at a time, and nothing acknowledged is lost in planned changes",
 		fmt.Sprintf("%d of %d runs", t.runs-t.broken, t.runs))

@@ -38,6 +38,9 @@ const (
 	mostFlaps = 3
 )
 
+// Regions of every world, all of them homes: those of register.yaml.
+var Regions = []string{"north", "south", "west"}
+
 //go:embed register.yaml
 var manifest []byte
 
@@ -65,6 +68,16 @@ type Options struct {
 	Color bool
 	Clock clock.WithTicker
 	Log   *slog.Logger
+}
+
+// PrintPlans writes what the runs would do.
+func PrintPlans(o Options, out io.Writer) {
+	for n := o.First; n < o.First+max(1, o.Runs); n++ {
+		_, _ = fmt.Fprintf(out, "run %d of seed %d\n", n, o.Seed) // nobody to tell
+		for _, f := range Plan(o.Seed, n, Regions) {
+			_, _ = fmt.Fprintf(out, "  %s\n", f)
+		}
+	}
 }
 
 // chaos is a series of runs.
@@ -133,14 +146,6 @@ func (w *watcher) worn() bool {
 	return w.flaps >= mostFlaps
 }
 
-func (s *storm) regions() []string {
-	out := make([]string, 0, 3)
-	for _, r := range s.world.Regions() {
-		out = append(out, r.Name)
-	}
-	return out
-}
-
 // begin boots a world with the register in it.
 func (c *chaos) begin(ctx context.Context) (*storm, error) {
 	c.worlds++
@@ -168,7 +173,7 @@ func (s *storm) boot(ctx context.Context, console *term.Console) error {
 	}
 	o := s.options
 	s.world, err = world.New(world.Options{
-		Dir: s.dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Regions: m.RegionNames(),
+		Dir: s.dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Regions: Regions,
 		Images: node.Programs{serviceImage: o.Self}, Progress: console.Step, Clock: o.Clock, Log: o.Log,
 		Zone: func(name string, number int) (world.Zone, error) { return s.network.Zone(name, number) },
 		Env: func(domain, program string) []string {
@@ -205,7 +210,7 @@ func (s *storm) serves(ctx context.Context) error {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
-	w := write(ctx, 0, s.endpoints(), len(s.regions())*3, time.Second)
+	w := write(ctx, 0, s.endpoints(), len(Regions)*3, time.Second)
 	defer w.end()
 	return s.settle(ctx, w)
 }
@@ -225,13 +230,13 @@ func (s *storm) end() (err error) {
 	if s.world != nil {
 		err = errors.Join(err, s.world.Stop())
 	}
-	return err
+	return errors.Join(err, s.network.Clear())
 }
 
 // notes reads what the service noted since the last time.
 func (s *storm) notes() ([]history.Note, error) {
 	var out []history.Note
-	for _, r := range s.regions() {
+	for _, r := range Regions {
 		notes, offset, err := history.ReadJournal(filepath.Join(s.dir, r, "root", "data", "register.journal"), s.offsets[r])
 		if err != nil {
 			return nil, err
@@ -244,7 +249,7 @@ func (s *storm) notes() ([]history.Note, error) {
 
 // once makes one run and judges it.
 func (c *chaos) once(ctx context.Context, s *storm, n int) error {
-	plan := Plan(c.options.Seed, n, s.regions())
+	plan := Plan(c.options.Seed, n, Regions)
 	c.console.Section(fmt.Sprintf("Run %d of seed %d", n, c.options.Seed))
 	began := history.Now()
 	w := write(ctx, n, s.endpoints(), c.options.Keys, time.Duration(c.options.Keys)*time.Second/time.Duration(c.options.Rate))

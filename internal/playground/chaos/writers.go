@@ -18,6 +18,8 @@ const (
 	// owners change.
 	patience = 4 * time.Second
 	maxBody  = 64 << 10
+	// byService is the reason of what was refused by the service, not by a gateway.
+	byService = "by the service"
 )
 
 // endpoint is a region's address.
@@ -109,8 +111,11 @@ func ask(ctx context.Context, client *http.Client, to endpoint, op history.Op) h
 	switch {
 	case err != nil, op.Acknowledged() && json.Unmarshal(body, &op.Entry) != nil:
 		op.Status, op.Reason = 0, "half an answer"
-	case !op.Acknowledged() && json.Unmarshal(body, &refused) == nil:
+	case op.Acknowledged():
+	case json.Unmarshal(body, &refused) == nil:
 		op.Reason = refused.Reason
+	default:
+		op.Reason = byService
 	}
 	return op
 }

@@ -199,7 +199,7 @@ func (p *pod) prepare(ctx context.Context, c *corev1.Container) (spec process.Sp
 		Name: "pod " + p.key().String(), Path: program, Dir: dir,
 		LogFile:     filepath.Join(p.agent.config.Dir, "pods", p.object.Namespace+"_"+p.object.Name+".log"),
 		StopTimeout: grace(p.object), Network: p.agent.config.Network,
-		Env:         []string{"HOME=" + dir, "HOSTNAME=" + p.object.Name, "PATH=/usr/bin:/bin"},
+		Env: []string{"HOME=" + dir, "HOSTNAME=" + p.object.Name, "PATH=/usr/bin:/bin"},
 	}
 	if p.agent.config.Env != nil {
 		spec.Env = append(spec.Env, p.agent.config.Env(metav1.GetControllerOfNoCopy(p.object).Name)...)

@@ -61,6 +61,26 @@ func (n *Network) Zone(name string, number int) (*Zone, error) {
 	return z, nil
 }
 
+// Clear removes all zones and cuts. Processes that still run in a zone reach nobody any more.
+func (n *Network) Clear() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var failures []error
+	for direction, rule := range n.cuts {
+		failures = append(failures, netlink.RuleDel(rule))
+		delete(n.cuts, direction)
+	}
+	for name, z := range n.zones {
+		link, err := netlink.LinkByName(z.router)
+		if err == nil {
+			err = netlink.LinkDel(link)
+		}
+		failures = append(failures, err, z.space.Close())
+		delete(n.zones, name)
+	}
+	return errors.Join(failures...)
+}
+
 // Path names the zone's namespace for processes that are to run in it.
 func (z *Zone) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), z.space) }
 

@@ -21,6 +21,7 @@ func (j *judge) singleOwner(h *history.History) {
 			continue
 		case history.Fenced:
 			j.verdict.Fenced++
+			j.fenced(h, n)
 			continue
 		default:
 			continue
@@ -36,6 +37,16 @@ func (j *judge) singleOwner(h *history.History) {
 	}
 	for slot, notes := range slots {
 		j.ownersOf(slot, notes)
+	}
+}
+
+// fenced judges a write that the service refused because it had one of a newer epoch: when that is another
+// owner's, the write should not have reached the service.
+func (j *judge) fenced(h *history.History, n history.Note) {
+	newer := j.entries[n.Prev]
+	if newer.Owner != n.Owner && newer.Owner != "" && !stalled(h.Stalls, n) {
+		j.violation(n.Slot, n.Key, "%s, owner of epoch %d, was sent %s after %s, owner of epoch %d, had accepted %s; only the service refused it",
+			n.Owner, n.Epoch, n.ID, newer.Owner, newer.Epoch, newer.ID)
 	}
 }
 

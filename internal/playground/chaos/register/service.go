@@ -65,6 +65,9 @@ func (s *Service) write(w http.ResponseWriter, r *http.Request, strict bool) {
 	}
 	if former := s.Register.Next(&e); e.Epoch < former.Epoch {
 		<-turn
+		if r.Context().Err() != nil {
+			return // it had broken off before
+		}
 		s.refuse(w, e, begin, history.Fenced, http.StatusConflict)
 		return
 	}
