@@ -53,7 +53,7 @@ func (i *injector) hit(ctx context.Context, f *Fault) (undo, error) {
 		return i.kill(f)
 	case RestartManager, RestartMember:
 		return i.restart(ctx, f)
-	case FreezeHub, FreezeLeader, FreezeMember, FreezeManager, FreezeGateway, FreezeService, FreezeBroker, FreezeRegion:
+	case FreezeHub, FreezeLeader, FreezeMember, FreezeManager, FreezeGateway, FreezeService, FreezeBroker, FreezeMirrors, FreezeRegion:
 		return i.freeze(f)
 	case KillRegion, KillLeaderRegion:
 		return i.killRegion(f.Region)
@@ -81,6 +81,8 @@ func (i *injector) part(f *Fault) world.Part {
 		return r.Deployment(serviceName)
 	case KillBroker, FreezeBroker:
 		return r.Broker()
+	case FreezeMirrors:
+		return r.Mirrors()
 	case KillAPI:
 		return r.API()
 	case FreezeRegion:

@@ -30,6 +30,7 @@ const (
 	FreezeGateway    Kind = "freeze a region's gateway"
 	FreezeService    Kind = "freeze a region's service"
 	FreezeBroker     Kind = "freeze a region's Kafka"
+	FreezeMirrors    Kind = "freeze the mirrors into a region"
 	FreezeRegion     Kind = "freeze all of a region"
 	KillRegion       Kind = "kill all of a region"
 	KillLeaderRegion Kind = "kill all of the leader's region"
@@ -56,9 +57,18 @@ var harsh = []Kind{
 	KillLeader, KillMember, KillManager, KillGateway, KillService, KillBroker, KillAPI, RestartManager, RestartMember,
 	FreezeLeader, FreezeLeader, FreezeMember, FreezeManager, FreezeManager, FreezeGateway, FreezeGateway, FreezeService, FreezeBroker,
 	FreezeRegion, FreezeRegion, KillRegion, KillRegion, KillLeaderRegion, KillLeaderRegion,
-	CutOneWay, CutOneWay, CutBothWays, CutBothWays, CutOut, CutIn, CutOff, CutOff, CutOffHub,
+	FreezeMirrors, CutOneWay, CutOneWay, CutBothWays, CutBothWays, CutOut, CutIn, CutOff, CutOff, CutOffHub,
 	StepManager, StepHub, StepLeader, StepGateway,
 }
+
+// severe is what may cost a region its lease, when it lasts.
+var severe = []Kind{
+	FreezeLeader, FreezeManager, FreezeRegion, KillRegion, KillLeaderRegion, RestartManager,
+	CutOneWay, CutBothWays, CutOut, CutIn, CutOff, CutOff,
+}
+
+// slow is what keeps data from moving while an owner changes.
+var slow = []Kind{FreezeMirrors, FreezeMirrors, FreezeService, CutOneWay}
 
 // step is by how much a clock is set.
 const step = time.Hour
@@ -70,6 +80,8 @@ const (
 	gentleCalm  = 5 * time.Second
 	shortest    = 2 * time.Second
 	longest     = 18 * time.Second
+	lasting     = 8 * time.Second
+	ahead       = time.Second
 	stormWindow = 15 * time.Second
 )
 
@@ -100,8 +112,8 @@ func (f Fault) String() string {
 	return text
 }
 
-// Plan returns what happens in one run of a seed: first a gentle fault alone, then a storm of others with
-// planned changes in it. The same seed, run and regions give the same plan.
+// Plan returns what happens in one run of a seed: first a gentle fault alone, then a storm of a severe
+// one and others, with planned changes in it. The same seed, run and regions give the same plan.
 func Plan(seed uint64, run int, regions []string) []Fault {
 	random := rand.New(rand.NewPCG(seed, uint64(run))) //nolint:gosec // to be repeated, not to be secret
 	pick := func() (string, string) {
@@ -110,16 +122,25 @@ func Plan(seed uint64, run int, regions []string) []Fault {
 	}
 	begin := calm + gentleFor + gentleCalm
 	plan := []Fault{aim(Fault{Kind: gentle[random.IntN(len(gentle))], At: calm, For: gentleFor, Back: random.IntN(2) == 0}, pick)}
-	for range 2 + random.IntN(3) {
-		kind := harsh[random.IntN(len(harsh))]
-		plan = append(plan, aim(Fault{Kind: kind, At: begin + upTo(random, stormWindow), For: shortest + upTo(random, longest-shortest), Back: random.IntN(2) == 0}, pick))
+	add := func(kind Kind, atLeast time.Duration) {
+		plan = append(plan, aim(Fault{
+			Kind: kind, At: begin + upTo(random, stormWindow), For: atLeast + upTo(random, longest-atLeast), Back: random.IntN(2) == 0,
+		}, pick))
+	}
+	add(severe[random.IntN(len(severe))], lasting)
+	for range 1 + random.IntN(3) {
+		add(harsh[random.IntN(len(harsh))], shortest)
 	}
 	for range 1 + random.IntN(2) {
 		kind := Drain
 		if random.IntN(3) == 0 {
 			kind = DrainService
 		}
-		plan = append(plan, aim(Fault{Kind: kind, At: begin + upTo(random, stormWindow), For: longest}, pick))
+		at := begin + upTo(random, stormWindow)
+		plan = append(plan, aim(Fault{Kind: kind, At: at, For: longest}, pick))
+		if random.IntN(2) == 0 {
+			plan = append(plan, aim(Fault{Kind: slow[random.IntN(len(slow))], At: at - ahead, For: lasting + upTo(random, longest-lasting)}, pick))
+		}
 	}
 	slices.SortStableFunc(plan, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	return plan

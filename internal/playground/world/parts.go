@@ -71,11 +71,22 @@ func (r *Region) API() Part {
 
 // Deployment is what runs as the Pods of one Deployment of the region.
 func (r *Region) Deployment(name string) Part {
+	return r.pods(name, func(deployment string) bool { return deployment == name })
+}
+
+// Mirrors are the operator's own between Kafkas, which copy into the region.
+func (r *Region) Mirrors() Part {
+	return r.pods("mirrors", func(deployment string) bool { return strings.HasPrefix(deployment, "multiactive-mirror-") })
+}
+
+// pods are those of some Deployments.
+func (r *Region) pods(name string, of func(deployment string) bool) Part {
 	return Part{Name: name + " " + r.Name, running: func() []*process.Process {
 		var out []*process.Process
 		for pod, p := range r.processes() {
 			// A Pod's name is that of its Deployment with two more words, which the node makes up.
-			if rest, found := strings.CutPrefix(pod, name+"-"); found && strings.Count(rest, "-") <= 1 {
+			words := strings.Split(pod, "-")
+			if of(strings.Join(words[:max(0, len(words)-2)], "-")) {
 				out = append(out, p)
 			}
 		}
