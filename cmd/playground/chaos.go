@@ -83,7 +83,7 @@ func runChaos(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.Seed == 0 {
-		o.Seed = uint64(rand.Uint32()) //nolint:gosec // to be repeated, not to be secret
+		o.Seed = uint64(rand.Uint32())
 	}
 	o.Again = fmt.Sprintf("playground chaos --keys %d --load %d", o.Keys, o.Rate)
 	o.Out, o.Color, o.Clock = os.Stdout, !*noColor, clock.RealClock{}

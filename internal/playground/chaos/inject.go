@@ -233,6 +233,6 @@ func setClock(file string, seconds int64) error {
 	if err != nil {
 		return fmt.Errorf("setting a clock: %w", err)
 	}
-	_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(seconds)), 0) //nolint:gosec // two's complement is meant
+	_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(seconds)), 0)
 	return errors.Join(err, f.Close())
 }

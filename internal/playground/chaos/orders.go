@@ -64,7 +64,7 @@ func (s *storm) recover(ctx context.Context) error {
 		c := s.watch.now()
 		err := whole(c, Regions)
 		if err == nil {
-			return nil
+			return s.ordersEnded(ctx)
 		}
 		if c.View.Phase == ownership.PhaseOpen && history.Now()-ordered > orderEvery {
 			ordered = history.Now()
@@ -93,6 +93,27 @@ func (s *storm) ordersFor(ctx context.Context, c ownership.Configuration) {
 			s.options.Log.Warn("an order of the recovery failed", "error", err)
 		}
 	}
+}
+
+// ordersEnded returns nil when no order waits any more: one might still move owners.
+func (s *storm) ordersEnded(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, hubTimeout)
+	defer cancel()
+	c, err := s.world.HubClient()
+	if err != nil {
+		return err
+	}
+	list := &v1alpha1.OperationList{}
+	if err := c.List(ctx, list); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		switch o := &list.Items[i]; o.Status.State { //nolint:exhaustive // the others are its end
+		case "", v1alpha1.OperationPending, v1alpha1.OperationRunning:
+			return fmt.Errorf("order %s, %s of %s, is not done", o.Name, o.Spec.Type, o.Spec.Region)
+		}
+	}
+	return nil
 }
 
 // settle waits until every key has been written once more, so that what got lost shows.

@@ -22,9 +22,9 @@ const aftermath = 4 * time.Second
 
 // total adds up the runs.
 type total struct {
-	runs, broken, acknowledged, accepted, handovers, unshipped, losses int
-	gentle                                                             map[Kind]*refusals
-	violations                                                         []string
+	runs, broken, acknowledged, accepted, handovers, unshipped int
+	gentle                                                     map[Kind]*refusals
+	violations                                                 []string
 }
 
 // refusals counts the writes that were asked for during gentle faults, and those that were not acknowledged.
@@ -85,22 +85,26 @@ func (c *chaos) gentleRefusals(h *history.History, happened []happening) {
 			c.total.gentle[one.Kind] = r
 		}
 		for i := range h.Ops {
-			op := &h.Ops[i]
-			if op.Call < from || op.Call > until {
-				continue
-			}
-			r.asked++
-			switch {
-			case op.Status == 0:
-				r.unanswered++
-				c.console.Line("        while alone: %s: write %s by %s had no answer for %.1fs (%s)", one.Kind, op.ID, op.Asked, (op.Return - op.Call).Seconds(), op.Reason)
-			case op.Reason == byService:
-				r.byService++ // a machine that is short of processor time
-			case !op.Acknowledged():
-				r.refused++
-				c.console.Line("        while alone: %s: write %s by %s was refused: %d %s", one.Kind, op.ID, op.Asked, op.Status, op.Reason)
+			if op := &h.Ops[i]; op.Call >= from && op.Call <= until {
+				c.count(r, one.Kind, op)
 			}
 		}
+	}
+}
+
+// count adds one write that was asked for while a gentle fault was alone.
+func (c *chaos) count(r *refusals, kind Kind, op *history.Op) {
+	r.asked++
+	switch {
+	case op.Acknowledged():
+	case op.Status == 0:
+		r.unanswered++
+		c.console.Line("        while alone: %s: write %s by %s had no answer for %.1fs (%s)", kind, op.ID, op.Asked, (op.Return - op.Call).Seconds(), op.Reason)
+	case op.Reason == byService:
+		r.byService++ // a machine that is short of processor time
+	default:
+		r.refused++
+		c.console.Line("        while alone: %s: write %s by %s was refused: %d %s", kind, op.ID, op.Asked, op.Status, op.Reason)
 	}
 }
 

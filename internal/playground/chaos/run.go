@@ -107,26 +107,7 @@ func Run(ctx context.Context, o Options) (broken bool, err error) {
 		return false, err
 	}
 	c := &chaos{options: o, console: term.New(o.Out, o.Color, o.Clock), network: network}
-	began := o.Clock.Now()
-	var s *storm
-	for n := o.First; err == nil && ctx.Err() == nil && (o.KeepGoing || c.total.broken == 0); n++ {
-		if n-o.First >= o.Runs && (o.Runs > 0 || o.Clock.Since(began) >= o.Duration) {
-			break
-		}
-		if s != nil && s.watch.worn() {
-			err = s.end()
-			s = nil
-		}
-		if s == nil && err == nil {
-			if s, err = c.begin(ctx); err != nil {
-				break
-			}
-		}
-		err = errors.Join(err, c.once(ctx, s, n))
-	}
-	if s != nil {
-		err = errors.Join(err, s.end())
-	}
+	err = c.series(ctx)
 	if ctx.Err() == nil || c.total.runs > 0 {
 		c.verdict()
 	}
@@ -137,6 +118,39 @@ func Run(ctx context.Context, o Options) (broken bool, err error) {
 		c.console.Line("logs, journals and data stay in %s", o.Dir)
 	}
 	return broken, err
+}
+
+// series makes the runs, each in the world of the former one unless that is worn.
+func (c *chaos) series(ctx context.Context) (err error) {
+	o, began := c.options, c.options.Clock.Now()
+	var s *storm
+	defer func() {
+		if s != nil {
+			err = errors.Join(err, s.end())
+		}
+	}()
+	enough := func(n int) bool {
+		return ctx.Err() != nil || c.total.broken > 0 && !o.KeepGoing ||
+			n-o.First >= o.Runs && (o.Runs > 0 || o.Clock.Since(began) >= o.Duration)
+	}
+	for n := o.First; !enough(n); n++ {
+		if s != nil && s.watch.worn() {
+			worn := s
+			s = nil
+			if err := worn.end(); err != nil {
+				return err
+			}
+		}
+		if s == nil {
+			if s, err = c.begin(ctx); err != nil {
+				return err
+			}
+		}
+		if err := c.once(ctx, s, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // worn reports whether the world holds a region down for longer than a run should take.

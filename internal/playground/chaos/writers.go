@@ -78,7 +78,7 @@ func (w *writers) append(ctx context.Context, key string, strict bool, first int
 		if !op.Acknowledged() || n%8 == 0 {
 			at++
 		}
-		timer := time.NewTimer(w.pause/2 + rand.N(w.pause)) //nolint:gosec // to spread the load
+		timer := time.NewTimer(w.pause/2 + rand.N(w.pause))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:

@@ -53,4 +53,5 @@ func Isolate(ctx context.Context) (outside bool, err error) {
 // ExitError says that the program which ran inside has ended with a status other than 0, and has said why.
 type ExitError struct{ Status int }
 
+// Error implements error.
 func (e *ExitError) Error() string { return fmt.Sprintf("ended with status %d", e.Status) }

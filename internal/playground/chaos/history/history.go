@@ -155,7 +155,7 @@ func ReadJournal(path string, offset int64) ([]Note, int64, error) {
 	for {
 		line, err := reader.ReadBytes('\n')
 		if err != nil {
-			return out, offset, nil //nolint:nilerr // the end, or a line that is being written
+			return out, offset, nil // the end, or a line that is being written
 		}
 		var n Note
 		if err := json.Unmarshal(line, &n); err != nil {

@@ -47,15 +47,13 @@ func (j *journal) Append(n history.Note) error {
 	return nil
 }
 
-// whats are the notes of one write.
-func (j *journal) whats(id string) []string {
+// whats are the notes by write.
+func (j *journal) whats() map[string][]string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var out []string
+	out := map[string][]string{}
 	for i := range j.notes {
-		if j.notes[i].ID == id {
-			out = append(out, j.notes[i].What)
-		}
+		out[j.notes[i].ID] = append(out[j.notes[i].ID], j.notes[i].What)
 	}
 	return out
 }
@@ -92,7 +90,7 @@ func TestWritesAreLinked(t *testing.T) {
 	if diff := cmp.Diff(want, second); diff != "" || first.Prev != "" {
 		t.Errorf("the first is %+v, the second (-want +got):\n%s", first, diff)
 	}
-	if diff := cmp.Diff([]string{history.Attempted, history.Accepted}, f.journal.whats("a")); diff != "" {
+	if diff := cmp.Diff([]string{history.Attempted, history.Accepted}, f.journal.whats()["a"]); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 }
@@ -117,8 +115,8 @@ func TestNotReady(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
 	f.log.notReady = errors.New("reading")
-	if status, _ := f.write(t.Context(), "a", 1); status != http.StatusServiceUnavailable || len(f.journal.whats("a")) > 0 {
-		t.Errorf("status %d, notes %v", status, f.journal.whats("a"))
+	if status, _ := f.write(t.Context(), "a", 1); status != http.StatusServiceUnavailable || len(f.journal.whats()["a"]) > 0 {
+		t.Errorf("status %d, notes %v", status, f.journal.whats()["a"])
 	}
 }
 
@@ -134,7 +132,7 @@ func TestBrokenOff(t *testing.T) {
 	<-f.log.arrived
 	cancel()
 	<-ended
-	if diff := cmp.Diff([]string{history.Attempted}, f.journal.whats("a")); diff != "" {
+	if diff := cmp.Diff([]string{history.Attempted}, f.journal.whats()["a"]); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 	next := make(chan history.Entry)
@@ -181,7 +179,7 @@ func TestTooLate(t *testing.T) {
 	if code := <-status; code != http.StatusGatewayTimeout {
 		t.Errorf("status %d after more than the limit", code)
 	}
-	if diff := cmp.Diff([]string{history.Attempted, history.TooLate}, f.journal.whats("a")); diff != "" {
+	if diff := cmp.Diff([]string{history.Attempted, history.TooLate}, f.journal.whats()["a"]); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 }

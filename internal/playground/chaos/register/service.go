@@ -75,6 +75,11 @@ func (s *Service) write(w http.ResponseWriter, r *http.Request, strict bool) {
 		<-turn
 		return
 	}
+	s.append(w, r, e, begin, turn)
+}
+
+// append makes the entry durable and answers. It ends the turn.
+func (s *Service) append(w http.ResponseWriter, r *http.Request, e history.Entry, begin time.Duration, turn <-chan struct{}) {
 	done := make(chan error, 1)
 	go func() { // what has been sent to the log ends some time, and the next write waits for it
 		err := s.Log.Append(context.WithoutCancel(r.Context()), e)
@@ -84,6 +89,7 @@ func (s *Service) write(w http.ResponseWriter, r *http.Request, strict bool) {
 		<-turn
 		done <- err
 	}()
+	var err error
 	select {
 	case err = <-done:
 	case <-r.Context().Done():
