@@ -142,8 +142,23 @@ func Plan(seed uint64, run int, regions []string) []Fault {
 			plan = append(plan, aim(Fault{Kind: slow[random.IntN(len(slow))], At: at - ahead, For: lasting + upTo(random, longest-lasting)}, pick))
 		}
 	}
+	plan = append(plan, letGo(rand.New(rand.NewPCG(seed, uint64(run)|1<<32)), plan)...)
 	slices.SortStableFunc(plan, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	return plan
+}
+
+// letGo makes it hard for some regions that are drained to let go of their keys: for less than a lease, the
+// gateway hears of nothing, or writes that are under way take long.
+func letGo(random *rand.Rand, plan []Fault) []Fault {
+	var out []Fault
+	for _, f := range plan {
+		if f.Kind != Drain && f.Kind != DrainService || random.IntN(2) == 0 {
+			continue
+		}
+		kind := []Kind{FreezeGateway, FreezeBroker}[random.IntN(2)]
+		out = append(out, Fault{Kind: kind, Region: f.Region, At: f.At + upTo(random, ahead), For: shortest + upTo(random, shortest)})
+	}
+	return out
 }
 
 // upTo is in tenths of a second, so that a plan can be read.
