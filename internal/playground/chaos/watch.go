@@ -81,7 +81,8 @@ func (w *watcher) lost() []history.Loss {
 	return out
 }
 
-// whole returns nil when every region serves all services and nothing is changing.
+// whole returns nil when every region serves all services and nothing is changing. What is withheld from a
+// region counts for one loss, and no more once it serves.
 func whole(c ownership.Configuration, regions []string) error {
 	if c.View.Phase != ownership.PhaseOpen {
 		return fmt.Errorf("epoch %d is %s", c.View.Epoch, c.View.Phase)
@@ -92,8 +93,8 @@ func whole(c ownership.Configuration, regions []string) error {
 		}
 	}
 	for _, s := range c.Services {
-		if len(s.Excluded)+len(s.Withheld) > 0 {
-			return fmt.Errorf("service %s is not served by %v, withheld from %v", s.Name, s.Excluded, s.Withheld)
+		if len(s.Excluded) > 0 {
+			return fmt.Errorf("service %s is not served by %v", s.Name, s.Excluded)
 		}
 	}
 	return nil
