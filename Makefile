@@ -37,6 +37,7 @@ BENCH_TIME ?= 1s
 BENCH_ROUNDS ?= 3
 BENCH_SERVICES ?= 1000
 BENCH_ARGS ?=
+RUNS ?= 10
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
 ARGS ?=
@@ -113,6 +114,10 @@ verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(HELM) $(KUSTOMIZE) ## Fail when gene
 simulate: ## The ownership protocol under SEEDS=10000 simulated histories of faults.
 	go test -count=1 -timeout $(TEST_TIMEOUT) -run 'TestSeeds$$' -v $(ARGS) ./internal/ownership/sim -seeds $(SEEDS)
 
+.PHONY: chaos
+chaos: build build-clockstep kubernetes ## Faults of real processes, networks and clocks (RUNS=10, CHAOS_ARGS='--seed 7 --first 3').
+	$(BIN)/playground chaos --runs $(RUNS) $(CHAOS_ARGS)
+
 .PHONY: bench
 bench: build build-examples kubernetes ## Benchmarks, then failovers of whole worlds (BENCH_TIME=1s BENCH_ROUNDS=3 BENCH_SERVICES=1000 BENCH_ARGS=...).
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCH_TIME) -timeout $(BENCH_TIMEOUT) $(ARGS) ./...
@@ -135,6 +140,11 @@ build-examples: ## Build the example services into bin/.
 	@mkdir -p $(BIN)
 	@$(foreach module,$(filter-out .,$(MODULES)),echo 'building $(module)' && \
 		CGO_ENABLED=0 go -C $(module) build $(GOFLAGS_BUILD) -o $(CURDIR)/$(BIN)/$(notdir $(module)) . &&) true
+
+# The operator's programs with a clock that chaos can set.
+.PHONY: build-clockstep
+build-clockstep:
+	hack/clockstep/build.sh $(BIN)/clockstep ./cmd/manager ./cmd/gateway ./cmd/mirror
 
 .PHONY: demo
 demo: build build-examples kubernetes ## A three-region world on this machine (KEEP=1: stay up; DEMO_ARGS=...).

@@ -30,6 +30,7 @@ a region and brings it back, with measured times and checked promises.
   playground --service my.yaml --program registry.example.com/shop:v1=bin/shop
                                       your own service: say what to run for its images
   playground bench-failover           many kills in a row, and how long logins were away
+  playground chaos --help             faults of all kinds under load, judged by true time
   playground kafka --help             the small Kafka that every region has
 
 Real: the API servers and their etcd, the coordination etcd, the operator's manager, gateways and

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"multiactive.dev/operator/internal/playground/underlay"
 )
 
 // interruptedStatus is the exit status after Ctrl-C, as shells have it.
@@ -20,12 +22,15 @@ func main() {
 	err := run(ctx, os.Args[1:])
 	interrupted := ctx.Err() != nil
 	stop()
+	inner := &underlay.ExitError{}
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case interrupted:
 		os.Exit(interruptedStatus) // everything has been ended
 	case errors.Is(err, errBroken):
 		os.Exit(1) // the table has said it
+	case errors.As(err, &inner):
+		os.Exit(inner.Status) // it has said it
 	default:
 		fmt.Fprintln(os.Stderr, "playground: "+err.Error())
 		os.Exit(1)
@@ -41,6 +46,10 @@ func run(ctx context.Context, args []string) error {
 			return runDemo(ctx, args[1:])
 		case "bench-failover":
 			return runBench(ctx, args[1:])
+		case "chaos":
+			return runChaos(ctx, args[1:])
+		case "register":
+			return runRegister(ctx, args[1:])
 		}
 	}
 	return runDemo(ctx, args)

@@ -52,6 +52,10 @@ type Config struct {
 	Idle  []string
 	Clock clock.WithTicker
 	Log   *slog.Logger
+	// Network is the file of the network namespace that Pods run in; empty: this process's.
+	Network string
+	// Env gives every Pod's process variables besides its own; may be nil.
+	Env func(deployment string) []string
 }
 
 // Agent runs the Deployments.
@@ -200,15 +204,15 @@ func (a *Agent) end(ctx context.Context, running *process.Process) error {
 	return running.Stop(context.WithoutCancel(ctx))
 }
 
-// Processes returns the process ids of the running Pods by namespace/name.
-func (a *Agent) Processes() map[types.NamespacedName]int {
+// Processes returns the processes of the Pods by namespace/name; some may have ended.
+func (a *Agent) Processes() map[types.NamespacedName]*process.Process {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := map[types.NamespacedName]int{}
+	out := map[types.NamespacedName]*process.Process{}
 	for key, p := range a.pods {
 		p.mu.Lock()
 		if p.process != nil {
-			out[key] = p.process.PID()
+			out[key] = p.process
 		}
 		p.mu.Unlock()
 	}

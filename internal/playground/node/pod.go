@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
@@ -197,8 +198,11 @@ func (p *pod) prepare(ctx context.Context, c *corev1.Container) (spec process.Sp
 	spec = process.Spec{
 		Name: "pod " + p.key().String(), Path: program, Dir: dir,
 		LogFile:     filepath.Join(p.agent.config.Dir, "pods", p.object.Namespace+"_"+p.object.Name+".log"),
-		StopTimeout: grace(p.object),
-		Env:         []string{"HOME=" + dir, "HOSTNAME=" + p.object.Name, "PATH=/usr/bin:/bin"},
+		StopTimeout: grace(p.object), Network: p.agent.config.Network,
+		Env: []string{"HOME=" + dir, "HOSTNAME=" + p.object.Name, "PATH=/usr/bin:/bin"},
+	}
+	if p.agent.config.Env != nil {
+		spec.Env = append(spec.Env, p.agent.config.Env(metav1.GetControllerOfNoCopy(p.object).Name)...)
 	}
 	for _, entry := range env {
 		spec.Env = append(spec.Env, relocate(entry, mounts))

@@ -25,8 +25,8 @@ type listener struct {
 	open     map[net.Conn]struct{} // nil: closed
 }
 
-func listen(ctx context.Context, address string, backends []string) (*listener, error) {
-	socket, err := net.Listen("tcp", address)
+func (p *Proxy) listen(ctx context.Context, address string, backends []string) (*listener, error) {
+	socket, err := p.config.Listen(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}

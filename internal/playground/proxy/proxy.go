@@ -32,6 +32,8 @@ type Config struct {
 	// External gives Services one more address (host:port), as a load balancer's, for their first port.
 	External map[types.NamespacedName]string
 	Log      *slog.Logger
+	// Listen opens an address; nil: on this machine.
+	Listen func(ctx context.Context, address string) (net.Listener, error)
 }
 
 // Proxy serves the Services of one region.
@@ -49,6 +51,11 @@ type Proxy struct {
 
 // New returns a Proxy that does nothing until Run.
 func New(c Config) (*Proxy, error) {
+	if c.Listen == nil {
+		c.Listen = func(ctx context.Context, address string) (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		}
+	}
 	services, pods := c.Informers.Core().V1().Services(), c.Informers.Core().V1().Pods()
 	p := &Proxy{
 		config: c, services: services.Lister(), pods: pods.Lister(),
@@ -129,7 +136,7 @@ func (p *Proxy) sync(ctx context.Context) {
 			l.set(backends)
 			continue
 		}
-		l, err := listen(ctx, address, backends)
+		l, err := p.listen(ctx, address, backends)
 		if err != nil {
 			p.config.Log.Warn("cannot listen on a Service's address", "address", address, "error", err)
 			continue

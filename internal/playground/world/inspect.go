@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/internal/testkit/apiserver"
+	"multiactive.dev/operator/internal/testkit/process"
 )
 
 // logTail is how much of a log is shown when something fails, in bytes.
@@ -103,8 +104,8 @@ func (w *World) Managers() []Memory {
 func (w *World) Pods(part string) []Memory {
 	var out []Memory
 	for _, r := range w.regions {
-		for key, pid := range r.processes() {
-			if bytes := resident(pid); bytes > 0 && strings.Contains(key, part) {
+		for key, p := range r.processes() {
+			if bytes := resident(p.PID()); bytes > 0 && strings.Contains(key, part) {
 				out = append(out, Memory{r.Name + " " + key, bytes})
 			}
 		}
@@ -113,14 +114,14 @@ func (w *World) Pods(part string) []Memory {
 }
 
 // processes of the region's Pods by name.
-func (r *Region) processes() map[string]int {
+func (r *Region) processes() map[string]*process.Process {
 	r.mu.Lock()
 	agent := r.node
 	r.mu.Unlock()
-	out := map[string]int{}
+	out := map[string]*process.Process{}
 	if agent != nil {
-		for key, pid := range agent.Processes() {
-			out[key.Name] = pid
+		for key, p := range agent.Processes() {
+			out[key.Name] = p
 		}
 	}
 	return out

@@ -28,6 +28,7 @@ type Region struct {
 
 	world   *World
 	network network
+	zone    Zone // nil: this machine's network
 	cluster *apiserver.Server
 	kafka   *program
 	manager *program
@@ -42,16 +43,21 @@ type Region struct {
 
 func newRegion(w *World, name string, n network) (*Region, error) {
 	users := []apiserver.User{account(memberRole), {Name: remoteUser}}
-	cluster, err := w.newServer(name, n, users)
+	zone, err := w.newZone(name, n)
 	if err != nil {
 		return nil, err
 	}
-	r := &Region{Name: name, world: w, network: n, cluster: cluster}
+	cluster, err := w.newServer(name, n, zone, users)
+	if err != nil {
+		return nil, err
+	}
+	r := &Region{Name: name, world: w, network: n, zone: zone, cluster: cluster}
 	r.kafka = &program{clock: w.options.Clock, log: w.options.Log, spec: process.Spec{
 		Name: "kafka " + name, Path: w.options.Self,
 		Args:    []string{"kafka", "--listen=" + n.kafka(), "--data=" + filepath.Join(w.options.Dir, name, "kafka")},
 		LogFile: filepath.Join(w.options.Dir, "logs", "kafka-"+name+".log"),
 		Ready:   open(n.kafka()),
+		Network: path(zone),
 	}}
 	r.manager = w.managerProgram(name, n, r)
 	return r, nil
@@ -99,15 +105,20 @@ func (r *Region) startNode(ctx context.Context) error {
 	agent, err := node.New(node.Config{
 		Name: r.Name + "-1", HostIP: r.network.node(), PodIPs: r.network.pods(), Client: client, Informers: factory,
 		Dir: filepath.Join(o.Dir, r.Name), Programs: programs, Idle: o.Idle, Clock: o.Clock, Log: log,
+		Network: path(r.zone), Env: func(deployment string) []string { return r.world.env(r.Name, deployment) },
 	})
 	if err != nil {
 		return err
 	}
 	service := o.Manifest.Service
-	forward, err := proxy.New(proxy.Config{
+	network := proxy.Config{
 		Informers: factory, Log: log,
 		External: map[types.NamespacedName]string{{Namespace: service.Namespace, Name: service.Name + "-gateway"}: r.network.edge()},
-	})
+	}
+	if r.zone != nil {
+		network.Listen = r.zone.Listen
+	}
+	forward, err := proxy.New(network)
 	if err != nil {
 		return err
 	}

@@ -124,6 +124,16 @@ func (p *program) signal(what func(*process.Process) error) error {
 	return what(current)
 }
 
+// process is nil while the program does not run.
+func (p *program) process() *process.Process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel == nil {
+		return nil
+	}
+	return p.current
+}
+
 // pid is 0 while the program does not run.
 func (p *program) pid() int {
 	p.mu.Lock()

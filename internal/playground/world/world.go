@@ -64,12 +64,27 @@ type Options struct {
 	Progress Progress
 	Clock    clock.WithTicker
 	Log      *slog.Logger
+	// Zone makes the network of a failure domain, the loopback network 127.<number>.0.0/16; nil: all share
+	// this machine's.
+	Zone func(name string, number int) (Zone, error)
+	// Env gives programs of the operator and Pods more variables, by failure domain and program or
+	// Deployment; may be nil.
+	Env func(domain, program string) []string
+}
+
+// Zone is the network of one failure domain.
+type Zone interface {
+	// Path is the file of the namespace that its processes run in.
+	Path() string
+	// Listen opens an address in it for this process.
+	Listen(ctx context.Context, address string) (net.Listener, error)
 }
 
 // World is a running world.
 type World struct {
 	options Options
 	network network
+	zone    Zone // the hub's; nil: this machine's network
 	guard   net.Listener
 	hub     *apiserver.Server
 	store   *etcdstore.Store
@@ -102,6 +117,9 @@ func (w *World) prepare() (err error) {
 	if err := w.claimNetwork(); err != nil {
 		return err
 	}
+	if w.zone, err = w.newZone(hubName, w.network); err != nil {
+		return err
+	}
 	members := make([]etcdstore.MemberOptions, 0, len(o.Regions)+1)
 	for i, name := range o.Regions {
 		r, err := newRegion(w, name, network{w.network.number + 1 + i})
@@ -112,11 +130,13 @@ func (w *World) prepare() (err error) {
 		w.regions = append(w.regions, r)
 		members = append(members, etcdstore.MemberOptions{
 			Name: name, Host: r.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
+			Network: path(r.zone),
 		})
 	}
 	if len(o.Regions) == 2 {
 		members = append(members, etcdstore.MemberOptions{
 			Name: witnessName, Host: w.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
+			Network: path(w.zone),
 		})
 	}
 	if err := o.Manifest.move(w.regions); err != nil {
@@ -126,7 +146,7 @@ func (w *World) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	if w.hub, err = w.newServer(hubName, w.network, []apiserver.User{account(hubRole), account(memberRole)}); err != nil {
+	if w.hub, err = w.newServer(hubName, w.network, w.zone, []apiserver.User{account(hubRole), account(memberRole)}); err != nil {
 		return err
 	}
 	w.manager = w.managerProgram(hubName, w.network, nil)
@@ -157,11 +177,11 @@ func (w *World) claimNetwork() (err error) {
 	return err
 }
 
-func (w *World) newServer(name string, n network, users []apiserver.User) (*apiserver.Server, error) {
+func (w *World) newServer(name string, n network, zone Zone, users []apiserver.User) (*apiserver.Server, error) {
 	return apiserver.New(apiserver.Options{
 		Name: name, Dir: filepath.Join(w.options.Dir, name, "cluster"), Host: n.api(), Port: apiPort,
 		EtcdClientPort: storageClientPort, EtcdPeerPort: storagePeerPort,
-		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit,
+		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit, Network: path(zone),
 	})
 }
 
@@ -266,7 +286,10 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 		"--operator-namespace=" + Namespace,
 		"--coordination-endpoints=" + strings.Join(w.coordinationEndpoints(n), ","),
 	}
-	health := n.health()
+	health, zone := n.health(), w.zone
+	if r != nil {
+		zone = r.zone
+	}
 	metrics := net.JoinHostPort(n.manager(), strconv.Itoa(metricsPort))
 	if r != nil || name == witnessName {
 		mode, kubeconfig = memberRole, w.kubeconfigFile(name, memberRole)
@@ -284,10 +307,34 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 	return &program{clock: w.options.Clock, log: w.options.Log, spec: process.Spec{
 		Name: "manager " + name, Path: filepath.Join(w.options.Programs, "manager"), Args: args,
 		// The limits of the chart's Deployment.
-		Env:     []string{"GOMEMLIMIT=200MiB", "GOMAXPROCS=2"},
+		Env:     append([]string{"GOMEMLIMIT=200MiB", "GOMAXPROCS=2"}, w.env(name, "manager")...),
 		LogFile: filepath.Join(w.options.Dir, "logs", "manager-"+name+".log"),
 		Ready:   ready("http://" + health + "/readyz"),
+		Network: path(zone),
 	}}
+}
+
+// newZone makes the network of a failure domain where each is to have its own.
+func (w *World) newZone(name string, n network) (Zone, error) {
+	if w.options.Zone == nil {
+		return nil, nil
+	}
+	return w.options.Zone(name, n.number)
+}
+
+// path is the file of the zone's namespace; empty: this process's network.
+func path(z Zone) string {
+	if z == nil {
+		return ""
+	}
+	return z.Path()
+}
+
+func (w *World) env(domain, program string) []string {
+	if w.options.Env == nil {
+		return nil
+	}
+	return w.options.Env(domain, program)
 }
 
 // coordinationEndpoints returns the store's members, that of the own network first.

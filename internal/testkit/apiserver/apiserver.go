@@ -94,7 +94,7 @@ func (s *Server) prepare() (err error) {
 		Dir: filepath.Join(o.Dir, "etcd"), StartTimeout: o.StartTimeout,
 		HeartbeatInterval: storageHeartbeat, ElectionTimeout: storageElection,
 		Members: []etcdstore.MemberOptions{{
-			Name: storageMember, Host: o.Host, ClientPort: o.EtcdClientPort, PeerPort: o.EtcdPeerPort,
+			Name: storageMember, Host: o.Host, ClientPort: o.EtcdClientPort, PeerPort: o.EtcdPeerPort, Network: o.Network,
 		}},
 	})
 	s.probe = probeClient(s.ca)
@@ -126,7 +126,7 @@ func (s *Server) Start(ctx context.Context) error {
 	api, err := process.Start(ctx, process.Spec{
 		Name: "kube-apiserver " + s.options.Name, Path: s.program, Args: s.arguments(), LogFile: s.LogFile(),
 		Env:   []string{"GOGC=40"}, // several of them share a developer's machine
-		Ready: s.ready, ReadyTimeout: s.options.StartTimeout,
+		Ready: s.ready, ReadyTimeout: s.options.StartTimeout, Network: s.options.Network,
 	})
 	if err != nil {
 		return errors.Join(err, s.storage.Kill())

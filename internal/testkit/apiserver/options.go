@@ -49,6 +49,8 @@ type Options struct {
 	StartTimeout time.Duration
 	// Audit has the server keep a log of all that is written to it, for Server.Writes.
 	Audit bool
+	// Network is the file of the network namespace that both processes run in. Default: the parent's.
+	Network string
 	// ExtraArgs are added to kube-apiserver's command line; a flag given once wins over the kit's own.
 	ExtraArgs []string
 }

@@ -43,6 +43,8 @@ type MemberOptions struct {
 	Host string
 	// ClientPort and PeerPort: 0 means the ones used before in this directory, else free ones.
 	ClientPort, PeerPort int
+	// Network is the file of the network namespace to run in. Default: the parent's.
+	Network string
 }
 
 // Options describe a store.
@@ -93,7 +95,7 @@ func New(o Options) (*Store, error) {
 	for _, member := range o.Members {
 		store.members = append(store.members, &Member{
 			name: member.Name, host: member.Host, ports: chosen[member.Name], program: program,
-			timeout: o.StartTimeout, logFile: filepath.Join(o.Dir, member.Name+".log"),
+			timeout: o.StartTimeout, logFile: filepath.Join(o.Dir, member.Name+".log"), network: member.Network,
 		})
 		peers = append(peers, member.Name+"="+address(member.Host, chosen[member.Name].Peer))
 	}

@@ -29,6 +29,7 @@ type Member struct {
 	args    []string
 	program string
 	timeout time.Duration
+	network string
 
 	mu      sync.Mutex
 	process *process.Process // nil: not running
@@ -51,7 +52,7 @@ func (m *Member) Start(ctx context.Context) error {
 	}
 	started, err := process.Start(ctx, process.Spec{
 		Name: "etcd " + m.name, Path: m.program, Args: m.args, LogFile: m.logFile,
-		Ready: m.ready, ReadyTimeout: m.timeout,
+		Ready: m.ready, ReadyTimeout: m.timeout, Network: m.network,
 	})
 	if err != nil {
 		return err

@@ -55,6 +55,8 @@ type Spec struct {
 	ReadyTimeout time.Duration
 	// StopTimeout is how long Stop waits for a graceful end. Default: DefaultStopTimeout.
 	StopTimeout time.Duration
+	// Network is the file of the network namespace to run in. Default: the parent's.
+	Network string
 }
 
 // Process is one started child. Its methods may be called from several goroutines.
@@ -106,7 +108,12 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 // the thread that started it, and the Go runtime ends threads at will unless they are locked.
 func (p *Process) run(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if p.spec.Network == "" {
+		defer runtime.UnlockOSThread() // a thread that has entered a namespace must end
+	} else if err := enter(p.spec.Network); err != nil {
+		started <- err
+		return
+	}
 	if err := cmd.Start(); err != nil {
 		started <- err
 		return

@@ -2,6 +2,8 @@ package process
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,4 +22,17 @@ func awaitExit(pid int) {
 			return
 		}
 	}
+}
+
+// enter moves this thread into a network namespace; what it starts is born there.
+func enter(network string) error {
+	file, err := os.Open(network)
+	if err != nil {
+		return fmt.Errorf("entering its network: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("entering its network: %w", err)
+	}
+	return nil
 }

@@ -1,0 +1,341 @@
+// Package chaos torments a playground's world: seeded faults of real processes, networks and clocks, while
+// writers write through the gateways and orders move owners about; then every region has to be whole again,
+// and what the writers and the service noted is judged by package check.
+//
+// It must be called inside of underlay.Isolate, and never touches anything outside of that.
+package chaos
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"multiactive.dev/operator/internal/playground/chaos/check"
+	"multiactive.dev/operator/internal/playground/chaos/history"
+	"multiactive.dev/operator/internal/playground/node"
+	"multiactive.dev/operator/internal/playground/term"
+	"multiactive.dev/operator/internal/playground/underlay"
+	"multiactive.dev/operator/internal/playground/world"
+)
+
+const (
+	serviceName      = "register"
+	serviceNamespace = "chaos"
+	serviceImage     = "multiactive.dev/playground/register"
+	// bootLimit bounds the wait until a new world serves.
+	bootLimit = 4 * time.Minute
+	// mostFlaps is after how many losses of a region the world is replaced: what a region that is lost over
+	// and over again is held down for would take longer than a run.
+	mostFlaps = 3
+)
+
+// Regions of every world, all of them homes: those of register.yaml.
+var Regions = []string{"north", "south", "west"}
+
+//go:embed register.yaml
+var manifest []byte
+
+// Options say what to run.
+type Options struct {
+	// Seed of the first run; First is its number. A run's plan depends on both.
+	Seed  uint64
+	First int
+	// Runs is how many; 0: until Duration is over.
+	Runs     int
+	Duration time.Duration
+	// KeepGoing goes on after a run that is broken.
+	KeepGoing bool
+	// Keys that every run writes to, and Rate the writes per second to all of them.
+	Keys, Rate int
+	// Dir holds everything; it is removed at the end unless KeepDir, or something was wrong.
+	Dir     string
+	KeepDir bool
+	// Root of the source tree, Bin with programs of the operator whose clock can be set (hack/clockstep),
+	// Self is the playground's own.
+	Root, Bin, Self string
+	// Again is how to say all this on a command line, without seed and runs.
+	Again string
+	Out   io.Writer
+	Color bool
+	Clock clock.WithTicker
+	Log   *slog.Logger
+}
+
+// PrintPlans writes what the runs would do.
+func PrintPlans(o Options, out io.Writer) {
+	for n := o.First; n < o.First+max(1, o.Runs); n++ {
+		_, _ = fmt.Fprintf(out, "run %d of seed %d\n", n, o.Seed) // nobody to tell
+		for _, f := range Plan(o.Seed, n, Regions) {
+			_, _ = fmt.Fprintf(out, "  %s\n", f)
+		}
+	}
+}
+
+// chaos is a series of runs.
+type chaos struct {
+	options Options
+	console *term.Console
+	network *underlay.Network
+	worlds  int
+	total   total
+}
+
+// storm is one world and what is done to it.
+type storm struct {
+	options Options
+	dir     string
+	world   *world.World
+	network *underlay.Network
+	watch   *watcher
+	unwatch func() error
+	offsets map[string]int64 // of the regions' journals
+}
+
+// Run runs until enough was run, or something is wrong. broken says that something must never be.
+func Run(ctx context.Context, o Options) (broken bool, err error) {
+	network, err := underlay.New()
+	if err != nil {
+		return false, err
+	}
+	c := &chaos{options: o, console: term.New(o.Out, o.Color, o.Clock), network: network}
+	err = c.series(ctx)
+	if ctx.Err() == nil || c.total.runs > 0 {
+		c.verdict()
+	}
+	broken = c.total.broken > 0
+	if !o.KeepDir && !broken && err == nil {
+		err = os.RemoveAll(o.Dir)
+	} else {
+		c.console.Line("logs, journals and data stay in %s", o.Dir)
+	}
+	return broken, err
+}
+
+// series makes the runs, each in the world of the former one unless that is worn.
+func (c *chaos) series(ctx context.Context) (err error) {
+	o, began := c.options, c.options.Clock.Now()
+	var s *storm
+	defer func() {
+		if s != nil {
+			err = errors.Join(err, s.end())
+		}
+	}()
+	enough := func(n int) bool {
+		return ctx.Err() != nil || c.total.broken > 0 && !o.KeepGoing ||
+			n-o.First >= o.Runs && (o.Runs > 0 || o.Clock.Since(began) >= o.Duration)
+	}
+	for n := o.First; !enough(n); n++ {
+		if s != nil && s.watch.worn() {
+			worn := s
+			s = nil
+			if err := worn.end(); err != nil {
+				return err
+			}
+		}
+		if s == nil {
+			if s, err = c.begin(ctx); err != nil {
+				return err
+			}
+		}
+		if err := c.once(ctx, s, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// worn reports whether the world holds a region down for longer than a run should take.
+func (w *watcher) worn() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flaps >= mostFlaps
+}
+
+// begin boots a world with the register in it.
+func (c *chaos) begin(ctx context.Context) (*storm, error) {
+	c.worlds++
+	s := &storm{options: c.options, network: c.network, dir: filepath.Join(c.options.Dir, fmt.Sprintf("world-%d", c.worlds)), offsets: map[string]int64{}}
+	c.console.Section(fmt.Sprintf("World %d: a hub and three regions, each in a network of its own", c.worlds))
+	if err := s.boot(ctx, c.console); err != nil {
+		return nil, errors.Join(err, s.end())
+	}
+	return s, nil
+}
+
+func (s *storm) boot(ctx context.Context, console *term.Console) error {
+	file := filepath.Join(s.dir, "service", "multiactiveservice.yaml")
+	for _, dir := range []string{filepath.Dir(file), filepath.Join(s.dir, "clocks")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(file, manifest, 0o600); err != nil {
+		return err
+	}
+	m, err := world.ReadManifest(file)
+	if err != nil {
+		return err
+	}
+	o := s.options
+	s.world, err = world.New(world.Options{
+		Dir: s.dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Regions: Regions,
+		Images: node.Programs{serviceImage: o.Self}, Progress: console.Step, Clock: o.Clock, Log: o.Log,
+		Zone: func(name string, number int) (world.Zone, error) { return s.network.Zone(name, number) },
+		Env: func(domain, program string) []string {
+			file := s.clock(domain, program)
+			if err := setClock(file, 0); err != nil {
+				o.Log.Error("preparing a clock", "error", err)
+				return nil
+			}
+			return []string{"CLOCKSTEP_FILE=" + file}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.world.Start(ctx); err != nil {
+		return err
+	}
+	if s.watch, s.unwatch, err = follow(ctx, s.world.CoordinationEndpoints()); err != nil {
+		return err
+	}
+	if err := s.world.Deploy(ctx); err != nil {
+		return err
+	}
+	done := console.Step("every region serves, and every key can be written")
+	err = s.serves(ctx)
+	done(err)
+	return err
+}
+
+// serves waits until a write to some keys is accepted through every gateway.
+func (s *storm) serves(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+	defer cancel()
+	if err := s.recover(ctx); err != nil {
+		return err
+	}
+	w := write(ctx, 0, s.endpoints(), len(Regions)*3, time.Second)
+	defer w.end()
+	return s.settle(ctx, w)
+}
+
+func (s *storm) endpoints() []endpoint {
+	var out []endpoint
+	for _, r := range s.world.Regions() {
+		out = append(out, endpoint{r.Name, r.Edge()})
+	}
+	return out
+}
+
+func (s *storm) end() (err error) {
+	if s.unwatch != nil {
+		err = s.unwatch()
+	}
+	if s.world != nil {
+		err = errors.Join(err, s.world.Stop())
+	}
+	return errors.Join(err, s.network.Clear())
+}
+
+// notes reads what the service noted since the last time.
+func (s *storm) notes() ([]history.Note, error) {
+	var out []history.Note
+	for _, r := range Regions {
+		notes, offset, err := history.ReadJournal(filepath.Join(s.dir, r, "root", "data", "register.journal"), s.offsets[r])
+		if err != nil {
+			return nil, err
+		}
+		s.offsets[r] = offset
+		out = append(out, notes...)
+	}
+	return out, nil
+}
+
+// once makes one run and judges it.
+func (c *chaos) once(ctx context.Context, s *storm, n int) error {
+	plan := Plan(c.options.Seed, n, Regions)
+	c.console.Section(fmt.Sprintf("Run %d of seed %d", n, c.options.Seed))
+	began := history.Now()
+	w := write(ctx, n, s.endpoints(), c.options.Keys, time.Duration(c.options.Keys)*time.Second/time.Duration(c.options.Rate))
+	inject := &injector{s: s, down: map[string]bool{}}
+	happened := c.storm(ctx, inject, plan, began)
+	calmed := history.Now()
+	stuck := s.recover(ctx)
+	if stuck == nil {
+		recovered := history.Now() - calmed
+		c.console.Line("%6s  whole again", fmt.Sprintf("+%.1fs", recovered.Seconds()))
+		stuck = s.settle(ctx, w)
+	}
+	h := &history.History{Ops: w.end(), Losses: s.watch.lost(), Stalls: inject.stalls}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	notes, err := s.notes()
+	if err != nil {
+		return err
+	}
+	h.Notes = notes
+	v := check.Judge(h)
+	if stuck != nil {
+		v.Violations = append(v.Violations, "the regions did not get whole again: "+stuck.Error())
+	}
+	return c.report(s, n, h, v, happened)
+}
+
+// happening is a fault with the true times between which it lasted.
+type happening struct {
+	Fault
+	from, until time.Duration
+	err         error
+}
+
+// storm carries out a plan, and returns when all of it is undone.
+func (c *chaos) storm(ctx context.Context, i *injector, plan []Fault, began time.Duration) []happening {
+	happened := make([]happening, len(plan))
+	var all sync.WaitGroup
+	for n, f := range plan {
+		all.Go(func() {
+			h := &happened[n]
+			h.Fault = f
+			if !sleep(ctx, began+f.At-history.Now()) {
+				return
+			}
+			h.from = history.Now()
+			undo, err := i.hit(ctx, &h.Fault)
+			h.err = err
+			c.console.Line("%s", h.String())
+			sleep(ctx, f.For)
+			if undo != nil {
+				h.err = errors.Join(h.err, undo(context.WithoutCancel(ctx)))
+			}
+			h.until = history.Now()
+			if h.err != nil {
+				c.console.Line("        %s: %v", h.Kind, h.err)
+			}
+		})
+	}
+	all.Wait()
+	return happened
+}
+
+// sleep waits, and reports whether it was not interrupted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
