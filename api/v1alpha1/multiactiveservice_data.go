@@ -200,7 +200,9 @@ type SyncPolicy struct {
 	// storageReplication uses the replication of a DataStore.
 	// +optional
 	StorageReplication *StorageReplicationSync `json:"storageReplication,omitempty"`
-	// secondRead asks the key's home when the local region has a miss.
+	// secondRead asks the owner of the key when the local application has a miss, in flows with servedBy
+	// AnyRegion that read the class. The application says so with the header Multiactive-Miss: true, or 404
+	// to a safe method.
 	// +optional
 	SecondRead *SecondReadSync `json:"secondRead,omitempty"`
 	// originRead asks the region that issued a session.
@@ -282,19 +284,29 @@ type StorageReplicationSync struct {
 	Tables []string `json:"tables,omitempty"`
 }
 
+// WhenUnreachable says what a local miss becomes while the region that knows more cannot be asked.
+// +kubebuilder:validation:Enum=Refuse;AnswerLocally
+type WhenUnreachable string
+
+// The choices.
+const (
+	WhenUnreachableRefuse        WhenUnreachable = "Refuse"
+	WhenUnreachableAnswerLocally WhenUnreachable = "AnswerLocally"
+)
+
 // SecondReadSync asks the key's home after a local miss.
 type SecondReadSync struct {
-	// timeout of the second read. Default: 300ms.
+	// timeout until the answer to a second read begins. Default: 300ms.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
-	// whenUnreachable: Refuse ("cannot check now"), or AnswerLocally with Multiactive-Stale.
+	// whenUnreachable: Refuse with 503, "cannot check now", or AnswerLocally: the answer of the local
+	// application, with Multiactive-Stale: true.
 	// +optional
 	// +kubebuilder:default=Refuse
-	// +kubebuilder:validation:Enum=Refuse;AnswerLocally
-	WhenUnreachable string `json:"whenUnreachable,omitempty"`
+	WhenUnreachable WhenUnreachable `json:"whenUnreachable,omitempty"`
 }
 
 // OriginReadType says how a session is read from the region that issued it.

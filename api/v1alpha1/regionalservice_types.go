@@ -236,6 +236,10 @@ type FlowBehaviour struct {
 	// whenDegraded as declared.
 	// +optional
 	WhenDegraded WhenDegraded `json:"whenDegraded,omitempty"`
+	// secondRead of the data classes that the flow reads, absent when none has it: the longest timeout, and
+	// AnswerLocally only if all of them allow it.
+	// +optional
+	SecondRead *SecondReadSync `json:"secondRead,omitempty"`
 }
 
 // TopicSlice is a topic as it should be in this region's Kafka.

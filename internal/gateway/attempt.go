@@ -13,10 +13,18 @@ func (ex *exchange) serveStale(ctx context.Context) {
 	ex.settle(OutcomeStale, ex.send(ctx, target{url: ex.snap.router.upstream, stale: true}))
 }
 
-// serveAny sends a request to the local application, and to the next serving region when that
-// cannot be reached and nothing can have been carried out twice.
+// serveAny sends a request to the local application, to the owner of its slot when that has a miss, and to
+// the next serving region when it cannot be reached and nothing can have been carried out twice.
 func (ex *exchange) serveAny(ctx context.Context, local target) {
-	err := ex.send(ctx, local)
+	if ex.flow.secondRead != nil && ex.key != "" {
+		ex.serveKeyed(ctx, local)
+		return
+	}
+	ex.serveOrFallBack(ctx, ex.send(ctx, local))
+}
+
+// serveOrFallBack ends a request that was sent to the local application.
+func (ex *exchange) serveOrFallBack(ctx context.Context, err error) {
 	if err == nil || ex.hop != nil || ctx.Err() != nil || !ex.repeatable(err) {
 		ex.settle(OutcomeLocal, err)
 		return

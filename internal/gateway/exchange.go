@@ -20,6 +20,8 @@ const (
 	OutcomeStale = "stale"
 	// OutcomeForwarded: answered by the owner's region.
 	OutcomeForwarded = "forwarded"
+	// OutcomeSecondRead: answered by the region that knows more, for the local application had a miss.
+	OutcomeSecondRead = "second-read"
 	// OutcomeFallback: answered by another region, for the local application cannot be reached.
 	OutcomeFallback = "fallback"
 	// OutcomeInvalid: refused for a fault of the request.
@@ -48,6 +50,10 @@ type exchange struct {
 	flow *flow
 	key  string
 	slot int
+	// again is set when the request can be read again at the owner of its slot.
+	again bool
+	// asking is the second read, once the local application had a miss.
+	asking *secondReading
 
 	// held is set while the request has to wait for an owner, waited once it has waited for as long as it may.
 	held   *hold
@@ -129,8 +135,11 @@ func (ex *exchange) identify() *problem {
 // assign finds the flow of a match, and its slot when that matters.
 func (ex *exchange) assign(m match) *problem {
 	ex.flow = ex.snap.router.flowOf(m, ex.safe)
-	if ex.flow.reject || ex.flow.shed || !ex.flow.home {
+	switch ex.again = false; {
+	case ex.flow.reject || ex.flow.shed:
 		return nil
+	case !ex.flow.home:
+		return ex.lookForSlot(m)
 	}
 	return ex.findSlot(m)
 }

@@ -33,6 +33,10 @@ type target struct {
 	home bool
 	// stale marks the answer as one from a copy.
 	stale bool
+	// again: the local application may have a miss, or the peer is asked after one.
+	again bool
+	// staleMiss marks a miss as one from a copy: the request is too long to be read again, or a stream.
+	staleMiss bool
 }
 
 // transports holds the connections to applications and peers. gRPC needs HTTP/2 even without
@@ -129,8 +133,11 @@ func (ex *exchange) rewrite(pr *httputil.ProxyRequest) {
 	}
 	// Trailers of the request arrive after its body; both sides share the map that they come in.
 	pr.Out.Trailer = pr.In.Trailer
-	if ex.target.home {
+	switch {
+	case ex.target.home:
 		ex.token(h)
+	case ex.target.peer == "" && ex.key != "" && !ex.flow.home:
+		h[HeaderKey] = []string{ex.key}
 	}
 	uri := requestURI(pr.Out.URL)
 	pr.SetURL(ex.target.url)
@@ -180,12 +187,27 @@ func (ex *exchange) answer(resp *http.Response) error {
 		if ex.overtaken(resp) {
 			return errOvertaken
 		}
+		if ex.target.again {
+			if err := ex.asking.accept(resp, ex.target.peer); err != nil {
+				return err
+			}
+		}
 		stripReserved(resp.Header, HeaderStale, HeaderSource)
 		resp.Header.Set(HeaderSource, ex.target.peer)
 		return nil
 	}
-	stripReserved(resp.Header)
-	if ex.target.stale {
+	if ex.target.again && missed(resp, ex.safe) {
+		ex.asking.keep(resp)
+		return errMiss
+	}
+	stale := ex.target.stale || ex.target.staleMiss && missed(resp, ex.safe)
+	if ex.hop == nil {
+		stripReserved(resp.Header)
+	} else {
+		stripReserved(resp.Header, HeaderMiss)
+		resp.Header[HeaderAnswered] = []string{ex.snap.router.cfg.Region}
+	}
+	if stale {
 		resp.Header.Set(HeaderStale, "true")
 	}
 	return nil

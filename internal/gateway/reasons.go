@@ -81,6 +81,8 @@ const (
 	ReasonOwnerUnreachable Reason = "owner-unreachable"
 	// ReasonOwnerFailed: no answer from the owner's gateway; the outcome is unknown.
 	ReasonOwnerFailed Reason = "owner-failed"
+	// ReasonCannotCheck: this region has a miss, and the one that may know better cannot be asked.
+	ReasonCannotCheck Reason = "cannot-check"
 )
 
 // Status codes of gRPC.
@@ -138,4 +140,5 @@ var reasons = map[Reason]reasonInfo{
 	ReasonUpstreamFailed:      {http.StatusBadGateway, grpcUnavailable, "The application gave no answer", 0, false},
 	ReasonOwnerUnreachable:    {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user cannot be reached", 5, true},
 	ReasonOwnerFailed:         {http.StatusBadGateway, grpcUnavailable, "The region that is home to this user gave no answer", 0, true},
+	ReasonCannotCheck:         {http.StatusServiceUnavailable, grpcUnavailable, "This cannot be checked now", 5, true},
 }

@@ -67,6 +67,8 @@ type flow struct {
 	readOnly, takeover bool
 	// shed: refused for everyone now.
 	shed bool
+	// secondRead is nil for flows that take the local answer as it is.
+	secondRead *secondRead
 }
 
 // Compile checks a configuration and prepares it. Errors name the field that is wrong.
@@ -147,6 +149,7 @@ func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 	f := flow{
 		name: decl.Name, home: decl.HomeRegion, shed: decl.Shed && decl.Degraded,
 		readOnly: decl.OnHomeLoss == onLossReadOnly, takeover: decl.OnHomeLoss == onLossTakeover,
+		secondRead: compileSecondRead(decl),
 	}
 	if decl.Key != "" {
 		if f.key = r.keys[decl.Key]; f.key == nil {

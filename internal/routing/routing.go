@@ -210,6 +210,16 @@ type Flow struct {
 	Shed bool `json:"shed,omitempty"`
 	// Degraded: some of the flow's keys cannot be served as declared now.
 	Degraded bool `json:"degraded,omitempty"`
+	// SecondRead asks the key's owner when the local application has a miss; only for any-region flows.
+	SecondRead *SecondRead `json:"secondRead,omitempty"`
+}
+
+// SecondRead asks the region that owns the key when the local application has a miss.
+type SecondRead struct {
+	// Timeout until its answer begins. 0: 300 ms.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// AnswerLocally, marked as stale, when nobody can be asked. Otherwise the request is refused.
+	AnswerLocally bool `json:"answerLocally,omitempty"`
 }
 
 // Match is one pattern of requests. Method empty: all. Host empty: all. Path is exact

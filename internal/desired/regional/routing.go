@@ -119,6 +119,9 @@ func routingFlows(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlic
 		if b.OnHomeLoss != nil {
 			flow.OnHomeLoss = string(b.OnHomeLoss.Action)
 		}
+		if b.SecondRead != nil && !flow.HomeRegion {
+			flow.SecondRead = secondRead(b.SecondRead)
+		}
 		for _, m := range f.Match {
 			flow.Match = append(flow.Match, routing.Match{Host: m.Host, Method: m.Method, Path: m.Path})
 		}

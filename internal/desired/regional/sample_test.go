@@ -79,7 +79,9 @@ func sample() *v1alpha1.RegionalService {
 				},
 			}},
 			Behaviours: []v1alpha1.FlowBehaviour{
-				{Name: "login", Tier: v1alpha1.TierCore},
+				{Name: "login", Tier: v1alpha1.TierCore, SecondRead: &v1alpha1.SecondReadSync{
+					Timeout: &metav1.Duration{Duration: 400 * time.Millisecond}, WhenUnreachable: v1alpha1.WhenUnreachableAnswerLocally,
+				}},
 				{Name: "register", Tier: v1alpha1.TierNonCore, OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossReadOnly}, WhenDegraded: v1alpha1.WhenDegradedShed},
 				{Name: "audit", Tier: v1alpha1.TierNonCore},
 			},

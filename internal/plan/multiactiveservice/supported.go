@@ -2,9 +2,11 @@ package multiactiveservice
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	desired "multiactive.dev/operator/internal/desired/slices"
 )
 
 // declaration reports what of the declaration is not acted on, and what cannot be.
@@ -44,7 +46,7 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 		out = append(out, "workload.autoscaling (replicas are left alone: make the HorizontalPodAutoscaler in each region)")
 	}
 	for _, c := range spec.DataClasses {
-		out = append(out, classNotActedOn(c)...)
+		out = append(out, classNotActedOn(spec, c)...)
 	}
 	for _, f := range spec.Flows {
 		if f.OnHomeLoss != nil && f.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
@@ -60,11 +62,18 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	return out
 }
 
-func classNotActedOn(c v1alpha1.DataClass) []string {
+func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass) []string {
 	var out []string
 	for _, s := range c.Sync {
-		if s.Method != v1alpha1.SyncMessageQueue {
-			out = append(out, fmt.Sprintf("dataClasses[%s].sync %s", c.Name, s.Method))
+		name := fmt.Sprintf("dataClasses[%s].sync %s", c.Name, s.Method)
+		switch s.Method {
+		case v1alpha1.SyncMessageQueue:
+		case v1alpha1.SyncSecondRead:
+			if !slices.ContainsFunc(spec.Flows, func(f v1alpha1.Flow) bool { return desired.SecondReads(spec, f, c) }) {
+				out = append(out, name+" (no flow with servedBy AnyRegion reads it by the key of its home)")
+			}
+		case v1alpha1.SyncStorageReplication, v1alpha1.SyncOriginRead, v1alpha1.SyncRegenerate:
+			out = append(out, name)
 		}
 	}
 	if c.Conflict != nil {

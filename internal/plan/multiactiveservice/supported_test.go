@@ -33,9 +33,25 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 		},
 		"other means than the queue": {
 			v1alpha1.MultiActiveServiceSpec{DataClasses: []v1alpha1.DataClass{
-				{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncMessageQueue}, {Method: v1alpha1.SyncSecondRead}}},
+				{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncMessageQueue}, {Method: v1alpha1.SyncStorageReplication}}},
 			}},
-			[]string{"dataClasses[account].sync SecondRead"},
+			[]string{"dataClasses[account].sync StorageReplication"},
+		},
+		"a second read": {
+			v1alpha1.MultiActiveServiceSpec{
+				DataClasses: []v1alpha1.DataClass{{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead}}}},
+				Flows:       []v1alpha1.Flow{{Name: "login", Key: "phone", Reads: []string{"account"}}},
+			}, nil,
+		},
+		"a second read without a flow": {
+			v1alpha1.MultiActiveServiceSpec{
+				DataClasses: []v1alpha1.DataClass{{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead}}}},
+				Flows: []v1alpha1.Flow{
+					{Name: "login", Reads: []string{"account"}}, {Name: "other", Key: "phone"},
+					{Name: "transfer", Key: "phone", Reads: []string{"account"}, ServedBy: v1alpha1.ServedByHomeRegion},
+				},
+			},
+			[]string{"dataClasses[account].sync SecondRead (no flow with servedBy AnyRegion reads it by the key of its home)"},
 		},
 	}
 	for name, tt := range tests {

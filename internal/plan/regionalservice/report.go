@@ -18,7 +18,7 @@ import (
 func Features() []string {
 	return []string{
 		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossReadOnly", "OnHomeLossReject",
-		"OnHomeLossTakeover", "Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
+		"OnHomeLossTakeover", "SecondRead", "Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
 }
 
