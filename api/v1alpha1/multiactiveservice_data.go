@@ -205,7 +205,10 @@ type SyncPolicy struct {
 	// to a safe method.
 	// +optional
 	SecondRead *SecondReadSync `json:"secondRead,omitempty"`
-	// originRead asks the region that issued a session.
+	// originRead asks the region that issued a session, in flows that read the class. The gateway stamps the
+	// region into the token when the application issues it, and takes the stamp off before the application
+	// sees the token again. With method Regenerate too, the answer is 401 with Multiactive-Regenerate when
+	// that region cannot be asked, so that the user logs in again; otherwise 503.
 	// +optional
 	OriginRead *OriginReadSync `json:"originRead,omitempty"`
 }
@@ -315,7 +318,11 @@ type OriginReadType string
 
 // The ways.
 const (
-	OriginFetchSession   OriginReadType = "FetchSession"
+	// OriginFetchSession asks the origin's application for the session and hands it to the local one, in the
+	// header Multiactive-Session.
+	OriginFetchSession OriginReadType = "FetchSession"
+	// OriginForwardRequest sends the whole request to the origin. Only for flows with servedBy AnyRegion: the
+	// others are served where their key is at home.
 	OriginForwardRequest OriginReadType = "ForwardRequest"
 )
 
@@ -328,10 +335,11 @@ type OriginReadSync struct {
 	// fetchSession says where the origin's service hands out sessions.
 	// +optional
 	FetchSession *FetchSession `json:"fetchSession,omitempty"`
-	// token says where the session token is.
+	// token says where the session token is. No two classes have it in the same place.
 	// +required
 	Token SessionToken `json:"token,omitzero"`
-	// timeout of the origin read. Default: 200ms.
+	// timeout of the origin read. With ForwardRequest it bounds the wait for answers to safe methods, and
+	// others take as long as any forwarded request. Default: 200ms.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -341,7 +349,8 @@ type OriginReadSync struct {
 
 // FetchSession is the origin's internal address of a session.
 type FetchSession struct {
-	// path that answers with the session; never reachable from outside.
+	// path that answers a GET that carries the token with the session, in at most 4 KiB, or with 4xx if there
+	// is none. Never reachable from outside: the gateway refuses it there.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
@@ -352,12 +361,12 @@ type FetchSession struct {
 // SessionToken says where a session token is.
 // +kubebuilder:validation:XValidation:rule="has(self.cookie) != has(self.header)",message="exactly one of cookie and header"
 type SessionToken struct {
-	// cookie that holds the token.
+	// cookie that holds the token, in requests and in Set-Cookie of answers.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Cookie string `json:"cookie,omitempty"`
-	// header that holds the token.
+	// header that holds the token, in requests and in answers, alone or after a scheme such as Bearer.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128

@@ -16,7 +16,7 @@ func (ex *exchange) serveStale(ctx context.Context) {
 // serveAny sends a request to the local application, to the owner of its slot when that has a miss, and to
 // the next serving region when it cannot be reached and nothing can have been carried out twice.
 func (ex *exchange) serveAny(ctx context.Context, local target) {
-	if ex.flow.secondRead != nil && ex.key != "" {
+	if ex.flow.secondRead != nil && ex.slotted {
 		ex.serveKeyed(ctx, local)
 		return
 	}
@@ -71,6 +71,9 @@ var errOvertaken = errors.New("the owner's gateway has a newer view")
 // overtaken reports whether the peer has refused the request by a newer view, so that it can be decided
 // again. Otherwise the refusal reaches the user as it is.
 func (ex *exchange) overtaken(resp *http.Response) bool {
+	if !ex.flow.home {
+		return false // it was not sent there for its owner
+	}
 	epoch, err := strconv.ParseInt(resp.Header.Get(HeaderRefused), 10, 64)
 	if err != nil || epoch <= ex.snap.router.cfg.Epoch || ex.waited || !ex.reopen() {
 		return false

@@ -18,12 +18,24 @@ const (
 	HeaderOwner = "Multiactive-Owner"
 )
 
+// Headers that the gateway gives the application with a request whose session another region has. They come
+// from the gateway alone, so whoever believes them must be reachable by nobody else.
+const (
+	// HeaderSession is what the origin's application answered, in base64.
+	HeaderSession = "Multiactive-Session"
+	// HeaderSessionOrigin is the region that has the session.
+	HeaderSessionOrigin = "Multiactive-Session-Origin"
+)
+
 // Headers that the gateway gives the user.
 const (
 	// HeaderStale is "true" on an answer from this region's copy while the home cannot answer.
 	HeaderStale = "Multiactive-Stale"
 	// HeaderSource names the region that answered when it was not the one that was asked.
 	HeaderSource = "Multiactive-Source"
+	// HeaderRegenerate is on refusals of requests whose session cannot be read: the data class to make anew.
+	// After a login the user goes on, in the region that was asked.
+	HeaderRegenerate = "Multiactive-Regenerate"
 )
 
 // HeaderRefused is on the refusal of a request that another gateway forwarded, if nothing was sent to an

@@ -74,25 +74,21 @@ func (r *Router) asked(i int) int {
 func (ex *exchange) lookForSlot(m match) *problem {
 	f := ex.flow
 	ex.key = ""
-	if f.secondRead == nil || f.key == nil {
+	if f.key == nil || f.secondRead == nil && len(f.issued) == 0 {
 		return nil
 	}
 	parts := requestParts{header: ex.r.Header, url: ex.r.URL, match: m}
 	whole := !isGRPC(ex.r) && !isUpgrade(ex.r)
-	if whole {
+	if whole && (f.secondRead != nil || f.key.needsBody) {
 		parts.body, whole = bufferWhole(ex.r, ex.g.options.KeyBodyBytes)
 	}
 	if !keyBody(ex.r) {
 		parts.body = nil
 	}
-	key, p := f.key.extract(&parts)
-	switch {
-	case p != nil && p.reason == ReasonConflictingKeys:
-		return p
-	case p != nil:
-		return nil // for the application to judge
+	if p := ex.takeSlot(&parts); p != nil && p.reason == ReasonConflictingKeys {
+		return p // any other fault is the application's to judge
 	}
-	ex.key, ex.slot, ex.again = key, ownership.Slot(key), whole && ex.hop == nil
+	ex.again = ex.slotted && f.secondRead != nil && whole && ex.hop == nil
 	return nil
 }
 
@@ -203,6 +199,7 @@ func (ex *exchange) cannotCheck() {
 	if ex.flow.secondRead.answerLocally && s.local != nil {
 		ex.affected, ex.outcome = true, OutcomeStale
 		stripReserved(s.local.Header)
+		ex.stampAnswer(s.local.Header)
 		h := ex.w.Header()
 		maps.Copy(h, s.local.Header)
 		h.Set(HeaderStale, "true")

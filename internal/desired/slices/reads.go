@@ -2,6 +2,7 @@ package slices
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -9,8 +10,11 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 )
 
-// defaultSecondRead bounds a second read that declares nothing.
-const defaultSecondRead = 300 * time.Millisecond
+// Bounds of reads that declare none.
+const (
+	defaultSecondRead = 300 * time.Millisecond
+	defaultOriginRead = 200 * time.Millisecond
+)
 
 // Sync returns a class's policy of a method, nil if it has none.
 func Sync(c v1alpha1.DataClass, method v1alpha1.SyncMethod) *v1alpha1.SyncPolicy {
@@ -52,4 +56,42 @@ func secondRead(spec v1alpha1.MultiActiveServiceSpec, f v1alpha1.Flow) *v1alpha1
 		return nil
 	}
 	return &v1alpha1.SecondReadSync{Timeout: &metav1.Duration{Duration: longest}, WhenUnreachable: when}
+}
+
+// Sessions returns the classes whose records are read from the region that issued their token. Of two that
+// have the token in the same place, the first counts.
+func Sessions(spec v1alpha1.MultiActiveServiceSpec) []v1alpha1.SessionSlice {
+	var out []v1alpha1.SessionSlice
+	for _, c := range spec.DataClasses {
+		policy := Sync(c, v1alpha1.SyncOriginRead)
+		if policy == nil || policy.OriginRead == nil {
+			continue
+		}
+		s := v1alpha1.SessionSlice{DataClass: c.Name, OriginRead: *policy.OriginRead.DeepCopy(), Regenerate: v1alpha1.ChoiceNo}
+		if s.OriginRead.Timeout == nil {
+			s.OriginRead.Timeout = &metav1.Duration{Duration: defaultOriginRead}
+		}
+		if Sync(c, v1alpha1.SyncRegenerate) != nil {
+			s.Regenerate = v1alpha1.ChoiceYes
+		}
+		if !slices.ContainsFunc(out, func(x v1alpha1.SessionSlice) bool { return samePlace(x.OriginRead.Token, s.OriginRead.Token) }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func samePlace(a, b v1alpha1.SessionToken) bool {
+	return a.Cookie == b.Cookie && strings.EqualFold(a.Header, b.Header)
+}
+
+// sessionsAmong returns the names of classes that have sessions.
+func sessionsAmong(spec v1alpha1.MultiActiveServiceSpec, classes []string) []string {
+	var out []string
+	for _, s := range Sessions(spec) {
+		if slices.Contains(classes, s.DataClass) {
+			out = append(out, s.DataClass)
+		}
+	}
+	return out
 }

@@ -58,3 +58,40 @@ func TestSecondRead(t *testing.T) {
 		})
 	}
 }
+
+func TestSessions(t *testing.T) {
+	read := func(o v1alpha1.OriginReadSync) v1alpha1.SyncPolicy {
+		return v1alpha1.SyncPolicy{Method: v1alpha1.SyncOriginRead, OriginRead: &o}
+	}
+	in := func(cookie, header string) v1alpha1.SessionToken {
+		return v1alpha1.SessionToken{Cookie: cookie, Header: header}
+	}
+	second := &metav1.Duration{Duration: time.Second}
+	mas := &v1alpha1.MultiActiveService{Spec: v1alpha1.MultiActiveServiceSpec{
+		DataClasses: []v1alpha1.DataClass{
+			{Name: "session", Sync: []v1alpha1.SyncPolicy{
+				read(v1alpha1.OriginReadSync{Type: v1alpha1.OriginForwardRequest, Token: in("sid", "")}), {Method: v1alpha1.SyncRegenerate},
+			}},
+			{Name: "api", Sync: []v1alpha1.SyncPolicy{read(v1alpha1.OriginReadSync{Type: v1alpha1.OriginForwardRequest, Token: in("", "X-Token"), Timeout: second})}},
+			{Name: "again", Sync: []v1alpha1.SyncPolicy{read(v1alpha1.OriginReadSync{Type: v1alpha1.OriginForwardRequest, Token: in("", "x-token")})}},
+			{Name: "account"},
+		},
+		Flows: []v1alpha1.Flow{{Name: "login", Reads: []string{"account", "again"}, Writes: []string{"api", "session"}}, {Name: "inbox", Reads: []string{"session"}}},
+	}}
+	got := slices.Build(slices.Input{Service: mas}, "beijing").Spec
+	want := []v1alpha1.SessionSlice{
+		{DataClass: "session", Regenerate: v1alpha1.ChoiceYes, OriginRead: v1alpha1.OriginReadSync{
+			Type: v1alpha1.OriginForwardRequest, Token: in("sid", ""), Timeout: &metav1.Duration{Duration: 200 * time.Millisecond},
+		}},
+		{DataClass: "api", Regenerate: v1alpha1.ChoiceNo, OriginRead: v1alpha1.OriginReadSync{
+			Type: v1alpha1.OriginForwardRequest, Token: in("", "X-Token"), Timeout: second,
+		}},
+	}
+	if diff := cmp.Diff(want, got.Sessions); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	flows := []v1alpha1.FlowBehaviour{{Name: "login", IssuesSessions: []string{"session", "api"}}, {Name: "inbox", ReadsSessions: []string{"session"}}}
+	if diff := cmp.Diff(flows, got.Behaviours); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

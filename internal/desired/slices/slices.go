@@ -66,6 +66,7 @@ func Build(in Input, region string) *v1alpha1.RegionalService {
 		Peers:            peers(in),
 		Ownership:        []v1alpha1.OwnershipSlice{own},
 		Behaviours:       behaviours(mas.Spec),
+		Sessions:         Sessions(mas.Spec),
 		Unmatched:        Unmatched(mas.Spec.Unmatched),
 		Announcements:    mas.Spec.Announcements,
 		Topics:           topics(mas, in.Regions),
@@ -199,7 +200,7 @@ func behaviours(spec v1alpha1.MultiActiveServiceSpec) []v1alpha1.FlowBehaviour {
 	for _, f := range spec.Flows {
 		out = append(out, v1alpha1.FlowBehaviour{
 			Name: f.Name, Tier: f.Tier, OnHomeLoss: f.OnHomeLoss, WhenDegraded: f.WhenDegraded,
-			SecondRead: secondRead(spec, f),
+			SecondRead: secondRead(spec, f), ReadsSessions: sessionsAmong(spec, f.Reads), IssuesSessions: sessionsAmong(spec, f.Writes),
 		})
 	}
 	return out

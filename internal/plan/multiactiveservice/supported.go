@@ -36,8 +36,8 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	if spec.Partition != nil {
 		for _, k := range spec.Partition.Keys {
 			for _, from := range k.From {
-				if from.Type == v1alpha1.KeySourceSession {
-					out = append(out, fmt.Sprintf("partition.keys[%s].from Session (the other sources count)", k.Name))
+				if from.Type == v1alpha1.KeySourceSession && len(desired.Sessions(spec)) == 0 {
+					out = append(out, fmt.Sprintf("partition.keys[%s].from Session (no data class has sync OriginRead, which says where the token is)", k.Name))
 				}
 			}
 		}
@@ -72,7 +72,15 @@ func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass)
 			if !slices.ContainsFunc(spec.Flows, func(f v1alpha1.Flow) bool { return desired.SecondReads(spec, f, c) }) {
 				out = append(out, name+" (no flow with servedBy AnyRegion reads it by the key of its home)")
 			}
-		case v1alpha1.SyncStorageReplication, v1alpha1.SyncOriginRead, v1alpha1.SyncRegenerate:
+		case v1alpha1.SyncOriginRead:
+			if why := originReadNotActedOn(spec, c); why != "" {
+				out = append(out, name+" ("+why+")")
+			}
+		case v1alpha1.SyncRegenerate:
+			if desired.Sync(c, v1alpha1.SyncOriginRead) == nil {
+				out = append(out, name+" (without OriginRead, which says where the token is)")
+			}
+		case v1alpha1.SyncStorageReplication:
 			out = append(out, name)
 		}
 	}
@@ -80,4 +88,23 @@ func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass)
 		out = append(out, fmt.Sprintf("dataClasses[%s].conflict", c.Name))
 	}
 	return out
+}
+
+func originReadNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass) string {
+	if !slices.ContainsFunc(desired.Sessions(spec), func(s v1alpha1.SessionSlice) bool { return s.DataClass == c.Name }) {
+		return "another class has its token in the same place"
+	}
+	if desired.Sync(c, v1alpha1.SyncOriginRead).OriginRead.Type != v1alpha1.OriginForwardRequest {
+		return ""
+	}
+	var home []string
+	for _, f := range spec.Flows {
+		if f.ServedBy == v1alpha1.ServedByHomeRegion && slices.Contains(f.Reads, c.Name) {
+			home = append(home, f.Name)
+		}
+	}
+	if len(home) == 0 {
+		return ""
+	}
+	return "ForwardRequest is not for flows with servedBy HomeRegion, use FetchSession: " + strings.Join(home, ", ")
 }
