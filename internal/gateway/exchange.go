@@ -155,7 +155,7 @@ func (ex *exchange) verifyHop() *problem {
 // assign finds the flow of a match, and its slot when that matters.
 func (ex *exchange) assign(m match) *problem {
 	ex.flow = ex.snap.router.flowOf(m, ex.safe)
-	ex.again, ex.slotted = false, false
+	ex.again, ex.slotted, ex.key = false, false, ""
 	if ex.flow.reject || ex.flow.shed {
 		return nil
 	}

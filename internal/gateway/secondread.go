@@ -73,7 +73,6 @@ func (r *Router) asked(i int) int {
 // key. Without one, the local application answers as it can; two keys are refused as everywhere.
 func (ex *exchange) lookForSlot(m match) *problem {
 	f := ex.flow
-	ex.key = ""
 	if f.key == nil || f.secondRead == nil && len(f.issued) == 0 {
 		return nil
 	}
