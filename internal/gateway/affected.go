@@ -22,8 +22,11 @@ type affectedUsers struct {
 	mu    sync.Mutex
 	last  time.Time
 	flows map[string]*affectedFlow
-	users *prometheus.Desc
 }
+
+// affectedUsersDesc is of the gauge that has the estimates.
+var affectedUsersDesc = prometheus.NewDesc("multiactive_gateway_affected_users",
+	"Estimated number of users whom the present or latest outage has refused or served worse, by flow.", []string{"flow"}, nil)
 
 type affectedFlow struct {
 	refused, degraded, keyless int64
@@ -32,8 +35,7 @@ type affectedFlow struct {
 }
 
 func newAffectedUsers() *affectedUsers {
-	return &affectedUsers{flows: map[string]*affectedFlow{}, users: prometheus.NewDesc("multiactive_gateway_affected_users",
-		"Estimated number of users whom the present or latest outage has refused or served worse, by flow.", []string{"flow"}, nil)}
+	return &affectedUsers{flows: map[string]*affectedFlow{}}
 }
 
 // note counts one affected request. user is 0 when its key is not known.
@@ -73,14 +75,14 @@ func (a *affectedUsers) keep(flows map[string]bool) {
 }
 
 // Describe implements prometheus.Collector.
-func (a *affectedUsers) Describe(c chan<- *prometheus.Desc) { c <- a.users }
+func (a *affectedUsers) Describe(c chan<- *prometheus.Desc) { c <- affectedUsersDesc }
 
 // Collect implements prometheus.Collector.
 func (a *affectedUsers) Collect(c chan<- prometheus.Metric) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for flow, f := range a.flows {
-		c <- prometheus.MustNewConstMetric(a.users, prometheus.GaugeValue, float64(f.sketch.Estimate()), flow)
+		c <- prometheus.MustNewConstMetric(affectedUsersDesc, prometheus.GaugeValue, float64(f.sketch.Estimate()), flow)
 	}
 }
 

@@ -59,7 +59,7 @@ type Answer struct {
 	Stale bool
 	// Source is the region whose application answered, when it was not the one of the endpoint.
 	Source string
-	Body  []byte
+	Body   []byte
 	// Err is nil when an endpoint answered below 500.
 	Err error
 }
