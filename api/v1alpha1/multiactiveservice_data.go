@@ -200,10 +200,15 @@ type SyncPolicy struct {
 	// storageReplication uses the replication of a DataStore.
 	// +optional
 	StorageReplication *StorageReplicationSync `json:"storageReplication,omitempty"`
-	// secondRead asks the key's home when the local region has a miss.
+	// secondRead asks the owner of the key when the local application has a miss, in flows with servedBy
+	// AnyRegion that read the class. The application says so with the header Multiactive-Miss: true, or 404
+	// to a safe method.
 	// +optional
 	SecondRead *SecondReadSync `json:"secondRead,omitempty"`
-	// originRead asks the region that issued a session.
+	// originRead asks the region that issued a session, in flows that read the class. The gateway stamps the
+	// region into the token when the application issues it, and takes the stamp off before the application
+	// sees the token again. With method Regenerate too, the answer is 401 with Multiactive-Regenerate when
+	// that region cannot be asked, so that the user logs in again; otherwise 503.
 	// +optional
 	OriginRead *OriginReadSync `json:"originRead,omitempty"`
 }
@@ -282,19 +287,29 @@ type StorageReplicationSync struct {
 	Tables []string `json:"tables,omitempty"`
 }
 
+// WhenUnreachable says what a local miss becomes while the region that knows more cannot be asked.
+// +kubebuilder:validation:Enum=Refuse;AnswerLocally
+type WhenUnreachable string
+
+// The choices.
+const (
+	WhenUnreachableRefuse        WhenUnreachable = "Refuse"
+	WhenUnreachableAnswerLocally WhenUnreachable = "AnswerLocally"
+)
+
 // SecondReadSync asks the key's home after a local miss.
 type SecondReadSync struct {
-	// timeout of the second read. Default: 300ms.
+	// timeout until the answer to a second read begins. Default: 300ms.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
-	// whenUnreachable: Refuse ("cannot check now"), or AnswerLocally with Multiactive-Stale.
+	// whenUnreachable: Refuse with 503, "cannot check now", or AnswerLocally: the answer of the local
+	// application, with Multiactive-Stale: true.
 	// +optional
 	// +kubebuilder:default=Refuse
-	// +kubebuilder:validation:Enum=Refuse;AnswerLocally
-	WhenUnreachable string `json:"whenUnreachable,omitempty"`
+	WhenUnreachable WhenUnreachable `json:"whenUnreachable,omitempty"`
 }
 
 // OriginReadType says how a session is read from the region that issued it.
@@ -303,7 +318,11 @@ type OriginReadType string
 
 // The ways.
 const (
-	OriginFetchSession   OriginReadType = "FetchSession"
+	// OriginFetchSession asks the origin's application for the session and hands it to the local one, in the
+	// header Multiactive-Session.
+	OriginFetchSession OriginReadType = "FetchSession"
+	// OriginForwardRequest sends the whole request to the origin. Only for flows with servedBy AnyRegion: the
+	// others are served where their key is at home.
 	OriginForwardRequest OriginReadType = "ForwardRequest"
 )
 
@@ -316,10 +335,11 @@ type OriginReadSync struct {
 	// fetchSession says where the origin's service hands out sessions.
 	// +optional
 	FetchSession *FetchSession `json:"fetchSession,omitempty"`
-	// token says where the session token is.
+	// token says where the session token is. No two classes have it in the same place.
 	// +required
 	Token SessionToken `json:"token,omitzero"`
-	// timeout of the origin read. Default: 200ms.
+	// timeout of the origin read. With ForwardRequest it bounds the wait for answers to safe methods, and
+	// others take as long as any forwarded request. Default: 200ms.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -329,7 +349,8 @@ type OriginReadSync struct {
 
 // FetchSession is the origin's internal address of a session.
 type FetchSession struct {
-	// path that answers with the session; never reachable from outside.
+	// path that answers a GET that carries the token with the session, in at most 4 KiB, or with 4xx if there
+	// is none. Never reachable from outside: the gateway refuses it there.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
@@ -340,12 +361,12 @@ type FetchSession struct {
 // SessionToken says where a session token is.
 // +kubebuilder:validation:XValidation:rule="has(self.cookie) != has(self.header)",message="exactly one of cookie and header"
 type SessionToken struct {
-	// cookie that holds the token.
+	// cookie that holds the token, in requests and in Set-Cookie of answers.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Cookie string `json:"cookie,omitempty"`
-	// header that holds the token.
+	// header that holds the token, in requests and in answers, alone or after a scheme such as Bearer.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128

@@ -195,7 +195,8 @@ const (
 	KeySourcePath     KeySourceType = "Path"
 	KeySourceJSONBody KeySourceType = "JSONBody"
 	KeySourceJWTClaim KeySourceType = "JWTClaim"
-	// KeySourceSession is the slot stamped into the session token at login.
+	// KeySourceSession is the slot that the gateway stamped into the session token at login, in a flow that
+	// writes a data class with originRead. It counts in flows that read that class.
 	KeySourceSession KeySourceType = "Session"
 )
 

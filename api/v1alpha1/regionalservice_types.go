@@ -51,6 +51,12 @@ type RegionalServiceSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Behaviours []FlowBehaviour `json:"behaviours,omitempty"`
+	// sessions are the data classes whose records stay in the region that issued their token.
+	// +optional
+	// +listType=map
+	// +listMapKey=dataClass
+	// +kubebuilder:validation:MaxItems=64
+	Sessions []SessionSlice `json:"sessions,omitempty"`
 	// unmatched says what happens with requests that no flow matches, for ownership specs that do not say
 	// it themselves.
 	// +optional
@@ -243,6 +249,37 @@ type FlowBehaviour struct {
 	// whenDegraded as declared.
 	// +optional
 	WhenDegraded WhenDegraded `json:"whenDegraded,omitempty"`
+	// secondRead of the data classes that the flow reads, absent when none has it: the longest timeout, and
+	// AnswerLocally only if all of them allow it.
+	// +optional
+	SecondRead *SecondReadSync `json:"secondRead,omitempty"`
+	// readsSessions names those of spec.sessions that the flow reads: their tokens say where the session is.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	ReadsSessions []string `json:"readsSessions,omitempty"`
+	// issuesSessions names those of spec.sessions that the flow writes: the slot of the flow's key is stamped
+	// into their tokens.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	IssuesSessions []string `json:"issuesSessions,omitempty"`
+}
+
+// SessionSlice is a data class whose records stay in the region that issued their token.
+type SessionSlice struct {
+	// dataClass is the class's name.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	DataClass string `json:"dataClass,omitempty"`
+	// originRead as declared, with its defaults.
+	// +required
+	OriginRead OriginReadSync `json:"originRead,omitzero"`
+	// regenerate: the user logs in again when the origin cannot be asked. No: the request is refused.
+	// +optional
+	Regenerate Choice `json:"regenerate,omitempty"`
 }
 
 // TopicSlice is a topic as it should be in this region's Kafka.

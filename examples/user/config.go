@@ -33,7 +33,9 @@ type config struct {
 	sessionTTL     time.Duration
 	openingBalance int64
 	insecureCookie bool
-	logLevel       slog.Level
+	// gatewaySessions: the gateway alone reaches the service.
+	gatewaySessions bool
+	logLevel        slog.Level
 
 	accountTopics, ledgerTopics *regexp.Regexp
 }
@@ -106,6 +108,8 @@ func (c *config) declare(fs *flag.FlagSet) {
 		"bcrypt `cost`, 4 to 15: each step doubles the time of a login; 5 is about 2 ms (a demo), 12 about 250 ms (use it in production)")
 	fs.DurationVar(&c.sessionTTL, "session-ttl", 12*time.Hour, "how long a login lasts")
 	fs.Int64Var(&c.openingBalance, "opening-balance", 0, "`amount` that a new account starts with, in the smallest unit of the currency")
+	fs.BoolVar(&c.gatewaySessions, "gateway-sessions", false, "believe the gateway's Multiactive-Session header: the session that another region "+
+		"has of the request; only where nobody but the gateway reaches this service")
 	fs.BoolVar(&c.insecureCookie, "insecure-cookie", false, "send the session cookie over plain HTTP too; only for a playground")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "`level`: DEBUG logs every request, INFO, WARN, ERROR")
 }

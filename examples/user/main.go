@@ -96,7 +96,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	handler := (&web.Server{
 		Store: db, Sessions: sessions, Passwords: passwords,
 		Now: time.Now, NewID: rand.Text, Log: log,
-		OpeningBalance: c.openingBalance, SessionTTL: c.sessionTTL, InsecureCookie: c.insecureCookie,
+		OpeningBalance: c.openingBalance, SessionTTL: c.sessionTTL, InsecureCookie: c.insecureCookie, GatewaySessions: c.gatewaySessions,
 		Created: func() {
 			select {
 			case created <- struct{}{}:

@@ -35,7 +35,7 @@ type Explanation struct {
 	Flaws []string `json:"flaws,omitempty"`
 }
 
-// AdminHandler serves /readyz, /healthz, /metrics and /.multiactive/routing. It is for the
+// AdminHandler serves /readyz, /healthz, /metrics, /.multiactive/routing and /.multiactive/affected. It is for the
 // cluster's own network: it names regions and versions and asks for no credentials. /healthz is for
 // liveness, and always good; /readyz needs the routing. Neither looks at the application: a gateway
 // without it still refuses, explains, and sends any-region requests elsewhere.
@@ -53,6 +53,7 @@ func (g *Gateway) AdminHandler() http.Handler {
 		_, _ = fmt.Fprintln(w, "ok") // the caller has gone
 	})
 	mux.HandleFunc("GET "+OwnPrefix+"routing", g.serveRouting)
+	mux.HandleFunc("GET "+OwnPrefix+"affected", g.serveAffected)
 	return mux
 }
 

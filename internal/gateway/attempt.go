@@ -13,10 +13,18 @@ func (ex *exchange) serveStale(ctx context.Context) {
 	ex.settle(OutcomeStale, ex.send(ctx, target{url: ex.snap.router.upstream, stale: true}))
 }
 
-// serveAny sends a request to the local application, and to the next serving region when that
-// cannot be reached and nothing can have been carried out twice.
+// serveAny sends a request to the local application, to the owner of its slot when that has a miss, and to
+// the next serving region when it cannot be reached and nothing can have been carried out twice.
 func (ex *exchange) serveAny(ctx context.Context, local target) {
-	err := ex.send(ctx, local)
+	if ex.flow.secondRead != nil && ex.slotted {
+		ex.serveKeyed(ctx, local)
+		return
+	}
+	ex.serveOrFallBack(ctx, ex.send(ctx, local))
+}
+
+// serveOrFallBack ends a request that was sent to the local application.
+func (ex *exchange) serveOrFallBack(ctx context.Context, err error) {
 	if err == nil || ex.hop != nil || ctx.Err() != nil || !ex.repeatable(err) {
 		ex.settle(OutcomeLocal, err)
 		return
@@ -63,6 +71,9 @@ var errOvertaken = errors.New("the owner's gateway has a newer view")
 // overtaken reports whether the peer has refused the request by a newer view, so that it can be decided
 // again. Otherwise the refusal reaches the user as it is.
 func (ex *exchange) overtaken(resp *http.Response) bool {
+	if !ex.flow.home {
+		return false // it was not sent there for its owner
+	}
 	epoch, err := strconv.ParseInt(resp.Header.Get(HeaderRefused), 10, 64)
 	if err != nil || epoch <= ex.snap.router.cfg.Epoch || ex.waited || !ex.reopen() {
 		return false

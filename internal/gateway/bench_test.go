@@ -46,7 +46,7 @@ func BenchmarkRoute(b *testing.B) {
 	router := mustCompile(b, testConfig())
 	r := httptest.NewRequest("POST", "/v1/accounts", nil)
 	r.Header.Set("X-User-Phone", keyHomedIn(b, "beijing"))
-	ex := &exchange{r: r, snap: &snapshot{router: router}, g: &Gateway{options: Options{KeyBodyBytes: DefaultKeyBodyBytes}}}
+	ex := &exchange{r: r, snap: &snapshot{router: router}, g: &Gateway{options: Options{KeyBodyBytes: DefaultKeyBodyBytes, MaxHeaderBytes: DefaultMaxHeaderBytes}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if p := ex.identify(); p != nil {

@@ -20,6 +20,8 @@ const (
 	OutcomeStale = "stale"
 	// OutcomeForwarded: answered by the owner's region.
 	OutcomeForwarded = "forwarded"
+	// OutcomeSecondRead: answered by the region that knows more, for the local application had a miss.
+	OutcomeSecondRead = "second-read"
 	// OutcomeFallback: answered by another region, for the local application cannot be reached.
 	OutcomeFallback = "fallback"
 	// OutcomeInvalid: refused for a fault of the request.
@@ -48,6 +50,16 @@ type exchange struct {
 	flow *flow
 	key  string
 	slot int
+	// slotted is set when slot is that of the flow's partition key.
+	slotted bool
+	// session is that of the request's token, fetched what its origin said, awaited ends the wait for it.
+	session presented
+	fetched *fetched
+	awaited func() bool
+	// again is set when the request can be read again at the owner of its slot.
+	again bool
+	// asking is the second read, once the local application had a miss.
+	asking *secondReading
 
 	// held is set while the request has to wait for an owner, waited once it has waited for as long as it may.
 	held   *hold
@@ -99,14 +111,9 @@ func (ex *exchange) serve() {
 
 // identify checks where the request comes from and finds its flow.
 func (ex *exchange) identify() *problem {
-	r, cfg := ex.r, ex.snap.router.cfg
-	ex.host = r.Host
-	if proof := r.Header[HeaderHop]; len(proof) > 0 {
-		h, err := verifyHop(proof[0], cfg.PeerKey, cfg.UID, cfg.Region, r.Method, requestURI(r.URL))
-		if err != nil || len(proof) > 1 {
-			return problemOf(ReasonHopRefused, "%s", errHop)
-		}
-		ex.hop, ex.host = h, h.host
+	r := ex.r
+	if p := ex.verifyHop(); p != nil {
+		return p
 	}
 	if ex.hop == nil { // the peer has looked, and the header has grown on the way
 		if p := checkHeader(r, ex.g.options.MaxHeaderBytes); p != nil {
@@ -123,14 +130,40 @@ func (ex *exchange) identify() *problem {
 	if err != nil {
 		return problemOf(ReasonAmbiguousPath, "%s", err)
 	}
+	if ex.snap.router.internal(r.URL) {
+		return problemOf(ReasonNotFound, "only gateways of this service may ask for this path")
+	}
 	return ex.assign(m)
+}
+
+// verifyHop checks whether another gateway of the service forwarded the request.
+func (ex *exchange) verifyHop() *problem {
+	r, cfg := ex.r, ex.snap.router.cfg
+	ex.host = r.Host
+	proof := r.Header[HeaderHop]
+	if len(proof) == 0 {
+		return nil
+	}
+	h, err := verifyHop(proof[0], cfg.PeerKey, cfg.UID, cfg.Region, r.Method, requestURI(r.URL))
+	if err != nil || len(proof) > 1 {
+		return problemOf(ReasonHopRefused, "%s", errHop)
+	}
+	ex.hop, ex.host = h, h.host
+	return nil
 }
 
 // assign finds the flow of a match, and its slot when that matters.
 func (ex *exchange) assign(m match) *problem {
 	ex.flow = ex.snap.router.flowOf(m, ex.safe)
-	if ex.flow.reject || ex.flow.shed || !ex.flow.home {
+	ex.again, ex.slotted, ex.key = false, false, ""
+	if ex.flow.reject || ex.flow.shed {
 		return nil
+	}
+	if p := ex.readToken(); p != nil {
+		return p
+	}
+	if !ex.flow.home {
+		return ex.lookForSlot(m)
 	}
 	return ex.findSlot(m)
 }
@@ -153,11 +186,32 @@ func (ex *exchange) findSlot(m match) *problem {
 			return p
 		}
 	}
-	var p *problem
-	if ex.key, p = f.key.extract(&parts); p != nil {
+	if p := ex.takeSlot(&parts); p != nil {
 		return p
 	}
-	ex.slot = ownership.Slot(ex.key)
+	if !ex.slotted {
+		return f.key.missing()
+	}
+	return nil
+}
+
+// takeSlot reads the flow's key, and the slot that the request's session is stamped with: they must agree.
+func (ex *exchange) takeSlot(parts *requestParts) *problem {
+	k := ex.flow.key
+	stamped, ok := ex.session.slotFor(k)
+	var found bool
+	var p *problem
+	if ex.key, found, p = k.find(parts); p != nil {
+		return p
+	}
+	switch ex.slotted = found || ok; {
+	case !found:
+		ex.slot = stamped
+	case ok && ownership.Slot(ex.key) != stamped:
+		return problemOf(ReasonConflictingKeys, "partition key %s: the session is another user's; log in as the user that the request is about", k.name)
+	default:
+		ex.slot = ownership.Slot(ex.key)
+	}
 	return nil
 }
 
@@ -211,6 +265,9 @@ func (ex *exchange) carryOut(d decision) bool {
 	router := ex.snap.router
 	local := target{url: router.upstream}
 	ctx := ex.r.Context()
+	if ex.readsOrigin(d) {
+		return ex.readOrigin(ctx)
+	}
 	switch d.action {
 	case actHome:
 		ctx, release := watch(ctx, ex.g.options.Clock, &ex.g.state, ex.snap, ex.slot)

@@ -16,12 +16,14 @@ const OwnPrefix = "/.multiactive/"
 
 // Gateway is one gateway process. It is an http.Handler for users' requests.
 type Gateway struct {
-	options  Options
-	state    state
-	proxy    *httputil.ReverseProxy
-	metrics  *metrics
-	app      appCheck
-	inFlight atomic.Int64
+	options Options
+	state   state
+	proxy   *httputil.ReverseProxy
+	// transports are those of proxy.
+	transports *transports
+	metrics    *metrics
+	app        appCheck
+	inFlight   atomic.Int64
 	// held requests wait for an owner.
 	held     atomic.Int64
 	draining atomic.Bool
@@ -33,7 +35,8 @@ func New(options Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway options: %w", err)
 	}
 	g := &Gateway{options: options, state: state{settled: make(chan struct{}, 1)}, app: appCheck{clock: options.Clock}}
-	g.proxy = newProxy(&g.options)
+	g.transports = newTransports(&g.options)
+	g.proxy = newProxy(&g.options, g.transports)
 	g.metrics = newMetrics(g)
 	return g, nil
 }

@@ -7,7 +7,8 @@ import (
 
 // Headers that the gateway gives the application with a home request: the fencing token (R11).
 const (
-	// HeaderKey is the normalised partition key, to compare with the row that is written.
+	// HeaderKey is the normalised partition key, to compare with the row that is written. Requests that any
+	// region serves have it too, alone, if the gateway had to look for it.
 	HeaderKey = "Multiactive-Key"
 	// HeaderSlot is the key's slot, 0 to 1023, or "pinned" for flows with a pinned home.
 	HeaderSlot = "Multiactive-Slot"
@@ -17,17 +18,37 @@ const (
 	HeaderOwner = "Multiactive-Owner"
 )
 
+// Headers that the gateway gives the application with a request whose session another region has. They come
+// from the gateway alone, so whoever believes them must be reachable by nobody else.
+const (
+	// HeaderSession is what the origin's application answered, in base64.
+	HeaderSession = "Multiactive-Session"
+	// HeaderSessionOrigin is the region that has the session.
+	HeaderSessionOrigin = "Multiactive-Session-Origin"
+)
+
 // Headers that the gateway gives the user.
 const (
 	// HeaderStale is "true" on an answer from this region's copy while the home cannot answer.
 	HeaderStale = "Multiactive-Stale"
 	// HeaderSource names the region that answered when it was not the one that was asked.
 	HeaderSource = "Multiactive-Source"
+	// HeaderRegenerate is on refusals of requests whose session cannot be read: the data class to make anew.
+	// After a login the user goes on, in the region that was asked.
+	HeaderRegenerate = "Multiactive-Regenerate"
 )
 
 // HeaderRefused is on the refusal of a request that another gateway forwarded, if nothing was sent to an
 // application: the epoch that the refusing gateway acts on.
 const HeaderRefused = "Multiactive-Refused"
+
+// HeaderMiss is how the application says, with any method, that it lacks what was asked for, or that what it
+// has does not match: another region may know better. It must have written nothing then.
+const HeaderMiss = "Multiactive-Miss"
+
+// HeaderAnswered is on every answer of an application to a request that another gateway forwarded: the
+// region of the application. Refusals of its gateway, or of whatever stands before that, lack it.
+const HeaderAnswered = "Multiactive-Answered"
 
 // HeaderHop authenticates a request that another gateway of the service forwarded.
 const HeaderHop = "Multiactive-Hop"

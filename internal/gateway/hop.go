@@ -3,9 +3,7 @@ package gateway
 import (
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"net/url"
@@ -49,19 +47,9 @@ func (h *hop) sign(peerKey []byte, uid, method, uri string) string {
 	}, ",")
 }
 
-// mac covers everything that the receiver believes; each part goes with its length, so that no
-// two hops have the same text.
+// mac covers everything that the receiver believes.
 func (h *hop) mac(peerKey []byte, uid, method, uri string) []byte {
-	m := hmac.New(sha256.New, peerKey)
-	for _, part := range []string{
-		"multiactive hop " + hopVersion, uid, h.from, h.to, strconv.FormatInt(h.epoch, 10), h.nonce, h.host, method, uri,
-	} {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
-		m.Write(n[:])
-		m.Write([]byte(part))
-	}
-	return m.Sum(nil)
+	return macOf(peerKey, "multiactive hop "+hopVersion, uid, h.from, h.to, strconv.FormatInt(h.epoch, 10), h.nonce, h.host, method, uri)
 }
 
 // verifyHop checks the header's value for a request that arrived at region.

@@ -20,6 +20,8 @@ type key struct {
 	name      string
 	sources   []source
 	normalize []func(string) string
+	// session: the slot that is stamped into a session counts too.
+	session bool
 	// needsBody is set when a source reads the body.
 	needsBody bool
 }
@@ -39,6 +41,10 @@ func compileKey(decl routing.Key) (*key, error) {
 	for i, s := range decl.From {
 		field := fmt.Sprintf("keys[%s].from[%d]", decl.Name, i)
 		c := source{Source: s}
+		if s.Type == routing.SourceSession {
+			k.session = true
+			continue
+		}
 		if s.Name == "" && s.Type != routing.SourceJSONBody {
 			return nil, fmt.Errorf("%s.name: must not be empty", field)
 		}
@@ -102,11 +108,9 @@ type requestParts struct {
 	body []byte
 }
 
-// extract reads the key from all its sources. A key that is nowhere is a problem, and so are two
-// that differ after normalisation.
-func (k *key) extract(parts *requestParts) (string, *problem) {
-	var value, label string
-	found := false
+// find reads the key from all its sources. Two that differ after normalisation are a problem.
+func (k *key) find(parts *requestParts) (value string, found bool, p *problem) {
+	var label string
 	for i := range k.sources {
 		s := &k.sources[i]
 		p := s.each(parts, func(raw string) *problem {
@@ -123,24 +127,29 @@ func (k *key) extract(parts *requestParts) (string, *problem) {
 			return nil
 		})
 		if p != nil {
-			return "", p
+			return "", false, p
 		}
 	}
-	if !found {
-		if len(k.sources) == 0 {
-			return "", problemOf(ReasonMissingKey, "partition key %s has no source that this gateway reads; add one to the MultiActiveService", k.name)
-		}
-		return "", problemOf(ReasonMissingKey, "this flow is served where its user is at home, which partition key %s tells; send it as %s",
-			k.name, k.places())
+	return value, found, nil
+}
+
+// missing is the problem of a request that needs a key and has none.
+func (k *key) missing() *problem {
+	if len(k.sources) == 0 && !k.session {
+		return problemOf(ReasonMissingKey, "partition key %s has no source that this gateway reads; add one to the MultiActiveService", k.name)
 	}
-	return value, nil
+	return problemOf(ReasonMissingKey, "this flow is served where its user is at home, which partition key %s tells; send it as %s",
+		k.name, k.places())
 }
 
 // places lists where the key may be.
 func (k *key) places() string {
-	labels := make([]string, len(k.sources))
-	for i, s := range k.sources {
-		labels[i] = s.label
+	labels := make([]string, 0, len(k.sources)+1)
+	for _, s := range k.sources {
+		labels = append(labels, s.label)
+	}
+	if k.session {
+		labels = append(labels, "the session token of a login")
 	}
 	return strings.Join(labels, ", or ")
 }
@@ -174,6 +183,7 @@ func (k *key) check(raw, label string) (string, *problem) {
 // each calls yield with every value that the source has in the request.
 func (s *source) each(parts *requestParts, yield func(string) *problem) *problem {
 	switch s.Type {
+	case routing.SourceSession: // no source of these: its slot is in the token's stamp
 	case routing.SourceHeader:
 		return all(parts.header[s.Name], yield)
 	case routing.SourceQuery:

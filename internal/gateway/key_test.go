@@ -23,6 +23,15 @@ func userKey() routing.Key {
 	}}
 }
 
+// extract reads a key that must be there.
+func (k *key) extract(parts *requestParts) (string, *problem) {
+	value, found, p := k.find(parts)
+	if p == nil && !found {
+		p = k.missing()
+	}
+	return value, p
+}
+
 func bearer(claims string) string {
 	return "Bearer e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
 }

@@ -22,6 +22,7 @@ type metrics struct {
 	version  *prometheus.GaugeVec
 	// flows that have series.
 	flows map[string]bool
+	users *affectedUsers
 }
 
 func newMetrics(g *Gateway) *metrics {
@@ -46,8 +47,9 @@ func newMetrics(g *Gateway) *metrics {
 		epoch:   prometheus.NewGauge(gauge("epoch", "Epoch of the view that the gateway acts on.")),
 		version: prometheus.NewGaugeVec(gauge("config_info", "Version of the routing configuration; always 1."), []string{"version"}),
 		flows:   map[string]bool{},
+		users:   newAffectedUsers(),
 	}
-	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.epoch, m.version,
+	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.epoch, m.version, m.users,
 		prometheus.NewGaugeFunc(gauge("lease_remaining_seconds", "Time that the gateway may still accept home writes; 0 without a lease."),
 			func() float64 { return g.leaseRemaining().Seconds() }),
 		prometheus.NewGaugeFunc(gauge("in_flight_requests", "Requests under way."),
@@ -82,6 +84,7 @@ func (m *metrics) configured(s *snapshot) {
 		m.duration.DeletePartialMatch(gone)
 	}
 	m.flows = now
+	m.users.keep(now)
 }
 
 // observe counts a finished exchange.
@@ -97,5 +100,6 @@ func (m *metrics) observe(ex *exchange, took time.Duration) {
 	}
 	if ex.affected {
 		m.affected.WithLabelValues(flow).Inc()
+		m.users.note(flow, ex.problem != nil, ex.affectedUser(), ex.start)
 	}
 }

@@ -34,7 +34,8 @@ type Options struct {
 	OwnerWait time.Duration
 	// MaxInFlight bounds the requests under way; beyond, 503. Default 4096.
 	MaxInFlight int64
-	// KeyBodyBytes is how much of a body is read for a partition key; beyond, 413. Default 64 KiB.
+	// KeyBodyBytes is how much of a body is read for a partition key; beyond, 413. It is also how much is kept
+	// for a second read; beyond, there is none. Default 64 KiB.
 	KeyBodyBytes int64
 	// MaxBodyBytes bounds request bodies except gRPC's; beyond, 413. Default 64 MiB; negative: unbounded.
 	MaxBodyBytes int64

@@ -69,9 +69,19 @@ func (ex *exchange) serveOwn() {
 	case OwnPrefix + "healthz/app":
 		h := ex.appHealth()
 		writeJSON(ex.w, healthStatus(h.Reachable), h)
+	case originPage:
+		if ex.snap == nil {
+			ex.refuse(problemOf(ReasonNotConfigured, "this gateway has not had its routing from the region's agent yet; try again"))
+			return
+		}
+		ex.serveSession()
 	default:
-		ex.refuse(problemOf(ReasonNotFound, "the gateway has the pages %[1]sendpoints, %[1]shealthz and %[1]shealthz/app", OwnPrefix))
+		ex.refuse(unknownPage())
 	}
+}
+
+func unknownPage() *problem {
+	return problemOf(ReasonNotFound, "the gateway has the pages %[1]sendpoints, %[1]shealthz and %[1]shealthz/app", OwnPrefix)
 }
 
 func healthStatus(good bool) int {

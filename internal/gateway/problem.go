@@ -16,6 +16,8 @@ type problem struct {
 	detail string
 	// region that the problem is about; empty: the one that refuses.
 	region string
+	// regenerate names the class of sessions that the user has to make anew, by logging in again.
+	regenerate string
 }
 
 func problemOf(reason Reason, format string, args ...any) *problem {
@@ -75,6 +77,9 @@ func (ex *exchange) refuse(p *problem) {
 			doc.Region = ex.snap.router.cfg.Region
 		}
 		doc.Announcement = ex.announce(doc.Flow)
+	}
+	if p.regenerate != "" {
+		ex.w.Header().Set(HeaderRegenerate, p.regenerate)
 	}
 	if isGRPC(ex.r) {
 		ex.refuseGRPC(&doc, info.grpc)

@@ -33,6 +33,12 @@ type target struct {
 	home bool
 	// stale marks the answer as one from a copy.
 	stale bool
+	// again: the local application may have a miss, or the peer is asked after one.
+	again bool
+	// staleMiss marks a miss as one from a copy: the request is too long to be read again, or a stream.
+	staleMiss bool
+	// origin: the peer is asked because the session is there.
+	origin bool
 }
 
 // transports holds the connections to applications and peers. gRPC needs HTTP/2 even without
@@ -79,10 +85,10 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // newProxy returns the one reverse proxy; what differs per request is in its exchange.
-func newProxy(o *Options) *httputil.ReverseProxy {
+func newProxy(o *Options, t *transports) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        func(pr *httputil.ProxyRequest) { exchangeOf(pr.In.Context()).rewrite(pr) },
-		Transport:      newTransports(o),
+		Transport:      t,
 		ModifyResponse: func(resp *http.Response) error { return exchangeOf(resp.Request.Context()).answer(resp) },
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { exchangeOf(r.Context()).err = err },
 		BufferPool:     &bufferPool{sync.Pool{New: func() any { b := make([]byte, copyBufferSize); return &b }}},
@@ -129,13 +135,18 @@ func (ex *exchange) rewrite(pr *httputil.ProxyRequest) {
 	}
 	// Trailers of the request arrive after its body; both sides share the map that they come in.
 	pr.Out.Trailer = pr.In.Trailer
-	if ex.target.home {
+	switch {
+	case ex.target.home:
 		ex.token(h)
+	case ex.target.peer == "" && ex.key != "" && !ex.flow.home:
+		h[HeaderKey] = []string{ex.key}
 	}
 	uri := requestURI(pr.Out.URL)
 	pr.SetURL(ex.target.url)
 	pr.Out.Host = ex.host
-	if ex.target.peer != "" {
+	if ex.target.peer == "" {
+		ex.present(h)
+	} else {
 		// The peer may be one of many hosts behind an address, so it is asked by its own name.
 		pr.Out.Host = ex.target.url.Host
 		cfg := ex.snap.router.cfg
@@ -180,12 +191,33 @@ func (ex *exchange) answer(resp *http.Response) error {
 		if ex.overtaken(resp) {
 			return errOvertaken
 		}
-		stripReserved(resp.Header, HeaderStale, HeaderSource)
+		if ex.target.again {
+			if err := ex.asking.accept(resp, ex.target.peer); err != nil {
+				return err
+			}
+		}
+		if ex.target.origin {
+			if err := ex.acceptOrigin(resp); err != nil {
+				return err
+			}
+		}
+		stripReserved(resp.Header, HeaderStale, HeaderSource, HeaderRegenerate)
 		resp.Header.Set(HeaderSource, ex.target.peer)
 		return nil
 	}
-	stripReserved(resp.Header)
-	if ex.target.stale {
+	if ex.target.again && missed(resp, ex.safe) {
+		ex.asking.keep(resp)
+		return errMiss
+	}
+	stale := ex.target.stale || ex.target.staleMiss && missed(resp, ex.safe)
+	if ex.hop == nil {
+		stripReserved(resp.Header)
+	} else {
+		stripReserved(resp.Header, HeaderMiss)
+		resp.Header[HeaderAnswered] = []string{ex.snap.router.cfg.Region}
+	}
+	ex.stampAnswer(resp.Header)
+	if stale {
 		resp.Header.Set(HeaderStale, "true")
 	}
 	return nil

@@ -35,6 +35,8 @@ const (
 	ReasonHopRefused Reason = "hop-not-authenticated"
 	// ReasonMethodNotAllowed: the method cannot be used here.
 	ReasonMethodNotAllowed Reason = "method-not-allowed"
+	// ReasonInvalidSession: the session token has a stamp that no gateway of this service made for it.
+	ReasonInvalidSession Reason = "invalid-session"
 	// ReasonNotFound: the gateway has no such page of its own.
 	ReasonNotFound Reason = "not-found"
 )
@@ -81,6 +83,12 @@ const (
 	ReasonOwnerUnreachable Reason = "owner-unreachable"
 	// ReasonOwnerFailed: no answer from the owner's gateway; the outcome is unknown.
 	ReasonOwnerFailed Reason = "owner-failed"
+	// ReasonCannotCheck: this region has a miss, and the one that may know better cannot be asked.
+	ReasonCannotCheck Reason = "cannot-check"
+	// ReasonRegenerate: the session's region cannot be asked; a login makes another session here.
+	ReasonRegenerate Reason = "regenerate-session"
+	// ReasonOriginUnreachable: the session's region cannot be asked, and the session cannot be made anew.
+	ReasonOriginUnreachable Reason = "origin-unreachable"
 )
 
 // Status codes of gRPC.
@@ -90,6 +98,7 @@ const (
 	grpcResourceExhausted = 8
 	grpcUnimplemented     = 12
 	grpcUnavailable       = 14
+	grpcUnauthenticated   = 16
 )
 
 // reasonInfo is what all problems of a reason have in common.
@@ -116,6 +125,7 @@ var reasons = map[Reason]reasonInfo{
 	ReasonAmbiguousPath:       {http.StatusBadRequest, grpcInvalidArgument, "The path can be read in two ways", 0, false},
 	ReasonHopRefused:          {http.StatusForbidden, grpcPermissionDenied, "The request does not come from a gateway of this service", 0, false},
 	ReasonMethodNotAllowed:    {http.StatusMethodNotAllowed, grpcUnimplemented, "The method cannot be used here", 0, false},
+	ReasonInvalidSession:      {http.StatusUnauthorized, grpcUnauthenticated, "The session is not valid", 0, false},
 	ReasonNotFound:            {http.StatusNotFound, grpcUnimplemented, "No such page", 0, false},
 
 	ReasonNotConfigured:       {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is starting", 2, false},
@@ -138,4 +148,7 @@ var reasons = map[Reason]reasonInfo{
 	ReasonUpstreamFailed:      {http.StatusBadGateway, grpcUnavailable, "The application gave no answer", 0, false},
 	ReasonOwnerUnreachable:    {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user cannot be reached", 5, true},
 	ReasonOwnerFailed:         {http.StatusBadGateway, grpcUnavailable, "The region that is home to this user gave no answer", 0, true},
+	ReasonCannotCheck:         {http.StatusServiceUnavailable, grpcUnavailable, "This cannot be checked now", 5, true},
+	ReasonRegenerate:          {http.StatusUnauthorized, grpcUnauthenticated, "The session cannot be read; log in again", 0, true},
+	ReasonOriginUnreachable:   {http.StatusServiceUnavailable, grpcUnavailable, "The region that has the session cannot be asked", 5, true},
 }

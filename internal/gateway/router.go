@@ -37,6 +37,7 @@ type Router struct {
 	unmatchedSafe flow
 	unmatched     flow
 	keys          map[string]*key
+	sessions      []*session
 	announcements []announcement
 	// orders are those of the keys' slots, pins those of the pseudo-slots that follow.
 	orders *ownership.Orders
@@ -67,7 +68,14 @@ type flow struct {
 	readOnly, takeover bool
 	// shed: refused for everyone now.
 	shed bool
+	// secondRead is nil for flows that take the local answer as it is.
+	secondRead *secondRead
+	// sessions are those that it reads, issued those that it writes.
+	sessions, issued []*session
 }
+
+// issues reports whether a flow writes sessions of a class.
+func (f *flow) issues(s *session) bool { return slices.Contains(f.issued, s) }
 
 // Compile checks a configuration and prepares it. Errors name the field that is wrong.
 func Compile(cfg *routing.Config) (*Router, error) {
@@ -84,6 +92,7 @@ func Compile(cfg *routing.Config) (*Router, error) {
 			return nil, err
 		}
 	}
+	r.compileSessions()
 	for _, decl := range cfg.Flows {
 		f, err := r.compileFlow(decl)
 		if err != nil {
@@ -147,6 +156,8 @@ func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 	f := flow{
 		name: decl.Name, home: decl.HomeRegion, shed: decl.Shed && decl.Degraded,
 		readOnly: decl.OnHomeLoss == onLossReadOnly, takeover: decl.OnHomeLoss == onLossTakeover,
+		secondRead: compileSecondRead(decl),
+		sessions:   r.sessionsNamed(decl.ReadsSessions), issued: r.sessionsNamed(decl.IssuesSessions),
 	}
 	if decl.Key != "" {
 		if f.key = r.keys[decl.Key]; f.key == nil {

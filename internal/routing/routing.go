@@ -115,6 +115,7 @@ type Config struct {
 	// Regions of the service, in declared order; while Closing, as they are to be.
 	Regions       []Region       `json:"regions"`
 	Keys          []Key          `json:"keys"`
+	Sessions      []Session      `json:"sessions,omitempty"`
 	Flows         []Flow         `json:"flows"`
 	Unmatched     Unmatched      `json:"unmatched"`
 	Announcements []Announcement `json:"announcements,omitempty"`
@@ -172,6 +173,8 @@ const (
 	SourcePath     SourceType = "Path"
 	SourceJSONBody SourceType = "JSONBody"
 	SourceJWTClaim SourceType = "JWTClaim"
+	// SourceSession is the slot that was stamped into the token of a session that the flow reads.
+	SourceSession SourceType = "Session"
 )
 
 // Key is a named partition key.
@@ -182,7 +185,7 @@ type Key struct {
 	Normalize []string `json:"normalize,omitempty"`
 }
 
-// Source is one place to read a key from. Name is the header's, cookie's, query parameter's,
+// Source is one place to read a key from; Session has no name. Name is the header's, cookie's, query parameter's,
 // path variable's or claim's name, or the JSON pointer (RFC 6901).
 type Source struct {
 	Type SourceType `json:"type"`
@@ -210,6 +213,33 @@ type Flow struct {
 	Shed bool `json:"shed,omitempty"`
 	// Degraded: some of the flow's keys cannot be served as declared now.
 	Degraded bool `json:"degraded,omitempty"`
+	// SecondRead asks the key's owner when the local application has a miss; only for any-region flows.
+	SecondRead *SecondRead `json:"secondRead,omitempty"`
+	// ReadsSessions and IssuesSessions name classes of Sessions: what the flow reads and what it writes.
+	ReadsSessions  []string `json:"readsSessions,omitempty"`
+	IssuesSessions []string `json:"issuesSessions,omitempty"`
+}
+
+// Session is a data class whose records stay in the region that issued their token.
+type Session struct {
+	Class string `json:"class"`
+	// Cookie or Header holds the token, in requests and answers.
+	Cookie string `json:"cookie,omitempty"`
+	Header string `json:"header,omitempty"`
+	// FetchPath of the application answers with the session. Empty: requests are forwarded to the origin.
+	FetchPath string `json:"fetchPath,omitempty"`
+	// Timeout of a read at the origin. 0: 200 ms.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// Regenerate: the user logs in again when the origin cannot be asked.
+	Regenerate bool `json:"regenerate,omitempty"`
+}
+
+// SecondRead asks the region that owns the key when the local application has a miss.
+type SecondRead struct {
+	// Timeout until its answer begins. 0: 300 ms.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// AnswerLocally, marked as stale, when nobody can be asked. Otherwise the request is refused.
+	AnswerLocally bool `json:"answerLocally,omitempty"`
 }
 
 // Match is one pattern of requests. Method empty: all. Host empty: all. Path is exact

@@ -21,7 +21,7 @@ func Routing(rs *v1alpha1.RegionalService, region, upstream string, c ownership.
 		Namespace: rs.Namespace, Name: rs.Name, UID: spec.ServiceID, Region: region,
 		Epoch: c.View.Epoch, Upstream: upstream, PeerKey: record.PeerKey,
 		Closed: why != "", ClosedReason: why, Closing: c.View.Phase == ownership.PhaseClosing,
-		Regions: routingRegions(spec, own, record, c), Keys: routingKeys(own),
+		Regions: routingRegions(spec, own, record, c), Keys: routingKeys(spec, own), Sessions: sessions(spec.Sessions),
 		Flows: routingFlows(spec, own, c), Unmatched: unmatched(cmp.Or(own.Unmatched, spec.Unmatched)),
 		Announcements: announcements(spec.Announcements),
 	}
@@ -65,11 +65,14 @@ func routingRegions(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSl
 	return regions
 }
 
-func routingKeys(own v1alpha1.OwnershipSlice) []routing.Key {
+func routingKeys(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlice) []routing.Key {
 	keys := make([]routing.Key, 0, len(own.Keys))
 	for _, k := range own.Keys {
 		key := routing.Key{Name: k.Name, From: []routing.Source{}}
 		for _, from := range k.From {
+			if from.Type == v1alpha1.KeySourceSession && len(spec.Sessions) == 0 {
+				continue // nobody says where the token is; a condition tells
+			}
 			if s, ok := routingSource(from); ok {
 				key.From = append(key.From, s)
 			}
@@ -82,9 +85,11 @@ func routingKeys(own v1alpha1.OwnershipSlice) []routing.Key {
 	return keys
 }
 
-// routingSource is false for sources that gateways do not read yet; a condition says so.
+// routingSource is false for sources that are not whole, and for types of a later version.
 func routingSource(s v1alpha1.KeySource) (routing.Source, bool) {
 	switch {
+	case s.Type == v1alpha1.KeySourceSession:
+		return routing.Source{Type: routing.SourceSession}, true
 	case s.Type == v1alpha1.KeySourceHeader && s.Header != nil:
 		return routing.Source{Type: routing.SourceHeader, Name: s.Header.Name}, true
 	case s.Type == v1alpha1.KeySourceCookie && s.Cookie != nil:
@@ -113,11 +118,15 @@ func routingFlows(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlic
 		flow := routing.Flow{
 			Name: f.Name, Core: b.Tier == v1alpha1.TierCore, Key: f.Key, Match: make([]routing.Match, 0, len(f.Match)),
 			HomeRegion: f.ServedBy == v1alpha1.ServedByHomeRegion, Pinned: f.Pinned,
-			Shed:     b.WhenDegraded == v1alpha1.WhenDegradedShed,
-			Degraded: states[i].State != v1alpha1.FlowAvailable,
+			Shed:          b.WhenDegraded == v1alpha1.WhenDegradedShed,
+			Degraded:      states[i].State != v1alpha1.FlowAvailable,
+			ReadsSessions: b.ReadsSessions, IssuesSessions: b.IssuesSessions,
 		}
 		if b.OnHomeLoss != nil {
 			flow.OnHomeLoss = string(b.OnHomeLoss.Action)
+		}
+		if b.SecondRead != nil && !flow.HomeRegion {
+			flow.SecondRead = secondRead(b.SecondRead)
 		}
 		for _, m := range f.Match {
 			flow.Match = append(flow.Match, routing.Match{Host: m.Host, Method: m.Method, Path: m.Path})

@@ -79,10 +79,16 @@ func sample() *v1alpha1.RegionalService {
 				},
 			}},
 			Behaviours: []v1alpha1.FlowBehaviour{
-				{Name: "login", Tier: v1alpha1.TierCore},
+				{Name: "login", Tier: v1alpha1.TierCore, SecondRead: &v1alpha1.SecondReadSync{
+					Timeout: &metav1.Duration{Duration: 400 * time.Millisecond}, WhenUnreachable: v1alpha1.WhenUnreachableAnswerLocally,
+				}, IssuesSessions: []string{"session"}},
 				{Name: "register", Tier: v1alpha1.TierNonCore, OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossReadOnly}, WhenDegraded: v1alpha1.WhenDegradedShed},
-				{Name: "audit", Tier: v1alpha1.TierNonCore},
+				{Name: "audit", Tier: v1alpha1.TierNonCore, ReadsSessions: []string{"session"}},
 			},
+			Sessions: []v1alpha1.SessionSlice{{DataClass: "session", Regenerate: v1alpha1.ChoiceYes, OriginRead: v1alpha1.OriginReadSync{
+				Type: v1alpha1.OriginFetchSession, FetchSession: &v1alpha1.FetchSession{Path: "/internal/session"},
+				Token: v1alpha1.SessionToken{Cookie: "sid"}, Timeout: &metav1.Duration{Duration: 200 * time.Millisecond},
+			}}},
 			Announcements: []v1alpha1.Announcement{{Flows: []string{"*"}, Text: []v1alpha1.LocalizedText{{Language: "en", Value: "Paused."}, {Language: "zh-CN", Value: "暂停。"}}}},
 			Topics: []v1alpha1.TopicSlice{{
 				Name: "accounts.account", DataClass: "account", Partitions: 12, ReplicationFactor: 3,

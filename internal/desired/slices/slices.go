@@ -65,7 +65,8 @@ func Build(in Input, region string) *v1alpha1.RegionalService {
 		Gateway:          gateway(mas.Spec.Gateway),
 		Peers:            peers(in),
 		Ownership:        []v1alpha1.OwnershipSlice{own},
-		Behaviours:       behaviours(mas.Spec.Flows),
+		Behaviours:       behaviours(mas.Spec),
+		Sessions:         Sessions(mas.Spec),
 		Unmatched:        Unmatched(mas.Spec.Unmatched),
 		Announcements:    mas.Spec.Announcements,
 		Topics:           topics(mas, in.Regions),
@@ -194,11 +195,12 @@ func ownerships(k Kept, declared v1alpha1.OwnershipSlice) []v1alpha1.OwnershipSl
 	return append(out, declared)
 }
 
-func behaviours(flows []v1alpha1.Flow) []v1alpha1.FlowBehaviour {
+func behaviours(spec v1alpha1.MultiActiveServiceSpec) []v1alpha1.FlowBehaviour {
 	var out []v1alpha1.FlowBehaviour
-	for _, f := range flows {
+	for _, f := range spec.Flows {
 		out = append(out, v1alpha1.FlowBehaviour{
 			Name: f.Name, Tier: f.Tier, OnHomeLoss: f.OnHomeLoss, WhenDegraded: f.WhenDegraded,
+			SecondRead: secondRead(spec, f), ReadsSessions: sessionsAmong(spec, f.Reads), IssuesSessions: sessionsAmong(spec, f.Writes),
 		})
 	}
 	return out

@@ -18,8 +18,20 @@ type flaw struct {
 // design returns the flaws of a declaration that are found without design lint, worst first.
 func design(spec v1alpha1.MultiActiveServiceSpec) []flaw {
 	own := desired.Ownership(&v1alpha1.MultiActiveService{Spec: spec})
+	if len(desired.Sessions(spec)) == 0 {
+		own.Keys = withoutSessions(own.Keys)
+	}
 	out := append(homeless(own), keyless(spec, own)...)
 	return append(out, unusedSources(own)...)
+}
+
+// withoutSessions leaves the sources out that nobody finds: no class says where its token is.
+func withoutSessions(keys []v1alpha1.PartitionKey) []v1alpha1.PartitionKey {
+	out := slices.Clone(keys)
+	for i := range out {
+		out[i].From = slices.DeleteFunc(slices.Clone(out[i].From), func(s v1alpha1.KeySource) bool { return s.Type == v1alpha1.KeySourceSession })
+	}
+	return out
 }
 
 // homeless finds the flows that are served in a home region that nothing leads to.
@@ -97,7 +109,7 @@ func usersOf(own v1alpha1.OwnershipSlice, key, variable string) (names []string,
 }
 
 // pathVariables returns the path variables that a key is read from, and whether it is read from
-// nothing else. Sessions are not read in this version.
+// nothing else.
 func pathVariables(own v1alpha1.OwnershipSlice, key string) (names []string, alone bool) {
 	for _, k := range own.Keys {
 		if k.Name != key {
@@ -105,10 +117,9 @@ func pathVariables(own v1alpha1.OwnershipSlice, key string) (names []string, alo
 		}
 		alone = true
 		for _, from := range k.From {
-			switch {
-			case from.Path != nil:
+			if from.Path != nil {
 				names = append(names, from.Path.Name)
-			case from.Type != v1alpha1.KeySourceSession:
+			} else {
 				alone = false
 			}
 		}

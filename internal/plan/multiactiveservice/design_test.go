@@ -30,6 +30,7 @@ func TestPathKeys(t *testing.T) {
 		from      []v1alpha1.KeySource
 		flows     []v1alpha1.Flow
 		unmatched *v1alpha1.Unmatched
+		classes   []v1alpha1.DataClass
 		// reason is empty when DesignSound has nothing to say.
 		reason string
 		words  []string
@@ -52,6 +53,13 @@ func TestPathKeys(t *testing.T) {
 			from: []v1alpha1.KeySource{path("id"), session}, flows: []v1alpha1.Flow{flow("profile", home, "/v1/users/{id}", "/v1/me"), flow("order", home, "/orders")},
 			reason: v1alpha1.ReasonKeyNeverFound, words: []string{"flows[profile].match /v1/me", "key user", "({id})", "flows[order].match /orders"}, silent: "/v1/users",
 		},
+		"the session has it": {
+			from: []v1alpha1.KeySource{path("id"), session}, flows: []v1alpha1.Flow{flow("profile", home, "/v1/users/{id}", "/v1/me")},
+			classes: []v1alpha1.DataClass{{Name: "session", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncOriginRead, OriginRead: &v1alpha1.OriginReadSync{
+				Type: v1alpha1.OriginForwardRequest, Token: v1alpha1.SessionToken{Cookie: "sid"},
+			}}}}},
+			ready: true,
+		},
 		"unmatched requests never have it": {
 			from: []v1alpha1.KeySource{path("id")}, flows: []v1alpha1.Flow{flow("profile", home, "/v1/users/{id}")},
 			unmatched: &v1alpha1.Unmatched{OtherMethods: v1alpha1.UnmatchedHomeRegion, Key: "user"},
@@ -62,7 +70,7 @@ func TestPathKeys(t *testing.T) {
 			t.Parallel()
 			mas := service()
 			mas.Spec.Partition.Keys = []v1alpha1.PartitionKey{{Name: "user", From: c.from}}
-			mas.Spec.Flows, mas.Spec.Unmatched = c.flows, c.unmatched
+			mas.Spec.Flows, mas.Spec.Unmatched, mas.Spec.DataClasses = c.flows, c.unmatched, append(mas.Spec.DataClasses, c.classes...)
 			seen := healthy(mas)
 			plan.Report(start, mas, seen, plan.Plan{}, true)
 			got := meta.FindStatusCondition(mas.Status.Conditions, v1alpha1.ConditionDesignSound)

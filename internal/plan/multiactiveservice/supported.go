@@ -2,9 +2,11 @@ package multiactiveservice
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	desired "multiactive.dev/operator/internal/desired/slices"
 )
 
 // declaration reports what of the declaration is not acted on, and what cannot be.
@@ -34,8 +36,8 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	if spec.Partition != nil {
 		for _, k := range spec.Partition.Keys {
 			for _, from := range k.From {
-				if from.Type == v1alpha1.KeySourceSession {
-					out = append(out, fmt.Sprintf("partition.keys[%s].from Session (the other sources count)", k.Name))
+				if from.Type == v1alpha1.KeySourceSession && len(desired.Sessions(spec)) == 0 {
+					out = append(out, fmt.Sprintf("partition.keys[%s].from Session (no data class has sync OriginRead, which says where the token is)", k.Name))
 				}
 			}
 		}
@@ -44,7 +46,7 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 		out = append(out, "workload.autoscaling (replicas are left alone: make the HorizontalPodAutoscaler in each region)")
 	}
 	for _, c := range spec.DataClasses {
-		out = append(out, classNotActedOn(c)...)
+		out = append(out, classNotActedOn(spec, c)...)
 	}
 	for _, f := range spec.Flows {
 		if f.OnHomeLoss != nil && f.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
@@ -60,15 +62,49 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	return out
 }
 
-func classNotActedOn(c v1alpha1.DataClass) []string {
+func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass) []string {
 	var out []string
 	for _, s := range c.Sync {
-		if s.Method != v1alpha1.SyncMessageQueue {
-			out = append(out, fmt.Sprintf("dataClasses[%s].sync %s", c.Name, s.Method))
+		name := fmt.Sprintf("dataClasses[%s].sync %s", c.Name, s.Method)
+		switch s.Method {
+		case v1alpha1.SyncMessageQueue:
+		case v1alpha1.SyncSecondRead:
+			if !slices.ContainsFunc(spec.Flows, func(f v1alpha1.Flow) bool { return desired.SecondReads(spec, f, c) }) {
+				out = append(out, name+" (no flow with servedBy AnyRegion reads it by the key of its home)")
+			}
+		case v1alpha1.SyncOriginRead:
+			if why := originReadNotActedOn(spec, c); why != "" {
+				out = append(out, name+" ("+why+")")
+			}
+		case v1alpha1.SyncRegenerate:
+			if desired.Sync(c, v1alpha1.SyncOriginRead) == nil {
+				out = append(out, name+" (without OriginRead, which says where the token is)")
+			}
+		case v1alpha1.SyncStorageReplication:
+			out = append(out, name)
 		}
 	}
 	if c.Conflict != nil {
 		out = append(out, fmt.Sprintf("dataClasses[%s].conflict", c.Name))
 	}
 	return out
+}
+
+func originReadNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass) string {
+	if !slices.ContainsFunc(desired.Sessions(spec), func(s v1alpha1.SessionSlice) bool { return s.DataClass == c.Name }) {
+		return "another class has its token in the same place"
+	}
+	if desired.Sync(c, v1alpha1.SyncOriginRead).OriginRead.Type != v1alpha1.OriginForwardRequest {
+		return ""
+	}
+	var home []string
+	for _, f := range spec.Flows {
+		if f.ServedBy == v1alpha1.ServedByHomeRegion && slices.Contains(f.Reads, c.Name) {
+			home = append(home, f.Name)
+		}
+	}
+	if len(home) == 0 {
+		return ""
+	}
+	return "ForwardRequest is not for flows with servedBy HomeRegion, use FetchSession: " + strings.Join(home, ", ")
 }

@@ -9,6 +9,13 @@ import (
 	"multiactive.dev/operator/internal/plan/multiactiveservice"
 )
 
+func sessions(name string, how v1alpha1.OriginReadType, cookie string) v1alpha1.DataClass {
+	return v1alpha1.DataClass{Name: name, Sync: []v1alpha1.SyncPolicy{
+		{Method: v1alpha1.SyncOriginRead, OriginRead: &v1alpha1.OriginReadSync{Type: how, Token: v1alpha1.SessionToken{Cookie: cookie}}},
+		{Method: v1alpha1.SyncRegenerate},
+	}}
+}
+
 func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 	tests := map[string]struct {
 		spec v1alpha1.MultiActiveServiceSpec
@@ -33,9 +40,56 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 		},
 		"other means than the queue": {
 			v1alpha1.MultiActiveServiceSpec{DataClasses: []v1alpha1.DataClass{
-				{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncMessageQueue}, {Method: v1alpha1.SyncSecondRead}}},
+				{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncMessageQueue}, {Method: v1alpha1.SyncStorageReplication}}},
 			}},
-			[]string{"dataClasses[account].sync SecondRead"},
+			[]string{"dataClasses[account].sync StorageReplication"},
+		},
+		"a second read": {
+			v1alpha1.MultiActiveServiceSpec{
+				DataClasses: []v1alpha1.DataClass{{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead}}}},
+				Flows:       []v1alpha1.Flow{{Name: "login", Key: "phone", Reads: []string{"account"}}},
+			}, nil,
+		},
+		"sessions": {
+			v1alpha1.MultiActiveServiceSpec{
+				Partition:   &v1alpha1.Partition{Keys: []v1alpha1.PartitionKey{{Name: "phone", From: []v1alpha1.KeySource{{Type: v1alpha1.KeySourceSession}}}}},
+				DataClasses: []v1alpha1.DataClass{sessions("session", v1alpha1.OriginFetchSession, "sid")},
+				Flows:       []v1alpha1.Flow{{Name: "profile", Reads: []string{"session"}, ServedBy: v1alpha1.ServedByHomeRegion}},
+			}, nil,
+		},
+		"sessions whose token nobody finds": {
+			v1alpha1.MultiActiveServiceSpec{
+				Partition:   &v1alpha1.Partition{Keys: []v1alpha1.PartitionKey{{Name: "phone", From: []v1alpha1.KeySource{{Type: v1alpha1.KeySourceSession}}}}},
+				DataClasses: []v1alpha1.DataClass{{Name: "session", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncRegenerate}}}},
+			},
+			[]string{
+				"partition.keys[phone].from Session (no data class has sync OriginRead, which says where the token is)",
+				"dataClasses[session].sync Regenerate (without OriginRead, which says where the token is)",
+			},
+		},
+		"sessions that cannot be read": {
+			v1alpha1.MultiActiveServiceSpec{
+				DataClasses: []v1alpha1.DataClass{
+					sessions("a", v1alpha1.OriginForwardRequest, "sid"), sessions("b", v1alpha1.OriginFetchSession, "sid"),
+				},
+				Flows: []v1alpha1.Flow{
+					{Name: "inbox", Reads: []string{"a"}}, {Name: "profile", Reads: []string{"a"}, ServedBy: v1alpha1.ServedByHomeRegion},
+				},
+			},
+			[]string{
+				"dataClasses[a].sync OriginRead (ForwardRequest is not for flows with servedBy HomeRegion, use FetchSession: profile)",
+				"dataClasses[b].sync OriginRead (another class has its token in the same place)",
+			},
+		},
+		"a second read without a flow": {
+			v1alpha1.MultiActiveServiceSpec{
+				DataClasses: []v1alpha1.DataClass{{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead}}}},
+				Flows: []v1alpha1.Flow{
+					{Name: "login", Reads: []string{"account"}}, {Name: "other", Key: "phone"},
+					{Name: "transfer", Key: "phone", Reads: []string{"account"}, ServedBy: v1alpha1.ServedByHomeRegion},
+				},
+			},
+			[]string{"dataClasses[account].sync SecondRead (no flow with servedBy AnyRegion reads it by the key of its home)"},
 		},
 	}
 	for name, tt := range tests {

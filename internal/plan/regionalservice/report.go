@@ -18,7 +18,8 @@ import (
 func Features() []string {
 	return []string{
 		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossReadOnly", "OnHomeLossReject",
-		"OnHomeLossTakeover", regional.FeaturePreparedFor, "Shed", "WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
+		"OnHomeLossTakeover", "OriginRead", regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed",
+		"WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
 }
 
@@ -175,8 +176,8 @@ func (r reporter) fields() {
 	}
 	for _, own := range r.rs.Spec.Ownership {
 		for _, k := range own.Keys {
-			if slices.ContainsFunc(k.From, func(s v1alpha1.KeySource) bool { return s.Type == v1alpha1.KeySourceSession }) {
-				names = append(names, fmt.Sprintf("key %s: source Session (left out)", k.Name))
+			if len(r.rs.Spec.Sessions) == 0 && slices.ContainsFunc(k.From, func(s v1alpha1.KeySource) bool { return s.Type == v1alpha1.KeySourceSession }) {
+				names = append(names, fmt.Sprintf("key %s: source Session (left out: nothing says where the token is)", k.Name))
 			}
 		}
 	}

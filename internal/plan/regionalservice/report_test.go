@@ -111,6 +111,8 @@ func TestReport(t *testing.T) {
 		"source lost":          {change: link(plan.Link{Known: true, Age: time.Second}, ownership.RegionLost), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonSourceLost},
 		"taking over":          {change: onHomeLoss(v1alpha1.HomeLossTakeover), condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"fields for later":     {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "onHomeLoss Defer"},
+		"keys of sessions":     {change: sessionKey(true), condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"keys without tokens":  {change: sessionKey(false), condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "key phone: source Session"},
 		"Ready without them":   {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"deleting": {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 			rs.DeletionTimestamp = &metav1.Time{Time: now}
@@ -372,5 +374,15 @@ func TestAnEarlierSliceChangesReadyAlone(t *testing.T) {
 	meta.RemoveStatusCondition(&rs.Status.Conditions, v1alpha1.ConditionReady)
 	if diff := cmp.Diff(before.Status, rs.Status); diff != "" {
 		t.Errorf("(-before +after)\n%s", diff)
+	}
+}
+
+// sessionKey reads a key from sessions, whose tokens are declared or not.
+func sessionKey(declared bool) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+		rs.Spec.Ownership[0].Keys = []v1alpha1.PartitionKey{{Name: "phone", From: []v1alpha1.KeySource{{Type: v1alpha1.KeySourceSession}}}}
+		if declared {
+			rs.Spec.Sessions = []v1alpha1.SessionSlice{{DataClass: "session"}}
+		}
 	}
 }

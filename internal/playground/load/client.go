@@ -57,7 +57,9 @@ type Answer struct {
 	Began time.Time
 	Took  time.Duration
 	Stale bool
-	Body  []byte
+	// Source is the region whose application answered, when it was not the one of the endpoint.
+	Source string
+	Body   []byte
 	// Err is nil when an endpoint answered below 500.
 	Err error
 }
@@ -193,6 +195,7 @@ func (c *Client) once(ctx context.Context, e Endpoint, r request) (a Answer) {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	a.Region, a.Status, a.Stale = e.Region, answer.StatusCode, answer.Header.Get("Multiactive-Stale") == "true"
+	a.Source = answer.Header.Get("Multiactive-Source")
 	if a.Body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody)); err != nil {
 		a.Err = err
 	} else if answer.StatusCode >= http.StatusInternalServerError {

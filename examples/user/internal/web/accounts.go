@@ -1,6 +1,8 @@
 package web
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -164,6 +166,9 @@ func (s *Server) authenticated(r *http.Request) (user.Session, error) {
 	if scheme, value, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		sid = strings.TrimSpace(value)
 	}
+	if doc := r.Header.Get(headerSession); s.GatewaySessions && doc != "" {
+		return s.handedOver(doc)
+	}
 	refused := &problem{Status: http.StatusUnauthorized, Code: "no-session", Detail: "log in first: the request has no valid session"}
 	if sid == "" {
 		return user.Session{}, refused
@@ -173,6 +178,19 @@ func (s *Server) authenticated(r *http.Request) (user.Session, error) {
 		return user.Session{}, refused
 	}
 	return session, err
+}
+
+// handedOver reads a session that another region has.
+func (s *Server) handedOver(doc string) (user.Session, error) {
+	var session user.Session
+	text, err := base64.StdEncoding.DecodeString(doc)
+	if err == nil {
+		err = json.Unmarshal(text, &session)
+	}
+	if err != nil || session.Phone == "" || !s.Now().Before(session.ExpiresAt) {
+		return user.Session{}, &problem{Status: http.StatusUnauthorized, Code: "no-session", Detail: "the session of another region has expired; log in again"}
+	}
+	return session, nil
 }
 
 // admitted checks the routing key of a write and returns its fencing token.

@@ -25,7 +25,10 @@ const (
 	// headerMiss in an answer says that the account, or the password, was not
 	// found in this region: the gateway may ask the key's home.
 	headerMiss = "Multiactive-Miss"
-	headerUser = "X-User-Phone"
+	// headerSession has the session that another region has for the request's
+	// token, as that region's session operation answered, in base64.
+	headerSession = "Multiactive-Session"
+	headerUser    = "X-User-Phone"
 )
 
 const (
@@ -56,6 +59,9 @@ type Server struct {
 	SessionTTL     time.Duration
 	// InsecureCookie sends the session cookie over plain HTTP too.
 	InsecureCookie bool
+	// GatewaySessions believes headerSession: nobody but the gateway, which drops
+	// what users send, reaches this server.
+	GatewaySessions bool
 	// Created is called when the outbox has something new.
 	Created func()
 }

@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func newServiceOn(t *testing.T, s store.Store, sessions store.Sessions) *service
 		Store: s, Sessions: sessions, Passwords: passwords, Now: clock,
 		NewID:          func() string { return fmt.Sprint("id-", id.Add(1)) },
 		Log:            slog.New(slog.NewJSONHandler(&lockedWriter{w: svc.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		OpeningBalance: 100, SessionTTL: time.Hour, Created: func() { svc.woken.Add(1) },
+		OpeningBalance: 100, SessionTTL: time.Hour, Created: func() { svc.woken.Add(1) }, GatewaySessions: true,
 	}).Handler()
 	return svc
 }
@@ -350,5 +351,28 @@ func TestStoreErrors(t *testing.T) {
 				t.Errorf("readyz: %d, want 503", w.Code)
 			}
 		})
+	}
+}
+
+// TestSessionOfAnotherRegion hands a session over as the gateway does.
+func TestSessionOfAnotherRegion(t *testing.T) {
+	there, here := newService(t), newService(t)
+	there.register(alice)
+	doc := there.do("GET", "/internal/session", "", there.login(alice)).Body.String()
+	here.register(alice)
+	handed := func(doc string) headers {
+		return headers{"Cookie": "sid=elsewhere", "Multiactive-Session": base64.StdEncoding.EncodeToString([]byte(doc))}
+	}
+	expired := strings.Replace(doc, "2026", "2025", 1)
+	for name, tc := range map[string]struct {
+		headers headers
+		want    int
+	}{
+		"handed over": {handed(doc), 200}, "expired": {handed(expired), 401}, "no JSON": {handed("{"), 401}, "of nobody": {handed("{}"), 401},
+		"no base64": {headers{"Multiactive-Session": "?"}, 401},
+	} {
+		if w := here.do("GET", "/v1/profile", "", tc.headers); w.Code != tc.want {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
 	}
 }
