@@ -1,6 +1,7 @@
 package deferred
 
 import (
+	"iter"
 	"slices"
 	"time"
 )
@@ -168,50 +169,40 @@ func (l *Ledger) Get(id string) (Entry, bool) {
 	return Entry{}, false
 }
 
-// Heads returns, for partitions that are held, the first pending request of every key, in the order of
-// acceptance within a partition.
-func (l *Ledger) Heads(held func(int32) bool) []Entry {
-	var out []Entry
-	for in, queue := range l.lanes {
-		if held(in.partition) {
-			out = append(out, *queue[0])
-		}
-	}
-	return sorted(out)
-}
-
-// Overdue returns the pending requests of held partitions whose time is over.
-func (l *Ledger) Overdue(now time.Time, held func(int32) bool) []Entry {
-	var out []Entry
-	for in, queue := range l.lanes {
-		for _, e := range queue {
-			if held(in.partition) && !now.Before(e.ExpiresAt) {
-				out = append(out, *e)
+// Heads yields, for partitions that are held, the first pending request of every key, in no order. The
+// ledger must not change meanwhile; so it is with Overdue and Untold.
+func (l *Ledger) Heads(held func(int32) bool) iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for in, queue := range l.lanes {
+			if held(in.partition) && !yield(*queue[0]) {
+				return
 			}
 		}
 	}
-	return sorted(out)
 }
 
-// Untold returns the requests of held partitions whose outcome nobody noted to have been told.
-func (l *Ledger) Untold(held func(int32) bool) []Entry {
-	var out []Entry
-	for _, e := range l.untold {
-		if held(e.Position.Partition) {
-			out = append(out, *e)
+// Overdue yields the pending requests of held partitions whose time is over.
+func (l *Ledger) Overdue(now time.Time, held func(int32) bool) iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for in, queue := range l.lanes {
+			for _, e := range queue {
+				if held(in.partition) && !now.Before(e.ExpiresAt) && !yield(*e) {
+					return
+				}
+			}
 		}
 	}
-	return sorted(out)
 }
 
-func sorted(list []Entry) []Entry {
-	slices.SortFunc(list, func(a, b Entry) int {
-		if c := int(a.Position.Partition) - int(b.Position.Partition); c != 0 {
-			return c
+// Untold yields the requests of held partitions whose outcome nobody noted to have been told.
+func (l *Ledger) Untold(held func(int32) bool) iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for _, e := range l.untold {
+			if held(e.Position.Partition) && !yield(*e) {
+				return
+			}
 		}
-		return int(a.Position.Offset - b.Position.Offset)
-	})
-	return list
+	}
 }
 
 // Sweep forgets outcomes that were kept for long enough, whether they were told or not.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,12 +17,14 @@ const OwnPrefix = "/.multiactive/"
 
 // Gateway is one gateway process. It is an http.Handler for users' requests.
 type Gateway struct {
-	options  Options
-	state    state
-	proxy    *httputil.ReverseProxy
-	metrics  *metrics
-	app      appCheck
-	inFlight atomic.Int64
+	options Options
+	state   state
+	proxy   *httputil.ReverseProxy
+	metrics *metrics
+	app     appCheck
+	// deferrals is nil when nothing can be kept for later.
+	deferrals *deferrals
+	inFlight  atomic.Int64
 	// held requests wait for an owner.
 	held     atomic.Int64
 	draining atomic.Bool
@@ -35,6 +38,9 @@ func New(options Options) (*Gateway, error) {
 	g := &Gateway{options: options, state: state{settled: make(chan struct{}, 1)}, app: appCheck{clock: options.Clock}}
 	g.proxy = newProxy(&g.options)
 	g.metrics = newMetrics(g)
+	if log := g.options.Deferred; log != nil {
+		g.deferrals = newDeferrals(g, log)
+	}
 	return g, nil
 }
 
@@ -46,6 +52,11 @@ func (g *Gateway) Run(ctx context.Context) {
 	client := &agentClient{
 		options: &g.options, state: &g.state, metrics: g.metrics,
 		client: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+	}
+	var background sync.WaitGroup
+	defer background.Wait()
+	if g.deferrals != nil {
+		background.Go(func() { g.deferrals.run(ctx) })
 	}
 	client.run(ctx)
 }

@@ -132,6 +132,9 @@ func (ex *exchange) rewrite(pr *httputil.ProxyRequest) {
 	if ex.target.home {
 		ex.token(h)
 	}
+	if ex.passage != nil {
+		ex.pass(h)
+	}
 	uri := requestURI(pr.Out.URL)
 	pr.SetURL(ex.target.url)
 	pr.Out.Host = ex.host
@@ -176,6 +179,9 @@ func (ex *exchange) token(h http.Header) {
 
 // answer cleans the response of an attempt and marks where it comes from. An error discards it.
 func (ex *exchange) answer(resp *http.Response) error {
+	if ex.passage != nil {
+		ex.passed(resp.Header)
+	}
 	if ex.target.peer != "" {
 		if ex.overtaken(resp) {
 			return errOvertaken
@@ -185,6 +191,9 @@ func (ex *exchange) answer(resp *http.Response) error {
 		return nil
 	}
 	stripReserved(resp.Header)
+	if ex.passage != nil {
+		resp.Header.Set(headerAnswered, "application")
+	}
 	if ex.target.stale {
 		resp.Header.Set(HeaderStale, "true")
 	}

@@ -126,6 +126,19 @@ func (m *Memory) Hold(ctx context.Context, gained, lost func(int32)) {
 	m.share()
 }
 
+// Expel takes all partitions from the present members, as brokers do with those that they do not hear of.
+func (m *Memory) Expel() {
+	m.sharing.Lock()
+	defer m.sharing.Unlock()
+	for _, x := range m.members {
+		for p := range x.held {
+			x.lost(p)
+		}
+		clear(x.held)
+	}
+	m.members = nil
+}
+
 // share gives every partition to one member.
 func (m *Memory) share() {
 	for round := range 2 { // first all is let go of that goes to another
