@@ -32,6 +32,7 @@ type config struct {
 	loginCost      int
 	sessionTTL     time.Duration
 	openingBalance int64
+	subjectKey     string
 	insecureCookie bool
 	logLevel       slog.Level
 
@@ -106,6 +107,8 @@ func (c *config) declare(fs *flag.FlagSet) {
 		"bcrypt `cost`, 4 to 15: each step doubles the time of a login; 5 is about 2 ms (a demo), 12 about 250 ms (use it in production)")
 	fs.DurationVar(&c.sessionTTL, "session-ttl", 12*time.Hour, "how long a login lasts")
 	fs.Int64Var(&c.openingBalance, "opening-balance", 0, "`amount` that a new account starts with, in the smallest unit of the currency")
+	fs.StringVar(&c.subjectKey, "subject-key", "",
+		"`secret`, the same in every region, that vouches for who asked for a deferred transfer; without it those are refused when they are carried out")
 	fs.BoolVar(&c.insecureCookie, "insecure-cookie", false, "send the session cookie over plain HTTP too; only for a playground")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "`level`: DEBUG logs every request, INFO, WARN, ERROR")
 }

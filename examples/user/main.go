@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -97,6 +98,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 		Store: db, Sessions: sessions, Passwords: passwords,
 		Now: time.Now, NewID: rand.Text, Log: log,
 		OpeningBalance: c.openingBalance, SessionTTL: c.sessionTTL, InsecureCookie: c.insecureCookie,
+		SubjectKey: []byte(cmp.Or(c.subjectKey, rand.Text())),
 		Created: func() {
 			select {
 			case created <- struct{}{}:

@@ -25,7 +25,10 @@ const (
 	// headerMiss in an answer says that the account, or the password, was not
 	// found in this region: the gateway may ask the key's home.
 	headerMiss = "Multiactive-Miss"
-	headerUser = "X-User-Phone"
+	// headerSubject in the answer to an admission says who asks for a request that is to be deferred; the
+	// gateway, which takes it from nobody else, gives it back when the request is carried out.
+	headerSubject = "Multiactive-Subject"
+	headerUser    = "X-User-Phone"
 )
 
 const (
@@ -56,6 +59,8 @@ type Server struct {
 	SessionTTL     time.Duration
 	// InsecureCookie sends the session cookie over plain HTTP too.
 	InsecureCookie bool
+	// SubjectKey signs who asked for a deferred transfer: the same in every region.
+	SubjectKey []byte
 	// Created is called when the outbox has something new.
 	Created func()
 }
