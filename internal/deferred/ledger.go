@@ -71,8 +71,9 @@ type Ledger struct {
 	// untold have an outcome that somebody may have to be told.
 	untold map[string]*Entry
 	// perKey counts the pending requests of each key.
-	perKey map[string]int
-	bytes  int
+	perKey  map[string]int
+	pending int
+	bytes   int
 }
 
 // NewLedger returns the ledger of an empty log.
@@ -140,6 +141,7 @@ func (l *Ledger) accept(at Position, ev Event) {
 	in := lane{at.Partition, r.Key}
 	l.lanes[in] = append(l.lanes[in], e)
 	l.bytes += e.size
+	l.pending++
 	l.perKey[r.Key]++
 }
 
@@ -156,6 +158,7 @@ func (l *Ledger) decide(e *Entry, state State, ev Event) {
 	if l.perKey[in.key]--; l.perKey[in.key] == 0 {
 		delete(l.perKey, in.key)
 	}
+	l.pending--
 	l.bytes -= e.size
 	e.State, e.DecidedAt, e.Status, e.Why, e.Unknown, e.Request = state, ev.At, ev.Status, ev.Why, ev.Unknown, nil
 	l.untold[e.ID] = e
@@ -240,8 +243,5 @@ func (l *Ledger) Room(r *Request, limits Limits, more, bytes int) string {
 // Count returns how many requests are pending, how many outcomes are kept, and about how many bytes the
 // pending ones take.
 func (l *Ledger) Count() (pending, kept, bytes int) {
-	for _, queue := range l.lanes {
-		pending += len(queue)
-	}
-	return pending, len(l.entries) - pending, l.bytes
+	return l.pending, len(l.entries) - l.pending, l.bytes
 }

@@ -70,9 +70,6 @@ func (ex *exchange) deferRequest(why Reason) {
 	}
 	ex.outcome = OutcomeDeferred
 	ex.g.options.Log.Info("deferred", slog.String("id", id), slog.String("flow", request.Flow), slog.String("reason", string(why)))
-	if ex.body != nil {
-		ex.body.refuse() // nobody reads it any more
-	}
 	ex.w.Header().Set("Location", DeferredPrefix+id)
 	writeJSON(ex.w, http.StatusAccepted, statusOf(&entry))
 }

@@ -53,21 +53,11 @@ func (d *deferrals) work() {
 	snap := d.g.state.load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now.Sub(d.swept) >= sweepEvery {
-		d.swept = now
-		d.ledger.Sweep(now)
-		d.metrics.count(d.ledger.Count())
-		maps.DeleteFunc(d.tries, func(id string, _ *tries) bool { _, known := d.ledger.Get(id); return !known })
-	}
+	d.sweep(now)
 	if snap == nil || len(d.held) == 0 {
 		return
 	}
-	if d.router != snap.router {
-		d.router = snap.router
-		for _, t := range d.tries {
-			t.next = now // whoever was missing may be there
-		}
-	}
+	d.follow(snap.router, now)
 	for e := range d.ledger.Overdue(now, d.ready) {
 		if !d.start(&e, jobExpire, d.expire) {
 			break
@@ -85,6 +75,28 @@ func (d *deferrals) work() {
 		if d.due(&e, now) && snap.router.notifies(e.Flow) && !d.start(&e, jobTell, d.tell) {
 			break
 		}
+	}
+}
+
+// sweep forgets what was kept for long enough. The caller holds the lock.
+func (d *deferrals) sweep(now time.Time) {
+	if now.Sub(d.swept) < sweepEvery {
+		return
+	}
+	d.swept = now
+	d.ledger.Sweep(now)
+	d.metrics.count(d.ledger.Count())
+	maps.DeleteFunc(d.tries, func(id string, _ *tries) bool { _, known := d.ledger.Get(id); return !known })
+}
+
+// follow has everything tried again when the routing has changed. The caller holds the lock.
+func (d *deferrals) follow(router *Router, now time.Time) {
+	if d.router == router {
+		return
+	}
+	d.router = router
+	for _, t := range d.tries {
+		t.next = now // whoever was missing may be there
 	}
 }
 

@@ -16,6 +16,8 @@ const (
 	deferredTick = time.Second
 	// boundsTimeout bounds the question how far the log goes.
 	boundsTimeout = 10 * time.Second
+	// releaseTimeout is how long what is under way may take when its partition goes to another gateway.
+	releaseTimeout = 8 * time.Second
 	// sweepEvery is how often outcomes that were kept for long enough are forgotten.
 	sweepEvery = 30 * time.Second
 )
@@ -75,10 +77,15 @@ func newDeferrals(g *Gateway, log requestlog.Log) *deferrals {
 
 // run works until ctx ends and what is under way has ended.
 func (d *deferrals) run(ctx context.Context) {
-	var background sync.WaitGroup
-	background.Go(func() { d.log.Follow(ctx, d.take, d.failed) })
-	background.Go(func() { d.log.Hold(ctx, func(p int32) { d.gained(ctx, p) }, d.lost) })
-	defer background.Wait()
+	// What is under way when ctx ends still ends, and has to read what it wrote.
+	lasting := context.WithoutCancel(ctx)
+	reading, stopReading := context.WithCancel(lasting)
+	var follows, holds sync.WaitGroup
+	follows.Go(func() { d.log.Follow(reading, d.take, d.failed) })
+	holds.Go(func() { d.log.Hold(ctx, func(p int32) { d.gained(lasting, p) }, d.lost) })
+	defer follows.Wait()
+	defer stopReading()
+	defer holds.Wait()
 	for ctx.Err() == nil {
 		d.measure(ctx)
 		d.work()
@@ -141,16 +148,20 @@ func (d *deferrals) gained(ctx context.Context, partition int32) {
 	d.awake()
 }
 
-// lost lets go of a partition. It returns when nothing of it is under way here.
+// lost lets go of a partition. It returns when nothing of it is under way here; what does not end soon is
+// cut off.
 func (d *deferrals) lost(partition int32) {
 	d.mu.Lock()
 	h := d.held[partition]
 	delete(d.held, partition)
 	d.mu.Unlock()
-	if h != nil {
-		h.cancel()
-		h.work.Wait()
+	if h == nil {
+		return
 	}
+	stop := d.g.options.Clock.AfterFunc(releaseTimeout, h.cancel)
+	h.work.Wait()
+	stop()
+	h.cancel()
 }
 
 // measure finds out how far the log goes, where that is not known.
