@@ -239,7 +239,8 @@ func (d *deferrals) store(ctx context.Context, slot int, id string, r *deferred.
 	defer cancel()
 	if d.applied(ctx, at) {
 		if e, ok := d.get(id); ok {
-			return e, reused(&e, r)
+			p := reused(&e, r)
+			return e, p
 		}
 	}
 	// It is stored; this gateway will read it in a moment.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -95,10 +96,7 @@ func (ex *exchange) passOn(resp *http.Response) {
 	ex.outcome = OutcomeLocal
 	endToEnd(resp.Header)
 	stripReserved(resp.Header)
-	h := ex.w.Header()
-	for name, values := range resp.Header {
-		h[name] = values
-	}
+	maps.Copy(ex.w.Header(), resp.Header)
 	ex.w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(ex.w, resp.Body) // the caller may have gone
 }

@@ -80,7 +80,7 @@ func crashing(t *testing.T, at deferred.Kind, stored bool) (*deferring, *crashLo
 			o.Deferred = log
 		}
 	})
-	d.lose(t, "shanghai")
+	d.lose(t)
 	return d, log
 }
 
@@ -107,16 +107,16 @@ func (d *deferring) decidedAt(t *testing.T, g *Gateway, id string, want deferred
 // TestKilledBetweenStoringAndAnswering: the user gets no 202, and repeats the request: it is one.
 func TestKilledBetweenStoringAndAnswering(t *testing.T) {
 	d, _ := crashing(t, deferred.Accepted, true)
-	resp, text := d.transfer(t, "beijing", d.key, "a", "{}")
+	resp, text := d.transfer(t, d.key, "a", "{}")
 	wantProblem(t, resp, text, http.StatusServiceUnavailable, ReasonDeferralUnavailable)
-	if events := d.events(t, "beijing"); len(events) != 1 {
+	if events := d.events(t); len(events) != 1 {
 		t.Fatalf("stored are %v", kinds(events))
 	}
-	id := d.events(t, "beijing")[0].ID
-	if again := d.accepted(t, "beijing", d.key, "a", "{}"); again != id {
+	id := d.events(t)[0].ID
+	if again := d.accepted(t, d.key, "a", "{}"); again != id {
 		t.Errorf("repeated, it is %s and was %s", again, id)
 	}
-	d.restore(t, "shanghai")
+	d.restore(t)
 	g := d.successor(t)
 	d.decidedAt(t, g, id, deferred.StateExecuted)
 	if n := len(d.bank.executed()); n != 1 {
@@ -128,8 +128,8 @@ func TestKilledBetweenStoringAndAnswering(t *testing.T) {
 // once.
 func TestKilledBetweenExecutionAndItsRecord(t *testing.T) {
 	d, log := crashing(t, deferred.Executed, false)
-	id := d.accepted(t, "beijing", d.key, "a", "{}")
-	d.restore(t, "shanghai")
+	id := d.accepted(t, d.key, "a", "{}")
+	d.restore(t)
 	awaitClosed(t, log.reached, "it was not carried out")
 	g := d.successor(t)
 	d.decidedAt(t, g, id, deferred.StateExecuted)
@@ -147,8 +147,8 @@ func TestKilledBetweenExecutionAndItsRecord(t *testing.T) {
 // TestKilledBeforeItsRecordAndTooLate: nobody may say that it was not carried out.
 func TestKilledBeforeItsRecordAndTooLate(t *testing.T) {
 	d, log := crashing(t, deferred.Executed, false)
-	id := d.accepted(t, "beijing", d.key, "a", "{}")
-	d.restore(t, "shanghai")
+	id := d.accepted(t, d.key, "a", "{}")
+	d.restore(t)
 	awaitClosed(t, log.reached, "it was not carried out")
 	d.places["beijing"].clock.ahead.Store(int64(25 * 3600e9))
 	g := d.successor(t)
@@ -163,8 +163,8 @@ func TestKilledBetweenOutcomeAndNotification(t *testing.T) {
 	d, log := crashing(t, deferred.Notified, false)
 	r := newReceiver(t)
 	d.notifying(t, r.URL)
-	id := d.accepted(t, "beijing", d.key, "a", "{}")
-	d.restore(t, "shanghai")
+	id := d.accepted(t, d.key, "a", "{}")
+	d.restore(t)
 	awaitClosed(t, log.reached, "nobody was told")
 	g := d.successor(t)
 	testkit.Eventually(t, patience, func() error {
@@ -186,7 +186,7 @@ func TestKilledBetweenOutcomeAndNotification(t *testing.T) {
 // its key.
 func TestRebalancing(t *testing.T) {
 	d := newDeferring(t, nil)
-	d.lose(t, "shanghai")
+	d.lose(t)
 	orders := d.places["beijing"].gateway.state.load().router.orders
 	var keys []string
 	for i := 0; len(keys) < 6; i++ {
@@ -200,11 +200,11 @@ func TestRebalancing(t *testing.T) {
 	for n := range each {
 		for _, k := range keys {
 			name := fmt.Sprintf("%s-%d", k, n)
-			ids = append(ids, d.accepted(t, "beijing", k, name, "{}"))
+			ids = append(ids, d.accepted(t, k, name, "{}"))
 			want[k] = append(want[k], name)
 		}
 	}
-	d.restore(t, "shanghai")
+	d.restore(t)
 	for i := range 4 {
 		_, stop := d.another(t, "beijing", fmt.Sprint("more-", i), d.logs["beijing"], nil)
 		if i%2 == 0 {
@@ -212,7 +212,7 @@ func TestRebalancing(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		d.await(t, "beijing", id, deferred.StateExecuted)
+		d.await(t, id, deferred.StateExecuted)
 	}
 	got := map[string][]string{}
 	for _, s := range d.bank.called() {
@@ -234,7 +234,7 @@ func TestRebalancing(t *testing.T) {
 // nobody up but the latter's own key.
 func TestPoison(t *testing.T) {
 	d := newDeferring(t, nil)
-	d.lose(t, "shanghai")
+	d.lose(t)
 	for p := range int32(3) {
 		if _, err := d.logs["beijing"].AppendTo(t.Context(), p, []byte("{poison")); err != nil {
 			t.Fatal(err)
@@ -246,18 +246,18 @@ func TestPoison(t *testing.T) {
 		}
 		d.bank.handler("shanghai")(w, r)
 	})
-	poison := d.accepted(t, "beijing", d.key, "poison", "{}")
-	behind := d.accepted(t, "beijing", d.key, "behind", "{}")
+	poison := d.accepted(t, d.key, "poison", "{}")
+	behind := d.accepted(t, d.key, "behind", "{}")
 	var others []string
 	orders := d.places["beijing"].gateway.state.load().router.orders
 	for i := 0; len(others) < 10; i++ {
 		if k := fmt.Sprintf("136%08d", i); slices.Equal(orders.Order(ownership.Slot(k))[:2], []string{"shanghai", "beijing"}) {
-			others = append(others, d.accepted(t, "beijing", k, "", "{}"))
+			others = append(others, d.accepted(t, k, "", "{}"))
 		}
 	}
-	d.restore(t, "shanghai")
+	d.restore(t)
 	for _, id := range others {
-		d.await(t, "beijing", id, deferred.StateExecuted)
+		d.await(t, id, deferred.StateExecuted)
 	}
 	for _, id := range []string{poison, behind} {
 		if s := d.status(t, "beijing", id); s.State != deferred.StatePending {
@@ -265,10 +265,10 @@ func TestPoison(t *testing.T) {
 		}
 	}
 	d.places["beijing"].clock.ahead.Store(int64(25 * 3600e9))
-	if s := d.await(t, "beijing", poison, deferred.StateExpired); !s.MayHaveBeenExecuted {
+	if s := d.await(t, poison, deferred.StateExpired); !s.MayHaveBeenExecuted {
 		t.Errorf("the poison is %+v", s)
 	}
-	if s := d.await(t, "beijing", behind, deferred.StateExpired); s.MayHaveBeenExecuted || s.Why == "" {
+	if s := d.await(t, behind, deferred.StateExpired); s.MayHaveBeenExecuted || s.Why == "" {
 		t.Errorf("what was behind it is %+v", s)
 	}
 }

@@ -301,9 +301,7 @@ func (g *Gateway) perform(ctx context.Context, e *deferred.Entry) performance {
 		return performance{outcome: deferred.Refused, why: "the request cannot be read any more"}
 	}
 	req.Host, req.Header = r.Host, http.Header{}
-	for name, values := range r.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.Header)
 	req.Header.Set(r.IdempotencyHeader, r.IdempotencyKey)
 	if len(r.Body) > 0 {
 		req.Body, req.ContentLength = &bufferedBody{bytes.NewReader(r.Body)}, int64(len(r.Body))

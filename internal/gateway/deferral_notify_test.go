@@ -18,9 +18,9 @@ func TestNotification(t *testing.T) {
 	r := newReceiver(t)
 	r.answers(http.StatusTemporaryRedirect)
 	d.notifying(t, r.URL+"/hook")
-	d.lose(t, "shanghai")
-	id := d.accepted(t, "beijing", d.key, "lunch-1", "{}")
-	d.restore(t, "shanghai")
+	d.lose(t)
+	id := d.accepted(t, d.key, "lunch-1", "{}")
+	d.restore(t)
 	testkit.Eventually(t, patience, func() error {
 		if len(r.notifications()) == 0 {
 			return errors.New("nobody was told")

@@ -18,7 +18,7 @@ import (
 func TestEverythingRestarts(t *testing.T) {
 	const topic = "accounts._deferred.user"
 	d := newDeferring(t, nil)
-	d.lose(t, "shanghai")
+	d.lose(t)
 	dir := t.TempDir()
 	broker, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", DataDir: dir})
 	if err != nil {
@@ -77,7 +77,7 @@ func TestEverythingRestarts(t *testing.T) {
 			t.Errorf("%s is %+v", id, e)
 		}
 	}
-	d.restore(t, "shanghai")
+	d.restore(t)
 	testkit.Eventually(t, time.Minute, func() error {
 		if done := d.bank.executed(); len(done) < 2 {
 			return errWaiting("they are not carried out")

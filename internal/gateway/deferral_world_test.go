@@ -129,31 +129,31 @@ func newDeferring(t *testing.T, change func(*Options)) *deferring {
 	return d
 }
 
-// lose has a region lost, or back with everything.
-func (d *deferring) lose(t *testing.T, region string) {
-	d.setState(region, ownership.RegionLost)
+// lose has shanghai lost, restore has it back with everything.
+func (d *deferring) lose(t *testing.T) {
+	d.setState("shanghai", ownership.RegionLost)
 	d.publish(t)
 }
 
-func (d *deferring) restore(t *testing.T, region string) {
-	d.setState(region, ownership.RegionServing)
+func (d *deferring) restore(t *testing.T) {
+	d.setState("shanghai", ownership.RegionServing)
 	d.publish(t)
 }
 
-// transfer asks a region's gateway for a transfer.
-func (d *deferring) transfer(t *testing.T, region, key, idempotency, body string) (*http.Response, string) {
+// transfer asks beijing's gateway for a transfer.
+func (d *deferring) transfer(t *testing.T, key, idempotency, body string) (*http.Response, string) {
 	t.Helper()
 	header := map[string]string{"X-User-Phone": key, "Cookie": "sid=s3cret", "Authorization": "Bearer t0ken", "X-Api-Key": "k3y", "Content-Type": "application/json"}
 	if idempotency != "" {
 		header["Idempotency-Key"] = idempotency
 	}
-	return d.call(t, region, "POST", "/v1/transfers?currency=CNY&access_token=t0ken", header, strings.NewReader(body))
+	return d.call(t, "beijing", "POST", "/v1/transfers?currency=CNY&access_token=t0ken", header, strings.NewReader(body))
 }
 
-// accepted asks for a transfer that must be deferred, and returns its ID.
-func (d *deferring) accepted(t *testing.T, region, key, idempotency, body string) string {
+// accepted asks beijing for a transfer that must be deferred, and returns its ID.
+func (d *deferring) accepted(t *testing.T, key, idempotency, body string) string {
 	t.Helper()
-	resp, text := d.transfer(t, region, key, idempotency, body)
+	resp, text := d.transfer(t, key, idempotency, body)
 	if resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("got %d %s, want 202", resp.StatusCode, text)
 	}
@@ -173,11 +173,11 @@ func (d *deferring) status(t *testing.T, region, id string) DeferredStatus {
 	return decode[DeferredStatus](t, text)
 }
 
-func (d *deferring) await(t *testing.T, region, id string, want deferred.State) DeferredStatus {
+func (d *deferring) await(t *testing.T, id string, want deferred.State) DeferredStatus {
 	t.Helper()
 	var s DeferredStatus
 	testkit.Eventually(t, patience, func() error {
-		if s = d.status(t, region, id); s.State != want {
+		if s = d.status(t, "beijing", id); s.State != want {
 			return fmt.Errorf("%s is %s (%s), want %s", id, s.State, s.Why, want)
 		}
 		return nil
@@ -185,11 +185,11 @@ func (d *deferring) await(t *testing.T, region, id string, want deferred.State) 
 	return s
 }
 
-// events are those that a region's log has, in the order of its partitions.
-func (d *deferring) events(t *testing.T, region string) []deferred.Event {
+// events are those that beijing's log has, in the order of its partitions.
+func (d *deferring) events(t *testing.T) []deferred.Event {
 	t.Helper()
 	var out []deferred.Event
-	for _, partition := range d.logs[region].Values() {
+	for _, partition := range d.logs["beijing"].Values() {
 		for _, value := range partition {
 			ev, err := deferred.Decode(value)
 			if err != nil {

@@ -16,8 +16,8 @@ import (
 // SecretKeyNotify is the key of the gateway's Secret with what notifications are signed with.
 const SecretKeyNotify = "notify-secret"
 
-// gatewaySecretDir is where a gateway finds the files of its Secret.
-const gatewaySecretDir = "/etc/multiactive/gateway"
+// gatewayFilesDir is where a gateway finds the files of its Secret.
+const gatewayFilesDir = "/etc/multiactive/gateway"
 
 const (
 	deferredPartitions  = 12
@@ -111,11 +111,11 @@ func deferring(rs *v1alpha1.RegionalService, pod *corev1.PodSpec) {
 	const volume = "gateway-secret"
 	c := &pod.Containers[0]
 	c.Args = append(c.Args, "--deferred-topic="+topic.Name, "--kafka-brokers="+strings.Join(rs.Spec.Kafka.BootstrapServers, ","),
-		"--secret-dir="+gatewaySecretDir)
+		"--secret-dir="+gatewayFilesDir)
 	if rs.Spec.Kafka.Auth != nil {
 		c.Args = append(c.Args, "--kafka-auth")
 	}
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: gatewaySecretDir, ReadOnly: true})
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: gatewayFilesDir, ReadOnly: true})
 	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
 		Secret: &corev1.SecretVolumeSource{SecretName: GatewaySecretName(rs.Name), Optional: ptr.To(true), DefaultMode: ptr.To[int32](0o444)},
 	}})
