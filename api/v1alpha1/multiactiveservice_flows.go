@@ -144,33 +144,41 @@ type OnHomeLoss struct {
 	Defer *DeferPolicy `json:"defer,omitempty"`
 }
 
-// DeferPolicy says how requests are kept and what becomes of them.
+// DeferPolicy says how requests are kept and what becomes of them: in the Kafka of the region that accepts
+// them, in the topic <namespace>._deferred.<service>, until somebody owns their key and has everything.
+// Safe requests and gRPC are not kept.
 type DeferPolicy struct {
-	// admitPath of the local application authenticates a request and checks what can be checked.
+	// admitPath of the local application authenticates a request and checks what can be checked. It gets the
+	// request's body and headers by POST. 2xx admits the request, with who asked in the header
+	// Multiactive-Subject; any other answer is the user's. The subject is given back when the request is
+	// carried out: cookies and credentials are not kept.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^/[^\s?#]*$`
 	AdmitPath string `json:"admitPath,omitempty"`
-	// expireAfter this long a request is not executed any more.
+	// expireAfter this long a request is not executed any more. What became of it is kept for as long again.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	ExpireAfter *metav1.Duration `json:"expireAfter,omitempty"`
-	// idempotencyHeader carries the key that lets the application execute a request once.
+	// idempotencyHeader carries the key that lets the application execute a request once: the client's, or
+	// the deferred request's ID when the client sends none. A request may reach the application several
+	// times under one key.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	IdempotencyHeader string `json:"idempotencyHeader,omitempty"`
-	// notify is told the outcome.
+	// notify is told the outcome, by a POST that is signed with the key notify-secret of the Secret
+	// <service>-gateway in the service's namespace. Default: nobody is.
 	// +optional
 	Notify *NotifyTarget `json:"notify,omitempty"`
 }
 
 // NotifyTarget is told the outcome of deferred requests.
 type NotifyTarget struct {
-	// endpointRef names an endpoint that the platform team allows.
+	// endpointRef names one of the Region's notifyEndpoints.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

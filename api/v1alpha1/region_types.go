@@ -45,6 +45,14 @@ type RegionSpec struct {
 	// +optional
 	Kafka *RegionKafka `json:"kafka,omitempty"`
 
+	// notifyEndpoints may be named by services that have the outcome of deferred requests told. The
+	// region's gateways post to them, and to no other address of a service's choice.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	NotifyEndpoints []NotifyEndpoint `json:"notifyEndpoints,omitempty"`
+
 	// probes are run by every other region's agent: the region counts as reachable while all answer, for
 	// all services. Ask what they all depend on, such as the region's edge. A service's gateway answers
 	// /.multiactive/healthz/app while its application takes connections; add it for a service whose
@@ -55,6 +63,22 @@ type RegionSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=16
 	Probes []RegionProbe `json:"probes,omitempty"`
+}
+
+// NotifyEndpoint is an address that is told the outcome of deferred requests.
+type NotifyEndpoint struct {
+	// name that services refer to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+	// url that notifications are posted to: http or https, without credentials. Redirects are not followed,
+	// and link-local and metadata addresses are not dialled, whatever the host's name leads to.
+	// +required
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https?://[^\s/?#@]+(/[^\s?#]*)?$`
+	URL string `json:"url,omitempty"`
 }
 
 // ClusterAccess says how a cluster is reached.

@@ -75,6 +75,12 @@ type RegionalServiceSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Topics []TopicSlice `json:"topics,omitempty"`
+	// notifyEndpoints of the Region that the service's flows name.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	NotifyEndpoints []NotifyEndpoint `json:"notifyEndpoints,omitempty"`
 }
 
 // SliceStamp orders slices.

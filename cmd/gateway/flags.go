@@ -26,6 +26,7 @@ type config struct {
 	drainDelay          time.Duration
 	drainTimeout        time.Duration
 	logLevel            slog.Level
+	deferral            deferral
 }
 
 const usage = `gateway routes one service's requests by partition key.
@@ -79,6 +80,14 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.DurationVar(&o.UpstreamTimeout, "upstream-timeout", gateway.DefaultUpstreamTimeout, "how long the application may take to begin its answer; negative: for ever")
 	flags.DurationVar(&c.drainDelay, "drain-delay", 5*time.Second, "time between not ready and no new connections")
 	flags.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how long requests under way may take after that")
+	flags.StringVar(&c.deferral.topic, "deferred-topic", "", "`topic` that keeps requests for later; none: flows with onHomeLoss Defer are refused on home loss")
+	flags.StringVar(&c.deferral.brokers, "kafka-brokers", "", "`addresses` of the region's Kafka, host:port, with commas between them; needed by --deferred-topic")
+	flags.BoolVar(&c.deferral.auth, "kafka-auth", false, "the brokers want the credentials in --secret-dir")
+	flags.StringVar(&c.deferral.secretDir, "secret-dir", "", "`directory` with the files mechanism, username, password, ca.crt and notify-secret, as far as they are needed")
+	flags.IntVar(&o.DeferredLimits.Requests, "deferred-requests", gateway.DefaultDeferredRequests, "deferred requests, pending or with a kept outcome, before others get 503")
+	flags.IntVar(&o.DeferredLimits.Bytes, "deferred-bytes", gateway.DefaultDeferredBytes, "bytes of pending deferred requests, which are kept in memory, before others get 503")
+	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
+	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
 	flags.BoolVar(&o.AccessLog, "access-log", false, "log every request, without keys, queries and credentials")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
@@ -128,6 +137,8 @@ func (c *config) check() error {
 	for name, value := range map[string]int64{
 		"max-in-flight": c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
 		"max-header-bytes": c.options.MaxHeaderBytes, "header-timeout": int64(c.headerTimeout),
+		"deferred-requests": int64(c.options.DeferredLimits.Requests), "deferred-bytes": int64(c.options.DeferredLimits.Bytes),
+		"deferred-per-key": int64(c.options.DeferredLimits.PerKey), "deferred-body-bytes": c.options.DeferredBodyBytes,
 		"idle-timeout": int64(c.idleTimeout), "io-timeout": int64(c.options.IOTimeout),
 	} {
 		if value <= 0 {
@@ -138,6 +149,9 @@ func (c *config) check() error {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("--%s: must not be negative", name))
 		}
+	}
+	if c.deferral.topic != "" && c.deferral.brokers == "" {
+		errs = append(errs, errors.New("--kafka-brokers: must be given with --deferred-topic"))
 	}
 	return errors.Join(errs...)
 }

@@ -54,6 +54,7 @@ func TestParse(t *testing.T) {
 		"bad address":   {append([]string{"--listen=8080"}, required...), nil, nil, "--listen"},
 		"bad limit":     {append([]string{"--max-in-flight=0"}, required...), nil, nil, "--max-in-flight"},
 		"argument":      {append([]string{"serve"}, required...), nil, nil, "serve"},
+		"no brokers":    {append([]string{"--deferred-topic=t"}, required...), nil, nil, "--kafka-brokers"},
 		"negative time": {append([]string{"--drain-delay=-1s"}, required...), nil, nil, "--drain-delay"},
 	}
 	for name, tc := range cases {

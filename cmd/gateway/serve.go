@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"multiactive.dev/operator/internal/gateway"
@@ -17,6 +18,15 @@ const drainPoll = 50 * time.Millisecond
 
 // serve runs both listeners until ctx ends, then drains.
 func serve(ctx context.Context, c *config) error {
+	var deferred *secretLog
+	if c.deferral.topic != "" {
+		var err error
+		if deferred, err = newSecretLog(c.deferral, c.options.Log); err != nil {
+			return err
+		}
+		defer deferred.Close()
+		c.options.Deferred, c.options.NotifySecret = deferred, c.deferral.notifySecret
+	}
 	g, err := gateway.New(c.options)
 	if err != nil {
 		return err
@@ -31,8 +41,14 @@ func serve(ctx context.Context, c *config) error {
 	}
 	// The lease is needed until the last request has ended, so Run outlives ctx.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	// Partitions of deferred requests are let go of, so that other gateways need not wait for them.
+	defer background.Wait()
 	defer stop()
-	go g.Run(running)
+	background.Go(func() { g.Run(running) })
+	if deferred != nil {
+		background.Go(func() { deferred.watch(running) })
+	}
 
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}

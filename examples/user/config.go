@@ -32,6 +32,7 @@ type config struct {
 	loginCost      int
 	sessionTTL     time.Duration
 	openingBalance int64
+	subjectKey     string
 	insecureCookie bool
 	// gatewaySessions: the gateway alone reaches the service.
 	gatewaySessions bool
@@ -110,6 +111,8 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.Int64Var(&c.openingBalance, "opening-balance", 0, "`amount` that a new account starts with, in the smallest unit of the currency")
 	fs.BoolVar(&c.gatewaySessions, "gateway-sessions", false, "believe the gateway's Multiactive-Session header: the session that another region "+
 		"has of the request; only where nobody but the gateway reaches this service")
+	fs.StringVar(&c.subjectKey, "subject-key", "",
+		"`secret`, the same in every region, that vouches for who asked for a deferred transfer; without it those are refused when they are carried out")
 	fs.BoolVar(&c.insecureCookie, "insecure-cookie", false, "send the session cookie over plain HTTP too; only for a playground")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "`level`: DEBUG logs every request, INFO, WARN, ERROR")
 }

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -96,7 +97,8 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	handler := (&web.Server{
 		Store: db, Sessions: sessions, Passwords: passwords,
 		Now: time.Now, NewID: rand.Text, Log: log,
-		OpeningBalance: c.openingBalance, SessionTTL: c.sessionTTL, InsecureCookie: c.insecureCookie, GatewaySessions: c.gatewaySessions,
+		OpeningBalance: c.openingBalance, SessionTTL: c.sessionTTL, InsecureCookie: c.insecureCookie,
+		GatewaySessions: c.gatewaySessions, SubjectKey: []byte(cmp.Or(c.subjectKey, rand.Text())),
 		Created: func() {
 			select {
 			case created <- struct{}{}:

@@ -61,6 +61,11 @@ func (ex *exchange) forward(ctx context.Context, owner int) bool {
 		ex.serveStale(ctx)
 		return false
 	}
+	if err != nil && ctx.Err() == nil && ex.flow.deferral != nil && ex.deferrable() && ex.repeatable(err) {
+		ex.target = target{}
+		ex.deferRequest(ReasonOwnerUnreachable)
+		return false
+	}
 	ex.settle(OutcomeForwarded, err)
 	return false
 }

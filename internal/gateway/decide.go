@@ -16,6 +16,8 @@ const (
 	actWait
 	// actRefuse refuses it.
 	actRefuse
+	// actDefer keeps it for later.
+	actDefer
 )
 
 // question is all that a decision depends on besides the configuration.
@@ -31,6 +33,8 @@ type question struct {
 	leased bool
 	// waited: the time to wait for an owner has passed, or too many wait already.
 	waited bool
+	// deferrable requests may be kept for later, if their flow lets them.
+	deferrable bool
 }
 
 // decision says what to do and why.
@@ -96,16 +100,24 @@ func (r *Router) elsewhere(q question, owner int) decision {
 func (r *Router) awaited(q question, why Reason) decision {
 	d := r.onHomeLoss(q, why)
 	older := q.hop != nil && q.hop.epoch < r.cfg.Epoch
-	if d.action == actRefuse && !q.waited && !older {
+	switch {
+	case d.action != actRefuse && d.action != actDefer:
+	case older:
+		d.action = actRefuse
+	case !q.waited:
 		d.action = actWait
 	}
 	return d
 }
 
-// onHomeLoss serves safe requests of read-only flows from the local copy and refuses the rest.
+// onHomeLoss serves safe requests of read-only flows from the local copy, keeps those that may be kept for
+// later, and refuses the rest.
 func (r *Router) onHomeLoss(q question, why Reason) decision {
 	if q.flow.readOnly && q.safe {
 		return decision{action: actStale, reason: why}
+	}
+	if q.flow.deferral != nil && q.deferrable {
+		return decision{action: actDefer, reason: why}
 	}
 	return decision{action: actRefuse, reason: why}
 }

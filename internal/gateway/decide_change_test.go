@@ -19,6 +19,7 @@ func TestDecideAfterALoss(t *testing.T) {
 		return set(func(r *routing.Region) { r.State = s })
 	}
 	refuse := func(why Reason) decision { return decision{action: actRefuse, reason: why} }
+	later := func(why Reason) decision { return decision{action: actDefer, reason: why} }
 	home, stale, forward := decision{action: actHome}, decision{action: actStale, reason: ReasonHomeLost}, decision{action: actForward, region: shenzhen}
 	cases := map[string]struct {
 		change func(*routing.Config)
@@ -37,7 +38,12 @@ func TestDecideAfterALoss(t *testing.T) {
 		"read-only, read":                {set(lost), "profile", "beijing", question{leased: true, safe: true}, stale},
 		"read-only, written":             {set(lost), "profile", "beijing", question{leased: true}, refuse(ReasonHomeLost)},
 		"read-only, read, no lease":      {set(lost), "profile", "beijing", question{safe: true}, decision{action: actStale, reason: ReasonFenced}},
-		"deferred is refused":            {set(lost), "transfer", "beijing", question{leased: true}, refuse(ReasonHomeLost)},
+		"deferred":                       {set(lost), "transfer", "beijing", question{leased: true, deferrable: true}, later(ReasonHomeLost)},
+		"deferred, by a hop":             {set(lost), "transfer", "beijing", question{leased: true, deferrable: true, hop: &hop{epoch: 7}}, later(ReasonHomeLost)},
+		"deferred, no lease":             {set(lost), "transfer", "beijing", question{deferrable: true}, later(ReasonFenced)},
+		"deferred elsewhere":             {set(lost), "transfer", "shenzhen", question{leased: true, deferrable: true}, forward},
+		"cannot be deferred":             {set(lost), "transfer", "beijing", question{leased: true}, refuse(ReasonHomeLost)},
+		"is not to be deferred":          {set(lost), "register", "beijing", question{leased: true, deferrable: true}, refuse(ReasonHomeLost)},
 		"pinned":                         {set(lost), "settings", "pinned", question{leased: true}, refuse(ReasonHomeLost)},
 		"lost for good": {
 			set(func(r *routing.Region) { r.State = ownership.RegionLost }), "register", "beijing", question{leased: true}, home,
@@ -157,6 +163,9 @@ func TestDecideWhileOwnersChange(t *testing.T) {
 		"being approved":                           {approved, "pay", "shanghai", leased, wait},
 		"gains by weight":                          {reweighted, "register", "shanghai", leased, wait},
 		"goes on by weight":                        {reweighted, "register", "beijing", leased, home},
+		"to be deferred":                           {drain, "transfer", "shanghai", question{leased: true, deferrable: true}, wait},
+		"to be deferred, waited":                   {drain, "transfer", "shanghai", question{leased: true, deferrable: true, waited: true}, decision{action: actDefer, reason: ReasonClosing}},
+		"to be deferred, a hop with an older view": {at("shanghai", drain), "transfer", "shanghai", question{leased: true, deferrable: true, hop: &hop{epoch: 6}}, refuse},
 		"nothing was in force before":              {renamed, "register", "beijing", leased, wait},
 		"closed wholly, the reason is the service": {func() routing.Config { c := drain; c.Closed = true; return c }(), "register", "shanghai", leased, decision{action: actWait, reason: ReasonClosed}},
 	}

@@ -24,6 +24,8 @@ const (
 	OutcomeSecondRead = "second-read"
 	// OutcomeFallback: answered by another region, for the local application cannot be reached.
 	OutcomeFallback = "fallback"
+	// OutcomeDeferred: kept for later.
+	OutcomeDeferred = "deferred"
 	// OutcomeInvalid: refused for a fault of the request.
 	OutcomeInvalid = "invalid"
 	// OutcomeRefused: refused for the state of the service.
@@ -76,6 +78,8 @@ type exchange struct {
 	// affected by an outage or a change of owners.
 	affected bool
 	id       string
+	// passage is set when the request was deferred and is being carried out.
+	passage *passage
 }
 
 // instance names this occurrence.
@@ -119,6 +123,9 @@ func (ex *exchange) identify() *problem {
 		if p := checkHeader(r, ex.g.options.MaxHeaderBytes); p != nil {
 			return p
 		}
+	}
+	if p := ex.receive(); p != nil {
+		return p
 	}
 	stripReserved(r.Header)
 	stripReserved(r.Trailer)
@@ -179,6 +186,11 @@ func (ex *exchange) findSlot(m match) *problem {
 		return problemOf(ReasonMissingKey, "flow %s is served where its user is at home, and declares no partition key; "+
 			"add a key to the flow in the MultiActiveService", f.name)
 	}
+	if ex.passage != nil {
+		ex.key = ex.passage.Key
+		ex.slot = ownership.Slot(ex.key)
+		return nil
+	}
 	parts := requestParts{header: ex.r.Header, url: ex.r.URL, match: m}
 	if f.key.needsBody {
 		var p *problem
@@ -218,7 +230,7 @@ func (ex *exchange) takeSlot(parts *requestParts) *problem {
 // decide routes the request, and waits for an owner when one is to come soon. A home request is admitted
 // before it is sent, by the snapshot that it was decided by.
 func (ex *exchange) decide() (decision, *problem) {
-	q := question{safe: ex.safe, hop: ex.hop}
+	q := question{safe: ex.safe, hop: ex.hop, deferrable: ex.deferrable()}
 	for {
 		if p := ex.refresh(); p != nil {
 			return decision{}, p
@@ -280,6 +292,8 @@ func (ex *exchange) carryOut(d decision) bool {
 		return ex.forward(ctx, d.region)
 	case actLocal:
 		ex.serveAny(ctx, local)
+	case actDefer:
+		ex.deferRequest(d.reason)
 	case actRefuse, actWait:
 		outcome := OutcomeRefused
 		if d.reason == ReasonUnmatched {
@@ -297,5 +311,8 @@ func (ex *exchange) carryOut(d decision) bool {
 func (ex *exchange) reject(outcome string, p *problem) {
 	ex.outcome = outcome
 	ex.affected = ex.affected || reasons[p.reason].affected
+	if ex.passage != nil && ex.hop != nil {
+		ex.tellUnsent(p)
+	}
 	ex.refuse(p)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,7 +24,9 @@ type Gateway struct {
 	transports *transports
 	metrics    *metrics
 	app        appCheck
-	inFlight   atomic.Int64
+	// deferrals is nil when nothing can be kept for later.
+	deferrals *deferrals
+	inFlight  atomic.Int64
 	// held requests wait for an owner.
 	held     atomic.Int64
 	draining atomic.Bool
@@ -38,6 +41,9 @@ func New(options Options) (*Gateway, error) {
 	g.transports = newTransports(&g.options)
 	g.proxy = newProxy(&g.options, g.transports)
 	g.metrics = newMetrics(g)
+	if log := g.options.Deferred; log != nil {
+		g.deferrals = newDeferrals(g, log)
+	}
 	return g, nil
 }
 
@@ -49,6 +55,11 @@ func (g *Gateway) Run(ctx context.Context) {
 	client := &agentClient{
 		options: &g.options, state: &g.state, metrics: g.metrics,
 		client: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+	}
+	var background sync.WaitGroup
+	defer background.Wait()
+	if g.deferrals != nil {
+		background.Go(func() { g.deferrals.run(ctx) })
 	}
 	client.run(ctx)
 }

@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"multiactive.dev/operator/internal/deferred"
+	"multiactive.dev/operator/internal/port/requestlog"
 )
 
 // Defaults of Options.
@@ -18,6 +21,11 @@ const (
 	DefaultMaxHeaderBytes  = 64 << 10
 	DefaultIOTimeout       = 60 * time.Second
 	DefaultUpstreamTimeout = 60 * time.Second
+
+	DefaultDeferredRequests  = 20_000
+	DefaultDeferredBytes     = 32 << 20
+	DefaultDeferredPerKey    = 100
+	DefaultDeferredBodyBytes = 64 << 10
 )
 
 // Options of a gateway.
@@ -47,6 +55,17 @@ type Options struct {
 	IOTimeout time.Duration
 	// UpstreamTimeout bounds the wait for the answer's header. Default 60 s; negative: unbounded.
 	UpstreamTimeout time.Duration
+
+	// Deferred is the log of the requests that this region keeps for later. Nil: flows with onHomeLoss
+	// Defer are refused on home loss.
+	Deferred requestlog.Log
+	// DeferredLimits bound what is kept, and so this process's memory; all of the service's gateways in
+	// the region should have the same. Default 20,000 requests, 32 MiB of pending ones, 100 of one key.
+	DeferredLimits deferred.Limits
+	// DeferredBodyBytes bounds the body of a request that is kept; beyond, 413. Default 64 KiB.
+	DeferredBodyBytes int64
+	// NotifySecret returns what notifications are signed with; nil: they are not.
+	NotifySecret func() ([]byte, error)
 
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
@@ -81,6 +100,10 @@ func (o *Options) complete() error {
 	setDefault(&o.MaxHeaderBytes, DefaultMaxHeaderBytes)
 	setDefault(&o.IOTimeout, DefaultIOTimeout)
 	setDefault(&o.UpstreamTimeout, DefaultUpstreamTimeout)
+	setDefault(&o.DeferredLimits.Requests, DefaultDeferredRequests)
+	setDefault(&o.DeferredLimits.Bytes, DefaultDeferredBytes)
+	setDefault(&o.DeferredLimits.PerKey, DefaultDeferredPerKey)
+	setDefault(&o.DeferredBodyBytes, DefaultDeferredBodyBytes)
 	o.UpstreamTimeout = max(o.UpstreamTimeout, 0)
 	if o.Log == nil {
 		o.Log = slog.Default()

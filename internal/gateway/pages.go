@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"multiactive.dev/operator/internal/ownership"
 )
@@ -56,6 +57,10 @@ func (ex *exchange) serveOwn() {
 		ex.refuse(problemOf(ReasonMethodNotAllowed, "use GET"))
 		return
 	}
+	if id, is := strings.CutPrefix(ex.r.URL.Path, DeferredPrefix); is {
+		ex.serveDeferred(id)
+		return
+	}
 	switch ex.r.URL.Path {
 	case OwnPrefix + "endpoints":
 		if ex.snap == nil {
@@ -81,7 +86,7 @@ func (ex *exchange) serveOwn() {
 }
 
 func unknownPage() *problem {
-	return problemOf(ReasonNotFound, "the gateway has the pages %[1]sendpoints, %[1]shealthz and %[1]shealthz/app", OwnPrefix)
+	return problemOf(ReasonNotFound, "the gateway has the pages %[1]sendpoints, %[1]shealthz, %[1]shealthz/app and %[1]sdeferred/ID", OwnPrefix)
 }
 
 func healthStatus(good bool) int {

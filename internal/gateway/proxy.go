@@ -141,6 +141,9 @@ func (ex *exchange) rewrite(pr *httputil.ProxyRequest) {
 	case ex.target.peer == "" && ex.key != "" && !ex.flow.home:
 		h[HeaderKey] = []string{ex.key}
 	}
+	if ex.passage != nil {
+		ex.pass(h)
+	}
 	uri := requestURI(pr.Out.URL)
 	pr.SetURL(ex.target.url)
 	pr.Out.Host = ex.host
@@ -187,6 +190,9 @@ func (ex *exchange) token(h http.Header) {
 
 // answer cleans the response of an attempt and marks where it comes from. An error discards it.
 func (ex *exchange) answer(resp *http.Response) error {
+	if ex.passage != nil {
+		ex.passed(resp.Header)
+	}
 	if ex.target.peer != "" {
 		if ex.overtaken(resp) {
 			return errOvertaken

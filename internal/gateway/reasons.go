@@ -31,6 +31,10 @@ const (
 	ReasonHeaderTooLarge Reason = "header-too-large"
 	// ReasonAmbiguousPath: applications could read the path as another flow's.
 	ReasonAmbiguousPath Reason = "ambiguous-path"
+	// ReasonInvalidIdempotencyKey: the idempotency key is too long.
+	ReasonInvalidIdempotencyKey Reason = "invalid-idempotency-key"
+	// ReasonIdempotencyKeyReused: another request was deferred under the same idempotency key.
+	ReasonIdempotencyKeyReused Reason = "idempotency-key-reused"
 	// ReasonHopRefused: the request claims to come from a peer and does not prove it.
 	ReasonHopRefused Reason = "hop-not-authenticated"
 	// ReasonMethodNotAllowed: the method cannot be used here.
@@ -73,6 +77,10 @@ const (
 	ReasonNoPeerKey Reason = "no-peer-key"
 	// ReasonShed: the flow is switched off for everyone while it is degraded.
 	ReasonShed Reason = "shed"
+	// ReasonDeferralFull: as many requests wait for an owner as may.
+	ReasonDeferralFull Reason = "deferral-full"
+	// ReasonDeferralUnavailable: requests cannot be kept for later now.
+	ReasonDeferralUnavailable Reason = "deferral-unavailable"
 	// ReasonOverloaded: this gateway serves as many requests as it may.
 	ReasonOverloaded Reason = "overloaded"
 	// ReasonUpstreamUnreachable: no connection to the application; nothing was sent.
@@ -113,20 +121,22 @@ type reasonInfo struct {
 }
 
 var reasons = map[Reason]reasonInfo{
-	ReasonUnmatched:           {http.StatusForbidden, grpcUnimplemented, "No flow of this service matches the request", 0, false},
-	ReasonMissingKey:          {http.StatusBadRequest, grpcInvalidArgument, "The request names no partition key", 0, false},
-	ReasonInvalidKey:          {http.StatusBadRequest, grpcInvalidArgument, "The partition key is not valid", 0, false},
-	ReasonConflictingKeys:     {http.StatusBadRequest, grpcInvalidArgument, "The request names two partition keys", 0, false},
-	ReasonMalformedBody:       {http.StatusBadRequest, grpcInvalidArgument, "The request body cannot be read", 0, false},
-	ReasonUnsupportedEncoding: {http.StatusUnsupportedMediaType, grpcInvalidArgument, "The request body is compressed", 0, false},
-	ReasonBodyTooLarge:        {http.StatusRequestEntityTooLarge, grpcResourceExhausted, "The request body is too large", 0, false},
-	ReasonURITooLong:          {http.StatusRequestURITooLong, grpcResourceExhausted, "The request's address is too long", 0, false},
-	ReasonHeaderTooLarge:      {http.StatusRequestHeaderFieldsTooLarge, grpcResourceExhausted, "The request's header is too large", 0, false},
-	ReasonAmbiguousPath:       {http.StatusBadRequest, grpcInvalidArgument, "The path can be read in two ways", 0, false},
-	ReasonHopRefused:          {http.StatusForbidden, grpcPermissionDenied, "The request does not come from a gateway of this service", 0, false},
-	ReasonMethodNotAllowed:    {http.StatusMethodNotAllowed, grpcUnimplemented, "The method cannot be used here", 0, false},
-	ReasonInvalidSession:      {http.StatusUnauthorized, grpcUnauthenticated, "The session is not valid", 0, false},
-	ReasonNotFound:            {http.StatusNotFound, grpcUnimplemented, "No such page", 0, false},
+	ReasonUnmatched:             {http.StatusForbidden, grpcUnimplemented, "No flow of this service matches the request", 0, false},
+	ReasonMissingKey:            {http.StatusBadRequest, grpcInvalidArgument, "The request names no partition key", 0, false},
+	ReasonInvalidKey:            {http.StatusBadRequest, grpcInvalidArgument, "The partition key is not valid", 0, false},
+	ReasonConflictingKeys:       {http.StatusBadRequest, grpcInvalidArgument, "The request names two partition keys", 0, false},
+	ReasonMalformedBody:         {http.StatusBadRequest, grpcInvalidArgument, "The request body cannot be read", 0, false},
+	ReasonUnsupportedEncoding:   {http.StatusUnsupportedMediaType, grpcInvalidArgument, "The request body is compressed", 0, false},
+	ReasonBodyTooLarge:          {http.StatusRequestEntityTooLarge, grpcResourceExhausted, "The request body is too large", 0, false},
+	ReasonURITooLong:            {http.StatusRequestURITooLong, grpcResourceExhausted, "The request's address is too long", 0, false},
+	ReasonHeaderTooLarge:        {http.StatusRequestHeaderFieldsTooLarge, grpcResourceExhausted, "The request's header is too large", 0, false},
+	ReasonAmbiguousPath:         {http.StatusBadRequest, grpcInvalidArgument, "The path can be read in two ways", 0, false},
+	ReasonInvalidIdempotencyKey: {http.StatusBadRequest, grpcInvalidArgument, "The idempotency key is not valid", 0, false},
+	ReasonIdempotencyKeyReused:  {http.StatusUnprocessableEntity, grpcInvalidArgument, "The idempotency key was used for another request", 0, false},
+	ReasonHopRefused:            {http.StatusForbidden, grpcPermissionDenied, "The request does not come from a gateway of this service", 0, false},
+	ReasonMethodNotAllowed:      {http.StatusMethodNotAllowed, grpcUnimplemented, "The method cannot be used here", 0, false},
+	ReasonInvalidSession:        {http.StatusUnauthorized, grpcUnauthenticated, "The session is not valid", 0, false},
+	ReasonNotFound:              {http.StatusNotFound, grpcUnimplemented, "No such page", 0, false},
 
 	ReasonNotConfigured:       {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is starting", 2, false},
 	ReasonClosed:              {http.StatusServiceUnavailable, grpcUnavailable, "Nobody accepts this request at the moment", 2, true},
@@ -143,6 +153,8 @@ var reasons = map[Reason]reasonInfo{
 	ReasonSecondHop:           {http.StatusLoopDetected, grpcUnavailable, "The request would hop twice", 2, true},
 	ReasonNoPeerKey:           {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be forwarded", 10, true},
 	ReasonShed:                {http.StatusServiceUnavailable, grpcUnavailable, "The feature is paused", 30, true},
+	ReasonDeferralFull:        {http.StatusServiceUnavailable, grpcUnavailable, "Too many requests wait already", 60, true},
+	ReasonDeferralUnavailable: {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be kept for later now", 5, true},
 	ReasonOverloaded:          {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is busy", 1, false},
 	ReasonUpstreamUnreachable: {http.StatusServiceUnavailable, grpcUnavailable, "The application cannot be reached", 2, false},
 	ReasonUpstreamFailed:      {http.StatusBadGateway, grpcUnavailable, "The application gave no answer", 0, false},

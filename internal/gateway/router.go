@@ -16,8 +16,9 @@ const UnmatchedFlow = "_unmatched"
 // UnknownFlow stands for the flow of requests that were refused before it was known.
 const UnknownFlow = "_unknown"
 
-// What happens to a flow whose home is lost. Defer acts as Reject in this version.
+// What happens to a flow whose home is lost.
 const (
+	onLossDefer    = "Defer"
 	onLossReadOnly = "ReadOnly"
 	onLossReject   = "Reject"
 	onLossTakeover = "Takeover"
@@ -66,6 +67,8 @@ type flow struct {
 	pinned int
 	// readOnly and takeover are what happens to it when its home is lost; else it is refused.
 	readOnly, takeover bool
+	// deferral says how its requests are kept for later when their home is lost; nil: they are not.
+	deferral *routing.Defer
 	// shed: refused for everyone now.
 	shed bool
 	// secondRead is nil for flows that take the local answer as it is.
@@ -159,6 +162,9 @@ func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 		secondRead: compileSecondRead(decl),
 		sessions:   r.sessionsNamed(decl.ReadsSessions), issued: r.sessionsNamed(decl.IssuesSessions),
 	}
+	if decl.OnHomeLoss == onLossDefer {
+		f.deferral = decl.Defer
+	}
 	if decl.Key != "" {
 		if f.key = r.keys[decl.Key]; f.key == nil {
 			return f, fmt.Errorf("flows[%s].key: %q is not among the keys", decl.Name, decl.Key)
@@ -203,6 +209,33 @@ func (r *Router) flowOf(m match, safe bool) *flow {
 	default:
 		return &r.unmatched
 	}
+}
+
+// flowNamed returns a declared flow, or nil.
+func (r *Router) flowNamed(name string) *flow {
+	i := slices.IndexFunc(r.flows, func(f flow) bool { return f.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &r.flows[i]
+}
+
+// slotOf returns the slot of a request of the flow with a normalised key.
+func (f *flow) slotOf(key string) int {
+	if f.pinned != 0 {
+		return f.pinned
+	}
+	return ownership.Slot(key)
+}
+
+// notifies reports whether somebody is told what became of a flow's deferred requests.
+func (r *Router) notifies(name string) bool {
+	f := r.flowNamed(name)
+	return f != nil && f.deferral != nil && f.deferral.Notify != ""
+}
+
+func (r *Router) notifiesAny() bool {
+	return slices.ContainsFunc(r.flows, func(f flow) bool { return r.notifies(f.name) })
 }
 
 // serves reports whether a region answers any-region flows.

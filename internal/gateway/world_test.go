@@ -26,6 +26,8 @@ const patience = 10 * time.Second
 type jumpClock struct {
 	SystemClock
 	offset atomic.Int64
+	// ahead is how far the wall clock is.
+	ahead atomic.Int64
 	// waiting gets a value whenever somebody starts to wait for patience.
 	waiting chan struct{}
 }
@@ -40,6 +42,8 @@ func (c *jumpClock) AfterFunc(d time.Duration, f func()) func() bool {
 func (c *jumpClock) Boot() time.Duration {
 	return c.SystemClock.Boot() + time.Duration(c.offset.Load())
 }
+
+func (c *jumpClock) Now() time.Time { return c.SystemClock.Now().Add(time.Duration(c.ahead.Load())) }
 
 func (c *jumpClock) jump(d time.Duration) { c.offset.Add(int64(d)) }
 
@@ -348,7 +352,8 @@ func testConfig() routing.Config {
 			{Name: "login", Core: true, Match: []routing.Match{{Method: "POST", Path: "/v1/login"}}},
 			{Name: "register", Key: "phone", HomeRegion: true, OnHomeLoss: "Reject", Match: []routing.Match{{Method: "POST", Path: "/v1/accounts"}}},
 			{Name: "profile", Key: "phone", HomeRegion: true, OnHomeLoss: "ReadOnly", Match: []routing.Match{{Path: "/v1/profile"}}},
-			{Name: "transfer", Core: true, Key: "phone", HomeRegion: true, OnHomeLoss: "Defer", Match: []routing.Match{{Method: "POST", Path: "/v1/transfers"}}},
+			{Name: "transfer", Core: true, Key: "phone", HomeRegion: true, OnHomeLoss: "Defer", Match: []routing.Match{{Method: "POST", Path: "/v1/transfers"}},
+				Defer: &routing.Defer{AdmitPath: "/v1/transfers/admit", ExpireAfter: 24 * time.Hour, IdempotencyHeader: "Idempotency-Key"}},
 			{Name: "settings", HomeRegion: true, Pinned: []string{"shanghai", "beijing"}, Match: []routing.Match{{Path: "/v1/settings/"}}},
 			{Name: "pay", Core: true, Key: "phone", HomeRegion: true, OnHomeLoss: "Takeover", Match: []routing.Match{{Method: "POST", Path: "/v1/payments"}}},
 		},

@@ -209,6 +209,8 @@ type Flow struct {
 	// OnHomeLoss is Reject, ReadOnly, Takeover or Defer. Empty: Reject. Takeover flows are served by
 	// whoever owns the slot, all others only by an owner that has everything.
 	OnHomeLoss string `json:"onHomeLoss,omitempty"`
+	// Defer says how requests are kept, if OnHomeLoss is Defer. Nil: they are refused.
+	Defer *Defer `json:"defer,omitempty"`
 	// Shed: refused for everyone while Degraded.
 	Shed bool `json:"shed,omitempty"`
 	// Degraded: some of the flow's keys cannot be served as declared now.
@@ -240,6 +242,18 @@ type SecondRead struct {
 	Timeout time.Duration `json:"timeout,omitempty"`
 	// AnswerLocally, marked as stale, when nobody can be asked. Otherwise the request is refused.
 	AnswerLocally bool `json:"answerLocally,omitempty"`
+}
+
+// Defer says how a flow's requests are kept for later.
+type Defer struct {
+	// AdmitPath of the local application authenticates a request and checks what can be checked.
+	AdmitPath string `json:"admitPath"`
+	// ExpireAfter this long a request is not carried out any more.
+	ExpireAfter time.Duration `json:"expireAfter"`
+	// IdempotencyHeader carries the key that lets the application carry a request out once.
+	IdempotencyHeader string `json:"idempotencyHeader"`
+	// Notify is the URL that outcomes are posted to; empty: nowhere.
+	Notify string `json:"notify,omitempty"`
 }
 
 // Match is one pattern of requests. Method empty: all. Host empty: all. Path is exact

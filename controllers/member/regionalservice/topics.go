@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/plan/topic"
@@ -47,7 +48,7 @@ func wantedTopics(rs *v1alpha1.RegionalService) WantedTopics {
 		created = rs.CreationTimestamp.UTC()
 	}
 	want := WantedTopics{Kafka: *k.DeepCopy()}
-	for _, t := range rs.Spec.Topics {
+	for _, t := range regional.KeptTopics(rs) {
 		want.Topics = append(want.Topics, topic.Desired{
 			Name: t.Name, Partitions: int(t.Partitions), ReplicationFactor: int(t.ReplicationFactor),
 			Retention: t.Retention.Duration, OrderedByKey: t.OrderByKey == v1alpha1.Yes, Adoption: topic.Adoption(t.Adoption),

@@ -38,7 +38,9 @@ func GatewayDeployment(rs *v1alpha1.RegionalService, o Options) *appsv1.Deployme
 		ReadinessProbe: httpProbe("/readyz", GatewayAdminPort, 1),
 		LivenessProbe:  httpProbe("/healthz", GatewayAdminPort, 10),
 	}
-	d := deployment(rs, name, ComponentGateway, nil, &corev1.PodTemplateSpec{Spec: podSpec(container)})
+	pod := podSpec(container)
+	deferring(rs, &pod)
+	d := deployment(rs, name, ComponentGateway, nil, &corev1.PodTemplateSpec{Spec: pod})
 	d.Spec.Replicas = ptr.To(ptr.Deref(rs.Spec.Gateway.Replicas, defaultGatewayReplicas))
 	d.Spec.Strategy = appsv1.DeploymentStrategy{
 		Type: appsv1.RollingUpdateDeploymentStrategyType,

@@ -2,6 +2,7 @@ package regional
 
 import (
 	"cmp"
+	"slices"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
@@ -22,7 +23,7 @@ func Routing(rs *v1alpha1.RegionalService, region, upstream string, c ownership.
 		Epoch: c.View.Epoch, Upstream: upstream, PeerKey: record.PeerKey,
 		Closed: why != "", ClosedReason: why, Closing: c.View.Phase == ownership.PhaseClosing,
 		Regions: routingRegions(spec, own, record, c), Keys: routingKeys(spec, own), Sessions: sessions(spec.Sessions),
-		Flows: routingFlows(spec, own, c), Unmatched: unmatched(cmp.Or(own.Unmatched, spec.Unmatched)),
+		Flows: routingFlows(rs, own, c), Unmatched: unmatched(cmp.Or(own.Unmatched, spec.Unmatched)),
 		Announcements: announcements(spec.Announcements),
 	}
 	for _, v := range before(spec, c) {
@@ -31,11 +32,20 @@ func Routing(rs *v1alpha1.RegionalService, region, upstream string, c ownership.
 	return out
 }
 
-// FlowStates returns how each flow is served.
+// FlowStates returns how each flow is served. Without a Kafka nothing can be deferred.
 func FlowStates(spec *v1alpha1.RegionalServiceSpec, c ownership.Configuration) []flows.State {
 	record := c.Services[spec.ServiceID]
 	own, _ := OwnershipInForce(spec, record)
-	return flows.Evaluate(own, spec.Behaviours, c, record)
+	behaviours := spec.Behaviours
+	if spec.Kafka == nil {
+		behaviours = slices.Clone(behaviours)
+		for i, b := range behaviours {
+			if deferPolicy(b) != nil {
+				behaviours[i].OnHomeLoss = nil
+			}
+		}
+	}
+	return flows.Evaluate(own, behaviours, c, record)
 }
 
 // routingRegions has the regions that can be reached, and those of the ownership spec that nobody says
@@ -106,7 +116,8 @@ func routingSource(s v1alpha1.KeySource) (routing.Source, bool) {
 	return routing.Source{}, false
 }
 
-func routingFlows(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlice, c ownership.Configuration) []routing.Flow {
+func routingFlows(rs *v1alpha1.RegionalService, own v1alpha1.OwnershipSlice, c ownership.Configuration) []routing.Flow {
+	spec := &rs.Spec
 	behaviours := make(map[string]v1alpha1.FlowBehaviour, len(spec.Behaviours))
 	for _, b := range spec.Behaviours {
 		behaviours[b.Name] = b
@@ -120,7 +131,7 @@ func routingFlows(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSlic
 			HomeRegion: f.ServedBy == v1alpha1.ServedByHomeRegion, Pinned: f.Pinned,
 			Shed:          b.WhenDegraded == v1alpha1.WhenDegradedShed,
 			Degraded:      states[i].State != v1alpha1.FlowAvailable,
-			ReadsSessions: b.ReadsSessions, IssuesSessions: b.IssuesSessions,
+			ReadsSessions: b.ReadsSessions, IssuesSessions: b.IssuesSessions, Defer: routingDefer(rs, b),
 		}
 		if b.OnHomeLoss != nil {
 			flow.OnHomeLoss = string(b.OnHomeLoss.Action)

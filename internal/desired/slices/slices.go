@@ -78,6 +78,9 @@ func Build(in Input, region string) *v1alpha1.RegionalService {
 		spec.Ownership, spec.Unmatched = ownerships(*in.Kept, own), in.Kept.Ownership.Unmatched
 		spec.Behaviours = append(spec.Behaviours, in.Kept.Behaviours...)
 	}
+	if r := in.Regions[region]; r != nil {
+		spec.NotifyEndpoints = notifyEndpoints(spec.Behaviours, r.Spec.NotifyEndpoints)
+	}
 	out := &v1alpha1.RegionalService{
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "RegionalService"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -202,6 +205,19 @@ func behaviours(spec v1alpha1.MultiActiveServiceSpec) []v1alpha1.FlowBehaviour {
 			Name: f.Name, Tier: f.Tier, OnHomeLoss: f.OnHomeLoss, WhenDegraded: f.WhenDegraded,
 			SecondRead: secondRead(spec, f), ReadsSessions: sessionsAmong(spec, f.Reads), IssuesSessions: sessionsAmong(spec, f.Writes),
 		})
+	}
+	return out
+}
+
+// notifyEndpoints returns those that flows name.
+func notifyEndpoints(flows []v1alpha1.FlowBehaviour, offered []v1alpha1.NotifyEndpoint) []v1alpha1.NotifyEndpoint {
+	var out []v1alpha1.NotifyEndpoint
+	for _, e := range offered {
+		if slices.ContainsFunc(flows, func(f v1alpha1.FlowBehaviour) bool {
+			return f.OnHomeLoss != nil && f.OnHomeLoss.Defer != nil && f.OnHomeLoss.Defer.Notify != nil && f.OnHomeLoss.Defer.Notify.EndpointRef == e.Name
+		}) {
+			out = append(out, e)
+		}
 	}
 	return out
 }

@@ -125,6 +125,27 @@ func TestBuildSharesNothing(t *testing.T) {
 }
 
 // What names a thing changes with the thing, and with nothing else.
+// TestNotifyEndpoints: a slice has those of its region that flows name, and no others.
+func TestNotifyEndpoints(t *testing.T) {
+	named := func(endpoint string) v1alpha1.Flow {
+		return v1alpha1.Flow{Name: "transfer", OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer, Defer: &v1alpha1.DeferPolicy{
+			Notify: &v1alpha1.NotifyTarget{EndpointRef: endpoint},
+		}}}
+	}
+	region := &v1alpha1.Region{Spec: v1alpha1.RegionSpec{NotifyEndpoints: []v1alpha1.NotifyEndpoint{
+		{Name: "sms", URL: "https://sms.example.com"}, {Name: "mail", URL: "https://mail.example.com"},
+	}}}
+	for endpoint, want := range map[string][]v1alpha1.NotifyEndpoint{
+		"sms": {{Name: "sms", URL: "https://sms.example.com"}}, "fax": nil,
+	} {
+		mas := &v1alpha1.MultiActiveService{Spec: v1alpha1.MultiActiveServiceSpec{Flows: []v1alpha1.Flow{named(endpoint)}}}
+		got := slices.Build(slices.Input{Service: mas, Regions: map[string]*v1alpha1.Region{"beijing": region}}, "beijing").Spec.NotifyEndpoints
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", endpoint, diff)
+		}
+	}
+}
+
 func TestHashes(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -17,7 +17,7 @@ type State struct {
 	// State is Available, Degraded or Unavailable.
 	State v1alpha1.FlowState
 	// Action that affected requests meet; empty while Available. Takeover means that they are refused
-	// until there is an owner. Defer is not acted on yet and reads Reject here.
+	// until there is an owner.
 	Action v1alpha1.HomeLossAction
 	// AffectedPercent of the keys, rounded up; 0 while Available.
 	AffectedPercent int32
@@ -53,7 +53,7 @@ func Evaluate(own v1alpha1.OwnershipSlice, behaviours []v1alpha1.FlowBehaviour, 
 
 // action is what affected requests of a flow meet.
 func action(b v1alpha1.FlowBehaviour) v1alpha1.HomeLossAction {
-	if b.OnHomeLoss == nil || b.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
+	if b.OnHomeLoss == nil {
 		return v1alpha1.HomeLossReject
 	}
 	return b.OnHomeLoss.Action
@@ -70,7 +70,7 @@ func (s *State) home(action v1alpha1.HomeLossAction, slots affected) {
 	}
 	s.Action, s.State = action, v1alpha1.FlowDegraded
 	s.AffectedPercent = int32((n*100 + ownership.SlotCount - 1) / ownership.SlotCount) //nolint:gosec // at most 100
-	if n == ownership.SlotCount && action != v1alpha1.HomeLossReadOnly {
+	if n == ownership.SlotCount && action != v1alpha1.HomeLossReadOnly && action != v1alpha1.HomeLossDefer {
 		s.State = v1alpha1.FlowUnavailable
 	}
 }

@@ -54,6 +54,7 @@ func TestEvaluate(t *testing.T) {
 		return State{State: state, Action: action, AffectedPercent: 100}
 	}
 	const takeover, readOnly, reject = v1alpha1.HomeLossTakeover, v1alpha1.HomeLossReadOnly, v1alpha1.HomeLossReject
+	later := degraded(v1alpha1.FlowDegraded, v1alpha1.HomeLossDefer)
 	unavailable, stale := degraded(v1alpha1.FlowUnavailable, reject), degraded(v1alpha1.FlowDegraded, readOnly)
 	tests := map[string]struct {
 		view   ownership.View
@@ -64,22 +65,22 @@ func TestEvaluate(t *testing.T) {
 		"all serve": {view: open(of{"a": serving, "b": serving})},
 		"the home is lost: taken over, with something missing": {
 			view: open(of{"a": lost, "b": serving}),
-			want: map[string]State{"register": unavailable, "profile": stale, "later": unavailable},
+			want: map[string]State{"register": unavailable, "profile": stale, "later": later},
 		},
 		"the home is lost, and a person must approve": {
 			view: open(of{"a": lost, "b": serving}), record: ownership.ServiceState{Manual: true},
 			want: map[string]State{
-				"pay": degraded(v1alpha1.FlowUnavailable, takeover), "register": unavailable, "profile": stale, "later": unavailable,
+				"pay": degraded(v1alpha1.FlowUnavailable, takeover), "register": unavailable, "profile": stale, "later": later,
 			},
 		},
 		"a person has approved": {
 			view: open(of{"a": lost, "b": serving}), record: ownership.ServiceState{Manual: true, Approved: map[string]int64{"a": 1}},
-			want: map[string]State{"register": unavailable, "profile": stale, "later": unavailable},
+			want: map[string]State{"register": unavailable, "profile": stale, "later": later},
 		},
 		"the home is being lost": {
 			view: closing(ownership.ChangeLoss, of{"a": serving, "b": serving}, of{"a": lost, "b": serving}),
 			want: map[string]State{
-				"pay": degraded(v1alpha1.FlowUnavailable, takeover), "register": unavailable, "profile": stale, "later": unavailable,
+				"pay": degraded(v1alpha1.FlowUnavailable, takeover), "register": unavailable, "profile": stale, "later": later,
 			},
 		},
 		"the home is drained: the next has everything": {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -17,14 +18,18 @@ import (
 func (r reporter) flows() {
 	states, known := r.evaluate()
 	r.mas.Status.Flows = r.flowStatuses(states, known)
-	var degraded, core, details []string
+	var degraded, core, kept, details []string
 	for _, s := range states {
 		if s.State == v1alpha1.FlowAvailable {
 			continue
 		}
 		degraded = append(degraded, s.Name)
 		details = append(details, fmt.Sprintf("%s (%s for %d %% of the keys)", s.Name, s.Action, s.AffectedPercent))
-		if s.Core {
+		switch {
+		case !s.Core:
+		case s.Action == v1alpha1.HomeLossDefer && r.defers():
+			kept = append(kept, s.Name)
+		default:
 			core = append(core, s.Name)
 		}
 	}
@@ -36,7 +41,7 @@ func (r reporter) flows() {
 	case !known:
 		r.notRouted()
 	default:
-		r.served(details, core)
+		r.served(details, core, kept)
 	}
 	if !known {
 		r.summary().Degraded = ""
@@ -53,8 +58,9 @@ func (r reporter) notRouted() {
 	}
 }
 
-// served sets Degraded and CoreAvailable from the flows that are degraded, and the core ones of them.
-func (r reporter) served(degraded, core []string) {
+// served sets Degraded and CoreAvailable from the flows that are degraded, and the core ones of them: those
+// that are not served for every key, and those that keep for later what they cannot serve now.
+func (r reporter) served(degraded, core, kept []string) {
 	reason := r.lossReason()
 	if len(degraded) == 0 {
 		r.set.False(v1alpha1.ConditionDegraded, v1alpha1.ReasonAllFlowsAvailable, "every flow is served as declared")
@@ -65,7 +71,29 @@ func (r reporter) served(degraded, core []string) {
 		r.set.False(v1alpha1.ConditionCoreAvailable, reason, "core flows that are not served for every key: %s", strings.Join(core, ", "))
 		return
 	}
-	r.coreServed()
+	message := "every core flow is served for every key"
+	if len(kept) > 0 {
+		message = "every core flow is served for every key, or keeps its requests for later: " + strings.Join(kept, ", ")
+	}
+	r.coreServed(message)
+}
+
+// defers reports whether requests can be kept for later wherever they may come: the regions that serve
+// have a Kafka, and none is known to have trouble with it.
+func (r reporter) defers() bool {
+	for _, declared := range r.mas.Spec.Regions {
+		if !r.serves(declared.Name) {
+			continue
+		}
+		at := r.seen.region(declared.Name)
+		if at.Region == nil || at.Region.Spec.Kafka == nil {
+			return false
+		}
+		if at.Slice != nil && meta.IsStatusConditionFalse(at.Slice.Status.Conditions, v1alpha1.ConditionTopicsReady) {
+			return false
+		}
+	}
+	return true
 }
 
 // evaluate returns the states of the flows under the ownership in force.
@@ -133,7 +161,7 @@ func (r reporter) serves(region string) bool {
 
 // coreServed sets CoreAvailable when the view lets every core flow be served: somewhere there must
 // also be something that serves.
-func (r reporter) coreServed() {
+func (r reporter) coreServed(how string) {
 	const kind = v1alpha1.ConditionCoreAvailable
 	unknown := false
 	for _, declared := range r.mas.Spec.Regions {
@@ -144,7 +172,7 @@ func (r reporter) coreServed() {
 		}
 		if s := at.Slice; s != nil && s.Status.Gateway != nil && s.Status.Gateway.Ready > 0 &&
 			(s.Status.Workload == nil || s.Status.Workload.Ready > 0) {
-			r.set.True(kind, v1alpha1.ReasonAllFlowsAvailable, "every core flow is served for every key")
+			r.set.True(kind, v1alpha1.ReasonAllFlowsAvailable, "%s", how)
 			return
 		}
 	}

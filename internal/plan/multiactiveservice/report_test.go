@@ -28,6 +28,12 @@ var asDeclared = map[string]string{
 	"TopicsReady": "True/AsDeclared", "WorkloadsAvailable": "True/AsDeclared",
 }
 
+// deferCore makes register a core flow that defers.
+func deferCore(m *v1alpha1.MultiActiveService) {
+	m.Spec.Flows[1].Tier = v1alpha1.TierCore
+	m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer}
+}
+
 func TestReport(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -53,6 +59,40 @@ func TestReport(t *testing.T) {
 			want: map[string]string{
 				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost",
 				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
+			},
+		},
+		"a region is lost, and a core flow keeps its requests": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) { deferCore(m); lose(s, "beijing") },
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost",
+				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "Unknown/RegionUnreachable",
+			},
+			words: map[string]string{"CoreAvailable": "keeps its requests for later: register", "Degraded": "register (Defer for 5"},
+		},
+		"a region is lost, and a core flow has no Kafka to keep its requests in": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				deferCore(m)
+				lose(s, "beijing")
+				s.Regions["shenzhen"].Region.Spec.Kafka = nil
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost", "CoreAvailable": "False/HomeRegionLost",
+				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "False/NoKafka",
+			},
+			words: map[string]string{"CoreAvailable": "register"},
+		},
+		"a region is lost, and a core flow's topic is not there": {
+			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				deferCore(m)
+				lose(s, "beijing")
+				meta.SetStatusCondition(&s.Regions["shenzhen"].Slice.Status.Conditions, metav1.Condition{
+					Type: v1alpha1.ConditionTopicsReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBrokersUnreachable,
+					Message: "no broker", ObservedGeneration: 1,
+				})
+			},
+			want: map[string]string{
+				"Ready": "False/RegionLost", "RegionsHealthy": "False/RegionLost", "Degraded": "True/HomeRegionLost", "CoreAvailable": "False/HomeRegionLost",
+				"WorkloadsAvailable": "Unknown/RegionUnreachable", "TopicsReady": "False/BrokersUnreachable",
 			},
 		},
 		"a region is lost, and a person has to approve": {
@@ -244,11 +284,10 @@ func TestReport(t *testing.T) {
 		},
 		"fields that are not acted on": {
 			world: func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
-				m.Spec.Flows[1].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer}
 				m.Spec.DNS = &v1alpha1.DNS{Host: "user.example.com"}
 			},
 			want:  map[string]string{"FieldsActedOn": "False/NotSupportedYet"},
-			words: map[string]string{"FieldsActedOn": "flows[register].onHomeLoss Defer (treated as Reject); dns", "Ready": "FieldsActedOn"},
+			words: map[string]string{"FieldsActedOn": "does not act on: dns", "Ready": "FieldsActedOn"},
 		},
 		"a flow without a home": {
 			world: func(m *v1alpha1.MultiActiveService, s *plan.Seen) {

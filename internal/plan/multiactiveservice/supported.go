@@ -48,11 +48,6 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	for _, c := range spec.DataClasses {
 		out = append(out, classNotActedOn(spec, c)...)
 	}
-	for _, f := range spec.Flows {
-		if f.OnHomeLoss != nil && f.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
-			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss Defer (treated as Reject)", f.Name))
-		}
-	}
 	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale && spec.Workload.Replicas == nil {
 		out = append(out, "failover.survivors Scale (workload.replicas is not declared)")
 	}

@@ -32,7 +32,7 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 				{Name: "transfer", OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer}},
 				{Name: "read", OnHomeLoss: &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossReadOnly}},
 			}},
-			[]string{"flows[transfer].onHomeLoss Defer (treated as Reject)"},
+			nil,
 		},
 		"survivors that cannot be scaled": {
 			v1alpha1.MultiActiveServiceSpec{Failover: &v1alpha1.Failover{Mode: "Manual", Handback: "Automatic", Survivors: v1alpha1.SurvivorsScale}},

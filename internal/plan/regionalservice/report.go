@@ -17,7 +17,7 @@ import (
 // region's member does not name.
 func Features() []string {
 	return []string{
-		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossReadOnly", "OnHomeLossReject",
+		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossDefer", "OnHomeLossReadOnly", "OnHomeLossReject",
 		"OnHomeLossTakeover", "OriginRead", regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed",
 		"WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
@@ -169,10 +169,9 @@ func (r reporter) routed(seen Seen, p Plan) {
 // fields names what is declared and not acted on.
 func (r reporter) fields() {
 	var names []string
-	for _, b := range r.rs.Spec.Behaviours {
-		if b.OnHomeLoss != nil && b.OnHomeLoss.Action == v1alpha1.HomeLossDefer {
-			names = append(names, fmt.Sprintf("flow %s: onHomeLoss Defer (acts as Reject)", b.Name))
-		}
+	for flow, endpoint := range regional.UnknownNotifyEndpoints(r.rs) {
+		names = append(names, fmt.Sprintf("flow %s: notify endpoint %s (Region %s has none of that name in spec.notifyEndpoints, so nobody is told)",
+			flow, endpoint, r.rs.Spec.Region))
 	}
 	for _, own := range r.rs.Spec.Ownership {
 		for _, k := range own.Keys {

@@ -110,10 +110,15 @@ func TestReport(t *testing.T) {
 		"nothing arrived":      {change: link(plan.Link{}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: unknown, reason: v1alpha1.ReasonLagUnknown},
 		"source lost":          {change: link(plan.Link{Known: true, Age: time.Second}, ownership.RegionLost), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonSourceLost},
 		"taking over":          {change: onHomeLoss(v1alpha1.HomeLossTakeover), condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
-		"fields for later":     {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "onHomeLoss Defer"},
 		"keys of sessions":     {change: sessionKey(true), condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"keys without tokens":  {change: sessionKey(false), condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "key phone: source Session"},
-		"Ready without them":   {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionReady, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"deferring":            {change: onHomeLoss(v1alpha1.HomeLossDefer), condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
+		"nobody to tell":       {change: notifying("sms"), condition: v1alpha1.ConditionFieldsActedOn, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet, message: "flow register: notify endpoint sms (Region beijing has none"},
+		"the topic is new":     {change: notifying("sms"), condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonProgressing, message: "accounts._deferred.user is being set up"},
+		"somebody to tell": {change: func(t *testing.T, rs *v1alpha1.RegionalService, s *plan.Seen) {
+			notifying("sms")(t, rs, s)
+			rs.Spec.NotifyEndpoints = []v1alpha1.NotifyEndpoint{{Name: "sms", URL: "https://sms.example.com"}}
+		}, condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"deleting": {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 			rs.DeletionTimestamp = &metav1.Time{Time: now}
 		}, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting},
@@ -223,6 +228,16 @@ func strimzi(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 func onHomeLoss(action v1alpha1.HomeLossAction) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
 	return func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 		rs.Spec.Behaviours[0].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: action}
+	}
+}
+
+// notifying has the flow deferred, and its outcomes told.
+func notifying(endpoint string) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+		rs.Spec.Behaviours[0].OnHomeLoss = &v1alpha1.OnHomeLoss{Action: v1alpha1.HomeLossDefer, Defer: &v1alpha1.DeferPolicy{
+			AdmitPath: "/admit", ExpireAfter: &metav1.Duration{Duration: time.Hour}, IdempotencyHeader: "Idempotency-Key",
+			Notify: &v1alpha1.NotifyTarget{EndpointRef: endpoint},
+		}}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/plan/topic"
 )
 
@@ -57,12 +58,12 @@ func TopicResultOf(p topic.Plan) TopicResult {
 // the reason, all of them the message.
 func topicsCondition(rs *v1alpha1.RegionalService, seen Seen) (status, reason, message string) {
 	const isTrue, isFalse, unknown = "True", "False", "Unknown"
-	kafka := rs.Spec.Kafka
+	kafka, topics := rs.Spec.Kafka, regional.KeptTopics(rs)
 	switch {
-	case len(rs.Spec.Topics) == 0:
+	case len(topics) == 0:
 		return isTrue, v1alpha1.ReasonNoTopics, "the service declares no topic"
 	case kafka == nil:
-		return isFalse, v1alpha1.ReasonNoKafka, "topics are declared and the Region has no kafka; add spec.kafka to Region " + rs.Spec.Region
+		return isFalse, v1alpha1.ReasonNoKafka, "topics or deferred requests are declared and the Region has no kafka; add spec.kafka to Region " + rs.Spec.Region
 	case kafka.Management != nil && kafka.Management.Type == v1alpha1.KafkaManagementStrimzi:
 		return isFalse, v1alpha1.ReasonNotSupportedYet, "kafka.management Strimzi is not acted on in this version; use Admin, or create the topics yourself"
 	case !seen.Topics.Known:
@@ -72,7 +73,7 @@ func topicsCondition(rs *v1alpha1.RegionalService, seen Seen) (status, reason, m
 	}
 	var notes, faults []string
 	var noteReason, faultReason string
-	for _, t := range rs.Spec.Topics {
+	for _, t := range topics {
 		r := seen.Topics.Results[t.Name]
 		switch {
 		case !r.Ready:

@@ -1,6 +1,10 @@
 package web
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"net/http"
 
 	"multiactive.dev/operator/examples/user/internal/user"
@@ -25,9 +29,14 @@ func (s *Server) balance(w http.ResponseWriter, r *http.Request) error {
 // who asks, and whether the request makes sense. Whether the money is there,
 // only the payer's home can tell.
 func (s *Server) requested(r *http.Request) (user.Transfer, error) {
-	session, err := s.authenticated(r)
-	if err != nil {
-		return user.Transfer{}, err
+	// A request that was deferred has no session any more, but the subject that admitTransfer gave it.
+	subject := r.Header.Get(headerSubject)
+	var session user.Session
+	var err error
+	if subject == "" {
+		if session, err = s.authenticated(r); err != nil {
+			return user.Transfer{}, err
+		}
 	}
 	var in struct {
 		From, To string
@@ -43,6 +52,9 @@ func (s *Server) requested(r *http.Request) (user.Transfer, error) {
 	if err := t.Check(); err != nil {
 		return user.Transfer{}, badRequest("bad-transfer", err.Error())
 	}
+	if subject != "" && hmac.Equal([]byte(subject), []byte(s.subject(t))) {
+		session.Phone = t.From
+	}
 	if t.From != session.Phone {
 		return user.Transfer{}, &problem{
 			Status: http.StatusForbidden, Code: "not-your-account", Detail: "from must be the account that is logged in",
@@ -51,12 +63,20 @@ func (s *Server) requested(r *http.Request) (user.Transfer, error) {
 	return t, checkKey(r, t.From)
 }
 
+// subject vouches for the payer of a transfer that is carried out later, and for that transfer alone.
+func (s *Server) subject(t user.Transfer) string {
+	m := hmac.New(sha256.New, s.SubjectKey)
+	fmt.Fprintf(m, "%q %q %d %q", t.From, t.To, t.Amount, t.IdempotencyKey)
+	return t.From + "." + hex.EncodeToString(m.Sum(nil))
+}
+
 // admitTransfer answers whether the transfer may be accepted for later.
 func (s *Server) admitTransfer(w http.ResponseWriter, r *http.Request) error {
 	t, err := s.requested(r)
 	if err != nil {
 		return err
 	}
+	w.Header().Set(headerSubject, s.subject(t))
 	return writeJSON(w, http.StatusOK, map[string]string{"subject": t.From})
 }
 

@@ -28,6 +28,9 @@ const (
 	// headerSession has the session that another region has for the request's
 	// token, as that region's session operation answered, in base64.
 	headerSession = "Multiactive-Session"
+	// headerSubject in the answer to an admission says who asks for a request that is to be deferred; the
+	// gateway, which takes it from nobody else, gives it back when the request is carried out.
+	headerSubject = "Multiactive-Subject"
 	headerUser    = "X-User-Phone"
 )
 
@@ -62,6 +65,8 @@ type Server struct {
 	// GatewaySessions believes headerSession: nobody but the gateway, which drops
 	// what users send, reaches this server.
 	GatewaySessions bool
+	// SubjectKey signs who asked for a deferred transfer: the same in every region.
+	SubjectKey []byte
 	// Created is called when the outbox has something new.
 	Created func()
 }

@@ -65,7 +65,8 @@ func newServiceOn(t *testing.T, s store.Store, sessions store.Sessions) *service
 		Store: s, Sessions: sessions, Passwords: passwords, Now: clock,
 		NewID:          func() string { return fmt.Sprint("id-", id.Add(1)) },
 		Log:            slog.New(slog.NewJSONHandler(&lockedWriter{w: svc.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		OpeningBalance: 100, SessionTTL: time.Hour, Created: func() { svc.woken.Add(1) }, GatewaySessions: true,
+		OpeningBalance: 100, SessionTTL: time.Hour, GatewaySessions: true, SubjectKey: []byte("the key"),
+		Created: func() { svc.woken.Add(1) },
 	}).Handler()
 	return svc
 }
@@ -79,6 +80,37 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(p)
+}
+
+// TestDeferredTransfer is carried out without a session, for whom it was admitted and as it was.
+func TestDeferredTransfer(t *testing.T) {
+	s := newService(t)
+	s.register(alice)
+	s.register(bob)
+	body := fmt.Sprintf(`{"from":%q,"to":%q,"amount":10}`, alice, bob)
+	key := headers{"Idempotency-Key": "lunch"}
+	admitted := s.do("POST", "/v1/transfers/admit", body, with(key, s.login(alice)))
+	subject := admitted.Header().Get("Multiactive-Subject")
+	if admitted.Code != http.StatusOK || subject == "" {
+		t.Fatalf("admitting: %d %s, subject %q", admitted.Code, admitted.Body, subject)
+	}
+	later := headers{"Idempotency-Key": "lunch", "Multiactive-Subject": subject}
+	if w := s.do("POST", "/v1/transfers", strings.Replace(body, "10", "99", 1), later); w.Code != http.StatusForbidden {
+		t.Errorf("another transfer: %d %s", w.Code, w.Body)
+	}
+	for _, forged := range []string{alice, alice + ".00", bob + subject[len(bob):]} {
+		if w := s.do("POST", "/v1/transfers", body, headers{"Idempotency-Key": "lunch", "Multiactive-Subject": forged}); w.Code != http.StatusForbidden {
+			t.Errorf("by the subject %s: %d %s", forged, w.Code, w.Body)
+		}
+	}
+	for _, want := range []int{http.StatusCreated, http.StatusOK} {
+		if w := s.do("POST", "/v1/transfers", body, later); w.Code != want {
+			t.Errorf("carried out: %d %s, want %d", w.Code, w.Body, want)
+		}
+	}
+	if w := s.do("GET", "/v1/balance", "", s.login(bob)); !strings.Contains(w.Body.String(), "110") {
+		t.Errorf("the payee has %s", w.Body)
+	}
 }
 
 // headers are set on a request.
