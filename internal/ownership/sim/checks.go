@@ -150,6 +150,17 @@ func (s *Sim) measure(before, after ownership.Configuration) {
 
 // viewCommitted counts the changes that are put in force, and lets happen what waits for one to begin.
 func (s *Sim) viewCommitted(before, after ownership.View) {
+	lost := func(v ownership.View) bool {
+		for _, rec := range v.Regions {
+			if rec.State == ownership.RegionLost {
+				return true
+			}
+		}
+		return false
+	}
+	if s.lostAt > 0 && s.lossCommitted == 0 && lost(after) {
+		s.lossCommitted = s.Now() - s.lostAt
+	}
 	switch {
 	case after.Phase == ownership.PhaseClosing:
 		s.reached(closingCommitted, "")

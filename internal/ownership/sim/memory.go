@@ -23,7 +23,7 @@ func (s *Sim) newMemory() *memory {
 	if s.mutant(NoHoldDown) {
 		t.UpAfter = 0
 	}
-	return &memory{timings: t, watch: health.NewWatch(t)}
+	return &memory{timings: t, watch: health.NewQuietWatch(t)}
 }
 
 // look repeats Agent.look and memory.look.
@@ -41,6 +41,6 @@ func (a *agent) look() *health.Watch {
 // inherit breaks the rule that what a predecessor watched counts for nothing (R4).
 func (a *agent) inherit() {
 	m := a.memory
-	m.watch, m.last = health.NewWatch(m.timings), a.p.Clock.Now()
+	m.watch, m.last = health.NewQuietWatch(m.timings), a.p.Clock.Now()
 	m.watch.Update(m.last-health.Expiry(m.timings), a.conf)
 }

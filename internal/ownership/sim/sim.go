@@ -71,8 +71,10 @@ type Result struct {
 	Changes map[ownership.ChangeKind]int
 	// Recovery is the time from the last fault until every region served.
 	Recovery time.Duration
-	// Measured has the steps of incidents in a run with LeaderLost.
-	Measured []Measured
+	// Measured has the steps of incidents in a run with LeaderLost, Committed the time from the loss until the
+	// view has it; 0: it has not.
+	Measured  []Measured
+	Committed time.Duration
 }
 
 // Measured is a step of an incident, with what it took and what its leader measured.
@@ -122,6 +124,8 @@ type Sim struct {
 	// lostAt is when the leader's region was lost, and measured what was said of it since.
 	lostAt   time.Duration
 	measured []Measured
+	// lossCommitted is how long after lostAt a view first had a region Lost.
+	lossCommitted time.Duration
 	// last is the configuration after the latest write of a leader.
 	last ownership.Configuration
 }
@@ -142,7 +146,7 @@ func Run(o Options) Result {
 	recovery := s.recover(stop)
 	return Result{
 		Violation: s.violation, Trace: s.Trace(), Duration: s.Now(), Recovery: recovery - calmAt,
-		Losses: s.losses, Returns: s.returns, Accepted: s.accepted, Refused: s.refusals, Measured: s.measured, Changes: s.changes,
+		Losses: s.losses, Returns: s.returns, Accepted: s.accepted, Refused: s.refusals, Measured: s.measured, Committed: s.lossCommitted, Changes: s.changes,
 	}
 }
 
