@@ -152,7 +152,7 @@ func (s *secured) answers(store *coordination.Store, is bool) {
 	s.t.Helper()
 	testkit.Eventually(s.t, 60*time.Second, func() error {
 		if _, err := store.Read(s.t.Context()); (err == nil) != is {
-			return fmt.Errorf("reading answers %v, want success %t", err, is)
+			return fmt.Errorf("want success %t, reading answers: %w", is, err)
 		}
 		return nil
 	})

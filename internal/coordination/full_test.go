@@ -51,7 +51,7 @@ func TestFullStore(t *testing.T) {
 	testkit.Eventually(t, 30*time.Second, func() error {
 		_, err := agent.Beat(t.Context(), w.read(), 2) // reading goes on
 		if coordination.Explain(err) != coordination.Full {
-			return fmt.Errorf("a beat answers %v", err)
+			return fmt.Errorf("a beat answers: %w", err)
 		}
 		return nil
 	})

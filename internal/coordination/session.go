@@ -23,17 +23,17 @@ type session struct {
 // openSession opens a session that lives for ttl, in whole seconds, rounded up, without news from its
 // holder. It ends with ctx.
 func (s *Store) openSession(ctx context.Context, ttl time.Duration) (*session, error) {
-	seconds := (ttl + time.Second - 1) / time.Second
+	ttl = (ttl + time.Second - 1).Truncate(time.Second)
 	asked := s.clock.Now()
 	granting, cancel := s.bounded(ctx)
 	defer cancel()
 	lease, err := ask(granting, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseGrantResponse, error) {
-		return c.Grant(ctx, int64(seconds))
+		return c.Grant(ctx, int64(ttl/time.Second))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("granting a session: %w", err)
 	}
-	x := &session{store: s, id: lease.ID, ttl: seconds * time.Second, done: make(chan struct{})}
+	x := &session{store: s, id: lease.ID, ttl: ttl, done: make(chan struct{})}
 	ctx, x.stop = context.WithCancel(ctx)
 	go x.keep(ctx, asked)
 	return x, nil

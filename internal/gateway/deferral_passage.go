@@ -35,7 +35,6 @@ func passageOf(e *deferred.Entry) *passage {
 	return &passage{ID: e.ID, Key: r.Key, Subject: r.Subject, Header: r.IdempotencyHeader, Value: r.IdempotencyKey, Digest: r.Digest}
 }
 
-
 const passageVersion = "v1"
 
 // sign returns the header's value for a region.

@@ -118,10 +118,7 @@ func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord,
 	}
 	switch o.Type {
 	case OrderDrain:
-		if why := refuseDrain(o, rec); why != "" || taken {
-			return why
-		}
-		return d.refuseLast(o)
+		return d.refuseDrain(o, rec, taken)
 	case OrderUndrain:
 		if o.Service == "" && !taken && rec.State != ownership.RegionDrained {
 			return fmt.Sprintf("region %s is not drained, it is %s", o.Region, rec.State)
@@ -139,15 +136,17 @@ func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord,
 	return ""
 }
 
-func refuseDrain(o ownership.OrderIntent, rec ownership.RegionRecord) string {
+func (d *decider) refuseDrain(o ownership.OrderIntent, rec ownership.RegionRecord, taken bool) string {
 	switch {
 	case rec.State == ownership.RegionLost:
 		return fmt.Sprintf("region %s is lost already; others have taken over what may be taken over", o.Region)
 	case o.Service != "" && rec.Unshipped:
 		// Without the region in the order of its slots nobody could tell that something is missing.
 		return fmt.Sprintf("not all that region %s accepted has reached the others: hand everything back to it first", o.Region)
+	case taken:
+		return ""
 	}
-	return ""
+	return d.refuseLast(o)
 }
 
 func refuseHandback(o ownership.OrderIntent, rec ownership.RegionRecord, service ownership.ServiceRecord) string {

@@ -52,14 +52,6 @@ func (a *agent) stand(x *session, again func()) {
 	}, func() { l.resign("no answer to its candidature") })
 }
 
-// elected repeats Agent.elected.
-func (l *leader) elected() {
-	if !l.over && l.a.have && l.session.term.Leads(l.a.conf) {
-		l.a.candidate = nil
-		l.lead()
-	}
-}
-
 // leader repeats the leader of internal/agent, and the coordination.Term that it holds.
 type leader struct {
 	a       *agent
@@ -72,6 +64,14 @@ type leader struct {
 	written int64
 	busy    bool
 	news    bool
+}
+
+// elected repeats Agent.elected.
+func (l *leader) elected() {
+	if !l.over && l.a.have && l.session.term.Leads(l.a.conf) {
+		l.a.candidate = nil
+		l.lead()
+	}
 }
 
 // keepAlive keeps the session, until the store says that it is over or is silent for as long as it
