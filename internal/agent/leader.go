@@ -44,16 +44,23 @@ func (a *Agent) campaign(ctx context.Context) error {
 	}
 }
 
-// elected blocks until the term leads. The agent's own watch tells: it is started over when it stalls.
+// elected blocks until the term leads. The agent's own watch tells: it is started over when it stalls. Damaged
+// content, of which subscribers hear nothing, counts too: whoever leads puts it right.
 func (a *Agent) elected(ctx context.Context, term *coordination.Term) error {
 	news, cancel := a.Subscribe()
 	defer cancel()
+	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval / 2)
+	defer ticker.Stop()
 	for {
-		if c, have := a.Snapshot(); have && term.Leads(c) {
+		switch c, have := a.newest(); {
+		case have && term.Leads(c):
 			return nil
+		case have && term.Gone(c):
+			return errTermOver
 		}
 		select {
 		case <-news:
+		case <-ticker.C():
 		case <-term.Done():
 			return errTermOver
 		case <-ctx.Done():

@@ -20,6 +20,7 @@ func TestSigns(t *testing.T) {
 		a.deliver(ownership.Configuration{
 			Revision: a.conf.Revision + 1,
 			View:     ownership.View{Epoch: 7, Regions: map[string]ownership.RegionRecord{"shanghai": {State: s}}},
+			Gates:    map[string]ownership.Gate{"shanghai": {Generation: a.conf.Gates["shanghai"].Generation + 1, Open: s != ownership.RegionLost}},
 		})
 	}
 	probe := func(answered bool) {

@@ -42,6 +42,12 @@ func (s *Store) Stand(ctx context.Context, identity string, ttl time.Duration) (
 // Leads reports whether c shows this candidate as the leader. It then stays that until its key is gone.
 func (t *Term) Leads(c ownership.Configuration) bool { return c.LeaderSince == t.revision }
 
+// Gone reports whether c shows that this candidate's key is gone, though its session may live: somebody has
+// deleted it.
+func (t *Term) Gone(c ownership.Configuration) bool {
+	return c.Revision >= t.revision && (c.LeaderSince == 0 || c.LeaderSince > t.revision)
+}
+
 // Done is closed when the session is known to be over.
 func (t *Term) Done() <-chan struct{} { return t.session.done }
 
