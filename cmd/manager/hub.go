@@ -16,8 +16,10 @@ import (
 	"multiactive.dev/operator/controllers/hub/operation"
 	"multiactive.dev/operator/controllers/hub/region"
 	"multiactive.dev/operator/controllers/hub/regionincident"
+	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/follow"
+	"multiactive.dev/operator/internal/peers"
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
@@ -34,37 +36,57 @@ func hubCache(o commonOptions) map[client.Object]cache.ByObject {
 }
 
 // setupHub adds the hub's controllers, and what they read besides the hub's cluster.
-func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
-	timings, err := o.common.timings()
+func setupHub(mgr ctrl.Manager, o hubOptions) error {
+	store, err := o.common.connectStore(coordination.Position{}, false)
 	if err != nil {
 		return err
 	}
-	store, err := o.common.connectStore(coordination.Position{}, false)
+	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		return store.Close()
+	})
+	if err := mgr.Add(closeStore); err != nil {
+		return fmt.Errorf("adding a part to the manager: %w", err)
+	}
+	return addHub(mgr, o, store, nil)
+}
+
+// proposer is who proposes what the hub decides: the store, or, in peer mode, the agent while it leads.
+type proposer interface {
+	region.Proposer
+	multiactiveservice.Proposer
+}
+
+// addHub adds the hub's controllers over a store. In peer mode beside is the agent that they run beside.
+func addHub(mgr ctrl.Manager, o hubOptions, store *coordination.Store, beside *agent.Agent) error {
+	timings, err := o.common.timings()
 	if err != nil {
 		return err
 	}
 	wall := clock.RealClock{}
 	view := follow.New(store, wall, timings.RegionLease, mgr.GetLogger().WithName("coordination"))
 	registry := clusters.New(clusters.Options{
-		Scheme: mgr.GetScheme(), Clock: wall, Log: mgr.GetLogger().WithName("clusters"),
+		Scheme: mgr.GetScheme(), Clock: wall, Log: mgr.GetLogger().WithName("clusters"), Copies: beside != nil,
 	})
-	closeStore := manager.RunnableFunc(func(ctx context.Context) error {
-		<-ctx.Done()
-		return store.Close()
-	})
-	for _, part := range []manager.Runnable{view, registry, closeStore} {
+	for _, part := range []manager.Runnable{view, registry} {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("adding a part to the manager: %w", err)
 		}
 	}
+	var proposes proposer = store
+	var group *peers.Group
+	if beside != nil {
+		proposes = beside
+		group = &peers.Group{Region: beside.Region(), Local: mgr.GetClient(), Clusters: registry, View: view, Leader: beside}
+	}
 	if err := (&region.Reconciler{
-		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
+		Client: mgr.GetClient(), Clusters: registry, View: view, Store: proposes, Peers: group,
 		Namespace: o.common.operatorNamespace, Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-region"),
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
 	if err := (&multiactiveservice.Reconciler{
-		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
+		Client: mgr.GetClient(), Clusters: registry, View: view, Store: proposes, Peers: group,
 		Clock: wall, Recorder: mgr.GetEventRecorder("multiactive-service"),
 	}).SetupWithManager(mgr); err != nil {
 		return err
@@ -76,7 +98,7 @@ func setupHub(_ context.Context, mgr ctrl.Manager, o hubOptions) error {
 		return err
 	}
 	if err := (&operation.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), View: view, Store: store, Clock: wall,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), View: view, Store: store, Clock: wall, Peers: group, Shared: store,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}

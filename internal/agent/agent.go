@@ -35,6 +35,8 @@ type Config struct {
 	// region takes no lease from a view of AboveEpoch or less, and tells its gateways revisions of the
 	// store plus RevisionBase, so that they never go back.
 	AboveEpoch, RevisionBase int64
+	// Ballots has this agent take a ballot for each of its terms, for the hub beside it (peer mode).
+	Ballots bool
 	// Prober asks the other regions; NewProber outside of tests.
 	Prober Prober
 	// Local takes part in changes of owners; without one, the gateways alone do.
@@ -61,7 +63,10 @@ type Agent struct {
 	lastAnswer time.Duration
 	answered   bool
 	refused    error
-	leading    bool
+	// term is set while this agent leads.
+	term *coordination.Term
+	// ballotFloor is what this agent's ballots have to be above.
+	ballotFloor int64
 	// committed and previous are the revisions of this agent's last two beats: a watch that has not
 	// shown the earlier when the next is committed has stalled.
 	committed, previous int64
@@ -137,6 +142,11 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) Identity() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.identity()
+}
+
+// identity is Identity; mu is held.
+func (a *Agent) identity() string {
 	if a.registration == nil {
 		return ""
 	}
@@ -153,7 +163,7 @@ func (a *Agent) Publisher() *Publisher { return a.publisher }
 func (a *Agent) IsLeader() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.leading
+	return a.term != nil
 }
 
 // wait waits for d on the agent's clock.

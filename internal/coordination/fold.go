@@ -96,6 +96,12 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 			return nil
 		}
 		return json.Unmarshal(value, &f.conf.Held)
+	case keyBallot:
+		f.conf.Ballot = ownership.Ballot{}
+		if deleted {
+			return nil
+		}
+		return json.Unmarshal(value, &f.conf.Ballot)
 	case dirService:
 		f.conf.Decided = kv.GetModRevision()
 		return alter(f, dir, &f.conf.Services, name, value, deleted)

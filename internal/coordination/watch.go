@@ -115,24 +115,24 @@ func (s *Store) readAll(ctx context.Context) (*fold, int64, error) {
 	return f, seen.Revision, nil
 }
 
-// read reads one key by a linearizable read and reports whether it is there.
-func (s *Store) read(ctx context.Context, key string, into any) (bool, error) {
+// read reads one key by a linearizable read, and returns at which revision it was last written; 0: it is not there.
+func (s *Store) read(ctx context.Context, key string, into any) (int64, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	before := s.Position()
 	answer, err := s.client.Get(ctx, key)
 	if err != nil {
-		return false, fmt.Errorf("reading %s: %w", key, err)
+		return 0, fmt.Errorf("reading %s: %w", key, err)
 	}
 	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
 	if err := s.accept(before, seen); err != nil {
-		return false, fmt.Errorf("reading %s: %w", key, err)
+		return 0, fmt.Errorf("reading %s: %w", key, err)
 	}
 	if len(answer.Kvs) == 0 {
-		return false, nil
+		return 0, nil
 	}
 	if err := json.Unmarshal(answer.Kvs[0].Value, into); err != nil {
-		return false, fmt.Errorf("reading %s: %w", key, err)
+		return 0, fmt.Errorf("reading %s: %w", key, err)
 	}
-	return true, nil
+	return answer.Kvs[0].ModRevision, nil
 }

@@ -12,7 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -32,6 +31,7 @@ import (
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/peers"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -62,7 +62,7 @@ type Proposer interface {
 	DeleteServiceIntent(ctx context.Context, uid string) (int64, error)
 }
 
-// Reconciler reconciles MultiActiveServices. All fields are required.
+// Reconciler reconciles MultiActiveServices. All fields but Peers are required.
 type Reconciler struct {
 	Client   client.Client
 	Clusters *clusters.Registry
@@ -70,19 +70,22 @@ type Reconciler struct {
 	Store    Proposer
 	Clock    clock.PassiveClock
 	Recorder events.EventRecorder
+	// Peers is set in peer mode, where the declaration is what most regions' clusters have.
+	Peers *peers.Group
 }
 
 // Reconcile observes one service, acts and reports.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
-	mas := &v1alpha1.MultiActiveService{}
-	if err := r.Client.Get(ctx, req.NamespacedName, mas); err != nil {
-		if apierrors.IsNotFound(err) {
-			metrics.DeleteService(req.Namespace, req.Name)
-			return ctrl.Result{}, r.clear(ctx, req.NamespacedName, "")
-		}
+	s, err := r.subject(ctx, req.NamespacedName)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := r.clear(ctx, req.NamespacedName, string(mas.UID)); err != nil {
+	mas := s.declared
+	if mas == nil {
+		metrics.DeleteService(req.Namespace, req.Name)
+		return ctrl.Result{}, r.clear(ctx, s, req.NamespacedName, "")
+	}
+	if err := r.clear(ctx, s, req.NamespacedName, string(mas.UID)); err != nil {
 		return ctrl.Result{}, err
 	}
 	before := mas.Status.DeepCopy()
@@ -92,33 +95,39 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	observed := false
 	defer func() {
 		plan.Report(now, mas, seen, todo, observed)
-		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, mas))
+		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, s))
 	}()
-	if seen, err = r.observe(ctx, mas); err != nil {
+	if seen, err = r.observe(ctx, s); err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing service %s: %w", req, err)
 	}
 	observed = true
 	todo = plan.Decide(now, mas, seen)
-	if err := r.act(ctx, mas, &seen, todo.Steps); err != nil {
+	if todo.MetBallot > 0 {
+		r.Peers.Leader.RaiseBallot(todo.MetBallot) // once the store has it, everybody is woken
+	}
+	if err := r.act(ctx, s, &seen, todo.Steps); err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
 }
 
-// patchStatus writes the status if it changed, and tells the transitions.
-func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.MultiActiveServiceStatus, mas *v1alpha1.MultiActiveService) error {
-	r.setMetrics(mas)
-	if equality.Semantic.DeepEqual(*before, mas.Status) {
+// patchStatus writes the status into this cluster's object, if it has one and it changed, and tells the
+// transitions.
+func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.MultiActiveServiceStatus, s subject) error {
+	r.setMetrics(s.declared)
+	if s.own == nil || equality.Semantic.DeepEqual(*before, s.declared.Status) {
 		return nil
 	}
-	after := *mas.Status.DeepCopy()
-	base := mas.DeepCopy()
+	after := *s.declared.Status.DeepCopy()
+	base := s.own.DeepCopy()
 	base.Status = *before
-	if err := r.Client.Status().Patch(ctx, mas, client.MergeFrom(base)); err != nil {
+	own := s.own.DeepCopy()
+	own.Status = *after.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, own, client.MergeFrom(base)); err != nil {
 		return err
 	}
 	for _, e := range transitions.Transitions(before.Conditions, after.Conditions) {
-		r.Recorder.Eventf(mas, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+		r.Recorder.Eventf(s.own, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 	}
 	return nil
 }
@@ -169,6 +178,9 @@ func (r *Reconciler) servicesIn(ctx context.Context, namespace client.Object) []
 }
 
 func (r *Reconciler) services(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	if r.Peers != nil {
+		return r.servicesOfPeers(ctx)
+	}
 	var list v1alpha1.MultiActiveServiceList
 	if err := r.Client.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing services")
@@ -181,11 +193,25 @@ func (r *Reconciler) services(ctx context.Context, opts ...client.ListOption) []
 	return out
 }
 
+// servicesOfPeers returns the services that some cluster has a copy of.
+func (r *Reconciler) servicesOfPeers(ctx context.Context) []reconcile.Request {
+	names, err := r.Peers.Names(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing services")
+		return nil
+	}
+	out := make([]reconcile.Request, len(names))
+	for i, name := range names {
+		out[i].NamespacedName = name
+	}
+	return out
+}
+
 // watchClusters wakes a service when a region reports on it, and all when a connection changed.
 func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	wakeAll := r.waker(ctx, queue)
 	r.Clusters.Listen(ctx, func(c clusters.Change) {
-		if c.Service == (types.NamespacedName{}) {
+		if c.Service == (types.NamespacedName{}) { // also a Region's declaration concerns all
 			wakeAll()
 			return
 		}
@@ -198,7 +224,7 @@ func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRat
 func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	wakeAll := r.waker(ctx, queue)
 	r.View.Listen(ctx, func(before, after follow.Snapshot) {
-		if concernsAll(before, after) {
+		if concernsAll(before, after) || r.Peers != nil && peers.Concerns(before, after) {
 			wakeAll()
 			return
 		}

@@ -16,28 +16,24 @@ import (
 )
 
 // observe reads everything from caches: it never waits for a region.
-func (r *Reconciler) observe(ctx context.Context, mas *v1alpha1.MultiActiveService) (plan.Seen, error) {
+func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) {
+	mas := s.declared
 	view := r.View.Snapshot()
 	seen := plan.Seen{
 		Regions:    map[string]*plan.RegionSeen{},
-		StoreKnown: view.Known, StoreConnected: view.Connected, Configuration: view.Configuration,
+		StoreKnown: view.Known, StoreConnected: view.Connected, Configuration: view.Configuration, Peers: s.peers,
 	}
 	var namespace corev1.Namespace
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: mas.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
 		return plan.Seen{}, fmt.Errorf("reading namespace %s: %w", mas.Namespace, err)
 	}
 	seen.NamespaceLabels = namespace.Labels
-	var regions v1alpha1.RegionList
-	if err := r.Client.List(ctx, &regions); err != nil {
-		return plan.Seen{}, fmt.Errorf("listing regions: %w", err)
-	}
-	for i := range regions.Items {
-		rg := &regions.Items[i]
+	for name, rg := range s.regions {
 		at, err := r.observeRegion(ctx, mas, rg)
 		if err != nil {
 			return plan.Seen{}, err
 		}
-		seen.Regions[rg.Name] = at
+		seen.Regions[name] = at
 	}
 	for _, declared := range mas.Spec.Regions {
 		if seen.Regions[declared.Name] == nil {

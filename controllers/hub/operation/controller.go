@@ -6,6 +6,8 @@ package operation
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +23,7 @@ import (
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/peers"
 	plan "multiactive.dev/operator/internal/plan/operation"
 )
 
@@ -36,7 +39,13 @@ type Proposer interface {
 	DeleteOrderIntent(ctx context.Context, name string) (int64, error)
 }
 
-// Reconciler reconciles Operations. All fields are required.
+// Sharer gives orders in peer mode, where Operations of several clusters are one order.
+type Sharer interface {
+	HoldOrder(ctx context.Context, i ownership.OrderIntent, region, uid string) (int64, error)
+	ReleaseOrder(ctx context.Context, name, region string) (int64, error)
+}
+
+// Reconciler reconciles Operations. All fields are required, but for those of peer mode.
 type Reconciler struct {
 	Client client.Client
 	// Reader reads from the API server itself: what a cache has may be older than an order's end.
@@ -44,6 +53,9 @@ type Reconciler struct {
 	View   *follow.Follower
 	Store  Proposer
 	Clock  clock.PassiveClock
+	// Peers and Shared are set in peer mode.
+	Peers  *peers.Group
+	Shared Sharer
 }
 
 // Reconcile brings one order on its way, and tells how far it is.
@@ -89,8 +101,14 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 	for i := range regions.Items {
 		seen.Regions[regions.Items[i].Name] = &regions.Items[i]
 	}
+	if r.Peers != nil {
+		seen.Peer = r.Peers.Region
+	}
 	if o.Spec.Service == nil {
 		return seen, nil
+	}
+	if r.Peers != nil && o.Spec.Type != v1alpha1.OperationAbandon { // which is about this cluster's own copy
+		return seen, r.observeShared(ctx, *o.Spec.Service, &seen)
 	}
 	mas := &v1alpha1.MultiActiveService{}
 	err := r.Client.Get(ctx, types.NamespacedName{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name}, mas)
@@ -102,6 +120,16 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 		seen.Service = mas
 	}
 	return seen, nil
+}
+
+// observeShared notes the service that an order names, as most regions' clusters declare it.
+func (r *Reconciler) observeShared(ctx context.Context, key v1alpha1.ServiceKey, seen *plan.Seen) error {
+	s, err := r.Peers.Service(ctx, types.NamespacedName{Namespace: key.Namespace, Name: key.Name}, slices.Sorted(maps.Keys(seen.Regions)))
+	if err != nil {
+		return fmt.Errorf("reading the service: %w", err)
+	}
+	seen.Service = s.Declared
+	return nil
 }
 
 func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.OperationStatus, o *v1alpha1.Operation) error {

@@ -23,10 +23,19 @@ type Plan struct {
 	RecheckAfter time.Duration
 	// Blocked says what a deletion waits for; empty when nothing holds it.
 	Blocked string
+	// MetBallot is higher than this hub's own, which has to rise before it acts; 0: none is.
+	MetBallot int64
 }
 
 // Decide returns what to do for the service now.
 func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
+	if seen.Peers != nil {
+		return decideAsPeer(now, mas, seen)
+	}
+	return decide(now, mas, seen)
+}
+
+func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	if !mas.DeletionTimestamp.IsZero() {
 		return decideDeletion(mas, seen)
 	}
@@ -47,7 +56,7 @@ func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		if reason, _ := seen.refusal(mas, r.Name); reason != "" || at.Connection != Connected {
 			continue
 		}
-		want := stamped(mas, desiredSlice(in, r.Name, at.Slice, rollout.carries[r.Name]), at.Slice)
+		want := seen.stamped(mas, desiredSlice(in, r.Name, at.Slice, rollout.carries[r.Name]), at.Slice)
 		if !upToDate(want, at.Slice) && !foreign(mas, at.Slice) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepStage, Region: r.Name, Slice: want})
 		}
@@ -72,8 +81,10 @@ func desiredSlice(in slices.Input, region string, have *v1alpha1.RegionalService
 
 // stamped returns the slice with the stamp that the region has when nothing else differs: a new
 // generation alone is no reason to write.
-func stamped(mas *v1alpha1.MultiActiveService, want, have *v1alpha1.RegionalService) *v1alpha1.RegionalService {
-	if have == nil || foreign(mas, have) || have.Spec.Stamp == want.Spec.Stamp {
+func (s Seen) stamped(mas *v1alpha1.MultiActiveService, want, have *v1alpha1.RegionalService) *v1alpha1.RegionalService {
+	stampedSlice(want, s.stamp(mas))
+	if have == nil || foreign(mas, have) || have.Spec.Stamp == want.Spec.Stamp ||
+		s.restamp && have.Spec.Stamp.Ballot < want.Spec.Stamp.Ballot {
 		return want
 	}
 	kept := want.DeepCopy()
@@ -135,12 +146,21 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	case len(abandoned) > 0:
 		plan.Steps = append(plan.Steps, abandon(mas, seen)...)
 	default:
-		if _, proposed := seen.Configuration.ServiceIntents[string(mas.UID)]; proposed {
+		if intent, proposed := seen.Configuration.ServiceIntents[string(mas.UID)]; proposed && !seen.leftBehind(intent) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepWithdraw})
 		}
 		plan.Steps = append(plan.Steps, Step{Kind: StepRemoveFinalizer})
 	}
 	return plan
+}
+
+// leftBehind reports whether a region may still have a service that the coordination store keeps as
+// deleted, and cannot be reached: see DecideRemains.
+func (s Seen) leftBehind(intent ownership.ServiceIntent) bool {
+	return stdslices.ContainsFunc(intent.Regions, func(name string) bool {
+		at := s.region(name)
+		return at.Region != nil && at.Region.Spec.Role != v1alpha1.RegionRoleWitness && at.Connection != Connected
+	})
 }
 
 // withdrawal returns the intent that asks the leader to stop routing, if it has not been asked.

@@ -56,6 +56,10 @@ type Seen struct {
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
 	Configuration              ownership.Configuration
+	// Peers is nil with one hub.
+	Peers *Peers
+	// restamp: every slice gets the ballot of this hub.
+	restamp bool
 }
 
 // StepKind names a step.

@@ -92,7 +92,7 @@ func done(spec v1alpha1.OperationSpec) string {
 
 // steps notes the times of what is known of an order's course.
 func steps(now time.Time, o *v1alpha1.Operation, seen Seen) {
-	name := order.Name(o)
+	name := seen.name(o)
 	record, taken := seen.Configuration.Orders[name]
 	_, proposed := seen.Configuration.OrderIntents[name]
 	if proposed || taken {

@@ -45,6 +45,8 @@ type Seen struct {
 	Configuration              ownership.Configuration
 	// Beating has the regions whose agents beat.
 	Beating map[string]bool
+	// Peers is nil with one hub.
+	Peers *Peers
 }
 
 // StepKind names a step.
@@ -84,6 +86,13 @@ const recheck = 5 * time.Second
 
 // Decide returns what to do for the region now.
 func Decide(rg *v1alpha1.Region, seen Seen) Plan {
+	if seen.Peers != nil {
+		return decideAsPeer(rg, seen)
+	}
+	return decide(rg, seen)
+}
+
+func decide(rg *v1alpha1.Region, seen Seen) Plan {
 	if !rg.DeletionTimestamp.IsZero() {
 		return decideDeletion(rg, seen)
 	}

@@ -35,7 +35,8 @@ func Report(now time.Time, rg *v1alpha1.Region, seen Seen, plan Plan, observed b
 	if outage := lastOutage(rg.Name, seen); outage != nil {
 		rg.Status.LastOutage = outage
 	}
-	reportReady(set, rg, plan)
+	reportCopies(set, seen)
+	reportReady(set, rg, seen, plan)
 	set.Fill(owned...)
 }
 
@@ -181,13 +182,26 @@ func lastOutage(name string, seen Seen) *v1alpha1.RegionOutage {
 	return out
 }
 
-func reportReady(set condition.Set, rg *v1alpha1.Region, plan Plan) {
+// reportCopies tells in peer mode whether the copies of the Region agree.
+func reportCopies(set condition.Set, seen Seen) {
+	if seen.Peers != nil {
+		report := seen.Peers.Verdict.Report()
+		set.Put(v1alpha1.ConditionSpecInSync, report.Status, report.Reason, report.Message)
+	}
+}
+
+func reportReady(set condition.Set, rg *v1alpha1.Region, seen Seen, plan Plan) {
 	if !rg.DeletionTimestamp.IsZero() {
 		message := plan.Blocked
 		if message == "" {
 			message = "letting go of the region"
 		}
 		set.False(v1alpha1.ConditionReady, v1alpha1.ReasonDeleting, "%s", message)
+		return
+	}
+	if p := seen.Peers; p != nil && !p.Verdict.ActedOn(p.Region) {
+		c := set.Get(v1alpha1.ConditionSpecInSync)
+		set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
 		return
 	}
 	kinds := []string{v1alpha1.ConditionClusterReachable, v1alpha1.ConditionServing, v1alpha1.ConditionLeaseHeld}

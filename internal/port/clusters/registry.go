@@ -34,20 +34,28 @@ type Options struct {
 	CheckInterval time.Duration
 	// RetryInterval is the time between looks at one that does not. Default 2 s.
 	RetryInterval time.Duration
+	// Copies has the clusters' MultiActiveServices and Regions kept too, without their statuses: in peer
+	// mode every cluster has a copy.
+	Copies bool
 }
 
 // Change is news about a region's cluster.
 type Change struct {
 	Region string
-	// Service is the RegionalService that changed; empty: the connection itself did.
+	// Service is the RegionalService that changed, or the MultiActiveService.
 	Service types.NamespacedName
+	// Declared is the Region object that changed. With neither, the connection itself did.
+	Declared string
 }
+
+// Connection reports whether the news are about the connection itself.
+func (c Change) Connection() bool { return c.Service == (types.NamespacedName{}) && c.Declared == "" }
 
 // Cluster is a region's cluster that answered the latest look at it.
 type Cluster struct {
 	Region string
-	// Client reads RegionalServices from a synchronised cache and sends everything else to the API
-	// server, each request bounded by Options.RequestTimeout.
+	// Client reads RegionalServices, and the copies with Options.Copies, from a synchronised cache and sends
+	// everything else to the API server, each request bounded by Options.RequestTimeout.
 	Client client.Client
 }
 
