@@ -103,7 +103,7 @@ func (v Verdict) known(uid string, found []Slice) Identity {
 		}
 	}
 	for _, c := range v.Copies {
-		if c.UID == uid {
+		if uid != "" && c.UID == uid {
 			return Identity{UID: uid, CreatedAt: c.CreatedAt}
 		}
 	}
@@ -114,7 +114,8 @@ func (v Verdict) known(uid string, found []Slice) Identity {
 func (v Verdict) youngest(dead map[string]bool) Identity {
 	var out Identity
 	for _, c := range v.Copies {
-		counts := c.State == Present && (v.Outcome != Agreed || c.Hash == v.Hash) || c.State == Deleting && v.Outcome == Deleted
+		counts := c.State == Present && (v.Outcome == Undecided || v.Outcome == Agreed && c.Hash == v.Hash) ||
+			c.State == Deleting && v.Outcome == Deleted
 		if !counts || dead[c.UID] {
 			continue
 		}
