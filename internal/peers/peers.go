@@ -91,8 +91,7 @@ func (g *Group) reader(region string) (client.Reader, string) {
 	case errors.Is(err, clusters.ErrUnknown):
 		return nil, "this cluster has no Region of that name with a usable kubeconfig"
 	case err != nil:
-		var connection *clusters.ConnectionError
-		if errors.As(err, &connection) {
+		if connection, is := errors.AsType[*clusters.ConnectionError](err); is {
 			return nil, connection.Kind.Error()
 		}
 		return nil, "its cluster is not usable"

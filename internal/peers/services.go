@@ -173,7 +173,7 @@ func (g *Group) Regions(ctx context.Context) (map[string]Region, error) {
 	return out, nil
 }
 
-// Region reads one Region.
+// RegionNamed reads one Region.
 func (g *Group) RegionNamed(ctx context.Context, name string) (Region, error) {
 	voters, err := g.Voters(ctx)
 	if err != nil {

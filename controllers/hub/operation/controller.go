@@ -88,9 +88,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 }
 
 // observe reads everything from caches.
-func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.Seen, error) {
+func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (seen plan.Seen, err error) {
 	view := r.View.Snapshot()
-	seen := plan.Seen{
+	seen = plan.Seen{
 		StoreKnown: view.Known, StoreConnected: view.Connected, Configuration: view.Configuration,
 		Regions: map[string]*v1alpha1.Region{},
 	}
@@ -108,10 +108,11 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 		return seen, nil
 	}
 	if r.Peers != nil && o.Spec.Type != v1alpha1.OperationAbandon { // which is about this cluster's own copy
-		return seen, r.observeShared(ctx, *o.Spec.Service, &seen)
+		seen.Service, err = r.shared(ctx, *o.Spec.Service, slices.Sorted(maps.Keys(seen.Regions)))
+		return seen, err
 	}
 	mas := &v1alpha1.MultiActiveService{}
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name}, mas)
+	err = r.Client.Get(ctx, types.NamespacedName{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name}, mas)
 	switch {
 	case apierrors.IsNotFound(err):
 	case err != nil:
@@ -122,14 +123,13 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 	return seen, nil
 }
 
-// observeShared notes the service that an order names, as most regions' clusters declare it.
-func (r *Reconciler) observeShared(ctx context.Context, key v1alpha1.ServiceKey, seen *plan.Seen) error {
-	s, err := r.Peers.Service(ctx, types.NamespacedName{Namespace: key.Namespace, Name: key.Name}, slices.Sorted(maps.Keys(seen.Regions)))
+// shared returns the service that an order names, as most regions' clusters declare it.
+func (r *Reconciler) shared(ctx context.Context, key v1alpha1.ServiceKey, regions []string) (*v1alpha1.MultiActiveService, error) {
+	s, err := r.Peers.Service(ctx, types.NamespacedName{Namespace: key.Namespace, Name: key.Name}, regions)
 	if err != nil {
-		return fmt.Errorf("reading the service: %w", err)
+		return nil, fmt.Errorf("reading the service: %w", err)
 	}
-	seen.Service = s.Declared
-	return nil
+	return s.Declared, nil
 }
 
 func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.OperationStatus, o *v1alpha1.Operation) error {

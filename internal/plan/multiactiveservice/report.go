@@ -246,9 +246,7 @@ func (r reporter) ready() {
 	if r.deleting(v1alpha1.ConditionReady) {
 		return
 	}
-	if p := r.seen.Peers; p != nil && (p.frozen() != "" || !p.Verdict.ActedOn(p.Region)) {
-		c := r.set.Get(v1alpha1.ConditionSpecInSync)
-		r.set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
+	if r.notActedOn() {
 		return
 	}
 	var bad, unknown *metav1.Condition

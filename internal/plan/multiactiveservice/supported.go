@@ -43,6 +43,17 @@ func (r reporter) specInSync() {
 	}
 }
 
+// notActedOn sets Ready to False when this cluster's copy is not what is acted on, and reports that.
+func (r reporter) notActedOn() bool {
+	p := r.seen.Peers
+	if p == nil || p.frozen() == "" && p.Verdict.ActedOn(p.Region) {
+		return false
+	}
+	c := r.set.Get(v1alpha1.ConditionSpecInSync)
+	r.set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
+	return true
+}
+
 // NotActedOn names the declared fields that this version does not act on, and what it does instead.
 func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	var out []string

@@ -40,7 +40,7 @@ type Region struct {
 }
 
 func newRegion(w *World, name string, n network) (*Region, error) {
-	users := []apiserver.User{account(memberRole), {Name: remoteUser}}
+	users := []apiserver.User{account(w.regionRole()), {Name: remoteUser}}
 	cluster, err := w.newServer(name, n, users)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -270,7 +271,7 @@ func gone[T client.Object](w *world, regions []string, fresh func() T) {
 		testkit.Eventually(w.t, soon, func() error {
 			o := fresh()
 			err := w.regions[name].Get(w.t.Context(), client.ObjectKeyFromObject(o), o)
-			if client.IgnoreNotFound(err) == nil && err != nil {
+			if apierrors.IsNotFound(err) {
 				return nil
 			}
 			return fmt.Errorf("region %s has it: %w (%s)", name, err, describe(o))
