@@ -234,6 +234,7 @@ func TestPeers(t *testing.T) {
 	w.image([]string{leader}, "cart:3")
 	w.says(all, yes, v1alpha1.ReasonCopiesAgree)
 
+	t.Run("orders", func(t *testing.T) { w.orders(t, others[0]) })
 	t.Run("deletion", func(t *testing.T) { w.deletion(t, uid) })
 }
 
@@ -241,6 +242,60 @@ func drain(name, region string) *v1alpha1.Operation {
 	return &v1alpha1.Operation{
 		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: region},
 	}
+}
+
+// orders ends the drain of a region by an order that is applied in one region after the other.
+func (w *world) orders(t *testing.T, region string) {
+	all := w.names
+	undrain := func() *v1alpha1.Operation {
+		return &v1alpha1.Operation{
+			ObjectMeta: metav1.ObjectMeta{Name: "back"}, Spec: v1alpha1.OperationSpec{Type: v1alpha1.OperationUndrain, Region: region},
+		}
+	}
+	state := func(in []string, want v1alpha1.OperationState, words string) {
+		t.Helper()
+		eventually(w, in, undrain, func(o *v1alpha1.Operation) error {
+			if o.Status.State != want {
+				return fmt.Errorf("state %q: %+v", o.Status.State, o.Status.Conditions)
+			}
+			return is(o.Status.Conditions, v1alpha1.ConditionComplete, yes, o.Status.Conditions[0].Reason, words)
+		})
+	}
+	w.in(all[:2], func(c client.Client) error { return c.Create(t.Context(), undrain()) })
+	state(all[:2], v1alpha1.OperationSucceeded, "serves and owns its keys again")
+	var epoch int64
+	w.configuration(func(c ownership.Configuration) error {
+		if len(c.Orders) != 2 { // the drain's is kept as well
+			return fmt.Errorf("orders %+v", c.Orders)
+		}
+		epoch = c.View.Epoch
+		return nil
+	})
+
+	t.Log("applied where it was not yet, with another spec: refused; the same: it has been carried out")
+	other := undrain()
+	other.Spec.Timeout = &metav1.Duration{Duration: time.Hour}
+	must(t, w.regions[all[2]].Create(t.Context(), other))
+	state(all[2:], v1alpha1.OperationRefused, "another spec")
+	must(t, w.regions[all[2]].Delete(t.Context(), undrain()))
+	gone(w, all[2:], undrain)
+	must(t, w.regions[all[2]].Create(t.Context(), undrain()))
+	state(all[2:], v1alpha1.OperationSucceeded, "serves and owns its keys again")
+	w.configuration(func(c ownership.Configuration) error {
+		if c.View.Epoch != epoch {
+			t.Errorf("the late copy was carried out: epoch %d, was %d", c.View.Epoch, epoch)
+		}
+		return nil
+	})
+
+	w.everywhere(func(c client.Client) error { return client.IgnoreNotFound(c.Delete(t.Context(), undrain())) })
+	must(t, w.regions[region].Delete(t.Context(), drain("away", region)))
+	w.configuration(func(c ownership.Configuration) error {
+		if len(c.Orders)+len(c.OrderIntents) > 0 {
+			return fmt.Errorf("orders %+v are kept though nobody gives them", c.OrderIntents)
+		}
+		return nil
+	})
 }
 
 // deletion deletes the service in one region, which is undone by applying it again, and then in two.

@@ -4,10 +4,14 @@
 package peer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +22,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -42,6 +48,7 @@ import (
 	"multiactive.dev/operator/internal/port/clusters"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apiserver"
+	"multiactive.dev/operator/internal/testkit/binaries"
 	"multiactive.dev/operator/internal/testkit/etcdstore"
 )
 
@@ -49,6 +56,10 @@ const (
 	operatorNamespace = "multiactive-system"
 	// soon is a generous bound for what should take seconds: the machine may be busy.
 	soon = 90 * time.Second
+
+	// peerUser is the manager's account, and remoteUser the one that regions' hubs have in each cluster.
+	peerUser   = "system:serviceaccount:" + operatorNamespace + ":multiactive-peer"
+	remoteUser = "system:serviceaccount:" + operatorNamespace + ":multiactive-hub-access"
 
 	yes = metav1.ConditionTrue
 	no  = metav1.ConditionFalse
@@ -92,7 +103,7 @@ func newWorld(t *testing.T, names ...string) *world {
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		must(t, add(w.scheme))
 	}
-	w.servers = testkit.StartServers(t, apiserver.Options{}, names...)
+	w.servers = testkit.StartServers(t, apiserver.Options{Users: []apiserver.User{{Name: peerUser}, {Name: remoteUser}}}, names...)
 	w.etcd = testkit.StartStore(t, etcdstore.Options{}, names...)
 	w.store = w.connect()
 	t.Cleanup(func() { _ = w.store.Close() })
@@ -103,9 +114,10 @@ func newWorld(t *testing.T, names ...string) *world {
 		w.regions[name] = c
 		must(t, c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}))
 		must(t, c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}))
+		w.grant(c)
 	}
 	for _, name := range names {
-		content, err := w.servers[name].Kubeconfig(apiserver.Admin)
+		content, err := w.servers[name].Kubeconfig(remoteUser)
 		must(t, err)
 		w.everywhere(func(c client.Client) error {
 			return c.Create(t.Context(), &corev1.Secret{
@@ -118,6 +130,29 @@ func newWorld(t *testing.T, names ...string) *world {
 		w.start(name)
 	}
 	return w
+}
+
+// grant gives the peers the roles that they are installed with, and no others.
+func (w *world) grant(c client.Client) {
+	w.t.Helper()
+	root, err := binaries.ModuleRoot()
+	must(w.t, err)
+	for _, name := range []string{"role.yaml", "binding.yaml", "hub_access.yaml"} {
+		content, err := os.ReadFile(filepath.Join(root, "config", "rbac", "peer", name))
+		must(w.t, err)
+		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
+		for {
+			o := &unstructured.Unstructured{}
+			err := decoder.Decode(&o.Object)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			must(w.t, err)
+			if len(o.Object) > 0 {
+				must(w.t, c.Create(w.t.Context(), o))
+			}
+		}
+	}
 }
 
 func declared(region string) *v1alpha1.Region {
@@ -145,7 +180,7 @@ func (w *world) start(name string) {
 		Region: name, Store: store, Clock: agent.SystemClock(), Timings: timings(), Prober: reachable{}, Ballots: true,
 	})
 	must(w.t, err)
-	mgr, err := ctrl.NewManager(testkit.Config(w.t, w.servers[name], apiserver.Admin), ctrl.Options{
+	mgr, err := ctrl.NewManager(testkit.Config(w.t, w.servers[name], peerUser), ctrl.Options{
 		Scheme: w.scheme, Metrics: server.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
