@@ -251,6 +251,9 @@ type ServiceIntent struct {
 	// Handback is HandbackAutomatic, or anything else for a person to order it.
 	Handback string `json:"handback,omitempty"`
 	Deleted  bool   `json:"deleted,omitempty"`
+	// Abandoned are, in peer mode, the regions that the deletion does not wait for, sorted: every hub lets go
+	// of its copy then, also where nobody has said so.
+	Abandoned []string `json:"abandoned,omitempty"`
 }
 
 // Ballot orders those that write the regions' slices in peer mode, stored under "ballot": a leader raises

@@ -82,7 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	}
 	mas := s.declared
 	if mas == nil {
-		metrics.DeleteService(req.Namespace, req.Name)
+		r.deleteMetrics(req.NamespacedName)
 		return ctrl.Result{}, r.clear(ctx, s, req.NamespacedName, "")
 	}
 	if err := r.clear(ctx, s, req.NamespacedName, string(mas.UID)); err != nil {
@@ -132,12 +132,22 @@ func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.MultiActi
 	return nil
 }
 
+// setMetrics leaves the flows to the member in peer mode: both are one process, with one set of series.
 func (r *Reconciler) setMetrics(mas *v1alpha1.MultiActiveService) {
+	if r.Peers != nil {
+		return
+	}
 	degraded := map[string]bool{}
 	for _, f := range mas.Status.Flows {
 		degraded[f.Name] = f.State == v1alpha1.FlowDegraded || f.State == v1alpha1.FlowUnavailable
 	}
 	metrics.SetFlows(mas.Namespace, mas.Name, degraded)
+}
+
+func (r *Reconciler) deleteMetrics(key types.NamespacedName) {
+	if r.Peers == nil {
+		metrics.DeleteService(key.Namespace, key.Name)
+	}
 }
 
 // SetupWithManager registers the controller and what wakes it up.

@@ -191,7 +191,7 @@ func deleted(mas *v1alpha1.MultiActiveService, record ownership.ServiceRecord) o
 // remaining returns the regions that have the service, those that may have it and cannot be reached, and
 // those of the latter that a person has given up on.
 func (s Seen) remaining(mas *v1alpha1.MultiActiveService) (holding, unreachable, abandoned []string) {
-	givenUp := strings.Split(mas.Annotations[v1alpha1.AnnotationAbandoned], ",")
+	givenUp := append(givenUp(mas), s.Configuration.ServiceIntents[string(mas.UID)].Abandoned...)
 	for _, name := range s.names(mas) {
 		at := s.region(name)
 		switch {

@@ -68,11 +68,32 @@ func decideShared(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Pl
 		return Plan{Rollout: mas.Status.Rollout, MetBallot: met}
 	}
 	plan := decide(now, held, seen)
+	plan.Steps = append(plan.Steps, seen.strays(held)...)
 	if seen.Peers.Ballot > 0 && len(plan.Steps) > 0 && held.DeletionTimestamp.IsZero() {
 		seen.restamp = true
 		plan = decide(now, held, seen)
+		plan.Steps = append(plan.Steps, seen.strays(held)...)
 	}
 	return plan
+}
+
+// strays returns what to do about slices of this name that a former leader wrote under an identity which
+// nobody knows: it was cut off before it could propose the service, and another leader has given that
+// another identity meanwhile. Nobody is routed to them.
+func (s Seen) strays(mas *v1alpha1.MultiActiveService) []Step {
+	var steps []Step
+	for _, name := range s.names(mas) {
+		at := s.region(name)
+		if at.Slice == nil || !foreign(mas, at.Slice) || !at.Slice.DeletionTimestamp.IsZero() {
+			continue
+		}
+		_, accepted := s.record(at.Slice.Spec.ServiceID)
+		_, proposed := s.Configuration.ServiceIntents[at.Slice.Spec.ServiceID]
+		if s.StoreConnected && !accepted && !proposed && at.Slice.Spec.Stamp.Ballot > 0 && at.Slice.Spec.Stamp.Ballot < s.Peers.Ballot {
+			steps = append(steps, Step{Kind: StepDelete, Region: name})
+		}
+	}
+	return steps
 }
 
 // gone reports whether nothing is left of a deleted service whose deletion is not this hub's to complete:

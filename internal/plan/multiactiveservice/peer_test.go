@@ -55,6 +55,10 @@ func TestDecideAsPeer(t *testing.T) {
 	deleting, absent, unknown := copies.Deleting, copies.Absent, copies.Unknown
 	changed := func(m *v1alpha1.MultiActiveService) { m.Spec.Workload.Replicas = ptr.To[int32](9) }
 	deleted := func(m *v1alpha1.MultiActiveService) { m.DeletionTimestamp = ptr.To(metav1.NewTime(start)) }
+	abandoned := func(m *v1alpha1.MultiActiveService) {
+		deleted(m)
+		m.Annotations = map[string]string{v1alpha1.AnnotationAbandoned: "shenzhen"}
+	}
 	forgotten := func(s *plan.Seen) {
 		s.Configuration.Services, s.Configuration.ServiceIntents = nil, nil
 		for _, at := range s.Regions {
@@ -115,6 +119,22 @@ func TestDecideAsPeer(t *testing.T) {
 		"most copies are deleted, and this cluster's is not: it keeps its finalizer": {
 			peers: agreed(copies.Present, deleting, absent), mas: deleted, seen: forgotten,
 		},
+		"a slice of a leader that was cut off before it could propose the service": {
+			peers: agreed(), seen: func(s *plan.Seen) {
+				stray(s.Regions["shanghai"].Slice, ballot-1)
+			},
+			want: []string{"Delete shanghai"},
+		},
+		"a slice of another service that is not of a peer": {
+			peers: agreed(), seen: func(s *plan.Seen) { stray(s.Regions["shanghai"].Slice, 0) },
+		},
+		"a person gives up on a region: the other hubs are told first": {
+			peers: agreed(deleting, deleting), mas: abandoned, seen: func(s *plan.Seen) { lost(s, nil) }, want: []string{"Propose"},
+		},
+		"a person has given up on a region, said elsewhere": {
+			peers: with(agreed(deleting, deleting), func(p *plan.Peers) { p.Ballot = 0 }), mas: deleted,
+			seen: func(s *plan.Seen) { lost(s, []string{"shenzhen"}) }, want: []string{"RemoveFinalizer"},
+		},
 		"a deletion that nobody can count": {
 			peers: agreed(deleting, unknown, copies.Present), mas: deleted, blocks: "cannot be read",
 		},
@@ -140,6 +160,23 @@ func TestDecideAsPeer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stray makes a slice one of a service that nobody knows.
+func stray(s *v1alpha1.RegionalService, by int64) {
+	s.Spec.ServiceID, s.Spec.Stamp.Ballot = "stray", by
+}
+
+// lost is a deletion that waits for shenzhen alone, of which is agreed that it is not waited for.
+func lost(s *plan.Seen, agreed []string) {
+	record := s.Configuration.Services[uid]
+	record.Deleted = true
+	s.Configuration.Services[uid] = record
+	s.Configuration.ServiceIntents[uid] = ownership.ServiceIntent{UID: uid, Deleted: true, Abandoned: agreed, Regions: []string{"shenzhen"}}
+	for _, at := range s.Regions {
+		at.Slice = nil
+	}
+	s.Regions["shenzhen"].Connection = plan.Unusable
 }
 
 func with(p *plan.Peers, change func(*plan.Peers)) *plan.Peers {
