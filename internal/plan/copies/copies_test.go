@@ -24,10 +24,10 @@ func of(words string) []copies.Copy {
 	var out []copies.Copy
 	for i, word := range strings.Fields(words) {
 		c := copies.Copy{Region: names[i]}
-		switch {
-		case word == "?":
+		switch word {
+		case "?":
 			c.State, c.Problem = copies.Unknown, "the API server does not answer"
-		case word == "-":
+		case "-":
 			c.State = copies.Absent
 		default:
 			c.State, c.UID, c.CreatedAt = copies.Present, "u"+string(rune('1'+i)), start.Add(time.Duration(i)*time.Second)

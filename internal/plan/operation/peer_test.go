@@ -14,9 +14,9 @@ import (
 	"multiactive.dev/operator/internal/plan/order"
 )
 
-// shared puts the order into beijing's cluster in peer mode.
-func shared(kind v1alpha1.OperationType, service bool) *world {
-	w := ordered(kind, service)
+// shared puts an order to drain into beijing's cluster in peer mode.
+func shared(service bool) *world {
+	w := ordered(v1alpha1.OperationDrain, service)
 	w.seen.Peer = "beijing"
 	return w
 }
@@ -50,43 +50,43 @@ func TestDecideAsPeer(t *testing.T) {
 		state v1alpha1.OperationState
 		words string
 	}{
-		"nobody has given it": {shared(v1alpha1.OperationDrain, true), "AddFinalizer Propose", v1alpha1.OperationPending, ""},
-		"given":               {shared(v1alpha1.OperationDrain, true).givenBy(own).but(held), "", v1alpha1.OperationPending, ""},
+		"nobody has given it": {shared(true), "AddFinalizer Propose", v1alpha1.OperationPending, ""},
+		"given":               {shared(true).givenBy(own).but(held), "", v1alpha1.OperationPending, ""},
 		"given in another region: it joins": {
-			shared(v1alpha1.OperationDrain, true).givenBy(others), "AddFinalizer Propose", v1alpha1.OperationPending, "",
+			shared(true).givenBy(others), "AddFinalizer Propose", v1alpha1.OperationPending, "",
 		},
 		"given in another region, under way": {
-			shared(v1alpha1.OperationDrain, true).givenBy(others).becomes(ownership.OrderRunning), "AddFinalizer Propose", v1alpha1.OperationRunning, "",
+			shared(true).givenBy(others).becomes(ownership.OrderRunning), "AddFinalizer Propose", v1alpha1.OperationRunning, "",
 		},
 		"given in another region, and done long ago": {
-			shared(v1alpha1.OperationDrain, false).givenBy(others).becomes(ownership.OrderSucceeded).but(func(w *world) {
+			shared(false).givenBy(others).becomes(ownership.OrderSucceeded).but(func(w *world) {
 				w.o.CreationTimestamp = metav1.NewTime(now.Add(-operation.DefaultTimeout))
 			}), "AddFinalizer Propose", v1alpha1.OperationSucceeded, "owns no keys",
 		},
 		"another order has the name": {
-			shared(v1alpha1.OperationDrain, false).givenBy(others).but(func(w *world) { w.o.Spec.Type = v1alpha1.OperationUndrain }),
+			shared(false).givenBy(others).but(func(w *world) { w.o.Spec.Type = v1alpha1.OperationUndrain }),
 			"", v1alpha1.OperationRefused, "another name",
 		},
 		"an order about a service that is gone since": {
-			shared(v1alpha1.OperationDrain, true).givenBy(others).becomes(ownership.OrderSucceeded).but(func(w *world) { w.seen.Service = nil }),
+			shared(true).givenBy(others).becomes(ownership.OrderSucceeded).but(func(w *world) { w.seen.Service = nil }),
 			"AddFinalizer Propose", v1alpha1.OperationSucceeded, "accounts/user",
 		},
 		"made anew while the store forgets the last one": {
-			shared(v1alpha1.OperationDrain, false).becomes(ownership.OrderSucceeded), "", v1alpha1.OperationPending, "",
+			shared(false).becomes(ownership.OrderSucceeded), "", v1alpha1.OperationPending, "",
 		},
 		"made anew in this cluster, given by others": {
-			shared(v1alpha1.OperationDrain, false).givenBy(map[string]string{"beijing": "before", "shanghai": "v"}).becomes(ownership.OrderSucceeded),
+			shared(false).givenBy(map[string]string{"beijing": "before", "shanghai": "v"}).becomes(ownership.OrderSucceeded),
 			"AddFinalizer Propose", v1alpha1.OperationSucceeded, "",
 		},
-		"ended: it is kept": {shared(v1alpha1.OperationDrain, false).givenBy(both).becomes(ownership.OrderSucceeded).but(held).ended(), "", "", ""},
+		"ended: it is kept": {shared(false).givenBy(both).becomes(ownership.OrderSucceeded).but(held).ended(), "", "", ""},
 		"ended, in a store that does not know it": {
-			shared(v1alpha1.OperationDrain, false).but(held).ended(), "RemoveFinalizer", "", "",
+			shared(false).but(held).ended(), "RemoveFinalizer", "", "",
 		},
 		"ended, and the store is not known": {
-			shared(v1alpha1.OperationDrain, false).but(held).ended().but(func(w *world) { w.seen.StoreKnown = false }), "", "", "",
+			shared(false).but(held).ended().but(func(w *world) { w.seen.StoreKnown = false }), "", "", "",
 		},
 		"deleted": {
-			shared(v1alpha1.OperationDrain, false).givenBy(both).but(held).ended().but(func(w *world) { w.o.DeletionTimestamp = ptr.To(metav1.NewTime(now)) }),
+			shared(false).givenBy(both).but(held).ended().but(func(w *world) { w.o.DeletionTimestamp = ptr.To(metav1.NewTime(now)) }),
 			"Withdraw RemoveFinalizer", "", "",
 		},
 	} {

@@ -55,9 +55,11 @@ func slice() *v1alpha1.RegionalService {
 // member plays a region's member: it reports the slice as rolled out, routed and available.
 func (w *world) member(name string) {
 	w.t.Helper()
-	c, err := w.store.Read(w.t.Context())
-	must(w.t, err)
 	testkit.Eventually(w.t, soon, func() error {
+		c, err := w.store.Read(w.t.Context()) // the store may be electing a leader of its own
+		if err != nil {
+			return err
+		}
 		s := slice()
 		if err := w.regions[name].Get(w.t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
 			return err
@@ -216,8 +218,8 @@ func TestPeers(t *testing.T) {
 	w.runs(others, "cart:3")
 	w.says(others, metav1.ConditionUnknown, v1alpha1.ReasonCopiesUnread, leader+" cannot be read")
 	w.members(others)
-	must(t, w.regions[others[0]].Create(t.Context(), drain("away", others[0])))
-	eventually(w, others[:1], func() *v1alpha1.Operation { return drain("away", others[0]) }, func(o *v1alpha1.Operation) error {
+	must(t, w.regions[others[0]].Create(t.Context(), drain(others[0])))
+	eventually(w, others[:1], func() *v1alpha1.Operation { return drain(others[0]) }, func(o *v1alpha1.Operation) error {
 		if o.Status.State != v1alpha1.OperationSucceeded && o.Status.State != v1alpha1.OperationRunning {
 			return fmt.Errorf("state %q: %+v", o.Status.State, o.Status.Conditions)
 		}
@@ -238,49 +240,51 @@ func TestPeers(t *testing.T) {
 	t.Run("deletion", func(t *testing.T) { w.deletion(t, uid) })
 }
 
-func drain(name, region string) *v1alpha1.Operation {
+func drain(region string) *v1alpha1.Operation {
 	return &v1alpha1.Operation{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: region},
+		ObjectMeta: metav1.ObjectMeta{Name: "away"}, Spec: v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: region},
 	}
 }
 
-// orders ends the drain of a region by an order that is applied in one region after the other.
+// orders applies an order in one region after the other. Its agents know of no gateways that could be
+// fenced, so it may end either way: what counts is that it ends once, and alike everywhere.
 func (w *world) orders(t *testing.T, region string) {
 	all := w.names
-	undrain := func() *v1alpha1.Operation {
-		return &v1alpha1.Operation{
-			ObjectMeta: metav1.ObjectMeta{Name: "back"}, Spec: v1alpha1.OperationSpec{Type: v1alpha1.OperationUndrain, Region: region},
-		}
+	again := func() *v1alpha1.Operation {
+		o := drain(region)
+		o.Name = "again"
+		return o
 	}
-	state := func(in []string, want v1alpha1.OperationState, words string) {
+	var ended v1alpha1.OperationState
+	ends := func(in []string) {
 		t.Helper()
-		eventually(w, in, undrain, func(o *v1alpha1.Operation) error {
-			if o.Status.State != want {
-				return fmt.Errorf("state %q: %+v", o.Status.State, o.Status.Conditions)
+		eventually(w, in, again, func(o *v1alpha1.Operation) error {
+			if s := o.Status.State; s != v1alpha1.OperationSucceeded && s != v1alpha1.OperationFailed {
+				return fmt.Errorf("state %q: %+v", s, o.Status.Conditions)
 			}
-			return is(o.Status.Conditions, v1alpha1.ConditionComplete, yes, o.Status.Conditions[0].Reason, words)
+			if ended != "" && o.Status.State != ended {
+				t.Errorf("it is %s here and %s elsewhere", o.Status.State, ended)
+			}
+			ended = o.Status.State
+			return nil
 		})
 	}
-	w.in(all[:2], func(c client.Client) error { return c.Create(t.Context(), undrain()) })
-	state(all[:2], v1alpha1.OperationSucceeded, "serves and owns its keys again")
+	w.in(all[:2], func(c client.Client) error { return c.Create(t.Context(), again()) })
+	ends(all[:2])
 	var epoch int64
-	w.configuration(func(c ownership.Configuration) error {
-		if len(c.Orders) != 2 { // the drain's is kept as well
-			return fmt.Errorf("orders %+v", c.Orders)
-		}
-		epoch = c.View.Epoch
-		return nil
-	})
+	w.configuration(func(c ownership.Configuration) error { epoch = c.View.Epoch; return nil })
 
 	t.Log("applied where it was not yet, with another spec: refused; the same: it has been carried out")
-	other := undrain()
+	other := again()
 	other.Spec.Timeout = &metav1.Duration{Duration: time.Hour}
 	must(t, w.regions[all[2]].Create(t.Context(), other))
-	state(all[2:], v1alpha1.OperationRefused, "another spec")
-	must(t, w.regions[all[2]].Delete(t.Context(), undrain()))
-	gone(w, all[2:], undrain)
-	must(t, w.regions[all[2]].Create(t.Context(), undrain()))
-	state(all[2:], v1alpha1.OperationSucceeded, "serves and owns its keys again")
+	eventually(w, all[2:], again, func(o *v1alpha1.Operation) error {
+		return is(o.Status.Conditions, v1alpha1.ConditionComplete, yes, v1alpha1.ReasonOrderInvalid, "another spec")
+	})
+	must(t, w.regions[all[2]].Delete(t.Context(), again()))
+	gone(w, all[2:], again)
+	must(t, w.regions[all[2]].Create(t.Context(), again()))
+	ends(all[2:])
 	w.configuration(func(c ownership.Configuration) error {
 		if c.View.Epoch != epoch {
 			t.Errorf("the late copy was carried out: epoch %d, was %d", c.View.Epoch, epoch)
@@ -288,8 +292,8 @@ func (w *world) orders(t *testing.T, region string) {
 		return nil
 	})
 
-	w.everywhere(func(c client.Client) error { return client.IgnoreNotFound(c.Delete(t.Context(), undrain())) })
-	must(t, w.regions[region].Delete(t.Context(), drain("away", region)))
+	w.everywhere(func(c client.Client) error { return c.Delete(t.Context(), again()) })
+	must(t, w.regions[region].Delete(t.Context(), drain(region)))
 	w.configuration(func(c ownership.Configuration) error {
 		if len(c.Orders)+len(c.OrderIntents) > 0 {
 			return fmt.Errorf("orders %+v are kept though nobody gives them", c.OrderIntents)
