@@ -23,6 +23,10 @@ for part in hub member; do
   fi
 done
 
+# A peer is both.
+"$CONTROLLER_GEN" rbac:roleName=multiactive-peer "paths={./controllers/hub/...,./controllers/member/...}" \
+  output:rbac:dir=config/rbac/peer
+
 mkdir -p docs/reference
 page=$(mktemp)
 trap 'rm -f "$page"' EXIT
@@ -39,7 +43,7 @@ if [[ -f charts/multiactive/Chart.yaml ]]; then
   mkdir -p charts/multiactive/{crds,files}
   rm -f charts/multiactive/crds/*.yaml charts/multiactive/files/*_role.yaml
   cp config/crd/bases/*.yaml charts/multiactive/crds/
-  for part in hub member; do
+  for part in hub member peer; do
     if [[ -f config/rbac/$part/role.yaml ]]; then
       cp "config/rbac/$part/role.yaml" "charts/multiactive/files/${part}_role.yaml"
     fi

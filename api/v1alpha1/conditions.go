@@ -71,8 +71,18 @@ const (
 	ReasonNotSupportedYet = "NotSupportedYet"
 	// ReasonNotChecked: this version does not check it.
 	ReasonNotChecked = "NotChecked"
-	// ReasonSingleCopy: there is one copy only, so it agrees with itself (hub mode).
+	// ReasonSingleCopy: there is one copy only, so it agrees with itself.
 	ReasonSingleCopy = "SingleCopy"
+	// ReasonCopiesAgree: every region has the same declaration (peer mode).
+	ReasonCopiesAgree = "CopiesAgree"
+	// ReasonCopiesDiffer: some region has another declaration than the majority, which is acted on (peer
+	// mode).
+	ReasonCopiesDiffer = "CopiesDiffer"
+	// ReasonCopiesUnread: some region's copy cannot be read; the others are a majority and agree (peer mode).
+	ReasonCopiesUnread = "CopiesUnread"
+	// ReasonNoMajority: no majority of the regions has the same declaration, so nothing is changed (peer
+	// mode).
+	ReasonNoMajority = "NoMajority"
 
 	// ReasonConnected: the cluster answers.
 	ReasonConnected = "Connected"

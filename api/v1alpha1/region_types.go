@@ -200,7 +200,7 @@ type RegionStatus struct {
 	// observedGeneration is the generation that the conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: ClusterReachable, Serving, LeaseHeld, Ready.
+	// conditions: ClusterReachable, Serving, LeaseHeld, Ready, and in peer mode SpecInSync.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

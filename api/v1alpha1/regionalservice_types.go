@@ -22,8 +22,11 @@ type RegionalServiceSpec struct {
 	// services that claim one topic the older has it.
 	// +optional
 	ServiceCreatedAt metav1.Time `json:"serviceCreatedAt,omitzero"`
-	// stamp orders slices: a member never goes back to a lower one of the same service.
+	// stamp orders slices: a member never goes back to a lower one of the same service. Its ballot is never
+	// lowered: in peer mode a leader that was deposed and does not know it yet may still write, and what its
+	// successor has written stands.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!has(oldSelf.ballot) || has(self.ballot) && self.ballot >= oldSelf.ballot",message="ballot must not be lowered: a later leader has written this slice"
 	Stamp SliceStamp `json:"stamp,omitzero"`
 	// workload to run here, overrides applied.
 	// +required
@@ -85,10 +88,11 @@ type RegionalServiceSpec struct {
 
 // SliceStamp orders slices.
 type SliceStamp struct {
-	// ballot grows with every hub that takes over.
+	// ballot grows with every leader whose hub takes over (peer mode).
 	// +optional
 	Ballot int64 `json:"ballot,omitempty"`
-	// generation of the MultiActiveService that changed this slice last.
+	// generation of the MultiActiveService that changed this slice last; in peer mode, where every copy has
+	// generations of its own, a count of the slices' changes.
 	// +required
 	Generation int64 `json:"generation,omitempty"`
 }

@@ -1,5 +1,5 @@
 // Command manager runs MultiActive's controllers: those of the hub, which turn declarations into
-// one slice per region, or those of a region's member, which act on the slice. It wires parts
+// one slice per region, those of a region's member, which act on the slice, or both. It wires parts
 // together and decides nothing.
 package main
 
@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -74,11 +75,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func setup(ctx context.Context, mgr ctrl.Manager, o options) error {
-	if o.common.mode == modeHub {
-		return setupHub(ctx, mgr, hubOptions{common: o.common})
-	}
 	o.member.common = o.common
-	return setupMember(ctx, mgr, o.member)
+	switch o.common.mode {
+	case modeHub:
+		return setupHub(mgr, hubOptions{common: o.common})
+	case modePeer:
+		return setupPeer(ctx, mgr, o.member)
+	}
+	_, err := setupMember(ctx, mgr, o.member)
+	return err
 }
 
 func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
@@ -97,6 +102,9 @@ func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
 		m.Cache.ByObject = hubCache(o.common)
 	case modeMember:
 		m.Cache.ByObject = memberCache()
+	case modePeer:
+		m.Cache.ByObject = memberCache()
+		maps.Copy(m.Cache.ByObject, hubCache(o.common))
 	}
 	return m
 }

@@ -33,6 +33,7 @@ import (
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
 	"multiactive.dev/operator/internal/agent"
+	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
 	"multiactive.dev/operator/internal/pace"
@@ -41,7 +42,7 @@ import (
 	"multiactive.dev/operator/internal/storeposition"
 )
 
-// memberOptions are the flags of --mode=member.
+// memberOptions are the flags of --mode=member, and of --mode=peer.
 type memberOptions struct {
 	common commonOptions
 
@@ -55,14 +56,14 @@ type memberOptions struct {
 }
 
 func (o *memberOptions) bind(fs *flag.FlagSet) {
-	fs.StringVar(&o.region, "region", "", "member: name of the region that this cluster is (required)")
+	fs.StringVar(&o.region, "region", "", "member, peer: name of the region that this cluster is (required)")
 	fs.StringVar(&o.agentAddress, "agent-bind-address", ":8090",
-		"member: address that serves routing to the region's gateways; keep it inside the cluster, routing carries secrets")
+		"member, peer: address that serves routing to the region's gateways; keep it inside the cluster, routing carries secrets")
 	fs.StringVar(&o.agentURL, "agent-url", "",
-		"member: that address as gateways dial it (default http://multiactive-agent.<operator-namespace>.svc:8090)")
-	fs.StringVar(&o.gatewayImage, "gateway-image", "", "member: image with /gateway for the services' gateways (required)")
+		"member, peer: that address as gateways dial it (default http://multiactive-agent.<operator-namespace>.svc:8090)")
+	fs.StringVar(&o.gatewayImage, "gateway-image", "", "member, peer: image with /gateway for the services' gateways (required)")
 	o.podName, o.podNamespace = os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
-	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member: image with /mirror for the mirrors (default: --gateway-image)")
+	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member, peer: image with /mirror for the mirrors (default: --gateway-image)")
 }
 
 // complete checks the flags and fills in the defaults that depend on others.
@@ -107,33 +108,40 @@ func memberCache() map[client.Object]cache.ByObject {
 	}
 }
 
+// member is what setupMember has made.
+type member struct {
+	store  *coordination.Store
+	health *storehealth.Monitor
+	agent  *agent.Agent
+}
+
 // setupMember adds the region's agent and its controllers to the manager.
-func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
+func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member, error) {
 	if err := o.complete(); err != nil {
-		return err
+		return member{}, err
 	}
 	timings := o.common.timed()
 	known, err := storeposition.Load(ctx, mgr.GetAPIReader(), o.common.operatorNamespace)
 	if err != nil {
-		return err
+		return member{}, err
 	}
 	place, err := storeposition.Place(ctx, mgr.GetAPIReader(), mgr.GetClient(), o.common.operatorNamespace)
 	if err != nil {
-		return err
+		return member{}, err
 	}
 	store, err := o.common.connectStore(known.Position, known.Restored)
 	if err != nil {
-		return err
+		return member{}, err
 	}
 	machine := agent.SystemClock()
 	local := &handover.Region{Name: o.region, Client: mgr.GetClient()}
 	regionAgent, err := agent.New(agent.Config{
 		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
-		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase, Epoch: known.Epoch,
+		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase, Epoch: known.Epoch, Ballots: o.common.mode == modePeer,
 		Place: place, Process: o.process(), Alone: o.common.leaderElect,
 	})
 	if err != nil {
-		return err
+		return member{}, err
 	}
 	options := regional.Options{
 		Region: o.region, OperatorNamespace: o.common.operatorNamespace, AgentURL: o.agentURL,
@@ -147,7 +155,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	local.Credentials, local.Canary, local.Snapshot = credentials, canaries.Read, regionAgent.Snapshot
 	own, err := actingPod(ctx, mgr, o)
 	if err != nil {
-		return err
+		return member{}, err
 	}
 	position := &storeposition.Keeper{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: o.common.operatorNamespace, Store: store, Clock: machine,
@@ -163,7 +171,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 	}
 	for _, part := range append(parts, own...) {
 		if err := mgr.Add(part); err != nil {
-			return fmt.Errorf("adding a part of the member: %w", err)
+			return member{}, fmt.Errorf("adding a part of the member: %w", err)
 		}
 	}
 	pacer := pace.New(machine, regionAgent.Snapshot)
@@ -174,19 +182,19 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) error {
 		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease, Pace: pacer,
 	}
 	if err := services.SetupWithManager(mgr, machine, topics.Changed()); err != nil {
-		return fmt.Errorf("adding the controller of regional services: %w", err)
+		return member{}, fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options,
 		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors, Pace: pacer,
 	}
 	if err := links.SetupWithManager(mgr); err != nil {
-		return fmt.Errorf("adding the controller of replication links: %w", err)
+		return member{}, fmt.Errorf("adding the controller of replication links: %w", err)
 	}
 	if err := metrics.Registry.Register(canaries); err != nil {
-		return fmt.Errorf("registering the metric of the links' lag: %w", err)
+		return member{}, fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
-	return nil
+	return member{store: store, health: health, agent: regionAgent}, nil
 }
 
 // troubles joins what several parts say of the store.

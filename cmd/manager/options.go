@@ -29,8 +29,10 @@ const usage = `manager runs MultiActive's controllers.
                          RegionalService into every region's cluster, reports what they say
   manager --mode=member  in every region's cluster: runs the workload, the gateways, the topics
                          and the region's agent
+  manager --mode=peer    in every region's cluster instead of both: apply the same manifests in every
+                         cluster; what most of them have is acted on, by the hub in the region that leads
 
-Both talk to the coordination store, an etcd with a member in every region. Name all of its
+All talk to the coordination store, an etcd with a member in every region. Name all of its
 members: the store answers while a majority of them lives.
 
   manager --mode=hub --kubeconfig=hub.kubeconfig \
@@ -90,7 +92,7 @@ func parse(args []string, stdout io.Writer) (options, error) {
 }
 
 func (o *commonOptions) bind(fs *flag.FlagSet) {
-	fs.StringVar(&o.mode, "mode", "", "hub or member (required)")
+	fs.StringVar(&o.mode, "mode", "", "hub, member or peer (required)")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "multiactive-system",
 		"namespace of the operator's own Secrets and leases, in this cluster and in the regions'")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
@@ -112,13 +114,11 @@ func (o *commonOptions) bind(fs *flag.FlagSet) {
 
 func (o commonOptions) validate() error {
 	switch o.mode {
-	case modeHub, modeMember:
-	case modePeer:
-		return errors.New("--mode=peer: peer mode is not in this version; run --mode=hub in one cluster and --mode=member in every region")
+	case modeHub, modeMember, modePeer:
 	case "":
-		return errors.New("--mode is required: hub or member, see --help")
+		return errors.New("--mode is required: hub, member or peer, see --help")
 	default:
-		return fmt.Errorf("--mode=%s is unknown: hub or member, see --help", o.mode)
+		return fmt.Errorf("--mode=%s is unknown: hub, member or peer, see --help", o.mode)
 	}
 	if o.coordinationEndpoints == "" {
 		return errors.New("--coordination-endpoints is required: the client URLs of the coordination store's members")

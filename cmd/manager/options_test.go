@@ -20,7 +20,7 @@ func TestParse(t *testing.T) {
 		"hub":                    {args: hub},
 		"version needs no mode":  {args: []string{"--version"}},
 		"no mode":                {args: nil, want: "--mode is required"},
-		"peer is not pretended":  {args: []string{"--mode=peer"}, want: "peer mode is not in this version"},
+		"peer":                   {args: []string{"--mode=peer", "--coordination-endpoints=http://a:2379", "--region=beijing"}},
 		"unknown mode":           {args: []string{"--mode=both"}, want: "--mode=both is unknown"},
 		"no store":               {args: []string{"--mode=hub"}, want: "--coordination-endpoints is required"},
 		"unknown timings":        {args: append(hub[:2:2], "--timings=slow"), want: "--timings=slow is unknown"},
@@ -53,7 +53,7 @@ func TestHelpTeaches(t *testing.T) {
 	if _, err := parse([]string{"--help"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error %v, want %v", err, flag.ErrHelp)
 	}
-	for _, want := range []string{"--mode=hub", "--mode=member", "-coordination-endpoints", "-operator-namespace"} {
+	for _, want := range []string{"--mode=hub", "--mode=member", "--mode=peer", "-coordination-endpoints", "-operator-namespace"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("help does not mention %s", want)
 		}

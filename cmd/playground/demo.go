@@ -27,6 +27,8 @@ a region and brings it back, with measured times and checked promises.
   playground                          the example service in beijing, shanghai and shenzhen
   playground --keep                   ... and stay up to try kubectl and curl
   playground --kill shanghai          lose another region
+  playground --peer                   no hub of its own, but one beside every region's member; the
+                                      region that is lost is the leader's, unless --kill says another
   playground --service my.yaml --program registry.example.com/shop:v1=bin/shop
                                       your own service: say what to run for its images
   playground bench-failover           many kills in a row, and how long logins were away
@@ -184,7 +186,8 @@ func runDemo(ctx context.Context, args []string) error {
 	var c common
 	err := c.parse("playground", demoUsage, args, func(c *common, flags flagSet) {
 		flags.BoolVar(&c.options.Keep, "keep", false, "stay up at the end, until Ctrl-C")
-		flags.StringVar(&c.options.Kill, "kill", "", "`region` to lose (default: the first that owns keys)")
+		flags.StringVar(&c.options.Kill, "kill", "", "`region` to lose (default: the first that owns keys; with --peer the leader's)")
+		flags.BoolVar(&c.options.Peer, "peer", false, "peer mode: every region's manager is a hub too; takes three regions or more")
 	})
 	if err != nil {
 		return err

@@ -45,6 +45,8 @@ type Config struct {
 	Place, Process string
 	// Alone: no second process of this place acts at the same time, since an election there sees to it.
 	Alone bool
+	// Ballots has this agent take a ballot for each of its terms, for the hub beside it (peer mode).
+	Ballots bool
 	// Prober asks the other regions; NewProber outside of tests.
 	Prober Prober
 	// Local takes part in changes of owners; without one, the gateways alone do.
@@ -71,13 +73,16 @@ type Agent struct {
 	lastAnswer time.Duration
 	answered   bool
 	refused    error
-	leading    bool
 	// damaged is what nobody agreed on of the newest content, nil if all is sound; delivered is the
 	// newest revision, also of a damaged one.
 	damaged *damaged
 	// taken is what is known of another agent that acts for the region, empty while none does.
 	taken     string
 	delivered int64
+	// term is set while this agent leads.
+	term *coordination.Term
+	// ballotFloor is what this agent's ballots have to be above.
+	ballotFloor int64
 	// committed and previous are the revisions of this agent's last two beats: a watch that has not
 	// shown the earlier when the next is committed has stalled.
 	committed, previous int64
@@ -153,6 +158,11 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) Identity() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.identity()
+}
+
+// identity is Identity; mu is held.
+func (a *Agent) identity() string {
 	if a.registration == nil {
 		return ""
 	}
@@ -169,7 +179,7 @@ func (a *Agent) Publisher() *Publisher { return a.publisher }
 func (a *Agent) IsLeader() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.leading
+	return a.term != nil
 }
 
 // wait waits for d on the agent's clock.

@@ -138,7 +138,7 @@ func (w *world) startOn(region string, store *coordination.Store) {
 	w.t.Helper()
 	a, err := agent.New(agent.Config{
 		Region: region, Store: store, Clock: agent.SystemClock(),
-		Timings: ownership.FastTimings(), Prober: w.net, Log: testr.New(w.t).WithName(region),
+		Timings: ownership.FastTimings(), Prober: w.net, Log: testr.New(w.t).WithName(region), Ballots: true,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -76,8 +76,8 @@ var (
 
 // lead decides on every configuration, and between them because time passes, until the term ends.
 func (a *Agent) lead(ctx context.Context, term *coordination.Term) error {
-	a.setLeading(true)
-	defer a.setLeading(false)
+	a.setTerm(term)
+	defer a.setTerm(nil)
 	news, cancel := a.Subscribe()
 	defer cancel()
 	ticker := a.config.Clock.NewTicker(a.config.Timings.BeatInterval / 2)
@@ -98,10 +98,10 @@ func (a *Agent) lead(ctx context.Context, term *coordination.Term) error {
 	}
 }
 
-func (a *Agent) setLeading(leading bool) {
+func (a *Agent) setTerm(term *coordination.Term) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.leading = leading
+	a.term = term
 }
 
 // leader is one term's memory.
@@ -201,6 +201,9 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 	}
 	for _, uid := range finishedServices(c) {
 		add("deleted service", func(ctx context.Context) (int64, error) { return l.term.DeleteServiceRecord(ctx, c, uid) })
+	}
+	if floor, due := l.agent.ballot(c); due {
+		add("ballot", func(ctx context.Context) (int64, error) { return l.term.PutBallot(ctx, c, l.agent.Identity(), floor) })
 	}
 	if !maps.Equal(c.Held, d.Held) {
 		add("held", func(ctx context.Context) (int64, error) { return l.term.PutHeld(ctx, d.Held) })

@@ -37,7 +37,7 @@ func (s *Store) Register(ctx context.Context, region string, record ownership.Ag
 		return nil, err
 	}
 	var beat ownership.Beat
-	there, err := s.read(ctx, s.prefix+dirBeat+region, &beat)
+	_, there, err := s.read(ctx, s.prefix+dirBeat+region, &beat)
 	if err != nil {
 		return nil, fmt.Errorf("registering the agent of region %s: %w", region, err)
 	}

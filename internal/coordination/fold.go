@@ -96,7 +96,7 @@ func (f *fold) apply(kv *mvccpb.KeyValue, deleted bool) {
 	f.ignore(key, "")
 	delete(f.broken, key)
 	f.touched = f.touched || agreed(dir)
-	if dir != keyView && dir != keyHeld && dir != dirLeader && !validName.MatchString(name) {
+	if dir != keyView && dir != keyHeld && dir != keyBallot && dir != dirLeader && !validName.MatchString(name) {
 		f.ignore(key, gone(deleted, "it is no name that anything has"))
 		return
 	}
@@ -164,6 +164,12 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 			return nil
 		}
 		return readWhole(value, &f.conf.Held)
+	case keyBallot:
+		f.conf.Ballot = ownership.Ballot{}
+		if deleted {
+			return nil
+		}
+		return readWhole(value, &f.conf.Ballot)
 	case dirService:
 		f.conf.Decided = kv.GetModRevision()
 		return alter(f, dir, &f.conf.Services, name, value, deleted)

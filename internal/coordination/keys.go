@@ -11,6 +11,7 @@ const (
 	dirLeader        = "leader/"
 	keyView          = "view"
 	keyHeld          = "held"
+	keyBallot        = "ballot"
 	dirService       = "service/"
 	dirGate          = "gate/"
 	dirAgent         = "agent/"

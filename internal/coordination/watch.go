@@ -121,8 +121,9 @@ func (s *Store) readAll(ctx context.Context) (*fold, int64, error) {
 	return f, seen.Revision, nil
 }
 
-// read reads one key by a linearizable read and reports whether it is there, and can be read.
-func (s *Store) read(ctx context.Context, key string, into any) (bool, error) {
+// read reads one key by a linearizable read. It returns at which revision the key was last written, 0: it is
+// not there, and whether it can be read: what cannot is not there, as in a configuration.
+func (s *Store) read(ctx context.Context, key string, into any) (written int64, there bool, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	before := s.Position()
@@ -130,15 +131,14 @@ func (s *Store) read(ctx context.Context, key string, into any) (bool, error) {
 		return c.Get(ctx, key)
 	})
 	if err != nil {
-		return false, fmt.Errorf("reading %s: %w", key, err)
+		return 0, false, fmt.Errorf("reading %s: %w", key, err)
 	}
 	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
 	if err := s.accept(before, seen); err != nil {
-		return false, fmt.Errorf("reading %s: %w", key, err)
+		return 0, false, fmt.Errorf("reading %s: %w", key, err)
 	}
 	if len(answer.Kvs) == 0 {
-		return false, nil
+		return 0, false, nil
 	}
-	// What cannot be read is not there, as in a configuration.
-	return json.Unmarshal(answer.Kvs[0].Value, into) == nil, nil
+	return answer.Kvs[0].ModRevision, json.Unmarshal(answer.Kvs[0].Value, into) == nil, nil
 }

@@ -1,6 +1,9 @@
 package ownership
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // OrderIntent is what a person ordered, as a hub proposes it, stored under "intent/order/<name>".
 type OrderIntent struct {
@@ -14,6 +17,15 @@ type OrderIntent struct {
 	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
 	// Timeout after which the order fails.
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// Copies has, in peer mode, the UIDs of the Operations that give this order, by region: it stands
+	// until none does.
+	Copies map[string]string `json:"copies,omitempty"`
+}
+
+// Same reports whether two orders want the same done, whoever gives them.
+func (o OrderIntent) Same(other OrderIntent) bool {
+	o.Copies, other.Copies = nil, nil
+	return reflect.DeepEqual(o, other)
 }
 
 // OrderState is how far an order is.

@@ -264,6 +264,17 @@ type ServiceIntent struct {
 	// Handback is HandbackAutomatic, or anything else for a person to order it.
 	Handback string `json:"handback,omitempty"`
 	Deleted  bool   `json:"deleted,omitempty"`
+	// Abandoned are, in peer mode, the regions that the deletion does not wait for, sorted: every hub lets go
+	// of its copy then, also where nobody has said so.
+	Abandoned []string `json:"abandoned,omitempty"`
+}
+
+// Ballot orders those that write the regions' slices in peer mode, stored under "ballot": a leader raises
+// it before its hub acts, and a region's cluster refuses a slice with a lower one.
+type Ballot struct {
+	N int64 `json:"n"`
+	// Leader is the identity of the leader whose ballot it is.
+	Leader string `json:"leader"`
 }
 
 // Configuration is the content of the coordination store at one revision (R2). It is immutable:
@@ -294,6 +305,8 @@ type Configuration struct {
 	Acks      map[string]Ack           // by region
 	Debts     map[string]Debt          // by region
 	Orders    map[string]OrderRecord   // by name
+	// Ballot is the latest one in peer mode.
+	Ballot Ballot
 	// Held says, by region, why the leader leaves a region as it is though something speaks
 	// against it: a reason of package health. Stored under "held".
 	Held map[string]string

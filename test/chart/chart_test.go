@@ -72,6 +72,18 @@ func TestManifestsApply(t *testing.T) {
 			want:    storeObjects,
 			not:     []string{"Deployment/multiactive-witness", "ServiceAccount/multiactive-witness"},
 		},
+		"chart, peer": {
+			command: chart("--set", "mode=peer", "--set", "region=north", "--set", "coordination.tls.secretName=etcd"),
+			want: []string{
+				"Deployment/multiactive-peer", "Service/multiactive-peer-agent", "ClusterRole/multiactive-peer", "Role/multiactive-peer", "ClusterRole/multiactive-hub-access",
+			},
+		},
+		"kustomize, peer": {
+			command: []string{"kustomize", "build", "config/peer"},
+			want: []string{
+				"Namespace/multiactive-system", "Deployment/multiactive-peer", "Service/multiactive-peer-agent", "ClusterRole/multiactive-peer", "ClusterRole/multiactive-hub-access",
+			},
+		},
 		"kustomize, hub": {
 			command: []string{"kustomize", "build", "config/hub"},
 			want:    []string{"Namespace/multiactive-system", "Deployment/multiactive-hub", "ClusterRole/multiactive-hub"},
@@ -92,23 +104,32 @@ func TestManifestsApply(t *testing.T) {
 // Of the members one acts and marks its Pod: gateways must be led to it alone, and it must know
 // which Pod is its own.
 func TestGatewaysAreLedToTheActingMember(t *testing.T) {
-	for name, arguments := range map[string][]string{
-		"chart": append([]string{
-			"helm", "template", "release", "charts/multiactive", "--namespace", namespace, "--kube-version", kubeVersion, "--set", "mode=member", "--set", "region=north",
-		}, endpoints...),
-		"kustomize": {"kustomize", "build", "config/member"},
+	chart := func(mode string) []string {
+		return append([]string{
+			"helm", "template", "release", "charts/multiactive", "--namespace", namespace, "--kube-version", kubeVersion, "--set", "mode=" + mode, "--set", "region=north",
+		}, endpoints...)
+	}
+	for name, tt := range map[string]struct {
+		mode      string
+		arguments []string
+	}{
+		"chart, member":     {"member", chart("member")},
+		"chart, peer":       {"peer", chart("peer")},
+		"kustomize, member": {"member", []string{"kustomize", "build", "config/member"}},
+		"kustomize, peer":   {"peer", []string{"kustomize", "build", "config/peer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			ours := "multiactive-" + tt.mode
 			var selected, template map[string]string
 			env, grants := map[string]string{}, false
-			for _, o := range decode(t, run(t, arguments[0], arguments[1:]...)) {
+			for _, o := range decode(t, run(t, tt.arguments[0], tt.arguments[1:]...)) {
 				switch o.GetKind() + "/" + o.GetName() {
-				case "Service/multiactive-member-agent":
+				case "Service/" + ours + "-agent":
 					selected, _, _ = unstructured.NestedStringMap(o.Object, "spec", "selector")
-				case "Role/multiactive-member":
+				case "Role/" + ours:
 					text, err := o.MarshalJSON()
 					grants = err == nil && strings.Contains(string(text), `"pods"`) && strings.Contains(string(text), `"patch"`)
-				case "Deployment/multiactive-member":
+				case "Deployment/" + ours:
 					template, _, _ = unstructured.NestedStringMap(o.Object, "spec", "template", "metadata", "labels")
 					containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
 					list, _, _ := unstructured.NestedSlice(containers[0].(map[string]any), "env")
@@ -151,7 +172,7 @@ func TestBadValuesAreRefusedByName(t *testing.T) {
 		"no coordination store":       {nil, "/coordination/endpoints"},
 		"an endpoint without scheme":  {[]string{"--set", "coordination.endpoints={etcd:2379}"}, "/coordination/endpoints/0"},
 		"a member without its region": {append([]string{"--set", "mode=member"}, endpoints...), "/region"},
-		"peer mode":                   {append([]string{"--set", "mode=peer"}, endpoints...), "/mode"},
+		"a peer without its region":   {append([]string{"--set", "mode=peer"}, endpoints...), "/region"},
 		"an unknown mode":             {append([]string{"--set", "mode=both"}, endpoints...), "/mode"},
 		"a value that does not exist": {append([]string{"--set", "regoin=north"}, endpoints...), "regoin"},
 	}

@@ -19,12 +19,12 @@ import (
 
 // act carries the steps out: the finalizer before anything that it is for, what concerns regions in
 // all of them at once, so that one which is just dying costs its own timeout only, then the rest.
-func (r *Reconciler) act(ctx context.Context, mas *v1alpha1.MultiActiveService, seen *plan.Seen, steps []plan.Step) error {
+func (r *Reconciler) act(ctx context.Context, s subject, seen *plan.Seen, steps []plan.Step) error {
 	var inRegions, after []plan.Step
 	for _, step := range steps {
 		switch step.Kind {
 		case plan.StepAddFinalizer:
-			if err := r.actHere(ctx, mas, step); err != nil {
+			if err := r.actHere(ctx, s, step); err != nil {
 				return fmt.Errorf("step %s: %w", step.Kind, err)
 			}
 		case plan.StepStage, plan.StepDelete:
@@ -33,36 +33,37 @@ func (r *Reconciler) act(ctx context.Context, mas *v1alpha1.MultiActiveService, 
 			after = append(after, step)
 		}
 	}
-	regionErr := r.actInRegions(ctx, mas, seen, inRegions)
+	regionErr := r.actInRegions(ctx, s.declared, seen, inRegions)
 	for _, step := range after {
-		if err := r.actHere(ctx, mas, step); err != nil {
+		if err := r.actHere(ctx, s, step); err != nil {
 			return errors.Join(regionErr, fmt.Errorf("step %s: %w", step.Kind, err))
 		}
 	}
 	return regionErr
 }
 
-func (r *Reconciler) actHere(ctx context.Context, mas *v1alpha1.MultiActiveService, step plan.Step) error {
+func (r *Reconciler) actHere(ctx context.Context, s subject, step plan.Step) error {
 	switch step.Kind {
 	case plan.StepAddFinalizer:
-		return r.patchFinalizer(ctx, mas, func() { controllerutil.AddFinalizer(mas, plan.Finalizer) })
+		return r.patchFinalizer(ctx, s, func() { controllerutil.AddFinalizer(s.own, plan.Finalizer) })
 	case plan.StepRemoveFinalizer:
-		return client.IgnoreNotFound(r.patchFinalizer(ctx, mas, func() { controllerutil.RemoveFinalizer(mas, plan.Finalizer) }))
+		return client.IgnoreNotFound(r.patchFinalizer(ctx, s, func() { controllerutil.RemoveFinalizer(s.own, plan.Finalizer) }))
 	case plan.StepPropose:
 		_, err := r.Store.PutServiceIntent(ctx, step.Intent)
 		return err
 	case plan.StepWithdraw:
-		_, err := r.Store.DeleteServiceIntent(ctx, string(mas.UID))
+		_, err := r.Store.DeleteServiceIntent(ctx, string(s.declared.UID))
 		return err
 	case plan.StepStage, plan.StepDelete: // actInRegion's
 	}
 	return fmt.Errorf("step %q cannot be carried out here", step.Kind)
 }
 
-func (r *Reconciler) patchFinalizer(ctx context.Context, mas *v1alpha1.MultiActiveService, change func()) error {
-	base := mas.DeepCopy()
+// patchFinalizer changes this cluster's own object, under the version that was read.
+func (r *Reconciler) patchFinalizer(ctx context.Context, s subject, change func()) error {
+	base := s.own.DeepCopy()
 	change()
-	return r.Client.Patch(ctx, mas, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	return r.Client.Patch(ctx, s.own, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // actInRegions carries out the regions' steps at once. A region's refusal is noted for the report;
@@ -97,8 +98,13 @@ func (r *Reconciler) actInRegion(ctx context.Context, at *plan.RegionSeen, step 
 		return err
 	}
 	if step.Kind == plan.StepDelete {
-		uid := at.Slice.UID
-		return client.IgnoreNotFound(cluster.Client.Delete(ctx, at.Slice, client.Preconditions{UID: &uid}))
+		// Only what was seen: whoever leads now may have written it anew.
+		uid, version := at.Slice.UID, at.Slice.ResourceVersion
+		err := client.IgnoreNotFound(cluster.Client.Delete(ctx, at.Slice, client.Preconditions{UID: &uid, ResourceVersion: &version}))
+		if apierrors.IsConflict(err) {
+			return nil // what has changed wakes us
+		}
+		return err
 	}
 	content, err := content(step.Slice)
 	if err != nil {

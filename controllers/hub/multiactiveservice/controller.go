@@ -12,7 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -34,6 +33,7 @@ import (
 	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
+	"multiactive.dev/operator/internal/peers"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -65,7 +65,7 @@ type Proposer interface {
 	DeleteServiceIntent(ctx context.Context, uid string) (int64, error)
 }
 
-// Reconciler reconciles MultiActiveServices. All fields are required.
+// Reconciler reconciles MultiActiveServices. All fields but Pace and Peers are required.
 type Reconciler struct {
 	Client   client.Client
 	Clusters *clusters.Registry
@@ -75,22 +75,25 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Pace holds back what only tells of a failover; nil: nothing.
 	Pace *pace.Pacer
+	// Peers is set in peer mode, where the declaration is what most regions' clusters have.
+	Peers *peers.Group
 }
 
 // Reconcile observes one service, acts and reports.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
-	mas := &v1alpha1.MultiActiveService{}
-	if err := r.Client.Get(ctx, req.NamespacedName, mas); err != nil {
-		if apierrors.IsNotFound(err) {
-			metrics.DeleteService(req.Namespace, req.Name)
-			return ctrl.Result{}, r.clear(ctx, req.NamespacedName, "")
-		}
+	s, err := r.subject(ctx, req.NamespacedName)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := r.clear(ctx, req.NamespacedName, string(mas.UID)); err != nil {
+	mas := s.declared
+	if mas == nil {
+		r.deleteMetrics(req.NamespacedName)
+		return ctrl.Result{}, r.clear(ctx, s, req.NamespacedName, "")
+	}
+	if err := r.clear(ctx, s, req.NamespacedName, string(mas.UID)); err != nil {
 		return ctrl.Result{}, err
 	}
-	if wait := r.quiet(mas); wait > 0 {
+	if wait := r.quiet(s); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	before := mas.Status.DeepCopy()
@@ -100,52 +103,70 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	observed := false
 	defer func() {
 		plan.Report(now, mas, seen, todo, observed)
-		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, mas))
+		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, s))
 	}()
-	if seen, err = r.observe(ctx, mas); err != nil {
+	if seen, err = r.observe(ctx, s); err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing service %s: %w", req, err)
 	}
 	observed = true
 	todo = plan.Decide(now, mas, seen)
-	if err := r.act(ctx, mas, &seen, todo.Steps); err != nil {
+	if todo.MetBallot > 0 {
+		r.Peers.Leader.RaiseBallot(todo.MetBallot) // once the store has it, everybody is woken
+	}
+	if err := r.act(ctx, s, &seen, todo.Steps); err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: todo.RecheckAfter}, nil
 }
 
 // quiet returns how long to leave a service alone while a region is being lost: there may be a thousand. One
-// that is declared anew, or goes, is not left alone.
-func (r *Reconciler) quiet(mas *v1alpha1.MultiActiveService) time.Duration {
-	if !mas.DeletionTimestamp.IsZero() || mas.Status.ObservedGeneration != mas.Generation {
+// that is declared anew, or goes, is not left alone; nor is, in peer mode, this cluster's own copy that goes.
+func (r *Reconciler) quiet(s subject) time.Duration {
+	mas := s.declared
+	goes := !mas.DeletionTimestamp.IsZero() || s.own != nil && !s.own.DeletionTimestamp.IsZero()
+	if goes || mas.Status.ObservedGeneration != mas.Generation {
 		return 0
 	}
 	return r.Pace.Wait("service " + mas.Namespace + "/" + mas.Name)
 }
 
-// patchStatus writes the status if it changed, and tells the transitions.
-func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.MultiActiveServiceStatus, mas *v1alpha1.MultiActiveService) error {
-	r.setMetrics(mas)
-	if equality.Semantic.DeepEqual(*before, mas.Status) {
+// patchStatus writes the status into this cluster's object, if it has one and it changed, and tells the
+// transitions.
+func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.MultiActiveServiceStatus, s subject) error {
+	r.setMetrics(s.declared)
+	if s.own == nil || equality.Semantic.DeepEqual(*before, s.declared.Status) {
 		return nil
 	}
-	after := *mas.Status.DeepCopy()
-	base := mas.DeepCopy()
+	after := *s.declared.Status.DeepCopy()
+	base := s.own.DeepCopy()
 	base.Status = *before
-	if err := r.Client.Status().Patch(ctx, mas, client.MergeFrom(base)); err != nil {
+	own := s.own.DeepCopy()
+	own.Status = *after.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, own, client.MergeFrom(base)); err != nil {
 		return err
 	}
 	for _, e := range transitions.Transitions(before.Conditions, after.Conditions) {
-		r.Recorder.Eventf(mas, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+		r.Recorder.Eventf(s.own, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 	}
 	return nil
 }
 
+// setMetrics leaves the flows to the member in peer mode: both are one process, with one set of series.
 func (r *Reconciler) setMetrics(mas *v1alpha1.MultiActiveService) {
+	if r.Peers != nil {
+		return
+	}
 	degraded := map[string]bool{}
 	for _, f := range mas.Status.Flows {
 		degraded[f.Name] = f.State == v1alpha1.FlowDegraded || f.State == v1alpha1.FlowUnavailable
 	}
 	metrics.SetFlows(mas.Namespace, mas.Name, degraded)
+}
+
+func (r *Reconciler) deleteMetrics(key types.NamespacedName) {
+	if r.Peers == nil {
+		metrics.DeleteService(key.Namespace, key.Name)
+	}
 }
 
 // SetupWithManager registers the controller and what wakes it up.
@@ -209,6 +230,9 @@ func (r *Reconciler) servicesIn(ctx context.Context, namespace client.Object) []
 }
 
 func (r *Reconciler) services(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	if r.Peers != nil {
+		return r.servicesOfPeers(ctx)
+	}
 	var list v1alpha1.MultiActiveServiceList
 	if err := r.Client.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing services")
@@ -221,14 +245,30 @@ func (r *Reconciler) services(ctx context.Context, opts ...client.ListOption) []
 	return out
 }
 
+// servicesOfPeers returns the services that some cluster has a copy of.
+func (r *Reconciler) servicesOfPeers(ctx context.Context) []reconcile.Request {
+	names, err := r.Peers.Names(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing services")
+		return nil
+	}
+	out := make([]reconcile.Request, len(names))
+	for i, name := range names {
+		out[i].NamespacedName = name
+	}
+	return out
+}
+
 // watchClusters wakes a service when a region reports on it, and all when a connection changed.
 func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	wakeAll := r.waker(ctx, queue)
 	r.Clusters.Listen(ctx, func(c clusters.Change) {
-		if c.Service == (types.NamespacedName{}) {
+		if c.Connection() {
 			if _, err := r.Clusters.Get(c.Region); err != nil {
 				r.Pace.Notice()
 			}
+		}
+		if c.Service == (types.NamespacedName{}) { // a Region's declaration, or an order, concerns all as well
 			wakeAll()
 			return
 		}
@@ -241,7 +281,7 @@ func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRat
 func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	wakeAll := r.waker(ctx, queue)
 	r.View.Listen(ctx, func(before, after follow.Snapshot) {
-		if concernsAll(before, after) {
+		if concernsAll(before, after) || r.Peers != nil && peers.Concerns(before, after) {
 			wakeAll()
 			return
 		}

@@ -17,33 +17,29 @@ import (
 )
 
 // observe reads everything from caches: it never waits for a region.
-func (r *Reconciler) observe(ctx context.Context, mas *v1alpha1.MultiActiveService) (plan.Seen, error) {
+func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) {
+	mas := s.declared
 	view := r.View.Snapshot()
 	seen := plan.Seen{
 		Regions:    map[string]*plan.RegionSeen{},
-		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem, Configuration: view.Configuration,
+		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem, Configuration: view.Configuration, Peers: s.peers,
 	}
 	var namespace corev1.Namespace
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: mas.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
 		return plan.Seen{}, fmt.Errorf("reading namespace %s: %w", mas.Namespace, err)
 	}
 	seen.NamespaceLabels = namespace.Labels
-	var orders v1alpha1.OperationList
-	if err := r.Client.List(ctx, &orders, client.UnsafeDisableDeepCopy); err != nil {
-		return plan.Seen{}, fmt.Errorf("listing operations: %w", err)
+	orders, err := r.orders(ctx)
+	if err != nil {
+		return plan.Seen{}, err
 	}
-	seen.PreparedFor = capacity.PreparedFor(mas, orders.Items)
-	var regions v1alpha1.RegionList
-	if err := r.Client.List(ctx, &regions); err != nil {
-		return plan.Seen{}, fmt.Errorf("listing regions: %w", err)
-	}
-	for i := range regions.Items {
-		rg := &regions.Items[i]
+	seen.PreparedFor = capacity.PreparedFor(mas, orders)
+	for name, rg := range s.regions {
 		at, err := r.observeRegion(ctx, mas, rg)
 		if err != nil {
 			return plan.Seen{}, err
 		}
-		seen.Regions[rg.Name] = at
+		seen.Regions[name] = at
 	}
 	for _, declared := range mas.Spec.Regions {
 		if seen.Regions[declared.Name] == nil {
@@ -51,6 +47,19 @@ func (r *Reconciler) observe(ctx context.Context, mas *v1alpha1.MultiActiveServi
 		}
 	}
 	return seen, nil
+}
+
+// orders returns all Operations; in peer mode those of every cluster that can be read, since one may be given
+// in any of them.
+func (r *Reconciler) orders(ctx context.Context) ([]v1alpha1.Operation, error) {
+	if r.Peers != nil {
+		return r.Peers.Orders(ctx)
+	}
+	var list v1alpha1.OperationList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing operations: %w", err)
+	}
+	return list.Items, nil
 }
 
 func (r *Reconciler) observeRegion(ctx context.Context, mas *v1alpha1.MultiActiveService, rg *v1alpha1.Region) (*plan.RegionSeen, error) {

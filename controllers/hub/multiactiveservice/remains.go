@@ -30,24 +30,25 @@ func (r *Reconciler) remains() []reconcile.Request {
 
 // clear deletes what regions have left of services of this name that are gone from the hub, and has the
 // store forget those of which nothing is left. uid is that of the service that the hub has, if any.
-func (r *Reconciler) clear(ctx context.Context, key types.NamespacedName, uid string) error {
+func (r *Reconciler) clear(ctx context.Context, s subject, key types.NamespacedName, uid string) error {
 	view := r.View.Snapshot()
-	if !view.Known || !view.Connected {
+	if !view.Known || !view.Connected || !s.acts() {
 		return nil
 	}
 	var failures []error
 	for _, id := range slices.Sorted(maps.Keys(view.Configuration.ServiceIntents)) {
 		intent := view.Configuration.ServiceIntents[id]
 		if intent.Deleted && intent.Namespace == key.Namespace && intent.Name == key.Name && id != uid {
-			failures = append(failures, r.clearOne(ctx, intent))
+			failures = append(failures, r.clearOne(ctx, s, intent))
 		}
 	}
 	return errors.Join(failures...)
 }
 
-func (r *Reconciler) clearOne(ctx context.Context, intent ownership.ServiceIntent) error {
+func (r *Reconciler) clearOne(ctx context.Context, s subject, intent ownership.ServiceIntent) error {
 	gone := &v1alpha1.MultiActiveService{ObjectMeta: metav1.ObjectMeta{Namespace: intent.Namespace, Name: intent.Name}}
-	seen, err := r.observe(ctx, gone)
+	s.declared = gone
+	seen, err := r.observe(ctx, s)
 	if err != nil {
 		return fmt.Errorf("looking for what is left of service %s/%s: %w", intent.Namespace, intent.Name, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/flow"
+	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/operation"
 	"multiactive.dev/operator/internal/plan/order"
 )
@@ -26,16 +27,34 @@ func (r *Reconciler) act(ctx context.Context, o *v1alpha1.Operation, step plan.S
 		if err := r.current(ctx, o); err != nil {
 			return err
 		}
-		_, err := r.Store.PutOrderIntent(ctx, step.Intent)
-		return err
+		return r.give(ctx, o, step.Intent)
 	case plan.StepWithdraw:
-		_, err := r.Store.DeleteOrderIntent(ctx, order.Name(o))
-		return err
+		return r.withdraw(ctx, o)
 	case plan.StepAbandon:
 		return r.abandon(ctx, *o.Spec.Service, step.Regions)
 	default:
 		return fmt.Errorf("unknown step %q", step.Kind)
 	}
+}
+
+// give hands an order to the leader.
+func (r *Reconciler) give(ctx context.Context, o *v1alpha1.Operation, intent ownership.OrderIntent) error {
+	if r.Peers != nil {
+		_, err := r.Shared.HoldOrder(ctx, intent, r.Peers.Region, string(o.UID))
+		return err
+	}
+	_, err := r.Store.PutOrderIntent(ctx, intent)
+	return err
+}
+
+// withdraw takes an order back; in peer mode it stands for as long as another region's Operation gives it.
+func (r *Reconciler) withdraw(ctx context.Context, o *v1alpha1.Operation) error {
+	if r.Peers != nil {
+		_, err := r.Shared.ReleaseOrder(ctx, order.SharedName(o), r.Peers.Region)
+		return err
+	}
+	_, err := r.Store.DeleteOrderIntent(ctx, order.Name(o))
+	return err
 }
 
 // current refuses to go on with an order that has ended, or is being deleted, though the cache does not

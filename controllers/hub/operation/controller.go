@@ -6,6 +6,8 @@ package operation
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +23,7 @@ import (
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/peers"
 	plan "multiactive.dev/operator/internal/plan/operation"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -37,7 +40,13 @@ type Proposer interface {
 	DeleteOrderIntent(ctx context.Context, name string) (int64, error)
 }
 
-// Reconciler reconciles Operations. All fields are required.
+// Sharer gives orders in peer mode, where Operations of several clusters are one order.
+type Sharer interface {
+	HoldOrder(ctx context.Context, i ownership.OrderIntent, region, uid string) (int64, error)
+	ReleaseOrder(ctx context.Context, name, region string) (int64, error)
+}
+
+// Reconciler reconciles Operations. All fields are required, but for those of peer mode.
 type Reconciler struct {
 	Client client.Client
 	// Reader reads from the API server itself: what a cache has may be older than an order's end.
@@ -46,6 +55,9 @@ type Reconciler struct {
 	View     *follow.Follower
 	Store    Proposer
 	Clock    clock.PassiveClock
+	// Peers and Shared are set in peer mode.
+	Peers  *peers.Group
+	Shared Sharer
 }
 
 // Reconcile brings one order on its way, and tells how far it is.
@@ -82,9 +94,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 }
 
 // observe reads everything from caches.
-func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.Seen, error) {
+func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (seen plan.Seen, err error) {
 	view := r.View.Snapshot()
-	seen := plan.Seen{
+	seen = plan.Seen{
 		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem, Configuration: view.Configuration,
 		Regions: map[string]*v1alpha1.Region{},
 	}
@@ -95,25 +107,45 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (plan.S
 	for i := range regions.Items {
 		seen.Regions[regions.Items[i].Name] = &regions.Items[i]
 	}
+	if r.Peers != nil {
+		seen.Peer = r.Peers.Region
+	}
 	if o.Spec.Service == nil {
-		var err error
-		seen.Services, err = r.allServices(ctx, o)
+		seen.Services, err = r.allServices(ctx, o, slices.Sorted(maps.Keys(seen.Regions)))
 		return seen, err
 	}
+	if r.Peers != nil && o.Spec.Type != v1alpha1.OperationAbandon { // which is about this cluster's own copy
+		seen.Service, err = r.shared(ctx, *o.Spec.Service, slices.Sorted(maps.Keys(seen.Regions)))
+	} else {
+		seen.Service, err = r.local(ctx, *o.Spec.Service)
+	}
+	if err != nil || seen.Service == nil {
+		return seen, err
+	}
+	seen.Services, err = r.servicesOf(ctx, o, seen.Service)
+	return seen, err
+}
+
+// local returns the service that an order names as this cluster declares it, nil if it does not.
+func (r *Reconciler) local(ctx context.Context, key v1alpha1.ServiceKey) (*v1alpha1.MultiActiveService, error) {
 	mas := &v1alpha1.MultiActiveService{}
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name}, mas)
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: key.Namespace, Name: key.Name}, mas)
 	switch {
 	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // an order may name what is not there
 	case err != nil:
-		return plan.Seen{}, fmt.Errorf("reading the service: %w", err)
-	default:
-		seen.Service = mas
-		seen.Services, err = r.servicesOf(ctx, o, mas)
-		if err != nil {
-			return plan.Seen{}, err
-		}
+		return nil, fmt.Errorf("reading the service: %w", err)
 	}
-	return seen, nil
+	return mas, nil
+}
+
+// shared returns the service that an order names, as most regions' clusters declare it.
+func (r *Reconciler) shared(ctx context.Context, key v1alpha1.ServiceKey, regions []string) (*v1alpha1.MultiActiveService, error) {
+	s, err := r.Peers.Service(ctx, types.NamespacedName{Namespace: key.Namespace, Name: key.Name}, regions)
+	if err != nil {
+		return nil, fmt.Errorf("reading the service: %w", err)
+	}
+	return s.Declared, nil
 }
 
 // patchStatus writes the status if it changed, and not from an older one than there is: a step that has ended

@@ -30,10 +30,18 @@ func reckons(o *v1alpha1.Operation) bool {
 	return false
 }
 
-// allServices returns the services that an order is about which names none.
-func (r *Reconciler) allServices(ctx context.Context, o *v1alpha1.Operation) ([]capacity.Service, error) {
+// allServices returns the services that an order is about which names none. regions are those that may have
+// slices.
+func (r *Reconciler) allServices(ctx context.Context, o *v1alpha1.Operation, regions []string) ([]capacity.Service, error) {
 	if !reckons(o) {
 		return nil, nil
+	}
+	if r.Peers != nil {
+		services, err := r.allShared(ctx, regions)
+		if err != nil {
+			return nil, err
+		}
+		return r.servicesOf(ctx, o, services...)
 	}
 	var list v1alpha1.MultiActiveServiceList
 	if err := r.Client.List(ctx, &list); err != nil {
@@ -44,6 +52,25 @@ func (r *Reconciler) allServices(ctx context.Context, o *v1alpha1.Operation) ([]
 		services[i] = &list.Items[i]
 	}
 	return r.servicesOf(ctx, o, services...)
+}
+
+// allShared returns the services as most regions' clusters declare them.
+func (r *Reconciler) allShared(ctx context.Context, regions []string) ([]*v1alpha1.MultiActiveService, error) {
+	keys, err := r.Peers.Names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []*v1alpha1.MultiActiveService
+	for _, key := range keys {
+		mas, err := r.shared(ctx, v1alpha1.ServiceKey{Namespace: key.Namespace, Name: key.Name}, regions)
+		if err != nil {
+			return nil, err
+		}
+		if mas != nil {
+			out = append(out, mas)
+		}
+	}
+	return out, nil
 }
 
 // servicesOf returns the services with what the regions' clusters have of them, as far as the hub can use

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -46,28 +47,33 @@ func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLim
 // wakeOpen wakes the open orders, and a sweep for what the store has of orders that nobody gives any more:
 // under the order's own name, which is no Operation's.
 func (r *Reconciler) wakeOpen(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-	intents := r.View.Snapshot().Configuration.OrderIntents
-	known := map[string]bool{}
+	c := r.View.Snapshot().Configuration
 	var list v1alpha1.OperationList
 	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing operations")
 		return
 	}
 	for i := range list.Items {
-		o := &list.Items[i]
-		known[order.Name(o)] = true
-		if _, proposed := intents[order.Name(o)]; proposed {
-			queue.Add(request(o.Name))
+		if _, proposed := c.OrderIntents[r.nameOf(&list.Items[i])]; proposed {
+			queue.Add(request(list.Items[i].Name))
 		}
 	}
 	for _, o := range r.open(ctx) {
 		queue.Add(request(o.Name))
 	}
-	for name := range intents {
-		if !known[name] {
+	for name := range c.OrderIntents {
+		if len(r.orphaned(c, name, list.Items)) > 0 {
 			queue.Add(request(name))
 		}
 	}
+}
+
+// nameOf returns what the coordination store calls an order.
+func (r *Reconciler) nameOf(o *v1alpha1.Operation) string {
+	if r.Peers != nil {
+		return order.SharedName(o)
+	}
+	return order.Name(o)
 }
 
 // concerns reports whether a change is about orders. Unchanged maps are the same maps, so comparing them
@@ -89,25 +95,50 @@ func changing(c ownership.Configuration) string {
 // sweep withdraws what the store has of orders that are gone without having been withdrawn: a finalizer
 // that was removed by hand, or a store that was restored.
 func (r *Reconciler) sweep(ctx context.Context) error {
-	intents := r.View.Snapshot().Configuration.OrderIntents // before the list, so that nothing new is in it
-	if len(intents) == 0 {
+	c := r.View.Snapshot().Configuration // before the list, so that nothing new is in it
+	if len(c.OrderIntents) == 0 {
 		return nil
 	}
 	var list v1alpha1.OperationList
 	if err := r.Reader.List(ctx, &list); err != nil {
 		return fmt.Errorf("listing operations: %w", err)
 	}
-	known := map[string]bool{}
-	for i := range list.Items {
-		known[order.Name(&list.Items[i])] = true
-	}
-	for name := range intents {
-		if known[name] {
-			continue
-		}
-		if _, err := r.Store.DeleteOrderIntent(ctx, name); err != nil {
-			return fmt.Errorf("withdrawing order %s: %w", name, err)
+	for name := range c.OrderIntents {
+		for _, region := range r.orphaned(c, name, list.Items) {
+			if err := r.sweepOne(ctx, name, region); err != nil {
+				return fmt.Errorf("withdrawing order %s: %w", name, err)
+			}
 		}
 	}
 	return nil
+}
+
+func (r *Reconciler) sweepOne(ctx context.Context, name, region string) (err error) {
+	if r.Peers != nil {
+		_, err = r.Shared.ReleaseOrder(ctx, name, region)
+		return err
+	}
+	_, err = r.Store.DeleteOrderIntent(ctx, name)
+	return err
+}
+
+// orphaned returns in whose name an order is given that nobody gives any more: with one hub, one empty
+// name; in peer mode this hub's own region, and, if it acts, regions that are gone.
+func (r *Reconciler) orphaned(c ownership.Configuration, name string, all []v1alpha1.Operation) []string {
+	if r.Peers == nil {
+		if !slices.ContainsFunc(all, func(o v1alpha1.Operation) bool { return order.Name(&o) == name }) {
+			return []string{""}
+		}
+		return nil
+	}
+	var out []string
+	for region, uid := range c.OrderIntents[name].Copies {
+		_, known := c.RegionIntents[region]
+		own := region == r.Peers.Region && !slices.ContainsFunc(all, func(o v1alpha1.Operation) bool { return string(o.UID) == uid })
+		if own || region != r.Peers.Region && !known && r.Peers.Ballot() > 0 {
+			out = append(out, region)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

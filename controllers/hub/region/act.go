@@ -12,12 +12,12 @@ import (
 )
 
 // act carries out one step.
-func (r *Reconciler) act(ctx context.Context, rg *v1alpha1.Region, step plan.Step) error {
+func (r *Reconciler) act(ctx context.Context, s subject, step plan.Step) error {
 	switch step.Kind {
 	case plan.StepAddFinalizer:
-		return r.patchFinalizer(ctx, rg, func() { controllerutil.AddFinalizer(rg, plan.Finalizer) })
+		return r.patchFinalizer(ctx, s.own, func() { controllerutil.AddFinalizer(s.own, plan.Finalizer) })
 	case plan.StepRemoveFinalizer:
-		return client.IgnoreNotFound(r.patchFinalizer(ctx, rg, func() { controllerutil.RemoveFinalizer(rg, plan.Finalizer) }))
+		return client.IgnoreNotFound(r.patchFinalizer(ctx, s.own, func() { controllerutil.RemoveFinalizer(s.own, plan.Finalizer) }))
 	case plan.StepPropose:
 		_, err := r.Store.PutRegionIntent(ctx, step.Intent)
 		if err == nil {
@@ -25,10 +25,10 @@ func (r *Reconciler) act(ctx context.Context, rg *v1alpha1.Region, step plan.Ste
 		}
 		return err
 	case plan.StepWithdraw:
-		_, err := r.Store.DeleteRegionIntent(ctx, rg.Name)
+		_, err := r.Store.DeleteRegionIntent(ctx, s.declared.Name)
 		return err
 	case plan.StepDisconnect:
-		r.Clusters.Remove(rg.Name)
+		r.Clusters.Remove(s.declared.Name)
 		return nil
 	default:
 		return fmt.Errorf("unknown step %q", step.Kind)

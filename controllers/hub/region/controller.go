@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -32,6 +31,7 @@ import (
 	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
+	"multiactive.dev/operator/internal/peers"
 	plan "multiactive.dev/operator/internal/plan/region"
 	"multiactive.dev/operator/internal/port/clusters"
 )
@@ -56,7 +56,7 @@ type Proposer interface {
 	DeleteRegionIntent(ctx context.Context, name string) (int64, error)
 }
 
-// Reconciler reconciles Regions. All exported fields are required.
+// Reconciler reconciles Regions. All fields but Pace and Peers are required.
 type Reconciler struct {
 	Client   client.Client
 	Clusters *clusters.Registry
@@ -68,20 +68,24 @@ type Reconciler struct {
 	Recorder  events.EventRecorder
 	// Pace holds back what only tells of a failover; nil: nothing.
 	Pace *pace.Pacer
+	// Peers is set in peer mode, where the declaration is what most regions' clusters have.
+	Peers *peers.Group
 
 	contests contests
 }
 
 // Reconcile observes one Region, acts and reports.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
-	rg := &v1alpha1.Region{}
-	if err := r.Client.Get(ctx, req.NamespacedName, rg); err != nil {
-		if apierrors.IsNotFound(err) {
-			r.Clusters.Remove(req.Name)
-			r.contests.forget(req.Name)
-			metrics.DeleteRegion(req.Name)
-		}
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	s, err := r.subject(ctx, req.Name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	rg := s.declared
+	if rg == nil {
+		r.Clusters.Remove(req.Name)
+		r.contests.forget(req.Name)
+		metrics.DeleteRegion(req.Name)
+		return ctrl.Result{}, nil
 	}
 	before := rg.Status.DeepCopy()
 	now := r.Clock.Now()
@@ -90,20 +94,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	observed := false
 	defer func() {
 		plan.Report(now, rg, seen, todo, observed)
-		if wait := r.quiet(before, rg); wait > 0 {
+		if wait := r.quiet(before, s); wait > 0 {
 			metrics.SetRegionState(rg.Name, rg.Status.State)
 			res, err = flow.Resolve(ctrl.Result{RequeueAfter: wait}, err, nil)
 			return
 		}
-		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, rg))
+		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, s))
 	}()
-	if seen, err = r.observe(ctx, rg); err != nil {
+	if seen, err = r.observe(ctx, s); err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing region %s: %w", rg.Name, err)
 	}
 	observed = true
 	todo = plan.Decide(rg, seen)
 	for _, step := range todo.Steps {
-		if err := r.act(ctx, rg, step); err != nil {
+		if err := r.act(ctx, s, step); err != nil {
 			return ctrl.Result{}, fmt.Errorf("step %s: %w", step.Kind, err)
 		}
 	}
@@ -112,27 +116,32 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 
 // quiet returns how long to leave the status as it is while a region is being lost. One that was not written
 // for what is declared now tells of that first.
-func (r *Reconciler) quiet(before *v1alpha1.RegionStatus, rg *v1alpha1.Region) time.Duration {
-	if !rg.DeletionTimestamp.IsZero() || before.ObservedGeneration != rg.Generation {
+func (r *Reconciler) quiet(before *v1alpha1.RegionStatus, s subject) time.Duration {
+	rg := s.declared
+	goes := !rg.DeletionTimestamp.IsZero() || s.own != nil && !s.own.DeletionTimestamp.IsZero()
+	if goes || before.ObservedGeneration != rg.Generation {
 		return 0
 	}
 	return r.Pace.Wait("region " + rg.Name)
 }
 
-// patchStatus writes the status if it changed, and tells the transitions.
-func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.RegionStatus, rg *v1alpha1.Region) error {
-	metrics.SetRegionState(rg.Name, rg.Status.State)
-	if equality.Semantic.DeepEqual(*before, rg.Status) {
+// patchStatus writes the status into this cluster's object, if it has one and it changed, and tells the
+// transitions.
+func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.RegionStatus, s subject) error {
+	metrics.SetRegionState(s.declared.Name, s.declared.Status.State)
+	if s.own == nil || equality.Semantic.DeepEqual(*before, s.declared.Status) {
 		return nil
 	}
-	after := *rg.Status.DeepCopy()
-	base := rg.DeepCopy()
+	after := *s.declared.Status.DeepCopy()
+	base := s.own.DeepCopy()
 	base.Status = *before
-	if err := r.Client.Status().Patch(ctx, rg, client.MergeFrom(base)); err != nil {
+	own := s.own.DeepCopy()
+	own.Status = *after.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, own, client.MergeFrom(base)); err != nil {
 		return err
 	}
 	for _, e := range transitions.Transitions(before.Conditions, after.Conditions) {
-		r.Recorder.Eventf(rg, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+		r.Recorder.Eventf(s.own, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 	}
 	return nil
 }
@@ -193,22 +202,31 @@ func regionsOfService(_ context.Context, o client.Object) []reconcile.Request {
 	return out
 }
 
-func (r *Reconciler) regions(ctx context.Context) []v1alpha1.Region {
-	var list v1alpha1.RegionList
-	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+func (r *Reconciler) regions(ctx context.Context) []*v1alpha1.Region {
+	all, err := r.declared(ctx)
+	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing regions")
-		return nil
 	}
-	return list.Items
+	return all
 }
 
-// watchClusters wakes a region when its connection changed.
+// watchClusters wakes a region when its connection changed or, in peer mode, its declaration in some
+// cluster, and all when another cluster can be read or not any more.
 func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	wakeAll := r.waker(ctx, queue)
 	r.Clusters.Listen(ctx, func(c clusters.Change) {
-		if c.Service == (types.NamespacedName{}) {
+		if c.Connection() {
 			if _, err := r.Clusters.Get(c.Region); err != nil {
 				r.Pace.Notice()
 			}
+		}
+		switch {
+		case c.Declared != "":
+			queue.Add(request(c.Declared))
+		case c.Connection() && r.Peers != nil:
+			queue.Add(request(c.Region))
+			wakeAll()
+		case c.Connection():
 			queue.Add(request(c.Region))
 		}
 	})
@@ -218,15 +236,18 @@ func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRat
 // watchView wakes all regions when something changed that their reports are made of: there are
 // few of them, and what one observes is another one's news.
 func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	news := make(chan struct{}, 1)
+	wakeAll := r.waker(ctx, queue)
 	r.View.Listen(ctx, func(before, after follow.Snapshot) {
-		if concerns(before, after) {
-			select {
-			case news <- struct{}{}:
-			default: // a pass is due already
-			}
+		if concerns(before, after) || r.Peers != nil && peers.Concerns(before, after) {
+			wakeAll()
 		}
 	})
+	return nil
+}
+
+// waker returns a function that wakes all regions soon, without blocking its caller.
+func (r *Reconciler) waker(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) func() {
+	news := make(chan struct{}, 1)
 	go func() {
 		for {
 			select {
@@ -239,7 +260,12 @@ func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLim
 			}
 		}
 	}()
-	return nil
+	return func() {
+		select {
+		case news <- struct{}{}:
+		default: // a pass is due already
+		}
+	}
 }
 
 // concerns reports whether a change is about more than beats. Unchanged maps are the same maps, so

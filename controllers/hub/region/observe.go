@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	desired "multiactive.dev/operator/internal/desired/slices"
@@ -26,37 +25,41 @@ const kubeconfigKey = "kubeconfig"
 
 // observe reads what the region's report is made of. The cluster's own answer is the latest one
 // known: nothing here waits for it.
-func (r *Reconciler) observe(ctx context.Context, rg *v1alpha1.Region) (plan.Seen, error) {
+func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) {
+	rg := s.declared
 	view := r.View.Snapshot()
 	seen := plan.Seen{
 		StoreKnown: view.Known, StoreConnected: view.Connected, StoreProblem: view.Problem,
-		Configuration: view.Configuration, Beating: view.Beating,
+		Configuration: view.Configuration, Beating: view.Beating, Peers: s.peers,
 	}
 	intent, proposed := view.Configuration.RegionIntents[rg.Name]
-	r.contests.look(r.Clock.Now(), intent, proposed, &seen)
+	if s.peers != nil && !s.peers.Acts {
+		r.contests.forget(rg.Name) // whoever leads proposes, and that may be another thing than this hub did
+	} else {
+		r.contests.look(r.Clock.Now(), intent, proposed, &seen)
+	}
 	var err error
 	if seen.Cluster, err = r.connect(ctx, rg); err != nil {
 		return plan.Seen{}, err
 	}
-	if err := r.services(ctx, rg, &seen); err != nil {
+	if err := r.observeServices(ctx, rg, &seen); err != nil {
 		return plan.Seen{}, err
 	}
 	return seen, nil
 }
 
-// services notes which services declare the region, and which are settled elsewhere.
-func (r *Reconciler) services(ctx context.Context, rg *v1alpha1.Region, seen *plan.Seen) error {
+// observeServices notes which services declare the region, and which are settled elsewhere.
+func (r *Reconciler) observeServices(ctx context.Context, rg *v1alpha1.Region, seen *plan.Seen) error {
 	if rg.DeletionTimestamp.IsZero() {
 		return nil // only a deletion asks
 	}
-	var list v1alpha1.MultiActiveServiceList
-	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing services: %w", err)
+	all, err := r.services(ctx)
+	if err != nil {
+		return err
 	}
 	seen.Settled = map[string]bool{}
 	known := map[string]bool{}
-	for i := range list.Items {
-		mas := &list.Items[i]
+	for _, mas := range all {
 		known[string(mas.UID)] = true
 		if slices.ContainsFunc(mas.Spec.Regions, func(s v1alpha1.ServiceRegion) bool { return s.Name == rg.Name }) {
 			seen.Services = append(seen.Services, mas.Namespace+"/"+mas.Name)

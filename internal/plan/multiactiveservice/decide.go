@@ -24,10 +24,19 @@ type Plan struct {
 	RecheckAfter time.Duration
 	// Blocked says what a deletion waits for; empty when nothing holds it.
 	Blocked string
+	// MetBallot is higher than this hub's own, which has to rise before it acts; 0: none is.
+	MetBallot int64
 }
 
 // Decide returns what to do for the service now.
 func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
+	if seen.Peers != nil {
+		return decideAsPeer(now, mas, seen)
+	}
+	return decide(now, mas, seen)
+}
+
+func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	if !mas.DeletionTimestamp.IsZero() {
 		return decideDeletion(mas, seen)
 	}
@@ -48,7 +57,7 @@ func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		if reason, _ := seen.refusal(mas, r.Name); reason != "" || at.Connection != Connected {
 			continue
 		}
-		want := stamped(mas, seen.desiredSlice(in, r.Name, rollout.carries[r.Name]), at.Slice)
+		want := seen.stamped(mas, seen.desiredSlice(in, r.Name, rollout.carries[r.Name]), at.Slice)
 		if !upToDate(want, at.Slice) && !foreign(mas, at.Slice) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepStage, Region: r.Name, Slice: want})
 		}
@@ -80,8 +89,10 @@ func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alph
 
 // stamped returns the slice with the stamp that the region has when nothing else differs: a new
 // generation alone is no reason to write.
-func stamped(mas *v1alpha1.MultiActiveService, want, have *v1alpha1.RegionalService) *v1alpha1.RegionalService {
-	if have == nil || foreign(mas, have) || have.Spec.Stamp == want.Spec.Stamp {
+func (s Seen) stamped(mas *v1alpha1.MultiActiveService, want, have *v1alpha1.RegionalService) *v1alpha1.RegionalService {
+	stampedSlice(want, s.stamp(mas))
+	if have == nil || foreign(mas, have) || have.Spec.Stamp == want.Spec.Stamp ||
+		s.restamp && have.Spec.Stamp.Ballot < want.Spec.Stamp.Ballot {
 		return want
 	}
 	kept := want.DeepCopy()
@@ -143,12 +154,21 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	case len(abandoned) > 0:
 		plan.Steps = append(plan.Steps, abandon(mas, seen)...)
 	default:
-		if _, proposed := seen.Configuration.ServiceIntents[string(mas.UID)]; proposed {
+		if intent, proposed := seen.Configuration.ServiceIntents[string(mas.UID)]; proposed && !seen.leftBehind(intent) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepWithdraw})
 		}
 		plan.Steps = append(plan.Steps, Step{Kind: StepRemoveFinalizer})
 	}
 	return plan
+}
+
+// leftBehind reports whether a region may still have a service that the coordination store keeps as
+// deleted, and cannot be reached: see DecideRemains.
+func (s Seen) leftBehind(intent ownership.ServiceIntent) bool {
+	return stdslices.ContainsFunc(intent.Regions, func(name string) bool {
+		at := s.region(name)
+		return at.Region != nil && at.Region.Spec.Role != v1alpha1.RegionRoleWitness && at.Connection != Connected
+	})
 }
 
 // withdrawal returns the intent that asks the leader to stop routing, if it has not been asked.
@@ -179,7 +199,7 @@ func deleted(mas *v1alpha1.MultiActiveService, record ownership.ServiceRecord) o
 // remaining returns the regions that have the service, those that may have it and cannot be reached, and
 // those of the latter that a person has given up on.
 func (s Seen) remaining(mas *v1alpha1.MultiActiveService) (holding, unreachable, abandoned []string) {
-	givenUp := strings.Split(mas.Annotations[v1alpha1.AnnotationAbandoned], ",")
+	givenUp := append(givenUp(mas), s.Configuration.ServiceIntents[string(mas.UID)].Abandoned...)
 	for _, name := range s.names(mas) {
 		at := s.region(name)
 		switch {

@@ -154,7 +154,7 @@ func leave(mas *v1alpha1.MultiActiveService, seen Seen, in slices.Input) []Step 
 		if declares(mas, name) || at.Connection != Connected || at.Slice == nil || foreign(mas, at.Slice) {
 			continue
 		}
-		switch want := stamped(mas, seen.desiredSlice(in, name, false), at.Slice); {
+		switch want := seen.stamped(mas, seen.desiredSlice(in, name, false), at.Slice); {
 		case stdslices.Contains(staying, name):
 			if !upToDate(want, at.Slice) {
 				steps = append(steps, Step{Kind: StepStage, Region: name, Slice: want})

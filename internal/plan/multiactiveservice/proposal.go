@@ -17,7 +17,7 @@ func proposal(mas *v1alpha1.MultiActiveService, seen Seen, plan Plan) (ownership
 	switch {
 	case accepted && record.Deleted:
 		return intent, false
-	case accepted && record.SpecHash != intent.SpecHash && len(seen.obstacles(mas)) > 0:
+	case accepted && record.SpecHash != intent.SpecHash && (len(seen.obstacles(mas)) > 0 || seen.Peers != nil && stages(plan)):
 		// Nothing may be put in force that is not everywhere: what is in force stays proposed.
 		intent.SpecHash, intent.Regions = record.SpecHash, record.Regions
 	case !accepted && !stagedFirst(mas, seen, plan):

@@ -3,6 +3,7 @@ package multiactiveservice
 import (
 	"maps"
 	stdslices "slices"
+	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
@@ -12,11 +13,25 @@ import (
 // coordination store keeps the service as deleted, so that whoever comes back knows, and so that the hub
 // clears there: see DecideRemains.
 func abandon(mas *v1alpha1.MultiActiveService, seen Seen) []Step {
-	if !seen.Configuration.ServiceIntents[string(mas.UID)].Deleted {
+	have := seen.Configuration.ServiceIntents[string(mas.UID)]
+	var told []string
+	if seen.Peers != nil { // the other hubs have to know
+		told = append(givenUp(mas), have.Abandoned...)
+		stdslices.Sort(told)
+		told = stdslices.Compact(told)
+	}
+	if !have.Deleted || !stdslices.Equal(have.Abandoned, told) {
 		record, _ := seen.record(string(mas.UID))
-		return []Step{{Kind: StepPropose, Intent: deleted(mas, record)}}
+		intent := deleted(mas, record)
+		intent.Abandoned = told
+		return []Step{{Kind: StepPropose, Intent: intent}}
 	}
 	return []Step{{Kind: StepRemoveFinalizer}}
+}
+
+// givenUp returns the regions that a person has given up on.
+func givenUp(mas *v1alpha1.MultiActiveService) []string {
+	return stdslices.DeleteFunc(strings.Split(mas.Annotations[v1alpha1.AnnotationAbandoned], ","), func(s string) bool { return s == "" })
 }
 
 // DecideRemains returns what to do about a service that is gone from the hub and that the coordination

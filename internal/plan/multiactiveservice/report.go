@@ -85,6 +85,9 @@ func (r reporter) fromRegion(name, kind string) (problem, bool) {
 		return is(metav1.ConditionFalse, v1alpha1.ReasonNotOurs, fmt.Sprintf(
 			"the cluster has a RegionalService %s/%s that belongs to another service: delete it there, or rename this one",
 			r.mas.Namespace, r.mas.Name))
+	case at.Slice == nil && r.seen.Peers != nil && r.seen.Peers.Ballot == 0:
+		return is(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "being written by the hub in region "+r.seen.leaderOf()+
+			", which leads: if it stays so, the copy there says why")
 	case at.Slice == nil:
 		return is(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "being written")
 	}
@@ -240,6 +243,9 @@ func (r reporter) deleting(kind string) bool {
 // nothing do not keep a service from being ready: their conditions stand beside it.
 func (r reporter) ready() {
 	if r.deleting(v1alpha1.ConditionReady) {
+		return
+	}
+	if r.notActedOn() {
 		return
 	}
 	var bad, unknown *metav1.Condition

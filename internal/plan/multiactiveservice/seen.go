@@ -60,6 +60,10 @@ type Seen struct {
 	// StoreProblem is what is known of why it does not answer.
 	StoreProblem  string
 	Configuration ownership.Configuration
+	// Peers is nil with one hub.
+	Peers *Peers
+	// restamp: every slice gets the ballot of this hub.
+	restamp bool
 }
 
 // StepKind names a step.

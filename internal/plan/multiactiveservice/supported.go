@@ -7,11 +7,12 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	desired "multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/plan/copies"
 )
 
 // declaration reports what of the declaration is not acted on, and what cannot be.
 func (r reporter) declaration() {
-	r.set.True(v1alpha1.ConditionSpecInSync, v1alpha1.ReasonSingleCopy, "the hub has the only copy")
+	r.specInSync()
 	if fields := NotActedOn(r.mas.Spec); len(fields) > 0 {
 		r.set.False(v1alpha1.ConditionFieldsActedOn, v1alpha1.ReasonNotSupportedYet,
 			"this version does not act on: %s", strings.Join(fields, "; "))
@@ -28,6 +29,31 @@ func (r reporter) declaration() {
 		messages[i] = f.message
 	}
 	r.set.False(v1alpha1.ConditionDesignSound, flaws[0].reason, "%s", strings.Join(messages, "; "))
+}
+
+// specInSync tells whether the copies of the declaration agree.
+func (r reporter) specInSync() {
+	const kind = v1alpha1.ConditionSpecInSync
+	switch p := r.seen.Peers; {
+	case p == nil:
+		r.set.True(kind, v1alpha1.ReasonSingleCopy, "the hub has the only copy")
+	case p.Verdict.Outcome == copies.Agreed && len(p.Unsettled) > 0:
+		r.set.False(kind, v1alpha1.ReasonNoMajority, "%s", p.frozen())
+	default:
+		report := p.Verdict.Report()
+		r.set.Put(kind, report.Status, report.Reason, report.Message)
+	}
+}
+
+// notActedOn sets Ready to False when this cluster's copy is not what is acted on, and reports that.
+func (r reporter) notActedOn() bool {
+	p := r.seen.Peers
+	if p == nil || p.frozen() == "" && p.Verdict.ActedOn(p.Region) {
+		return false
+	}
+	c := r.set.Get(v1alpha1.ConditionSpecInSync)
+	r.set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
+	return true
 }
 
 // NotActedOn names the declared fields that this version does not act on, and what it does instead.

@@ -34,6 +34,22 @@ type Seen struct {
 	Service *v1alpha1.MultiActiveService
 	// Services that the order is about, with what runs in their regions.
 	Services []capacity.Service
+	// Peer is the region that this hub runs in, in peer mode; empty with one hub.
+	Peer string
+}
+
+// name returns what the coordination store calls the order.
+func (s Seen) name(o *v1alpha1.Operation) string {
+	if s.Peer != "" {
+		return order.SharedName(o)
+	}
+	return order.Name(o)
+}
+
+// given reports whether the store has the order in the name of this Operation.
+func (s Seen) given(o *v1alpha1.Operation) bool {
+	intent, proposed := s.Configuration.OrderIntents[s.name(o)]
+	return proposed && (s.Peer == "" || intent.Copies[s.Peer] == string(o.UID))
 }
 
 // StepKind names a step.
@@ -94,10 +110,12 @@ func Ended(s v1alpha1.OperationState) bool {
 
 // Decide returns what to do for the order now.
 func Decide(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
-	_, proposed := seen.Configuration.OrderIntents[order.Name(o)]
+	proposed := seen.given(o)
 	switch {
 	case !o.DeletionTimestamp.IsZero():
 		return decideDeletion(o, seen)
+	case Ended(o.Status.State) && seen.Peer != "":
+		return decideEndAsPeer(o, seen)
 	case Ended(o.Status.State):
 		return decideEnd(o, proposed)
 	}
@@ -139,13 +157,18 @@ func decideDeletion(o *v1alpha1.Operation, seen Seen) Plan {
 
 // decideOrder hands an order to the leader, or tells what the leader has made of it.
 func decideOrder(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
-	name := order.Name(o)
-	record, taken := seen.Configuration.Orders[name]
-	_, proposed := seen.Configuration.OrderIntents[name]
+	record, taken := seen.Configuration.Orders[seen.name(o)]
+	proposed := seen.given(o)
 	left := o.CreationTimestamp.Add(timeout(o)).Sub(now)
 	switch {
 	case !seen.StoreKnown:
 		return withoutStore(seen)
+	case seen.Peer != "" && !proposed:
+		if plan, joins := join(o, seen, record, taken); joins {
+			return plan
+		}
+	}
+	switch {
 	case taken && (proposed || record.State != ownership.OrderRunning):
 		return mirrored(o, seen, record)
 	case proposed && left > 0:
@@ -166,18 +189,17 @@ func handOver(o *v1alpha1.Operation, seen Seen, left time.Duration) Plan {
 	if !seen.StoreConnected {
 		return withoutStore(seen)
 	}
-	intent := ownership.OrderIntent{
-		Name: order.Name(o), Type: string(o.Spec.Type), Region: o.Spec.Region,
-		ExpectedEpoch: o.Spec.ExpectedEpoch, Timeout: timeout(o),
-	}
+	intent := intended(o, seen)
 	if seen.Service != nil {
-		intent.Service = string(seen.Service.UID)
 		if seen.Configuration.Services[intent.Service].UID == "" {
 			plan := answered(v1alpha1.OperationPending, v1alpha1.ReasonOrderPending, "waits until the regions have agreed on MultiActiveService "+
 				key(o.Spec.Service)+": see its condition RoutingReady")
 			plan.RecheckAfter = min(recheck, left)
 			return plan
 		}
+	}
+	if _, joins := seen.Configuration.OrderIntents[intent.Name]; joins { // another region's hub has not held it back, or not any more
+		return Plan{Answer: untaken(o, seen), RecheckAfter: left, Steps: give(o, intent)}
 	}
 	s := prepared(o, seen)
 	switch names := idle(o, seen); {
@@ -188,12 +210,28 @@ func handOver(o *v1alpha1.Operation, seen Seen, left time.Duration) Plan {
 	case s != nil && s.waits:
 		return awaitsCapacity(s, left)
 	}
-	plan := Plan{Answer: untaken(o, seen), RecheckAfter: left, survivors: s}
-	if !hasFinalizer(o) {
-		plan.Steps = append(plan.Steps, Step{Kind: StepAddFinalizer})
+	return Plan{Answer: untaken(o, seen), RecheckAfter: left, Steps: give(o, intent), survivors: s}
+}
+
+// intended returns what the store is told of the order.
+func intended(o *v1alpha1.Operation, seen Seen) ownership.OrderIntent {
+	intent := ownership.OrderIntent{
+		Name: seen.name(o), Type: string(o.Spec.Type), Region: o.Spec.Region,
+		ExpectedEpoch: o.Spec.ExpectedEpoch, Timeout: timeout(o),
 	}
-	plan.Steps = append(plan.Steps, Step{Kind: StepPropose, Intent: intent})
-	return plan
+	if seen.Service != nil {
+		intent.Service = string(seen.Service.UID)
+	}
+	return intent
+}
+
+// give proposes the order, and first makes sure that it can be taken back.
+func give(o *v1alpha1.Operation, intent ownership.OrderIntent) []Step {
+	var steps []Step
+	if !hasFinalizer(o) {
+		steps = append(steps, Step{Kind: StepAddFinalizer})
+	}
+	return append(steps, Step{Kind: StepPropose, Intent: intent})
 }
 
 func withoutStore(seen Seen) Plan {

@@ -96,7 +96,7 @@ func done(spec v1alpha1.OperationSpec) string {
 
 // prepare notes how the survivors of a drain get what they need.
 func prepare(now time.Time, o *v1alpha1.Operation, seen Seen, s *survivors) {
-	_, proposed := seen.Configuration.OrderIntents[order.Name(o)]
+	_, proposed := seen.Configuration.OrderIntents[seen.name(o)]
 	over := Ended(o.Status.State) || proposed
 	if s != nil && (s.message != "" || has(o, PrepareSurvivors)) {
 		p := step(o, PrepareSurvivors)
@@ -120,7 +120,7 @@ func prepare(now time.Time, o *v1alpha1.Operation, seen Seen, s *survivors) {
 
 // steps notes the times of what is known of an order's course.
 func steps(now time.Time, o *v1alpha1.Operation, seen Seen) {
-	name := order.Name(o)
+	name := seen.name(o)
 	record, taken := seen.Configuration.Orders[name]
 	_, proposed := seen.Configuration.OrderIntents[name]
 	if proposed || taken {

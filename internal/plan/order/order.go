@@ -31,6 +31,14 @@ func Name(o *v1alpha1.Operation) string {
 	return name + "-" + hex.EncodeToString(sum[:])[:hashLength]
 }
 
+// SharedName returns the name under which the coordination store knows an Operation in peer mode: the same
+// in whatever clusters it is applied, which makes them one order.
+func SharedName(o *v1alpha1.Operation) string {
+	sum := sha256.Sum256([]byte(o.Name))
+	name := o.Name[:min(len(o.Name), maxName-hashLength-1)]
+	return name + "-" + hex.EncodeToString(sum[:])[:hashLength]
+}
+
 // Command returns the shell command that gives an order. service may be nil.
 func Command(kind v1alpha1.OperationType, region string, service *v1alpha1.ServiceKey) string {
 	spec := map[string]any{"type": kind}

@@ -51,6 +51,8 @@ type Seen struct {
 	// Contested: somebody else has lately written over what this hub has proposed, ProposedAgo.
 	Contested   bool
 	ProposedAgo time.Duration
+	// Peers is nil with one hub.
+	Peers *Peers
 }
 
 // ContestLasts is how long a region counts as contested after somebody has written over its proposal.
@@ -96,6 +98,13 @@ const recheck = 5 * time.Second
 
 // Decide returns what to do for the region now.
 func Decide(rg *v1alpha1.Region, seen Seen) Plan {
+	if seen.Peers != nil {
+		return decideAsPeer(rg, seen)
+	}
+	return decide(rg, seen)
+}
+
+func decide(rg *v1alpha1.Region, seen Seen) Plan {
 	if !rg.DeletionTimestamp.IsZero() {
 		return decideDeletion(rg, seen)
 	}

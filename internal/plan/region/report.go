@@ -35,6 +35,7 @@ func Report(now time.Time, rg *v1alpha1.Region, seen Seen, plan Plan, observed b
 	if outage := lastOutage(rg.Name, seen); outage != nil {
 		rg.Status.LastOutage = outage
 	}
+	reportCopies(set, seen)
 	reportReady(set, rg, seen, plan)
 	set.Fill(owned...)
 }
@@ -188,6 +189,14 @@ func lastOutage(name string, seen Seen) *v1alpha1.RegionOutage {
 	return out
 }
 
+// reportCopies tells in peer mode whether the copies of the Region agree.
+func reportCopies(set condition.Set, seen Seen) {
+	if seen.Peers != nil {
+		report := seen.Peers.Verdict.Report()
+		set.Put(v1alpha1.ConditionSpecInSync, report.Status, report.Reason, report.Message)
+	}
+}
+
 func reportReady(set condition.Set, rg *v1alpha1.Region, seen Seen, plan Plan) {
 	if !rg.DeletionTimestamp.IsZero() {
 		message := plan.Blocked
@@ -203,6 +212,11 @@ func reportReady(set condition.Set, rg *v1alpha1.Region, seen Seen, plan Plan) {
 	if seen.Contested {
 		set.False(v1alpha1.ConditionReady, v1alpha1.ReasonHubContested, "something else proposes another role or other probes for this region "+
 			"to the coordination store: a second hub? Run one, or give each its own --coordination-prefix")
+		return
+	}
+	if p := seen.Peers; p != nil && !p.Verdict.ActedOn(p.Region) {
+		c := set.Get(v1alpha1.ConditionSpecInSync)
+		set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
 		return
 	}
 	kinds := []string{v1alpha1.ConditionClusterReachable, v1alpha1.ConditionServing, v1alpha1.ConditionLeaseHeld}

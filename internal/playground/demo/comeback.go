@@ -56,7 +56,7 @@ func (d *Demo) comeback(ctx context.Context) error {
 
 // handBack gives the word that a region which has returned may own its users again, as a person does.
 func (d *Demo) handBack(ctx context.Context) error {
-	d.console.Command("kubectl --context hub create -f handback.yaml")
+	d.console.Command("kubectl --context " + d.world.Front() + " create -f handback.yaml")
 	d.console.Line("an Operation of type Handback: the home writes of its users wait for the word of a person")
 	done := d.console.Step("it catches up and owns its users again")
 	err := d.orderHandback(ctx)
@@ -170,13 +170,16 @@ func (d *Demo) stay(ctx context.Context) {
 	d.console.Section("The world stays up until Ctrl-C")
 	s, r := d.manifest.Service, d.world.Regions()[0]
 	d.console.Line("export PATH=%s:$PATH", filepath.Dir(d.world.KubectlPath()))
-	rows := [][]string{{"hub", "export KUBECONFIG=" + d.world.Kubeconfig("hub")}}
+	var rows [][]string
+	if !d.options.Peer {
+		rows = append(rows, []string{"hub", "export KUBECONFIG=" + d.world.Kubeconfig("hub")})
+	}
 	for _, r := range d.world.Regions() {
 		rows = append(rows, []string{r.Name, "export KUBECONFIG=" + d.world.Kubeconfig(r.Name)})
 	}
 	d.console.Table(rows)
 	d.console.Line("")
-	d.console.Line("To try at the hub:")
+	d.console.Line("To try in %s:", d.world.Front())
 	d.console.Table([][]string{
 		{"kubectl get multiactive -A", "everything that the hub knows"},
 		{"kubectl get regions -w", "what the regions think of each other"},

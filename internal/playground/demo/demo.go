@@ -35,8 +35,10 @@ type Options struct {
 	Regions []string
 	// Programs for images.
 	Programs node.Programs
-	// Kill is the region to lose; empty: the first that owns keys.
+	// Kill is the region to lose; empty: the first that owns keys, or, with Peer, the leader's.
 	Kill string
+	// Peer runs a hub beside every member, and none of its own.
+	Peer bool
 	// Keep leaves the world running at the end, until ctx ends.
 	Keep bool
 	// Dir holds everything; it is removed at the end unless KeepDir.
@@ -115,11 +117,15 @@ func start(ctx context.Context, o Options) (*Demo, error) {
 	if err := d.checkImages(); err != nil {
 		return nil, err
 	}
-	d.console.Section(fmt.Sprintf("Booting a hub and %d regions on this machine", len(o.Regions)))
+	booting := fmt.Sprintf("Booting a hub and %d regions on this machine", len(o.Regions))
+	if o.Peer {
+		booting = fmt.Sprintf("Booting %d regions, each with a hub of its own, on this machine", len(o.Regions))
+	}
+	d.console.Section(booting)
 	d.console.Line("everything listens on 127.0.0.0/8; logs and data: %s", o.Dir)
 	d.world, err = world.New(world.Options{
 		Dir: o.Dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Regions: o.Regions,
-		Images: o.Programs, Audit: o.audit, Idle: []string{crowd.Namespace}, Progress: d.console.Step, Clock: o.Clock, Log: o.Log,
+		Peer: o.Peer, Images: o.Programs, Audit: o.audit, Idle: []string{crowd.Namespace}, Progress: d.console.Step, Clock: o.Clock, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -133,6 +139,7 @@ func start(ctx context.Context, o Options) (*Demo, error) {
 	if err := d.regionsUp(ctx); err != nil {
 		return d, err
 	}
+	d.lookAround(ctx)
 	err = d.deploy(ctx)
 	return d, err
 }
@@ -186,11 +193,26 @@ func (d *Demo) chooseVictim() error {
 	return nil
 }
 
+// lookAround chooses, in peer mode, the leader's region as the one to lose, which takes the most with it,
+// and one that stays to look from.
+func (d *Demo) lookAround(ctx context.Context) {
+	if !d.options.Peer {
+		return
+	}
+	if leads := d.world.Region(d.leader(ctx)); d.options.Kill == "" && leads != nil {
+		d.killed = leads
+	}
+	d.world.LookFrom(d.survivors()[0])
+}
+
 // deploy applies the service and waits until every region's gateway serves it.
 func (d *Demo) deploy(ctx context.Context) error {
 	s := d.manifest.Service
 	d.console.Section(fmt.Sprintf("Deploying %s/%s", s.Namespace, s.Name))
 	d.console.Command("kubectl apply --server-side -f " + d.options.Service)
+	if d.options.Peer {
+		d.console.Line("in every region's cluster")
+	}
 	d.console.Line("with this machine's addresses in place of the manifest's endpoints and Kafka servers")
 	for _, r := range d.world.Regions() {
 		d.console.Line("  %-10s %s", r.Name, r.Edge())
@@ -241,7 +263,7 @@ func (d *Demo) show(ctx context.Context, title string) error {
 		cluster string
 		args    []string
 	}{
-		{"hub", []string{"get", "regions,mas,ri", "-A"}},
+		{d.world.Front(), []string{"get", "regions,mas,ri", "-A"}},
 		{d.survivors()[0].Name, []string{"get", "rl"}},
 		{d.survivors()[0].Name, []string{"get", "deploy,pods", "-n", d.manifest.Service.Namespace}},
 	} {

@@ -22,8 +22,35 @@ import (
 // logTail is how much of a log is shown when something fails, in bytes.
 const logTail = 2000
 
-// Deploy applies the service to the hub.
+// Front names the cluster in which people look and order: "hub", or, in peer mode, a region.
+func (w *World) Front() string {
+	if w.front != nil {
+		return w.front.Name
+	}
+	return hubName
+}
+
+// LookFrom has people look at another region's cluster in peer mode: one that is not lost.
+func (w *World) LookFrom(r *Region) {
+	if w.front != nil {
+		w.front = r
+	}
+}
+
+// Deploy applies the service to the hub; in peer mode in every region's cluster, as GitOps does.
 func (w *World) Deploy(ctx context.Context) error {
+	if w.options.Peer {
+		for _, r := range w.regions {
+			c, err := r.Client()
+			if err != nil {
+				return err
+			}
+			if err := apply(ctx, c, w.options.Manifest.Service); err != nil {
+				return fmt.Errorf("in region %s: %w", r.Name, err)
+			}
+		}
+		return nil
+	}
 	c, err := w.HubClient()
 	if err != nil {
 		return err
@@ -31,8 +58,11 @@ func (w *World) Deploy(ctx context.Context) error {
 	return apply(ctx, c, w.options.Manifest.Service)
 }
 
-// HubClient returns a client that may do everything at the hub.
+// HubClient returns a client that may do everything at the hub, or in the Front's cluster.
 func (w *World) HubClient() (client.WithWatch, error) {
+	if w.front != nil {
+		return w.front.Client()
+	}
 	config, err := w.hub.Config(apiserver.Admin)
 	if err != nil {
 		return nil, err
@@ -136,7 +166,10 @@ func (w *World) Total() map[string]int64 {
 	for _, m := range w.Pods("") {
 		out["pods"] += m.Bytes
 	}
-	servers := []*apiserver.Server{w.hub}
+	var servers []*apiserver.Server
+	if w.hub != nil {
+		servers = append(servers, w.hub)
+	}
 	for _, r := range w.regions {
 		servers = append(servers, r.cluster)
 		out["kafka"] += resident(r.kafka.pid())

@@ -27,6 +27,7 @@ import (
 const (
 	hubRole    = "hub"
 	memberRole = "member"
+	peerRole   = "peer"
 	// remoteUser is whom the hub is in the regions' clusters.
 	remoteUser   = "multiactive-hub"
 	fieldManager = "playground"
@@ -67,11 +68,30 @@ func (w *World) installHub(ctx context.Context) error {
 
 // installRegion installs CRDs, roles and what the service needs into a region's cluster.
 func (w *World) installRegion(ctx context.Context, r *Region) error {
-	c, err := w.install(ctx, r.cluster, memberRole)
+	c, err := w.install(ctx, r.cluster, w.regionRole())
 	if err != nil {
 		return err
 	}
-	return applyAll(ctx, c, remoteRole()...)
+	return applyAll(ctx, c, w.remoteRole()...)
+}
+
+// joinPeers declares every region in every region's cluster, in peer mode.
+func (w *World) joinPeers(ctx context.Context) error {
+	if !w.options.Peer {
+		return nil
+	}
+	for _, at := range w.regions {
+		c, err := at.Client()
+		if err != nil {
+			return err
+		}
+		for _, r := range w.regions {
+			if err := w.joinRegion(ctx, c, r); err != nil {
+				return fmt.Errorf("declaring region %s in %s: %w", r.Name, at.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // install does what the hub and the regions have in common, and returns a client.
@@ -139,15 +159,20 @@ func (w *World) roleObjects(role string) ([]client.Object, error) {
 	return out, nil
 }
 
-// remoteRole lets the hub do in a region's cluster what it has to: write slices, and see that the
-// cluster is there.
-func remoteRole() []client.Object {
+// remoteRole lets the hub do in a region's cluster what it has to: write slices, see that the cluster is
+// there, and, in peer mode, read its copies of what is declared.
+func (w *World) remoteRole() []client.Object {
 	name := metav1.ObjectMeta{Name: "multiactive-hub-remote"}
 	role := &rbacv1.ClusterRole{ObjectMeta: name, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"regionalservices"},
 			Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
 		{NonResourceURLs: []string{"/readyz", "/readyz/*", "/version"}, Verbs: []string{"get"}},
 	}}
+	if w.options.Peer {
+		role.Rules = append(role.Rules, rbacv1.PolicyRule{
+			APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"multiactiveservices", "operations", "regions"}, Verbs: []string{"get", "list", "watch"},
+		})
+	}
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: name,
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name.Name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: remoteUser}},

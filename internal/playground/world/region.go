@@ -42,7 +42,7 @@ type Region struct {
 }
 
 func newRegion(w *World, name string, n network) (*Region, error) {
-	users := []apiserver.User{account(memberRole), {Name: remoteUser}}
+	users := []apiserver.User{account(w.regionRole()), {Name: remoteUser}}
 	zone, err := w.newZone(name, n)
 	if err != nil {
 		return nil, err

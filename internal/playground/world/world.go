@@ -1,6 +1,6 @@
 // Package world builds a multi-region world on one machine out of real parts: an API server with its
 // own etcd, a Kafka and a member manager for every region, a coordination etcd with a member in each,
-// and a hub. Every region has loopback addresses of its own, and what a region's cluster would run as
+// and a hub, or one beside every member (peer mode). Every region has loopback addresses of its own, and what a region's cluster would run as
 // Pods runs as local processes (package node) behind real ClusterIPs (package proxy).
 //
 // A region can be killed as a whole, as the loss of a city does, and be brought back on its data. All
@@ -55,6 +55,8 @@ type Options struct {
 	Manifest *Manifest
 	// Regions, two to five, in the service's order.
 	Regions []string
+	// Peer has every region's manager be a hub too, and no hub of its own. It takes three regions.
+	Peer bool
 	// Images are the programs of the service's images.
 	Images node.Programs
 	// Idle are namespaces in which no node runs anything.
@@ -86,7 +88,9 @@ type World struct {
 	network network
 	zone    Zone // the hub's; nil: this machine's network
 	guard   net.Listener
-	hub     *apiserver.Server
+	hub     *apiserver.Server // nil in peer mode, as is manager
+	// front is the region in whose cluster people look in peer mode.
+	front   *Region
 	store   *etcdstore.Store
 	manager *program
 	witness *program // nil with three regions or more
@@ -98,6 +102,9 @@ type World struct {
 func New(o Options) (*World, error) {
 	if len(o.Regions) < 2 || len(o.Regions) > 5 {
 		return nil, fmt.Errorf("the playground has two to five regions, not %d: see --regions", len(o.Regions))
+	}
+	if o.Peer && len(o.Regions) < 3 {
+		return nil, fmt.Errorf("peer mode takes three regions or more, not %d: a majority of them decides; see --regions", len(o.Regions))
 	}
 	w := &World{options: o}
 	if err := w.prepare(); err != nil {
@@ -145,6 +152,10 @@ func (w *World) prepare() (err error) {
 	w.store, err = etcdstore.New(etcdstore.Options{Dir: filepath.Join(o.Dir, "coordination"), Members: members})
 	if err != nil {
 		return err
+	}
+	if o.Peer {
+		w.front = w.regions[len(w.regions)-1]
+		return nil
 	}
 	if w.hub, err = w.newServer(hubName, w.network, w.zone, []apiserver.User{account(hubRole), account(memberRole)}); err != nil {
 		return err
@@ -197,7 +208,9 @@ func (w *World) Start(ctx context.Context) error {
 func (w *World) boot(ctx context.Context) error {
 	tasks := []func() error{
 		w.step("coordination store, "+strconv.Itoa(len(w.store.Members()))+" members", func() error { return w.store.Start(ctx) }),
-		w.step("hub: API server, CRDs, roles", func() error { return w.bootHub(ctx) }),
+	}
+	if w.hub != nil {
+		tasks = append(tasks, w.step("hub: API server, CRDs, roles", func() error { return w.bootHub(ctx) }))
 	}
 	for _, r := range w.regions {
 		tasks = append(tasks, w.step(r.Name+": API server, Kafka, CRDs, roles, node", func() error { return r.boot(ctx, true) }))
@@ -205,9 +218,15 @@ func (w *World) boot(ctx context.Context) error {
 	if err := together(tasks); err != nil {
 		return err
 	}
-	tasks = []func() error{w.step("hub: manager", func() error { return w.manager.start(ctx) })}
+	if err := w.joinPeers(ctx); err != nil {
+		return err
+	}
+	tasks = nil
+	if w.manager != nil {
+		tasks = append(tasks, w.step("hub: manager", func() error { return w.manager.start(ctx) }))
+	}
 	for _, r := range w.regions {
-		tasks = append(tasks, w.step(r.Name+": member manager", func() error { return r.manager.start(ctx) }))
+		tasks = append(tasks, w.step(r.Name+": "+w.regionRole()+" manager", func() error { return r.manager.start(ctx) }))
 	}
 	if w.witness != nil {
 		tasks = append(tasks, w.step("witness: observer", func() error { return w.witness.start(ctx) }))
@@ -279,6 +298,14 @@ func (w *World) Region(name string) *Region {
 	return nil
 }
 
+// regionRole is what the regions' managers run as.
+func (w *World) regionRole() string {
+	if w.options.Peer {
+		return peerRole
+	}
+	return memberRole
+}
+
 // managerProgram is a manager of the hub (region nil), of a region, or of the witness.
 func (w *World) managerProgram(name string, n network, r *Region) *program {
 	mode, kubeconfig := hubRole, w.kubeconfigFile(hubName, hubRole)
@@ -292,7 +319,7 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 	}
 	metrics := net.JoinHostPort(n.manager(), strconv.Itoa(metricsPort))
 	if r != nil || name == witnessName {
-		mode, kubeconfig = memberRole, w.kubeconfigFile(name, memberRole)
+		mode, kubeconfig = w.regionRole(), w.kubeconfigFile(name, w.regionRole())
 		agent := n.agentURL()
 		if name == witnessName {
 			kubeconfig = w.kubeconfigFile(hubName, memberRole)

@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -126,11 +125,15 @@ func (c *connection) engage(requests *rest.Config, transport *http.Client) (clie
 	watches.Timeout = 0 // a watch is meant to last; look notices a dead server
 	watches.Wrap(func(next http.RoundTripper) http.RoundTripper { return noticing{next, c.suspect} })
 	mapper := meta.NewDefaultRESTMapper(nil)
-	mapper.Add(v1alpha1.GroupVersion.WithKind("RegionalService"), meta.RESTScopeNamespace)
 	mapper.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
+	kept := map[client.Object]cache.ByObject{}
+	for _, k := range kinds(c.options) {
+		mapper.Add(v1alpha1.GroupVersion.WithKind(k.name), k.scope)
+		kept[k.object] = cache.ByObject{Transform: k.transform}
+	}
 	reader, err := cache.New(watches, cache.Options{
 		Scheme: c.options.Scheme, Mapper: mapper,
-		ByObject:                    map[client.Object]cache.ByObject{&v1alpha1.RegionalService{}: {}},
+		ByObject:                    kept,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ReaderFailOnMissingInformer: true,
 		DefaultWatchErrorHandler: func(_ context.Context, _ *toolscache.Reflector, err error) {
@@ -159,28 +162,17 @@ func (c *connection) listen(ctx context.Context, reader cache.Cache) error {
 	c.mu.Lock()
 	c.refused, c.abort = nil, cancel
 	c.mu.Unlock()
-	informer, err := reader.GetInformer(ctx, &v1alpha1.RegionalService{})
-	if err != nil {
-		return fmt.Errorf("listing RegionalServices: %w", c.refusal(err))
-	}
-	tell := func(o any) {
-		if gone, is := o.(toolscache.DeletedFinalStateUnknown); is {
-			o = gone.Obj
+	for _, k := range kinds(c.options) {
+		informer, err := reader.GetInformer(ctx, k.object)
+		if err != nil {
+			return fmt.Errorf("listing %ss: %w", k.name, c.refusal(err))
 		}
-		if s, is := o.(*v1alpha1.RegionalService); is {
-			c.tell(Change{Region: c.region, Service: types.NamespacedName{Namespace: s.Namespace, Name: s.Name}})
+		if _, err = informer.AddEventHandler(k.handler(c.region, c.tell)); err != nil {
+			return fmt.Errorf("listening for %ss: %w", k.name, err)
 		}
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    tell,
-		UpdateFunc: func(_, now any) { tell(now) },
-		DeleteFunc: tell,
-	})
-	if err != nil {
-		return fmt.Errorf("listening for RegionalServices: %w", err)
-	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-		return errors.New("listing RegionalServices took too long")
+		if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+			return fmt.Errorf("listing %ss took too long", k.name)
+		}
 	}
 	return nil
 }

@@ -34,20 +34,33 @@ type Options struct {
 	CheckInterval time.Duration
 	// RetryInterval is the time between looks at one that does not. Default 2 s.
 	RetryInterval time.Duration
+	// Copies has the clusters' MultiActiveServices and Regions kept too, without their statuses: in peer
+	// mode every cluster has a copy.
+	Copies bool
 }
 
 // Change is news about a region's cluster.
 type Change struct {
 	Region string
-	// Service is the RegionalService that changed; empty: the connection itself did.
+	// Service is the RegionalService that changed, or the MultiActiveService.
 	Service types.NamespacedName
+	// Declared is the Region object that changed.
+	Declared string
+	// Order is the Operation that changed. With none of them, the connection itself did.
+	Order string
+}
+
+// Connection reports whether the news are about the connection itself.
+func (c Change) Connection() bool {
+	return c.Service == (types.NamespacedName{}) && c.Declared == "" && c.Order == ""
 }
 
 // Cluster is a region's cluster that answered the latest look at it.
 type Cluster struct {
 	Region string
-	// Client reads RegionalServices from a synchronised cache, and Leases from the API server, to which it
-	// sends all writes; each request is bounded by Options.RequestTimeout. It knows no other kinds.
+	// Client reads RegionalServices, and the copies with Options.Copies, from a synchronised cache, and Leases
+	// from the API server, to which it sends all writes; each request is bounded by Options.RequestTimeout.
+	// It knows no other kinds.
 	Client client.Client
 }
 

@@ -42,12 +42,16 @@ func scheme(t *testing.T) *runtime.Scheme {
 	return s
 }
 
-func start(t *testing.T) *clusters.Registry {
+func start(t *testing.T, more ...func(*clusters.Options)) *clusters.Registry {
 	t.Helper()
-	r := clusters.New(clusters.Options{
+	o := clusters.Options{
 		Scheme: scheme(t), Clock: clock.RealClock{}, RequestTimeout: 2 * time.Second,
 		CheckInterval: time.Hour, RetryInterval: 100 * time.Millisecond, // only news may wake it
-	})
+	}
+	for _, change := range more {
+		change(&o)
+	}
+	r := clusters.New(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = r.Start(ctx) }()
@@ -208,5 +212,80 @@ func newSlice(name string) *v1alpha1.RegionalService {
 			Peers:     []v1alpha1.Peer{{Name: "beijing", Endpoint: "http://user"}},
 			Ownership: []v1alpha1.OwnershipSlice{{Hash: "1", Regions: []v1alpha1.RegionWeight{{Name: "beijing", Weight: 1}}}},
 		},
+	}
+}
+
+// Copies are kept without what the regions say of them, which is no news either.
+func TestCopies(t *testing.T) {
+	beijing := testkit.StartServer(t, apiserver.Options{Name: "beijing"})
+	testkit.InstallCRDs(t, beijing)
+	admin, err := client.New(testkit.Config(t, beijing, apiserver.Admin), client.Options{Scheme: scheme(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, func(o *clusters.Options) { o.Copies = true })
+	changes := make(chan clusters.Change, 1000)
+	r.Listen(t.Context(), func(c clusters.Change) { changes <- c })
+	if err := r.Set("beijing", kubeconfig(t, beijing, apiserver.Admin)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, r, "beijing", nil)
+	rg := &v1alpha1.Region{ObjectMeta: metav1.ObjectMeta{Name: "shanghai"}, Spec: v1alpha1.RegionSpec{
+		Cluster: &v1alpha1.ClusterAccess{KubeconfigSecretRef: v1alpha1.SecretReference{Name: "shanghai"}},
+	}}
+	if err := admin.Create(t.Context(), rg); err != nil {
+		t.Fatal(err)
+	}
+	connected, err := r.Get("beijing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cached := func(holds func(*v1alpha1.Region) error) {
+		t.Helper()
+		testkit.Eventually(t, soon, func() error {
+			got := &v1alpha1.Region{}
+			if err := connected.Client.Get(t.Context(), client.ObjectKeyFromObject(rg), got); err != nil {
+				return err
+			}
+			return holds(got)
+		})
+	}
+	cached(func(*v1alpha1.Region) error { return nil })
+	rg.Status.State = v1alpha1.RegionUp
+	if err := admin.Status().Update(t.Context(), rg); err != nil {
+		t.Fatal(err)
+	}
+	version := rg.ResourceVersion
+	cached(func(got *v1alpha1.Region) error {
+		if got.Status.State != "" {
+			t.Errorf("the status is kept: %+v", got.Status)
+		}
+		if got.ResourceVersion != version {
+			return fmt.Errorf("version %s, want %s", got.ResourceVersion, version)
+		}
+		return nil
+	})
+	rg.Spec.DisplayName = "Shanghai"
+	if err := admin.Update(t.Context(), rg); err != nil {
+		t.Fatal(err)
+	}
+	cached(func(got *v1alpha1.Region) error {
+		if got.Spec.DisplayName == "" {
+			return errors.New("not changed yet")
+		}
+		return nil
+	})
+	told := 0
+	for c := range changes {
+		if c.Declared == "shanghai" && !c.Connection() {
+			if told++; told == 2 { // made and changed; the status between them is no news
+				break
+			}
+		}
+	}
+	select {
+	case c := <-changes:
+		t.Errorf("told of %+v as well", c)
+	case <-time.After(time.Second):
 	}
 }

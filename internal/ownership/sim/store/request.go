@@ -130,7 +130,7 @@ func PutOrderIntent(i ownership.OrderIntent) Request {
 	return Request{What: "intent/order/" + i.Name, onlyChanges: true, puts: []put{{
 		key:    "intent/order/" + i.Name,
 		apply:  func(c *ownership.Configuration) { c.OrderIntents = with(c.OrderIntents, i.Name, i) },
-		equals: func(c *ownership.Configuration) bool { return c.OrderIntents[i.Name] == i },
+		equals: func(c *ownership.Configuration) bool { return reflect.DeepEqual(c.OrderIntents[i.Name], i) },
 	}}}
 }
 
