@@ -50,6 +50,7 @@ func (d *Demo) comeback(ctx context.Context) error {
 	}
 	if d.people != nil {
 		d.people.tryHealed(ctx, d)
+		d.people.tryExecuted(ctx, d)
 	}
 	return d.show(ctx, "After the return of "+d.killed.Name)
 }

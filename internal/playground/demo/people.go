@@ -30,6 +30,8 @@ type people struct {
 	users      []load.User
 	load       *load.Load
 	killedAt   time.Time
+	// deferred is nil unless a transfer was accepted for later.
+	deferred *deferredTransfer
 }
 
 // populate registers the users and waits until they can log in everywhere.
@@ -196,6 +198,7 @@ func (p *people) tryDegraded(ctx context.Context, d *Demo) {
 		kept = kept && seen["en"] != seen["zh-CN"]
 		d.promised(kept, "registrations of its users get 503 and the announcement", "in English and Chinese")
 		p.tryProfile(ctx, d, at)
+		p.tryTransfer(ctx, d, at)
 	}
 	others := p.otherHomes(d)
 	if len(others) > 0 {

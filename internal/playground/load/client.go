@@ -117,6 +117,11 @@ func (c *Client) Transfer(ctx context.Context, from, to User, at Endpoint, token
 	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/transfers", phone: from.Phone, token: token, body: body, idempotency: id})
 }
 
+// Deferred reads the status page of a request that was accepted for later.
+func (c *Client) Deferred(ctx context.Context, u User, at Endpoint, id string) Answer {
+	return c.once(ctx, at, request{method: http.MethodGet, path: "/.multiactive/deferred/" + id, phone: u.Phone})
+}
+
 type request struct {
 	method, path, phone, token, language, idempotency string
 	body                                              any
