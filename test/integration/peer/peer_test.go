@@ -154,18 +154,24 @@ func (w *world) ready(names []string) {
 	})
 }
 
-// TestPeers goes through a service's life, and through the loss of the region whose peer leads.
-func TestPeers(t *testing.T) {
-	w := newWorld(t, "beijing", "shanghai", "shenzhen")
-	all := w.names
-	for _, name := range all {
-		eventually(w, all, func() *v1alpha1.Region { return declared(name) }, func(r *v1alpha1.Region) error {
+// serving waits until every region says of every Region that it serves.
+func (w *world) serving() {
+	w.t.Helper()
+	for _, name := range w.names {
+		eventually(w, w.names, func() *v1alpha1.Region { return declared(name) }, func(r *v1alpha1.Region) error {
 			if err := is(r.Status.Conditions, v1alpha1.ConditionSpecInSync, yes, v1alpha1.ReasonCopiesAgree); err != nil {
 				return err
 			}
 			return is(r.Status.Conditions, v1alpha1.ConditionReady, yes, v1alpha1.ReasonAsDeclared)
 		})
 	}
+}
+
+// TestPeers goes through a service's life, and through the loss of the region whose peer leads.
+func TestPeers(t *testing.T) {
+	w := newWorld(t, "beijing", "shanghai", "shenzhen")
+	all := w.names
+	w.serving()
 	leader := w.leader()
 	others := w.others(leader)
 

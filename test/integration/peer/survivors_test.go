@@ -17,9 +17,10 @@ import (
 func TestSurvivorsOfADrain(t *testing.T) {
 	w := newWorld(t, "beijing", "shanghai", "shenzhen")
 	all := w.names
+	w.serving()
 	w.in(all, func(c client.Client) error {
 		mas := service("cart:1", all...)
-		mas.Spec.Failover = &v1alpha1.Failover{Survivors: v1alpha1.SurvivorsScale}
+		mas.Spec.Failover = &v1alpha1.Failover{Survivors: v1alpha1.SurvivorsScale, Handback: ownership.HandbackAutomatic}
 		return c.Create(t.Context(), mas)
 	})
 	w.runs(all, "cart:1")
