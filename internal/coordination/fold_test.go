@@ -14,7 +14,7 @@ import (
 // handed out, and must name what it cannot use.
 func FuzzFold(f *testing.F) {
 	for _, key := range []string{
-		keyView, keyHeld, dirService + "u", dirGate + "beijing", dirDebt + "beijing", dirAgent + "beijing", dirBeat + "beijing",
+		keyView, keyHeld, keyBallot, dirService + "u", dirGate + "beijing", dirDebt + "beijing", dirAgent + "beijing", dirBeat + "beijing",
 		dirOrder + "o", dirOrderIntent + "o", dirServiceIntent + "u", dirRegionIntent + "beijing", dirLeader + "1", "", "/", "gate/",
 	} {
 		for _, value := range []string{

@@ -55,6 +55,12 @@ func TestDecideAsPeer(t *testing.T) {
 		"given in another region: it joins": {
 			shared(true).givenBy(others), "AddFinalizer Propose", v1alpha1.OperationPending, "",
 		},
+		"held back for its survivors": {
+			shared(true).runs(v1alpha1.SurvivorsScale), "", v1alpha1.OperationRunning, "accounts/user in shanghai: 3/6 ready",
+		},
+		"held back here, and not any more in another region": {
+			shared(true).runs(v1alpha1.SurvivorsScale).held().givenBy(others), "AddFinalizer Propose", v1alpha1.OperationRunning, "leader",
+		},
 		"given in another region, under way": {
 			shared(true).givenBy(others).becomes(ownership.OrderRunning), "AddFinalizer Propose", v1alpha1.OperationRunning, "",
 		},

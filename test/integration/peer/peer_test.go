@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -55,6 +56,12 @@ func slice() *v1alpha1.RegionalService {
 // member plays a region's member: it reports the slice as rolled out, routed and available.
 func (w *world) member(name string) {
 	w.t.Helper()
+	w.reports(name, 2)
+}
+
+// reports is member with so many replicas, all of them ready.
+func (w *world) reports(name string, replicas int32) {
+	w.t.Helper()
 	testkit.Eventually(w.t, soon, func() error {
 		c, err := w.store.Read(w.t.Context()) // the store may be electing a leader of its own
 		if err != nil {
@@ -66,7 +73,8 @@ func (w *world) member(name string) {
 		}
 		s.Status.WorkloadHash, s.Status.Epoch, s.Status.ObservedGeneration = s.Spec.Workload.Hash, c.View.Epoch, s.Generation
 		s.Status.ActedStamp = &v1alpha1.ActedStamp{ServiceID: s.Spec.ServiceID, Stamp: s.Spec.Stamp}
-		s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
+		s.Status.Workload = &v1alpha1.ReplicaStatus{Desired: replicas, Ready: replicas}
+		s.Status.Features = []string{regional.FeaturePreparedFor}
 		s.Status.Gateway = &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2}
 		s.Status.Conditions = nil
 		for _, kind := range []string{
@@ -146,18 +154,24 @@ func (w *world) ready(names []string) {
 	})
 }
 
-// TestPeers goes through a service's life, and through the loss of the region whose peer leads.
-func TestPeers(t *testing.T) {
-	w := newWorld(t, "beijing", "shanghai", "shenzhen")
-	all := w.names
-	for _, name := range all {
-		eventually(w, all, func() *v1alpha1.Region { return declared(name) }, func(r *v1alpha1.Region) error {
+// serving waits until every region says of every Region that it serves.
+func (w *world) serving() {
+	w.t.Helper()
+	for _, name := range w.names {
+		eventually(w, w.names, func() *v1alpha1.Region { return declared(name) }, func(r *v1alpha1.Region) error {
 			if err := is(r.Status.Conditions, v1alpha1.ConditionSpecInSync, yes, v1alpha1.ReasonCopiesAgree); err != nil {
 				return err
 			}
 			return is(r.Status.Conditions, v1alpha1.ConditionReady, yes, v1alpha1.ReasonAsDeclared)
 		})
 	}
+}
+
+// TestPeers goes through a service's life, and through the loss of the region whose peer leads.
+func TestPeers(t *testing.T) {
+	w := newWorld(t, "beijing", "shanghai", "shenzhen")
+	all := w.names
+	w.serving()
 	leader := w.leader()
 	others := w.others(leader)
 

@@ -232,7 +232,8 @@ func (w *world) addHub(mgr ctrl.Manager, store *coordination.Store, a *agent.Age
 		Client: mgr.GetClient(), Clusters: registry, View: view, Clock: clock.RealClock{}, Recorder: mgr.GetEventRecorder("incident"),
 	}).SetupWithManager(mgr))
 	must(w.t, (&operation.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), View: view, Store: store, Clock: clock.RealClock{}, Peers: group, Shared: store,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: clock.RealClock{},
+		Peers: group, Shared: store,
 	}).SetupWithManager(mgr))
 }
 
