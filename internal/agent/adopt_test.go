@@ -116,6 +116,9 @@ func TestAdoptedStore(t *testing.T) {
 		if _, err := first.StoreReachable(); !errors.Is(err, coordination.ErrOtherStore) {
 			return fmt.Errorf("the store is refused for %w, want that it is another one", err)
 		}
+		if first.IsLeader() {
+			return errors.New("the agent has not finished what it began as the leader of the other store")
+		}
 		return nil
 	})
 	before := revision(t, restored)

@@ -68,7 +68,11 @@ func reconcile(t *testing.T, cached, current []client.Object, intents ...string)
 		t.Fatal(err)
 	}
 	build := func(objects []client.Object) client.Client {
-		return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.Operation{}).Build()
+		own := make([]client.Object, 0, len(objects)) // cases share them, and the client writes their versions
+		for _, o := range objects {
+			own = append(own, o.DeepCopyObject().(client.Object))
+		}
+		return fake.NewClientBuilder().WithScheme(scheme).WithObjects(own...).WithStatusSubresource(&v1alpha1.Operation{}).Build()
 	}
 	s := &store{conf: ownership.Configuration{Revision: 1, Leader: "a", OrderIntents: map[string]ownership.OrderIntent{}}}
 	for _, name := range intents {
