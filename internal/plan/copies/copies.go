@@ -123,3 +123,9 @@ func Hash(spec any) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])[:hashLength]
 }
+
+// OwnFinalizer says whether a hub puts the finalizer on its own cluster's copy, or takes it off: off one that is
+// being deleted while a majority keeps it, and with the others once nothing depends on them (released).
+func (v Verdict) OwnFinalizer(local State, finalized, released bool) (add, remove bool) {
+	return local == Present && !finalized, local == Deleting && finalized && (v.Kept() || v.Gone() && released)
+}

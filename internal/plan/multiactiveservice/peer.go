@@ -38,10 +38,10 @@ func decideAsPeer(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Pl
 	plan.Steps = stdslices.DeleteFunc(plan.Steps, func(s Step) bool {
 		return p.Ballot == 0 || s.Kind == StepAddFinalizer || s.Kind == StepRemoveFinalizer
 	})
-	switch {
-	case p.Local == copies.Present && !p.Finalized:
+	switch add, remove := p.Verdict.OwnFinalizer(p.Local, p.Finalized, released); {
+	case add:
 		plan.Steps = append([]Step{{Kind: StepAddFinalizer}}, plan.Steps...)
-	case p.Local == copies.Deleting && p.Finalized && (p.Verdict.Kept() || p.Verdict.Gone() && released):
+	case remove:
 		plan.Steps = append(plan.Steps, Step{Kind: StepRemoveFinalizer})
 	}
 	return plan

@@ -36,10 +36,10 @@ func decideAsPeer(rg *v1alpha1.Region, seen Seen) Plan {
 		shared := s.Kind == StepPropose || s.Kind == StepWithdraw
 		return shared && !p.Acts || s.Kind == StepAddFinalizer || s.Kind == StepRemoveFinalizer
 	})
-	switch {
-	case p.Local == copies.Present && !p.Finalized:
+	switch add, remove := p.Verdict.OwnFinalizer(p.Local, p.Finalized, released); {
+	case add:
 		plan.Steps = append([]Step{{Kind: StepAddFinalizer}}, plan.Steps...)
-	case p.Local == copies.Deleting && p.Finalized && (p.Verdict.Kept() || p.Verdict.Gone() && released):
+	case remove:
 		plan.Steps = append(plan.Steps, Step{Kind: StepRemoveFinalizer})
 	}
 	return plan
