@@ -76,10 +76,7 @@ func (d *Demo) aloneOnce(ctx context.Context, f fault, out *results) error {
 		return err
 	}
 	seen := stop()
-	d.console.Line("%d home writes, %d refused; %d logins, %d refused", seen.writes, seen.writesRefused, seen.logins, seen.loginsRefused)
-	for _, why := range seen.reasons {
-		d.console.Line("  %s", why)
-	}
+	d.tellSteady(seen)
 	out.count("home writes refused, "+f.what+" lost alone", 0, seen.writesRefused)
 	out.count("  logins refused then, "+f.what+" lost alone", 0, seen.loginsRefused)
 	if err := f.back(ctx); err != nil {
@@ -87,6 +84,14 @@ func (d *Demo) aloneOnce(ctx context.Context, f fault, out *results) error {
 	}
 	_, err := d.awaitLeader(ctx)
 	return errors.Join(err, d.await(ctx, returnTimeout, d.allServe))
+}
+
+// tellSteady shows what steady users have met.
+func (d *Demo) tellSteady(seen steadySeen) {
+	d.console.Line("%d home writes, %d refused; %d logins, %d refused", seen.writes, seen.writesRefused, seen.logins, seen.loginsRefused)
+	for _, why := range seen.reasons {
+		d.console.Line("  %s", why)
+	}
 }
 
 // storeLeader returns the member that leads the coordination store.

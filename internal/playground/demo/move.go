@@ -45,10 +45,7 @@ func (d *Demo) moveOnce(ctx context.Context, kind v1alpha1.OperationType, region
 		return err
 	}
 	seen := stop()
-	d.console.Line("%d home writes, %d refused; %d logins, %d refused", seen.writes, seen.writesRefused, seen.logins, seen.loginsRefused)
-	for _, why := range seen.reasons {
-		d.console.Line("  %s", why)
-	}
+	d.tellSteady(seen)
 	out.took(what, 0, took)
 	out.count("  core requests refused, "+what, 0, seen.loginsRefused)
 	out.count("  home writes refused, "+what+", of "+fmt.Sprint(steadyWrites)+"/s", -1, seen.writesRefused)

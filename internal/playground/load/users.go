@@ -50,18 +50,9 @@ func (p *Population) NewAt(regions ...string) User {
 // Each does something for every user, many at a time, and joins the errors; more than three of them
 // are counted only.
 func Each(ctx context.Context, users []User, do func(context.Context, int, User) error) error {
-	return each(ctx, users, parallel, do)
-}
-
-// AtOnce does as Each, for all users at the same time: nobody waits for another who waits.
-func AtOnce(ctx context.Context, users []User, do func(context.Context, int, User) error) error {
-	return each(ctx, users, len(users), do)
-}
-
-func each(ctx context.Context, users []User, limit int, do func(context.Context, int, User) error) error {
 	failures := make([]error, len(users))
 	var all sync.WaitGroup
-	turns := make(chan struct{}, limit)
+	turns := make(chan struct{}, parallel)
 	for i, u := range users {
 		all.Go(func() {
 			turns <- struct{}{}
