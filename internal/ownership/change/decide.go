@@ -100,6 +100,14 @@ func (d *decider) open(regions map[string]ownership.RegionRecord) ownership.View
 	return ownership.View{Epoch: d.c.NextEpoch(), Phase: ownership.PhaseOpen, Regions: regions}
 }
 
+// lastOpen returns the regions' records of the last Open configuration (R6).
+func (d *decider) lastOpen() map[string]ownership.RegionRecord {
+	if d.c.View.Phase == ownership.PhaseClosing {
+		return d.c.View.Previous
+	}
+	return d.c.View.Regions
+}
+
 // next returns a copy of the regions' records to change.
 func next(regions map[string]ownership.RegionRecord) map[string]ownership.RegionRecord {
 	if regions == nil {
@@ -110,12 +118,12 @@ func next(regions map[string]ownership.RegionRecord) map[string]ownership.Region
 
 // changing returns the transaction that begins a change: in force at once if nobody gains slots and
 // everybody who loses some is fenced already, and Closing otherwise. Who loses slots to nobody must be
-// fenced all the same: the next change may give them to somebody, and asks only those who have them. The state before is that of the last Open configuration, whatever was under way
-// since (R6).
+// fenced all the same: the next change may give them to somebody, and asks only those who have them. The
+// state before is that of the last Open configuration, whatever was under way since (R6).
 func (d *decider) changing(why string, change ownership.Change, regions map[string]ownership.RegionRecord, services []ownership.ServiceRecord) Txn {
-	before, base := d.c.View.Regions, d.c.View.Epoch
+	before, base := d.lastOpen(), d.c.View.Epoch
 	if d.c.View.Phase == ownership.PhaseClosing {
-		before, base = d.c.View.Previous, d.c.View.Base
+		base = d.c.View.Base
 	}
 	changed := map[string]ownership.ServiceRecord{}
 	for i := range services {

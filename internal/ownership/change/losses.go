@@ -51,10 +51,10 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 	rec.Lacks = d.lacking(name)
 	var behind []string
 	if owned || len(rec.Lacks) > 0 {
-		behind = idle(regions, name)
+		behind = d.idle(regions, name)
 	}
 	if owned {
-		behind = append(behind, overtaken(regions, name)...)
+		behind = append(behind, d.overtaken(regions, name)...)
 		rec.Unshipped = true
 	}
 	rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(behind, rec.Behind)...)))
@@ -98,11 +98,13 @@ func (d *decider) owned(name string, regions map[string]ownership.RegionRecord) 
 }
 
 // idle returns the other regions whose slots somebody owns with everything in them: they do not serve,
-// and have nothing that others lack.
-func idle(regions map[string]ownership.RegionRecord, except string) []string {
+// and have nothing that others lack. One that a change under way has serve, for want of others, does not
+// yet, and catches up with nothing of a region that is lost before that is Open.
+func (d *decider) idle(regions map[string]ownership.RegionRecord, except string) []string {
 	var out []string
 	for name, rec := range regions {
-		if name != except && rec.Role == health.RoleActive && rec.State != ownership.RegionServing && !rec.Unshipped {
+		serves := rec.State == ownership.RegionServing && d.lastOpen()[name].State == ownership.RegionServing
+		if name != except && rec.Role == health.RoleActive && !serves && !rec.Unshipped {
 			out = append(out, name)
 		}
 	}
@@ -112,10 +114,10 @@ func idle(regions map[string]ownership.RegionRecord, except string) []string {
 
 // overtaken returns the other Unshipped regions since whose loss somebody was drained, or declared gone:
 // that region's slots went past them, with everything in them. For other slots this is too careful.
-func overtaken(regions map[string]ownership.RegionRecord, except string) []string {
+func (d *decider) overtaken(regions map[string]ownership.RegionRecord, except string) []string {
 	var out []string
 	for name, rec := range regions {
-		if name != except && rec.Unshipped && rec.State != ownership.RegionServing && len(minus(idle(regions, name), rec.Behind)) > 0 {
+		if name != except && rec.Unshipped && rec.State != ownership.RegionServing && len(minus(d.idle(regions, name), rec.Behind)) > 0 {
 			out = append(out, name)
 		}
 	}

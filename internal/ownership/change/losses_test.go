@@ -168,6 +168,14 @@ func TestLossesDuringAChange(t *testing.T) {
 		"a second loss joins the first": {newWorld().service("s").loses("c").commit().loses("b"), func(w *world) change.Txn {
 			return loses(w.closes(loss("b", "c"), losing("b", epochNine)), "b: because", "b", "c")
 		}},
+		"who was to serve for want of others has not served yet": {
+			newWorld(drained("a"), set("b", ownership.RegionReturning, returned(6))).service("s").owes("a").loses("c").commit().loses("a"),
+			func(w *world) change.Txn {
+				return loses(w.closes(loss("a", "c"), losing("a", epochNine, behind("b"), func(r *ownership.RegionRecord) {
+					r.Unshipped, r.Drained, r.Lacks = false, true, []string{"b", "c"}
+				})), "a: because", "a", "c")
+			},
+		},
 		"nothing is left to gain": {draining().service("s", deleted).loses("c"), func(w *world) change.Txn {
 			return loses(w.opens(serving("a", func(r *ownership.RegionRecord) { r.Since = time.Time{} }), losing("c", epochNine)), "c: because", "c")
 		}},

@@ -70,11 +70,7 @@ func TestReturns(t *testing.T) {
 }
 
 func TestDebts(t *testing.T) {
-	owing := func(edits ...edit) *world {
-		w := newWorld(edits...)
-		w.conf.Debts = map[string]ownership.Debt{"a": debt(5, ownership.Vector{"a": {"s": 4}})}
-		return w
-	}
+	owing := func(edits ...edit) *world { return newWorld(edits...).owes("a") }
 	applied := func(epoch int64) ownership.Ack { return ownership.Ack{Epoch: 1, Applied: map[string]int64{"a": epoch}} }
 	settled := func(w *world) change.Txn {
 		return change.Txn{What: "debts", Because: "they are applied", View: w.opens(), Debts: map[string]ownership.Debt{"a": {}}}

@@ -217,6 +217,12 @@ func (w *world) caughtUp(regions ...string) *world {
 	return w
 }
 
+// owes has a region owe something that no other has applied.
+func (w *world) owes(region string) *world {
+	w.conf.Debts[region] = debt(5, ownership.Vector{region: {"s": 4}})
+	return w
+}
+
 // order adds an order named o that is taken up.
 func (w *world) order(kind, region, service string) *world {
 	w.conf.OrderIntents["o"] = ownership.OrderIntent{Name: "o", Type: kind, Region: region, Service: service}

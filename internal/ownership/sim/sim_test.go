@@ -42,10 +42,6 @@ func options(seed uint64, m sim.Mutant) sim.Options {
 // harmless returns the nth seed that options leaves to harmless faults.
 func harmless(n uint64) uint64 { return 8*n + 1 }
 
-// openFlaws are the seeds that are known to break a promise, and which: docs/concepts/simulation.md tells of
-// each. TestOpenFlaws fails once one is mended, so that it leaves the list.
-var openFlaws = map[uint64]sim.Invariant{9388: sim.CompleteHasAll}
-
 // search runs the seeds from 1 to count, on all processors, until one breaks a promise. It returns the
 // first such seed, 0 if there is none.
 func search(count uint64, of func(seed uint64) sim.Options, each func(sim.Result)) uint64 {
@@ -57,8 +53,7 @@ func search(count uint64, of func(seed uint64) sim.Options, each func(sim.Result
 			for n := next.Add(1); n <= count && (found.Load() == 0 || n < found.Load()); n = next.Add(1) {
 				r := sim.Run(of(n))
 				mu.Lock()
-				broken := r.Violation != nil && r.Violation.Invariant != openFlaws[n]
-				if each(r); broken && (found.Load() == 0 || n < found.Load()) {
+				if each(r); r.Violation != nil && (found.Load() == 0 || n < found.Load()) {
 					found.Store(n)
 				}
 				mu.Unlock()
@@ -107,15 +102,6 @@ func TestSeeds(t *testing.T) {
 	// Worlds in which nothing happens would keep every promise too.
 	if n := int(*seeds); n >= 100 && (sum.Losses < n/10 || sum.Returns < n/20 || sum.Refused < n || sum.Accepted < 10*n) {
 		t.Errorf("too little happened: %+v", sum)
-	}
-}
-
-// TestOpenFlaws holds the list of what is not mended to the truth.
-func TestOpenFlaws(t *testing.T) {
-	for n, want := range openFlaws {
-		if v := sim.Run(options(n, "")).Violation; v == nil || v.Invariant != want {
-			t.Errorf("seed %d shows %v, want %s: if the flaw is mended, take it off the list", n, v, want)
-		}
 	}
 }
 

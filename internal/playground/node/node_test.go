@@ -237,6 +237,12 @@ func ask(ctx context.Context, address string) (string, error) {
 // broken; then it goes on.
 func (c *cluster) freezes(address string) {
 	c.t.Helper()
+	testkit.Eventually(c.t, timeout, func() error { // those that end would be killed for not ending
+		if n := len(c.pods()); n != 1 {
+			return fmt.Errorf("%d Pods", n)
+		}
+		return nil
+	})
 	if err := c.agent.Freeze(); err != nil {
 		c.t.Fatal(err)
 	}
