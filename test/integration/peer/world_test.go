@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/testr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -178,6 +179,7 @@ func (w *world) start(name string) {
 	store := w.connect()
 	a, err := agent.New(agent.Config{
 		Region: name, Store: store, Clock: agent.SystemClock(), Timings: timings(), Prober: reachable{}, Ballots: true,
+		Log: testr.New(w.t).WithName(name),
 	})
 	must(w.t, err)
 	mgr, err := ctrl.NewManager(testkit.Config(w.t, w.servers[name], peerUser), ctrl.Options{
@@ -211,7 +213,7 @@ func (w *world) start(name string) {
 
 func (w *world) addHub(mgr ctrl.Manager, store *coordination.Store, a *agent.Agent) {
 	w.t.Helper()
-	view := follow.New(store, clock.RealClock{}, timings().RegionLease, logr.Discard())
+	view := follow.New(store, clock.RealClock{}, timings().RegionLease, testr.New(w.t).WithName(a.Region()+" follower"))
 	registry := clusters.New(clusters.Options{
 		Scheme: w.scheme, Clock: clock.RealClock{}, CheckInterval: time.Second, RetryInterval: 200 * time.Millisecond,
 		RequestTimeout: 5 * time.Second, Copies: true,
