@@ -184,9 +184,9 @@ func (p *protocol) step() {
 			p.decide(health.Intent{Kind: health.OpenGateReturning, Region: name})
 		}
 	case "order":
-		kinds := []string{change.OrderDrain, change.OrderUndrain, change.OrderHandback, change.OrderApproveFailover, change.OrderDeclareLost}
+		kinds := []string{ownership.OrderDrain, ownership.OrderUndrain, ownership.OrderHandback, ownership.OrderApproveFailover, ownership.OrderDeclareLost}
 		o := ownership.OrderIntent{Name: "order", Type: rapid.SampledFrom(kinds).Draw(p.t, "order"), Region: name}
-		if o.Type != change.OrderDeclareLost && rapid.Bool().Draw(p.t, "one service") {
+		if o.Type != ownership.OrderDeclareLost && rapid.Bool().Draw(p.t, "one service") {
 			o.Service = protocolUID
 		}
 		p.conf.OrderIntents, p.conf.Orders = map[string]ownership.OrderIntent{o.Name: o}, map[string]ownership.OrderRecord{}

@@ -5,10 +5,18 @@ import (
 	"time"
 )
 
+// Types of orders.
+const (
+	OrderDrain           = "Drain"
+	OrderUndrain         = "Undrain"
+	OrderHandback        = "Handback"
+	OrderApproveFailover = "ApproveFailover"
+	OrderDeclareLost     = "DeclareLost"
+)
+
 // OrderIntent is what a person ordered, as a hub proposes it, stored under "intent/order/<name>".
 type OrderIntent struct {
-	Name string `json:"name"`
-	// Type is Drain, Undrain, Handback, ApproveFailover or DeclareLost.
+	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Region string `json:"region"`
 	// Service is the UID of the service that it is limited to, empty for all.

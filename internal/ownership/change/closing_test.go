@@ -18,9 +18,9 @@ func debt(epoch int64, v ownership.Vector) ownership.Debt {
 
 // losingC and drainingA are changes under way, at epoch 8.
 func losingC() *world   { return newWorld().service("s").loses("c").commit() }
-func drainingA() *world { return newWorld().service("s").order(change.OrderDrain, "a", "").commit() }
+func drainingA() *world { return newWorld().service("s").order(ownership.OrderDrain, "a", "").commit() }
 func handingA() *world {
-	return newWorld(returning("a")).service("s").service("t").ready("a").order(change.OrderHandback, "a", "").commit()
+	return newWorld(returning("a")).service("s").service("t").ready("a").order(ownership.OrderHandback, "a", "").commit()
 }
 
 func TestOpenALoss(t *testing.T) {
@@ -142,8 +142,8 @@ func TestOpenAPlannedChange(t *testing.T) {
 				Debts: map[string]ownership.Debt{"b": debt(9, ownership.Vector{"b": {"s": 4}}), "c": debt(9, ownership.Vector{"c": {"s": 4}})},
 			}
 		}},
-		"nobody gains, and who loses is not fenced": {newWorld().service("s", of("a")).order(change.OrderDrain, "a", "").commit(), nil},
-		"nobody gains": {newWorld().service("s", of("a")).order(change.OrderDrain, "a", "").commit().fenced("a"), func(w *world) change.Txn {
+		"nobody gains, and who loses is not fenced": {newWorld().service("s", of("a")).order(ownership.OrderDrain, "a", "").commit(), nil},
+		"nobody gains": {newWorld().service("s", of("a")).order(ownership.OrderDrain, "a", "").commit().fenced("a"), func(w *world) change.Txn {
 			return change.Txn{What: "open Drain", Because: everyone, View: w.opens(), Acks: []string{"a"}, Gates: []string{"a"}, Debts: debts("a", 4)}
 		}},
 		"a suspicion waits": {drainingA().says(health.Suspect, "b").later(limit - 1), nil},

@@ -35,9 +35,9 @@ func (d *decider) behindFor(o ownership.OrderIntent) string {
 // service for itself.
 func (d *decider) gainers(o ownership.OrderIntent, service ownership.ServiceRecord) []string {
 	switch {
-	case o.Type == OrderUndrain && o.Service != "":
+	case o.Type == ownership.OrderUndrain && o.Service != "":
 		return []string{o.Region}
-	case o.Type != OrderDrain:
+	case o.Type != ownership.OrderDrain:
 		return nil
 	}
 	return slices.DeleteFunc(service.MayOwn(d.c.View.Regions), func(r string) bool { return r == o.Region })

@@ -49,7 +49,7 @@ func TestLosses(t *testing.T) {
 			return loses(w.opens(losing("c", func(r *ownership.RegionRecord) { r.Suspect = false })), "c: because", "c")
 		}},
 		"it comes before everything else": {
-			newWorld().loses("c").says(health.Suspect, "a").order(change.OrderDrain, "a", ""), func(w *world) change.Txn {
+			newWorld().loses("c").says(health.Suspect, "a").order(ownership.OrderDrain, "a", ""), func(w *world) change.Txn {
 				return loses(w.opens(losing("c")), "c: because", "c")
 			},
 		},
@@ -148,9 +148,9 @@ func epochNine(r *ownership.RegionRecord) {
 }
 
 func TestLossesDuringAChange(t *testing.T) {
-	draining := func() *world { return newWorld().service("s").order(change.OrderDrain, "a", "").commit() }
+	draining := func() *world { return newWorld().service("s").order(ownership.OrderDrain, "a", "").commit() }
 	handing := func() *world {
-		return newWorld(returning("a")).service("s").service("t").ready("a").order(change.OrderHandback, "a", "").commit()
+		return newWorld(returning("a")).service("s").service("t").ready("a").order(ownership.OrderHandback, "a", "").commit()
 	}
 	decides(t, map[string]decision{
 		"a drain is undone": {draining().loses("c"), func(w *world) change.Txn {

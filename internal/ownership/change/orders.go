@@ -9,15 +9,6 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 )
 
-// Types of orders.
-const (
-	OrderDrain           = "Drain"
-	OrderUndrain         = "Undrain"
-	OrderHandback        = "Handback"
-	OrderApproveFailover = "ApproveFailover"
-	OrderDeclareLost     = "DeclareLost"
-)
-
 // Orders returns the records to write that go with no change of the view: orders that are taken up, wait
 // for something else than before, or end. Those come first that a newer one takes the place of.
 func Orders(in Input) []ownership.OrderRecord {
@@ -47,8 +38,10 @@ func (d *decider) supersededBy(old ownership.OrderIntent) string {
 	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
 		o := d.c.OrderIntents[name]
 		_, known := d.c.Orders[name]
-		drains := func(o ownership.OrderIntent) bool { return o.Type == OrderDrain }
-		fills := func(o ownership.OrderIntent) bool { return o.Type == OrderUndrain || o.Type == OrderHandback }
+		drains := func(o ownership.OrderIntent) bool { return o.Type == ownership.OrderDrain }
+		fills := func(o ownership.OrderIntent) bool {
+			return o.Type == ownership.OrderUndrain || o.Type == ownership.OrderHandback
+		}
 		contrary := drains(o) && fills(old) || fills(o) && drains(old)
 		if !known && contrary && o.Region == old.Region && o.Service == old.Service && d.refusal(o, false) == "" {
 			return name
@@ -102,9 +95,9 @@ func (d *decider) refusal(o ownership.OrderIntent, taken bool) string {
 		return "the regions have not agreed on this service"
 	case !taken && o.ExpectedEpoch != 0 && o.ExpectedEpoch != d.c.View.Epoch:
 		return fmt.Sprintf("the view has moved on: epoch %d was expected, %d is in force; look again and order anew", o.ExpectedEpoch, d.c.View.Epoch)
-	case rec.Gone && o.Type != OrderDeclareLost:
+	case rec.Gone && o.Type != ownership.OrderDeclareLost:
 		return fmt.Sprintf("region %s was declared lost for good", o.Region)
-	case rec.Role != health.RoleActive && o.Type != OrderDeclareLost:
+	case rec.Role != health.RoleActive && o.Type != ownership.OrderDeclareLost:
 		return fmt.Sprintf("region %s is a witness and owns nothing", o.Region)
 	}
 	return d.refusalOf(o, rec, taken)
@@ -113,23 +106,23 @@ func (d *decider) refusal(o ownership.OrderIntent, taken bool) string {
 // refusalOf says why an order of its type is not carried out.
 func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord, taken bool) string {
 	service := d.c.Services[o.Service]
-	if o.Service != "" && (o.Type == OrderDrain || o.Type == OrderHandback) && !d.named(service, o.Region) {
+	if o.Service != "" && (o.Type == ownership.OrderDrain || o.Type == ownership.OrderHandback) && !d.named(service, o.Region) {
 		return fmt.Sprintf("service %s/%s does not name region %s", service.Namespace, service.Name, o.Region)
 	}
 	switch o.Type {
-	case OrderDrain:
+	case ownership.OrderDrain:
 		return d.refuseDrain(o, rec, taken)
-	case OrderUndrain:
+	case ownership.OrderUndrain:
 		if o.Service == "" && !taken && rec.State != ownership.RegionDrained {
 			return fmt.Sprintf("region %s is not drained, it is %s", o.Region, rec.State)
 		}
-	case OrderHandback:
+	case ownership.OrderHandback:
 		return refuseHandback(o, rec, service)
-	case OrderDeclareLost:
+	case ownership.OrderDeclareLost:
 		if rec.State != ownership.RegionLost {
 			return fmt.Sprintf("region %s is %s: only a lost region can be declared lost for good", o.Region, rec.State)
 		}
-	case OrderApproveFailover:
+	case ownership.OrderApproveFailover:
 	default:
 		return fmt.Sprintf("this version does not know orders of type %s", o.Type)
 	}
@@ -167,19 +160,19 @@ func (d *decider) fulfilled(o ownership.OrderIntent) bool {
 	rec, service := d.c.View.Regions[o.Region], d.c.Services[o.Service]
 	excluded := slices.Contains(service.Excluded, o.Region)
 	switch o.Type {
-	case OrderDrain:
+	case ownership.OrderDrain:
 		return o.Service == "" && rec.State == ownership.RegionDrained || o.Service != "" && excluded
-	case OrderUndrain, OrderHandback:
-		if o.Service != "" && o.Type == OrderUndrain {
+	case ownership.OrderUndrain, ownership.OrderHandback:
+		if o.Service != "" && o.Type == ownership.OrderUndrain {
 			return !excluded
 		}
 		if o.Service != "" {
 			return rec.State == ownership.RegionServing || rec.State == ownership.RegionReturning && service.HandedBack[o.Region] == rec.ReturnedEpoch
 		}
 		return rec.State == ownership.RegionServing
-	case OrderApproveFailover:
+	case ownership.OrderApproveFailover:
 		return len(d.unapproved(o)) == 0
-	case OrderDeclareLost:
+	case ownership.OrderDeclareLost:
 		return rec.Gone
 	default:
 		return false
@@ -200,15 +193,15 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits for another change of owners to end"
 	case d.unsettledFor(o) != "" && !undrains(o, d.c.View.Regions[o.Region]):
 		return "waits: " + d.unsettledFor(o)
-	case o.Type == OrderDrain && o.Service == "" && !d.othersServe(o.Region):
+	case o.Type == ownership.OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
-	case o.Type == OrderDrain && d.refuseLast(o) != "":
+	case o.Type == ownership.OrderDrain && d.refuseLast(o) != "":
 		return "waits: " + d.refuseLast(o)
 	case d.behindFor(o) != "":
 		return "waits: " + d.behindFor(o)
-	case o.Type == OrderUndrain && o.Service != "":
+	case o.Type == ownership.OrderUndrain && o.Service != "":
 		return "waits until every region of the service that was lost serves again, or is declared lost for good"
-	case o.Type == OrderHandback || o.Type == OrderUndrain:
+	case o.Type == ownership.OrderHandback || o.Type == ownership.OrderUndrain:
 		return d.waitsForReturn(o.Region)
 	default:
 		return "waits for its turn"
@@ -252,24 +245,24 @@ func (d *decider) ordered() (Txn, bool) {
 
 func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	switch {
-	case o.Type == OrderDeclareLost:
+	case o.Type == ownership.OrderDeclareLost:
 		return d.declareLost(o), true
 	case undrains(o, d.c.View.Regions[o.Region]):
 		return d.undrain(o), true
 	case d.unsettledFor(o) != "", d.behindFor(o) != "":
 		return Txn{}, false
-	case o.Type == OrderDrain && o.Service == "":
+	case o.Type == ownership.OrderDrain && o.Service == "":
 		return d.drain(o)
-	case o.Type == OrderDrain:
+	case o.Type == ownership.OrderDrain:
 		return d.exclude(o)
-	case o.Type == OrderUndrain && o.Service != "":
+	case o.Type == ownership.OrderUndrain && o.Service != "":
 		return d.include(o)
-	case o.Type == OrderUndrain || o.Type == OrderHandback:
+	case o.Type == ownership.OrderUndrain || o.Type == ownership.OrderHandback:
 		if !slices.Contains(d.Health.Ready, o.Region) {
 			return Txn{}, false
 		}
 		return d.handback(o.Region, o.Name, func(r ownership.ServiceRecord) bool { return o.Service == "" || o.Service == r.UID })
-	case o.Type == OrderApproveFailover:
+	case o.Type == ownership.OrderApproveFailover:
 		epoch := d.c.View.Regions[o.Region].LostEpoch
 		return d.alter(o, ownership.ChangeApprove, d.unapproved(o), func(s *ownership.ServiceState) { s.Approved = with(s.Approved, o.Region, epoch) })
 	}
@@ -278,7 +271,7 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 
 // undrains reports whether an order lets a drained region return.
 func undrains(o ownership.OrderIntent, rec ownership.RegionRecord) bool {
-	return o.Type == OrderUndrain && o.Service == "" && rec.State == ownership.RegionDrained
+	return o.Type == ownership.OrderUndrain && o.Service == "" && rec.State == ownership.RegionDrained
 }
 
 // undrain lets a drained region return, which changes no owner: when the last region that serves is lost,

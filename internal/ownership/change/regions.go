@@ -187,7 +187,7 @@ func (d *decider) unsettled(draining ...string) string {
 
 // unsettledFor is unsettled for an order.
 func (d *decider) unsettledFor(o ownership.OrderIntent) string {
-	if o.Type == OrderDrain {
+	if o.Type == ownership.OrderDrain {
 		return d.unsettled(o.Region)
 	}
 	return d.unsettled()

@@ -3,7 +3,7 @@ package sim
 import (
 	"time"
 
-	"multiactive.dev/operator/internal/ownership/change"
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
@@ -181,6 +181,6 @@ func (p *plan) loseForGood() *fault {
 	r.gone = true
 	f := p.kill(r)
 	f.name += " for good"
-	p.s.After(p.s.Between(p.s.timings.RegionLease, 4*p.s.timings.RegionLease), func() { p.s.order(change.OrderDeclareLost, r.name, "") })
+	p.s.After(p.s.Between(p.s.timings.RegionLease, 4*p.s.timings.RegionLease), func() { p.s.order(ownership.OrderDeclareLost, r.name, "") })
 	return f
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"multiactive.dev/operator/internal/ownership"
-	"multiactive.dev/operator/internal/ownership/change"
 	"multiactive.dev/operator/internal/ownership/sim/store"
 )
 
@@ -68,7 +67,7 @@ func done(state ownership.OrderState) bool {
 // anyOrder orders something, which need not make sense.
 func (p *plan) anyOrder() *fault {
 	s := p.s
-	kind := []string{change.OrderDrain, change.OrderDrain, change.OrderUndrain, change.OrderHandback, change.OrderApproveFailover}[s.IntN(5)]
+	kind := []string{ownership.OrderDrain, ownership.OrderDrain, ownership.OrderUndrain, ownership.OrderHandback, ownership.OrderApproveFailover}[s.IntN(5)]
 	service := ""
 	if s.Chance(0.3) {
 		service = serviceUIDs()[s.IntN(len(serviceUIDs()))]
@@ -96,7 +95,7 @@ func (p *plan) drainThenLose() *fault {
 	if r.witness {
 		return nil
 	}
-	p.s.order(change.OrderDrain, r.name, "")
+	p.s.order(ownership.OrderDrain, r.name, "")
 	p.s.After(p.s.Between(0, p.s.timings.RegionLease), func() {
 		if !p.s.calm {
 			p.begin(p.isolate(r), p.lasts()+p.s.timings.RegionLease)
@@ -113,9 +112,9 @@ func (s *Sim) person() {
 		rec := c.View.Regions[r.name]
 		switch {
 		case r.gone && rec.State == ownership.RegionLost && !rec.Gone:
-			s.need(c, change.OrderDeclareLost, r.name, "")
+			s.need(c, ownership.OrderDeclareLost, r.name, "")
 		case rec.State == ownership.RegionDrained:
-			s.need(c, change.OrderUndrain, r.name, "")
+			s.need(c, ownership.OrderUndrain, r.name, "")
 		}
 		for _, uid := range serviceUIDs() {
 			if record := c.Services[uid]; record.UID != "" && !r.gone && !r.witness {
@@ -130,9 +129,9 @@ func (s *Sim) lookAfter(c ownership.Configuration, record ownership.ServiceRecor
 	rec := c.View.Regions[region]
 	switch {
 	case slices.Contains(record.Excluded, region):
-		s.need(c, change.OrderUndrain, region, record.UID)
+		s.need(c, ownership.OrderUndrain, region, record.UID)
 	case rec.State == ownership.RegionReturning && record.HandedBack[region] != rec.ReturnedEpoch && record.Handback != ownership.HandbackAutomatic:
-		s.need(c, change.OrderHandback, region, record.UID)
+		s.need(c, ownership.OrderHandback, region, record.UID)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"multiactive.dev/operator/internal/health"
-	"multiactive.dev/operator/internal/ownership/change"
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/sim/store"
 )
 
@@ -195,7 +195,7 @@ func (s *Sim) endFaults() {
 	}
 	c := s.store.content.Now()
 	for _, name := range slices.Sorted(maps.Keys(c.OrderIntents)) { // people think better of it
-		if c.OrderIntents[name].Type == change.OrderDrain && !done(c.Orders[name].State) {
+		if c.OrderIntents[name].Type == ownership.OrderDrain && !done(c.Orders[name].State) {
 			s.hubDoes(store.DeleteOrderIntent(name))
 		}
 	}

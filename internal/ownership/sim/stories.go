@@ -3,7 +3,7 @@ package sim
 import (
 	"time"
 
-	"multiactive.dev/operator/internal/ownership/change"
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/sim/world"
 )
 
@@ -32,16 +32,16 @@ func (p *plan) owing() *fault {
 			p.begin(&fault{name: "data of " + drained.name + " does not reach " + late.name, undo: func() { l.stuck-- }}, 60*s.timings.BeatInterval)
 		}
 	}
-	s.order(change.OrderDrain, late.name, "")
-	p.later(3, func() { s.order(change.OrderDrain, drained.name, "") })
+	s.order(ownership.OrderDrain, late.name, "")
+	p.later(3, func() { s.order(ownership.OrderDrain, drained.name, "") })
 	p.later(8, func() {
-		s.order(change.OrderUndrain, late.name, "")
+		s.order(ownership.OrderUndrain, late.name, "")
 		lost := last
 		if s.Chance(0.5) {
 			lost = drained
 		}
 		p.later(2, func() { p.begin(p.isolate(lost), 20*s.timings.BeatInterval) })
-		p.later(12, func() { s.order(change.OrderHandback, late.name, "") })
+		p.later(12, func() { s.order(ownership.OrderHandback, late.name, "") })
 	})
 	return &fault{name: "region " + drained.name + " will owe " + late.name + " data", atLeast: 45 * s.timings.BeatInterval, undo: func() {}}
 }
@@ -53,9 +53,9 @@ func (p *plan) excludeAll() *fault {
 	active := len(s.slots)
 	first := s.IntN(active)
 	for n := range active {
-		p.later(1+3*n, func() { s.order(change.OrderDrain, s.regions[(first+n)%active].name, uid) })
+		p.later(1+3*n, func() { s.order(ownership.OrderDrain, s.regions[(first+n)%active].name, uid) })
 	}
-	p.later(3*active, func() { s.order(change.OrderUndrain, s.regions[s.IntN(active)].name, uid) })
+	p.later(3*active, func() { s.order(ownership.OrderUndrain, s.regions[s.IntN(active)].name, uid) })
 	return &fault{name: "all regions will be excluded from service " + uid, atLeast: time.Duration(8*active) * s.timings.BeatInterval, undo: func() {}}
 }
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"multiactive.dev/operator/internal/ownership"
-	"multiactive.dev/operator/internal/ownership/change"
 )
 
 // mutants break one rule each, in the model around the real code. The search must find a state that
@@ -59,7 +58,7 @@ func broken(promise string, b bounds) *model {
 // earlierEpochCounts: whatever a region acknowledged counts for the epoch that is Closing.
 func earlierEpochCounts() *model {
 	m := broken("single owner", bounds{changes: 2, orders: 2, lates: 1})
-	m.orders = orders(change.OrderDrain, "")[:1]
+	m.orders = orders(ownership.OrderDrain, "")[:1]
 	m.decidesFrom = func(c *ownership.Configuration) {
 		for r, ack := range c.Acks {
 			ack.Epoch = c.View.Epoch
@@ -71,7 +70,7 @@ func earlierEpochCounts() *model {
 
 func openWithoutCatchUp() *model {
 	m := broken("planned", bounds{writes: 1, changes: 1, orders: 1})
-	m.orders = orders(change.OrderDrain, "")
+	m.orders = orders(ownership.OrderDrain, "")
 	m.decidesFrom = func(c *ownership.Configuration) {
 		for _, r := range names {
 			ack := c.Acks[r]
@@ -111,7 +110,7 @@ func preemptedNotUndone() *model {
 // debtsForgotten: nobody remembers that c has not applied what b accepted while it owned a's slots.
 func debtsForgotten() *model {
 	m := broken("complete", bounds{changes: 2, losses: 1, orders: 1})
-	m.begin, m.orders, m.data = with("a", returning), orders(change.OrderDrain, "")[:1], owes("abc").data
+	m.begin, m.orders, m.data = with("a", returning), orders(ownership.OrderDrain, "")[:1], owes("abc").data
 	m.commits = func(_ ownership.Configuration, x *txn) { x.Debts = nil }
 	return m
 }
@@ -125,7 +124,7 @@ func onlyMovedSlotsClosed() *model {
 
 func vectorBeforeWritesEnded() *model {
 	m := broken("planned", bounds{writes: 1, changes: 1, orders: 1})
-	m.orders = orders(change.OrderDrain, "")
+	m.orders = orders(ownership.OrderDrain, "")
 	m.vectorEarly = true
 	return m
 }
@@ -138,7 +137,7 @@ func sampledBeforeGateClosed() *model {
 
 func ackAfterRestart() *model {
 	m := broken("single owner", bounds{changes: 1, orders: 1, crashes: 1})
-	m.orders = orders(change.OrderDrain, "")
+	m.orders = orders(ownership.OrderDrain, "")
 	m.ackAfterRestart = true
 	return m
 }
@@ -147,7 +146,7 @@ func ackAfterRestart() *model {
 // wait for the region's data.
 func closedGateRemembered() *model {
 	m := broken("single owner", bounds{changes: 2, losses: 1, returns: 1, orders: 1})
-	m.orders = orders(change.OrderDrain, "")[:1]
+	m.orders = orders(ownership.OrderDrain, "")[:1]
 	once := func(c *ownership.Configuration, r string) bool {
 		return c.Gates[r].Generation > 1 && c.View.Regions[r].State == ownership.RegionDrained
 	}
@@ -192,7 +191,7 @@ func earlierReturnHandedBack() *model {
 
 func givenUpForwards() *model {
 	m := broken("", bounds{writes: 1, changes: 1, orders: 1, lates: 1})
-	m.orders = orders(change.OrderDrain, "")
+	m.orders = orders(ownership.OrderDrain, "")
 	m.commits = func(from ownership.Configuration, x *txn) {
 		if strings.HasPrefix(x.What, "give up") {
 			x.View.Regions, x.Services = from.View.Regions, nil
@@ -228,7 +227,7 @@ func ignores(what func(*ownership.RegionRecord)) func(c *ownership.Configuration
 // deposedLeaderWrites: the store takes a transaction that was decided from an older configuration.
 func deposedLeaderWrites() *model {
 	m := broken("", bounds{changes: 2, orders: 2, lates: 1})
-	m.orders = orders(change.OrderDrain, "")[:2]
+	m.orders = orders(ownership.OrderDrain, "")[:2]
 	m.unguarded = true
 	return m
 }
@@ -236,7 +235,7 @@ func deposedLeaderWrites() *model {
 // closingNotClosed: owners are found from what is to come alone.
 func closingNotClosed() *model {
 	m := broken("single owner", bounds{changes: 1, orders: 1})
-	m.orders = orders(change.OrderDrain, "")
+	m.orders = orders(ownership.OrderDrain, "")
 	m.sees = func(c *ownership.Configuration) { c.View.Phase = ownership.PhaseOpen }
 	return m
 }
@@ -245,7 +244,7 @@ func closingNotClosed() *model {
 // new one with routing from before.
 func routingOlderThanTheFence() *model {
 	m := broken("single owner", bounds{changes: 1, orders: 1})
-	m.orders = orders(change.OrderDrain, "")
+	m.orders = orders(ownership.OrderDrain, "")
 	m.routingLags = true
 	return m
 }

@@ -47,8 +47,8 @@ func returned(rec *ownership.RegionRecord) {
 // small; together they have every kind of change, interrupted by every kind of fault.
 func scenarios() []*model {
 	abc := specOf("even", "abc")
-	drain, undrain := orders(change.OrderDrain, ""), orders(change.OrderUndrain, "")
-	exclude, include := orders(change.OrderDrain, uid), orders(change.OrderUndrain, uid)
+	drain, undrain := orders(ownership.OrderDrain, ""), orders(ownership.OrderUndrain, "")
+	exclude, include := orders(ownership.OrderDrain, uid), orders(ownership.OrderUndrain, uid)
 	return []*model{
 		{
 			name: "loss", specs: []spec{abc},
@@ -84,7 +84,7 @@ func scenarios() []*model {
 		},
 		{
 			name: "manual", specs: []spec{abc}, manual: true,
-			orders: join(orders(change.OrderApproveFailover, uid)[:1], orders(change.OrderDeclareLost, "")[:1]),
+			orders: join(orders(ownership.OrderApproveFailover, uid)[:1], orders(ownership.OrderDeclareLost, "")[:1]),
 			bounds: bounds{writes: 1, losses: 1, returns: 1, changes: 1, orders: 1}, deeper: bounds{orders: 1, writes: 1, lates: 1},
 		},
 		{
@@ -126,7 +126,7 @@ func scenarios() []*model {
 // owes is a model in which b owned a's slots for a while, and c has not applied yet what it accepted then.
 func owes(order string) *model {
 	return &model{
-		name: "owes/" + order, specs: []spec{specOf("even", order)}, orders: orders(change.OrderDrain, "")[:1],
+		name: "owes/" + order, specs: []spec{specOf("even", order)}, orders: orders(ownership.OrderDrain, "")[:1],
 		begin: func(c *ownership.Configuration) {
 			c.Debts = map[string]ownership.Debt{"b": {Epoch: 1, Vector: vectorOf([3]uint8{0, 1, 0})}}
 		},
@@ -142,7 +142,7 @@ func owes(order string) *model {
 func owedByLost() *model {
 	m := owes("acb")
 	m.name, m.bounds = "owes/lost", bounds{changes: 2, orders: 2, lates: 1}
-	m.orders = append(m.orders, orders(change.OrderDeclareLost, "")[1])
+	m.orders = append(m.orders, orders(ownership.OrderDeclareLost, "")[1])
 	owe, have := m.begin, m.data
 	m.begin = func(c *ownership.Configuration) {
 		owe(c)

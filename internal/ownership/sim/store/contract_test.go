@@ -222,7 +222,7 @@ func (p *pair) agentStep(region string) (what string, etcd, simulated outcome) {
 // hubStep is a write of a hub, which nothing guards.
 func (p *pair) hubStep() (what string, etcd, simulated outcome) {
 	ctx := p.t.Context()
-	order := ownership.OrderIntent{Name: fmt.Sprintf("o%d", p.rand.IntN(2)), Type: change.OrderDrain, Region: regions[p.rand.IntN(len(regions))]}
+	order := ownership.OrderIntent{Name: fmt.Sprintf("o%d", p.rand.IntN(2)), Type: ownership.OrderDrain, Region: regions[p.rand.IntN(len(regions))]}
 	service := ownership.ServiceIntent{UID: "u", SpecHash: fmt.Sprint(p.rand.IntN(2))}
 	switch p.rand.IntN(3) {
 	case 0:
