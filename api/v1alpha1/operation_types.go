@@ -8,8 +8,8 @@ import (
 //
 // Drain empties a region, or takes it out of one service: others own its keys. Undrain ends that.
 // Handback gives a region that was lost, or is new, its keys. ApproveFailover lets others take over the
-// keys of a lost region for services with failover.mode Manual. DeclareLost gives a lost region up for
-// good, with all that it had accepted and nobody has received. Abandon lets a service be deleted although
+// keys of a lost region for services with failover.mode Manual. DeclareLost gives a region up for
+// good that is lost or silent, with all that it had accepted and nobody has received. Abandon lets a service be deleted although
 // a region cannot be reached; what runs there is deleted when it can. Announce and Drill are refused by
 // this version.
 // +kubebuilder:validation:Enum=Drain;Undrain;Handback;ApproveFailover;DeclareLost;Abandon;Announce;Drill

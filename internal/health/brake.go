@@ -37,7 +37,7 @@ func (d *decider) brake(confirmed []string) []string {
 	}
 	var allowed []string
 	for _, name := range confirmed {
-		if d.c.View.Regions[name].Role != RoleActive || d.othersServe(confirmed) {
+		if d.c.View.Regions[name].Role != RoleActive || d.othersServe(slices.Concat(confirmed, d.declared)) {
 			allowed = append(allowed, name)
 			continue
 		}

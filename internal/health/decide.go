@@ -77,13 +77,15 @@ type Decision struct {
 	// Edgeless lists the regions that a majority reports unreachable while their agents beat on: nobody
 	// can reach their edge, and they hold a lease. They are emptied by a planned change (R13).
 	Edgeless []string
+	// Beating lists the regions whose agents the leader has itself seen beat within downAfter.
+	Beating []string
 }
 
 // Decide says what the leader should write next. It asks for nothing that the configuration
 // already has, so a healthy system yields no intents. w must have been updated with c.
 func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 	d := decider{now: now, c: c, w: w, out: Decision{Reasons: map[string]string{}}}
-	d.verdicts = map[string]verdict{}
+	d.verdicts, d.declared = map[string]verdict{}, d.declaredLost()
 	var confirmed []string
 	names, beating := sortedNames(regionsOf(c)), w.observers(now, c)
 	for _, name := range names {
@@ -91,6 +93,9 @@ func Decide(now time.Duration, c ownership.Configuration, w *Watch) Decision {
 		d.verdicts[name] = v
 		if v.reachable {
 			d.out.Reachable = append(d.out.Reachable, name)
+		}
+		if w.moves(now, c, name) && w.beats[name].moved {
+			d.out.Beating = append(d.out.Beating, name)
 		}
 		if rec, known := c.View.Regions[name]; known && v.confirmed && holdsLease(rec.State) {
 			confirmed = append(confirmed, name)
@@ -109,8 +114,9 @@ type decider struct {
 	c        ownership.Configuration
 	w        *Watch
 	verdicts map[string]verdict
-	// allowed names the confirmed regions that may be lost now (R14).
-	allowed []string
+	// declared names the regions that a person declared lost and that may be; allowed, the confirmed ones that
+	// may be lost now (R14).
+	declared, allowed []string
 	out     Decision
 }
 
@@ -155,6 +161,8 @@ func (d *decider) holding(name string, rec ownership.RegionRecord) {
 	}
 	d.mark(name, rec, v)
 	switch {
+	case slices.Contains(d.declared, name):
+		d.giveUp(name, rec)
 	case v.confirmed:
 		d.losing(name, v, incident)
 	case v.suspect:

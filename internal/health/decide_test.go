@@ -291,6 +291,28 @@ func TestDecide(t *testing.T) {
 			stage: three().planned("a").report("a", "c").report("b", "c").suspect("c").incident("c").silent("c").pass(time.Minute),
 			want:  []string{"CloseGate c"},
 		},
+		"declared lost by a person, with too few observers": {
+			stage: newStage("a", "b").suspect("b").silent("b").declare("b").pass(7 * time.Second), want: []string{"CloseGate b"},
+		},
+		"declared lost while another loss is under way": {
+			stage: three().lost("c").under("c").suspect("b").silent("b").declare("b").pass(7 * time.Second),
+			want:  []string{"CloseGate b"}, held: map[string]string{"c": health.ReasonNotAsked},
+		},
+		"declared lost, and its lease may run": {stage: newStage("a", "b").silent("b").declare("b").pass(5 * time.Second)},
+		"declared lost, and beats": {stage: three().declare("b").pass(time.Minute)},
+		"declared lost, and not taken up": {
+			stage: newStage("a", "b").suspect("b").silent("b").declare("b").ordered(ownership.OrderRefused).pass(time.Minute),
+			held:  map[string]string{"b": health.ReasonTooFewObservers},
+		},
+		"R14: the last one that serves is not declared lost": {
+			stage: three().lost("a").lost("c").suspect("b").silent("b").declare("b").pass(time.Minute),
+			held:  map[string]string{"a": health.ReasonNotAsked, "b": health.ReasonLastServing, "c": health.ReasonNotAsked},
+		},
+		"R14: nor are the last two, one of them by the observers": {
+			stage: three().witness("w").declare("a").silent("a", "b").suspect("a", "b").incident("b").report("c", "b").report("w", "b").
+				state("c", ownership.RegionDrained).pass(time.Minute),
+			want: []string{"CloseGate a"}, held: map[string]string{"b": health.ReasonLastServing},
+		},
 		"a region that was declared gone does not return": {
 			stage: three().lost("c").region("c", func(r *ownership.RegionRecord) { r.Gone = true }).ask("c"),
 			held:  map[string]string{"c": health.ReasonGone},
@@ -398,6 +420,17 @@ func (s *stage) beat(name string) *stage {
 func (s *stage) returning() *stage {
 	s.gate("c", true).state("c", ownership.RegionReturning)
 	return s.beat("c")
+}
+
+// declare has a person declare the region lost for good, and the order taken up.
+func (s *stage) declare(region string) *stage {
+	s.c.OrderIntents = map[string]ownership.OrderIntent{"o": {Name: "o", Type: ownership.OrderDeclareLost, Region: region}}
+	return s.ordered(ownership.OrderRunning)
+}
+
+func (s *stage) ordered(state ownership.OrderState) *stage {
+	s.c.Orders = map[string]ownership.OrderRecord{"o": {Name: "o", State: state}}
+	return s
 }
 
 // under makes the loss of the regions the change under way.

@@ -119,8 +119,9 @@ func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord,
 	case ownership.OrderHandback:
 		return refuseHandback(o, rec, service)
 	case ownership.OrderDeclareLost:
-		if rec.State != ownership.RegionLost {
-			return fmt.Sprintf("region %s is %s: only a lost region can be declared lost for good", o.Region, rec.State)
+		if rec.State != ownership.RegionLost && slices.Contains(d.Health.Beating, o.Region) {
+			return fmt.Sprintf("region %s is %s and its agent beats: only a region that is lost, or silent, can be declared lost for good",
+				o.Region, rec.State)
 		}
 	case ownership.OrderApproveFailover:
 	default:
@@ -186,12 +187,15 @@ func (d *decider) underWay(order string) bool {
 
 // waitsFor says what an order waits for, in words that stay the same while it does.
 func (d *decider) waitsFor(o ownership.OrderIntent) string {
+	rec := d.c.View.Regions[o.Region]
 	switch {
 	case d.underWay(o.Name):
 		return "owners are changing"
+	case o.Type == ownership.OrderDeclareLost && rec.State != ownership.RegionLost:
+		return d.waitsForLoss(o.Region, rec)
 	case d.c.View.Phase != ownership.PhaseOpen:
 		return "waits for another change of owners to end"
-	case d.unsettledFor(o) != "" && !undrains(o, d.c.View.Regions[o.Region]):
+	case d.unsettledFor(o) != "" && !undrains(o, rec):
 		return "waits: " + d.unsettledFor(o)
 	case o.Type == ownership.OrderDrain && o.Service == "" && !d.othersServe(o.Region):
 		return "waits for another region to serve: " + o.Region + " is the last one"
@@ -206,6 +210,14 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 	default:
 		return "waits for its turn"
 	}
+}
+
+// waitsForLoss says what a region waits for that is to be declared lost for good and is not lost.
+func (d *decider) waitsForLoss(region string, rec ownership.RegionRecord) string {
+	if rec.Role == health.RoleActive && !d.othersServe(region) {
+		return "waits for another region to serve: " + region + " is the last one"
+	}
+	return "waits until the agent of region " + region + " has been silent for longer than its last lease"
 }
 
 // waitsForReturn says what a region waits for that is to get its services back.
@@ -246,7 +258,7 @@ func (d *decider) ordered() (Txn, bool) {
 func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	switch {
 	case o.Type == ownership.OrderDeclareLost:
-		return d.declareLost(o), true
+		return d.declareLost(o)
 	case undrains(o, d.c.View.Regions[o.Region]):
 		return d.undrain(o), true
 	case d.unsettledFor(o) != "", d.behindFor(o) != "":
@@ -346,14 +358,18 @@ func (d *decider) unapproved(o ownership.OrderIntent) []string {
 	return out
 }
 
-// declareLost takes a region out for good: what it had and nobody received is given up.
-func (d *decider) declareLost(o ownership.OrderIntent) Txn {
+// declareLost takes a region out for good: what it had and nobody received is given up. One that is not lost
+// yet has its gate closed first (package health), and is lost as others are.
+func (d *decider) declareLost(o ownership.OrderIntent) (Txn, bool) {
 	regions := next(d.c.View.Regions)
 	rec := regions[o.Region]
+	if rec.State != ownership.RegionLost {
+		return Txn{}, false
+	}
 	rec.Gone, rec.Unshipped, rec.Behind, rec.Lacks, rec.Since = true, false, nil, nil, d.At.UTC()
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
-	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil)
+	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil), true
 }
 
 func (d *decider) record(name string, state ownership.OrderState, message string) ownership.OrderRecord {

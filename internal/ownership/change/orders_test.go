@@ -95,8 +95,9 @@ func TestOrdersRefused(t *testing.T) {
 		"a region that is gone": {ordered(newWorld(lost("c", gone)), "Handback", "c", ""), refused, "region c was declared lost for good"},
 		"drain what is lost":    {ordered(newWorld(lost("c")), "Drain", "c", ""), refused, "region c is lost already; others have taken over what may be taken over"},
 		"undrain what serves":   {ordered(newWorld(), "Undrain", "c", ""), refused, "region c is not drained, it is Serving"},
-		"declare lost what is not": {
-			ordered(newWorld(returning("c")), "DeclareLost", "c", ""), refused, "region c is Returning: only a lost region can be declared lost for good",
+		"declare lost what beats": {
+			ordered(newWorld(returning("c")).beats("c"), "DeclareLost", "c", ""), refused,
+			"region c is Returning and its agent beats: only a region that is lost, or silent, can be declared lost for good",
 		},
 		"a type of a newer version": {ordered(newWorld(), "Restart", "c", ""), refused, "this version does not know orders of type Restart"},
 		"lost while it waited to be drained": {
@@ -148,6 +149,12 @@ func TestOrdersSucceeded(t *testing.T) {
 		"nothing to approve":          {newWorld(lost("c")).service("s").order("ApproveFailover", "c", ""), done, "done"},
 		"another service is not approved": {
 			newWorld(lost("c")).service("s", manual).service("t", manual, approved(5)).order("ApproveFailover", "c", "t"), done, "done",
+		},
+		"declared lost, and silent": {
+			newWorld().order("DeclareLost", "c", ""), ownership.OrderRunning, "waits until the agent of region c has been silent for longer than its last lease",
+		},
+		"declared lost, and the last one": {
+			newWorld(drained("a"), drained("b")).order("DeclareLost", "c", ""), ownership.OrderRunning, "waits for another region to serve: c is the last one",
 		},
 		"declared lost": {newWorld(lost("c", gone)).order("DeclareLost", "c", ""), done, "done"},
 	})
@@ -385,6 +392,7 @@ func TestOrderedApprovals(t *testing.T) {
 		"a region that is declared lost, with nothing to approve": {newWorld(lost("c")).service("s").order("DeclareLost", "c", ""), func(w *world) change.Txn {
 			return change.Txn{What: "Approve", Because: "c: declared lost for good by o", View: w.opens(lost("c", gone, since))}
 		}},
+		"a silent region that is declared lost is lost first": {newWorld().order("DeclareLost", "c", ""), nil},
 	})
 }
 

@@ -181,7 +181,7 @@ func (s *sim) observe() {
 			say(map[bool]health.Kind{true: health.Suspect, false: health.ClearSuspect}[s.suspected[name]], name)
 		}
 		if open && s.alive[name] {
-			d.Reachable = append(d.Reachable, name)
+			d.Reachable, d.Beating = append(d.Reachable, name), append(d.Beating, name)
 			if rec.State == ownership.RegionReturning && !s.suspected[name] {
 				d.Ready = append(d.Ready, name)
 			}

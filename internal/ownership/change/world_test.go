@@ -188,6 +188,12 @@ func (w *world) ready(regions ...string) *world {
 	return w
 }
 
+// beats has the leader see the region's agent beat.
+func (w *world) beats(region string) *world {
+	w.health.Beating = append(w.health.Beating, region)
+	return w
+}
+
 func (w *world) lags(region string, services ...string) *world {
 	w.conf.Evidence[region] = ownership.Evidence{Lagging: services}
 	return w

@@ -167,7 +167,8 @@ func (p *plan) freezeBeforeAck() *fault {
 	return &fault{name: "the agent of " + r.name + " will be paused when it acknowledges", atLeast: 3 * p.s.timings.RegionLease, undo: func() {}}
 }
 
-// loseForGood kills a region that never comes back, and has it declared lost once it is.
+// loseForGood kills a region that never comes back, or cuts off one that lives on, and has a person declare it
+// lost, early or late.
 func (p *plan) loseForGood() *fault {
 	r := p.target()
 	for _, other := range p.s.regions {
@@ -179,7 +180,13 @@ func (p *plan) loseForGood() *fault {
 		return nil
 	}
 	r.gone = true
-	f := p.kill(r)
+	var f *fault
+	if p.s.Chance(0.7) {
+		f = p.kill(r)
+	} else {
+		f = p.isolate(r)
+		f.undo = func() {}
+	}
 	f.name += " for good"
 	p.s.After(p.s.Between(p.s.timings.RegionLease, 4*p.s.timings.RegionLease), func() { p.s.order(ownership.OrderDeclareLost, r.name, "") })
 	return f

@@ -111,7 +111,7 @@ func (s *Sim) person() {
 	for _, r := range s.regions {
 		rec := c.View.Regions[r.name]
 		switch {
-		case r.gone && rec.State == ownership.RegionLost && !rec.Gone:
+		case r.gone && rec.State != "" && !rec.Gone:
 			s.need(c, ownership.OrderDeclareLost, r.name, "")
 		case rec.State == ownership.RegionDrained:
 			s.need(c, ownership.OrderUndrain, r.name, "")

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	eventsv1 "k8s.io/api/events/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/playground/world"
@@ -33,7 +36,12 @@ type counted struct {
 	// written by the operator: the playground's nodes, the API servers themselves.
 	writes         []string
 	leases, others int
+	// told are the events among the writes, by their index.
+	told map[int]told
 }
+
+// told is an event that was written, in a cluster.
+type told struct{ cluster, namespace, name string }
 
 // counter counts what is written.
 type counter struct {
@@ -95,7 +103,31 @@ func (c *counted) add(cluster string, w apiserver.Write, since time.Time) {
 	case strings.HasPrefix(w.Resource, "leases."):
 		c.leases++
 	default:
+		if w.Resource == "events.events.k8s.io" && w.Name != "" {
+			if c.told == nil {
+				c.told = map[int]told{}
+			}
+			c.told[len(c.writes)] = told{cluster, w.Namespace, w.Name}
+		}
 		c.writes = append(c.writes, fmt.Sprintf("%5.2f s %s: %s", w.At.Sub(since).Seconds(), cluster, w))
+	}
+}
+
+// explain adds to the events that were written what they say: nothing should be told so early.
+func (c *counted) explain(ctx context.Context, d *Demo) {
+	for i, at := range c.told {
+		connect := d.world.HubClient
+		if r := d.world.Region(at.cluster); r != nil {
+			connect = r.Client
+		}
+		cluster, err := connect()
+		if err != nil {
+			continue // lost meanwhile
+		}
+		e := &eventsv1.Event{}
+		if err := cluster.Get(ctx, client.ObjectKey{Namespace: at.namespace, Name: at.name}, e); err == nil {
+			c.writes[i] += fmt.Sprintf(": %s: %s", e.Reason, e.Note)
+		}
 	}
 }
 

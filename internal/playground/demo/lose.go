@@ -179,6 +179,7 @@ func (d *Demo) loss(ctx context.Context, part Part) (out lost, err error) {
 		return out, err
 	}
 	out.written, err = count.between(began, began.Add(out.settled))
+	out.written.explain(ctx, d)
 	return out, err
 }
 
