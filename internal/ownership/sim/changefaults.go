@@ -184,8 +184,8 @@ func (p *plan) loseForGood() *fault {
 	if p.s.Chance(0.7) {
 		f = p.kill(r)
 	} else {
-		f = p.isolate(r)
-		f.undo = func() {}
+		p.s.net.Cut(both(r.nodes(), p.nodes(func(other *region) bool { return other != r })))
+		f = &fault{name: "region " + r.name + " is cut off", undo: func() {}}
 	}
 	f.name += " for good"
 	p.s.After(p.s.Between(p.s.timings.RegionLease, 4*p.s.timings.RegionLease), func() { p.s.order(ownership.OrderDeclareLost, r.name, "") })

@@ -33,6 +33,7 @@ func (d *Demo) lose(ctx context.Context, l loss, last bool, out *results) error 
 		return err
 	}
 	d.killed = victim
+	d.ready(ctx) // what a leader's end, or a return, has left to tell would count as told of the loss
 	what, where := "killed", "another region"
 	if l.part == PartCut {
 		what = "cut off"
