@@ -141,15 +141,22 @@ func (m *members) pick() *member {
 
 // answered notes the outcome of a call. A refusal by the store is an answer.
 func (m *members) answered(of *member, err error) {
-	of.mu.Lock()
-	defer of.mu.Unlock()
 	switch {
 	case err == nil:
+		of.mu.Lock()
+		defer of.mu.Unlock()
 		of.doubted = time.Time{}
 	case unanswered(err):
-		of.doubted = m.clock.Now()
-		of.leave()
+		m.doubt(of)
 	}
+}
+
+// doubt has the others asked before a member that did not answer.
+func (m *members) doubt(of *member) {
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.doubted = m.clock.Now()
+	of.leave()
 }
 
 // unanswered reports whether the error says that the member, or the store behind it, did not answer. That a

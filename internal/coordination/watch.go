@@ -23,13 +23,14 @@ func (s *Store) Read(ctx context.Context) (ownership.Configuration, error) {
 
 // Watch calls deliver with complete configurations in order of revision: first the result of a
 // linearizable read, then one per revision that changed anything. It starts over by itself when
-// the store has compacted what it had not delivered yet, or the member that it watches is lost; no
-// call ever has a lower revision than an earlier one. It returns when ctx ends or the store does not answer; the caller calls it again.
-// deliver must not block.
+// the store has compacted what it had not delivered yet, when the member that it watches is lost, and
+// when it stalls; no call ever has a lower revision than an earlier one. It returns when ctx ends or the
+// store does not answer; the caller calls it again. deliver must not block.
 func (s *Store) Watch(ctx context.Context, deliver func(ownership.Configuration)) error {
 	for {
 		err := s.watchOnce(ctx, deliver)
-		if !errors.Is(err, rpctypes.ErrCompacted) && !errors.Is(err, errMemberLost) || ctx.Err() != nil {
+		again := errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errMemberLost) || errors.Is(err, errStalled)
+		if !again || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -43,11 +44,14 @@ func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configurat
 	if err != nil {
 		return err
 	}
+	p, deliver := s.pulsed(deliver)
 	deliver(f.at(revision))
 
 	ctx, cancel := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
 	defer cancel(nil)
-	client, lost := s.members.pick().watched()
+	member := s.members.pick()
+	client, lost := member.watched()
+	go s.endStalled(ctx, p, cancel)
 	go func() {
 		select {
 		case <-lost:
@@ -65,6 +69,9 @@ func (s *Store) watchOnce(ctx context.Context, deliver func(ownership.Configurat
 		s.applyEvents(f, answer.Events, deliver)
 	}
 	if err := context.Cause(ctx); err != nil {
+		if errors.Is(err, errStalled) {
+			s.members.doubt(member)
+		}
 		return fmt.Errorf("watching the coordination store: %w", err)
 	}
 	return errors.New("watching the coordination store: the watch ended")
