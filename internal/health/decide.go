@@ -117,7 +117,7 @@ type decider struct {
 	// declared names the regions that a person declared lost and that may be; allowed, the confirmed ones that
 	// may be lost now (R14).
 	declared, allowed []string
-	out     Decision
+	out               Decision
 }
 
 func (d *decider) intend(kind Kind, region string, message string) {

@@ -299,7 +299,7 @@ func TestDecide(t *testing.T) {
 			want:  []string{"CloseGate b"}, held: map[string]string{"c": health.ReasonNotAsked},
 		},
 		"declared lost, and its lease may run": {stage: newStage("a", "b").silent("b").declare("b").pass(5 * time.Second)},
-		"declared lost, and beats": {stage: three().declare("b").pass(time.Minute)},
+		"declared lost, and beats":             {stage: three().declare("b").pass(time.Minute)},
 		"declared lost, and not taken up": {
 			stage: newStage("a", "b").suspect("b").silent("b").declare("b").ordered(ownership.OrderRefused).pass(time.Minute),
 			held:  map[string]string{"b": health.ReasonTooFewObservers},
