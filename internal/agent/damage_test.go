@@ -71,6 +71,7 @@ func TestEditsArePutBack(t *testing.T) {
 	cases := map[string]map[string]string{
 		"a gate is deleted":          {"gate/shanghai": ""},
 		"a gate is closed to nobody": {"gate/shanghai": "closed"},
+		"a gate is closed":           {"gate/shanghai": `{"generation":7,"open":false}`},
 		"the view is deleted":        {"view": ""},
 		"the view is garbage":        {"view": "{"},
 		"the epoch is lowered":       {"view": `{"epoch":1,"phase":"Open","regions":{"beijing":{"state":"Serving","role":"Active"}}}`},

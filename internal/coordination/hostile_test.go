@@ -78,6 +78,7 @@ func TestEditedContentIsNamed(t *testing.T) {
 		"a gate that is no JSON":       {"gate/beijing", "{", "gate/beijing: it cannot be read", false},
 		"a gate of another shape":      {"gate/beijing", `{"generation":"two"}`, "gate/beijing: it cannot be read", true},
 		"a gate of no generation":      {"gate/beijing", `{"open":true}`, "gate/beijing: it cannot be read: generation 0", true},
+		"a gate that nobody closed":    {"gate/beijing", `{"generation":2,"open":false,"after":1}`, "gate/beijing: no leader has closed it", false},
 		"a gate that is gone":          {"gate/beijing", "", "gate/beijing: it is gone", false},
 		"a view that is no JSON":       {"view", "view", "view: it cannot be read", false},
 		"a view that is gone":          {"view", "", "view: it is gone", false},

@@ -112,7 +112,7 @@ func (t *Term) OpenGate(ctx context.Context, from ownership.Configuration, regio
 // CloseGate closes the region's gate (R4): refused when the region has beaten since from, whose
 // beat the caller has watched standing still for regionLease x (1+maxDrift).
 func (t *Term) CloseGate(ctx context.Context, from ownership.Configuration, region string) (int64, error) {
-	gate := ownership.Gate{Generation: from.Gates[region].Generation + 1, Open: false}
+	gate := ownership.Gate{Generation: from.Gates[region].Generation + 1, After: from.Beats[region].N}
 	beat := unwrittenSince(GuardBeat, t.store.prefix+dirBeat+region, from.Revision)
 	return t.store.write(ctx, dirGate+region, t.guards(t.gate(from, region), beat),
 		put{t.store.prefix + dirGate + region, gate})

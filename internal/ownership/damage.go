@@ -52,6 +52,8 @@ func (c *Configuration) Unsound() []Damage {
 			damaged("gate/"+region, "it is gone, and the view has the region")
 		case gate.Open && c.View.Regions[region].State == RegionLost:
 			damaged("gate/"+region, "it is open, and the region is lost")
+		case !gate.Open && c.View.Regions[region].State != RegionLost && gate.After != c.Beats[region].N:
+			damaged("gate/"+region, "no leader has closed it: it does not name the region's last beat")
 		}
 	}
 	for _, uid := range slices.Sorted(maps.Keys(c.Services)) {

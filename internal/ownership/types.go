@@ -177,6 +177,9 @@ type ServiceState struct {
 type Gate struct {
 	Generation int64 `json:"generation"`
 	Open       bool  `json:"open"`
+	// After is the number of the last beat that the gate let through, by the leader that closed it: one that a
+	// person closes does not have it, and the region's lease may run.
+	After int64 `json:"after,omitempty"`
 }
 
 // AgentRecord names the acting incarnation of a region's agent, stored under "agent/<region>" (R1).

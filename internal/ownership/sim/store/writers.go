@@ -136,7 +136,7 @@ func (t Term) OpenGate(from ownership.Configuration, region string) Request {
 
 // CloseGate closes the region's gate: refused when the region has beaten since from (R4).
 func (t Term) CloseGate(from ownership.Configuration, region string) Request {
-	g := ownership.Gate{Generation: from.Gates[region].Generation + 1}
+	g := ownership.Gate{Generation: from.Gates[region].Generation + 1, After: from.Beats[region].N}
 	beat := Guard{GuardBeat, "beat/" + region, unwrittenSince, from.Revision}
 	return Request{
 		What: "gate/" + region, Guards: t.guards(gate(from, region), beat),
