@@ -13,7 +13,7 @@ import (
 // declaration reports what of the declaration is not acted on, and what cannot be.
 func (r reporter) declaration() {
 	r.specInSync()
-	if fields := NotActedOn(r.mas.Spec); len(fields) > 0 {
+	if fields := append(NotActedOn(r.mas.Spec), unknownEndpoints(r.mas.Spec, r.seen.Regions)...); len(fields) > 0 {
 		r.set.False(v1alpha1.ConditionFieldsActedOn, v1alpha1.ReasonNotSupportedYet,
 			"this version does not act on: %s", strings.Join(fields, "; "))
 	} else {
@@ -79,6 +79,30 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	}
 	if spec.DNS != nil {
 		out = append(out, "dns (no DNSEndpoint is written)")
+	}
+	return out
+}
+
+// unknownEndpoints names the endpoints that flows have outcomes told to and regions of the service do not have.
+func unknownEndpoints(spec v1alpha1.MultiActiveServiceSpec, regions map[string]*RegionSeen) []string {
+	var out []string
+	for _, f := range spec.Flows {
+		if f.OnHomeLoss == nil || f.OnHomeLoss.Defer == nil || f.OnHomeLoss.Defer.Notify == nil {
+			continue
+		}
+		endpoint := f.OnHomeLoss.Defer.Notify.EndpointRef
+		var without []string
+		for _, r := range spec.Regions {
+			seen := regions[r.Name]
+			known := func(e v1alpha1.NotifyEndpoint) bool { return e.Name == endpoint }
+			if seen != nil && seen.Region != nil && !slices.ContainsFunc(seen.Region.Spec.NotifyEndpoints, known) {
+				without = append(without, r.Name)
+			}
+		}
+		if len(without) > 0 {
+			out = append(out, fmt.Sprintf("flows[%s].onHomeLoss.defer.notify.endpointRef %s (nobody is told what comes of requests that are accepted in: %s; "+
+				"add it to spec.notifyEndpoints of these Regions)", f.Name, endpoint, strings.Join(without, ", ")))
+		}
 	}
 	return out
 }

@@ -1,9 +1,11 @@
 package multiactiveservice_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/plan/multiactiveservice"
@@ -98,5 +100,31 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestEndpointsThatRegionsDoNotHaveAreNamed(t *testing.T) {
+	mas := service()
+	mas.Spec.Flows = append(mas.Spec.Flows, v1alpha1.Flow{Name: "transfer", OnHomeLoss: &v1alpha1.OnHomeLoss{
+		Action: v1alpha1.HomeLossDefer, Defer: &v1alpha1.DeferPolicy{Notify: &v1alpha1.NotifyTarget{EndpointRef: "sms"}},
+	}})
+	seen := healthy(mas)
+	has, lacks := mas.Spec.Regions[0].Name, mas.Spec.Regions[1].Name
+	for _, r := range mas.Spec.Regions {
+		if r.Name != lacks {
+			seen.Regions[r.Name].Region.Spec.NotifyEndpoints = []v1alpha1.NotifyEndpoint{{Name: "sms"}}
+		}
+	}
+	told := func() string {
+		multiactiveservice.Report(start, mas, seen, multiactiveservice.Plan{}, true)
+		return meta.FindStatusCondition(mas.Status.Conditions, v1alpha1.ConditionFieldsActedOn).Message
+	}
+	if got := told(); !strings.Contains(got, "flows[transfer].onHomeLoss.defer.notify.endpointRef sms") || !strings.Contains(got, "in: "+lacks+";") ||
+		strings.Contains(got, has) {
+		t.Errorf("FieldsActedOn says %q", got)
+	}
+	seen.Regions[lacks].Region.Spec.NotifyEndpoints = []v1alpha1.NotifyEndpoint{{Name: "sms"}}
+	if got := told(); strings.Contains(got, "sms") {
+		t.Errorf("every region has the endpoint, and FieldsActedOn says %q", got)
 	}
 }
