@@ -104,14 +104,14 @@ func (r *Region) gone(ctx context.Context, rs *v1alpha1.RegionalService, a *v1al
 
 // Lagging implements agent.Local: services with a topic from a region that may own slots, and whose
 // newest canary is old or unknown; and, while the region is drained, or back without its keys, those that
-// have no ready replica here: a handback would give users to nobody.
+// have no ready replica here, or are not known here at all: a handback would give users to nobody.
 func (r *Region) Lagging(ctx context.Context) []string {
 	services, err := r.services(ctx)
 	c, known := r.Snapshot()
 	if err != nil || !known {
 		return []string{ownership.LaggingAll}
 	}
-	var out []string
+	out := r.unknown(c, services)
 	for i := range services {
 		rs := &services[i]
 		far := len(rs.Spec.Topics) > 0 && slices.ContainsFunc(r.origins(rs), func(o string) bool { return r.farFrom(c, o) })
@@ -155,9 +155,7 @@ func (r *Region) farFrom(c ownership.Configuration, origin string) bool {
 // would wait for that whom it does not concern (R10).
 func idle(rs *v1alpha1.RegionalService, c ownership.Configuration) bool {
 	here, record := rs.Spec.Region, c.Services[rs.Spec.ServiceID]
-	state := c.View.Regions[here].State
-	away := state == ownership.RegionReturning || state == ownership.RegionDrained // an undrain may follow at any moment
-	if !away || flows.Owns(c, record, here) || !weighs(rs, record) {
+	if !away(c, here) || flows.Owns(c, record, here) || !weighs(rs, record) {
 		return false
 	}
 	w := rs.Status.Workload
@@ -165,6 +163,31 @@ func idle(rs *v1alpha1.RegionalService, c ownership.Configuration) bool {
 		return rs.Spec.Workload.Type != v1alpha1.WorkloadServiceRef // nobody has looked yet
 	}
 	return w.Desired > 0 && w.Ready == 0
+}
+
+// unknown returns the services that name the region while it is away and that it has no slice of: its cluster was
+// set up anew, or the hub has not reached it yet.
+func (r *Region) unknown(c ownership.Configuration, here []v1alpha1.RegionalService) []string {
+	if !away(c, r.Name) {
+		return nil
+	}
+	known := make(map[string]bool, len(here))
+	for i := range here {
+		known[here[i].Spec.ServiceID] = true
+	}
+	var out []string
+	for uid, record := range c.Services {
+		if !known[uid] && !record.Deleted && slices.Contains(record.Regions, r.Name) && !flows.Owns(c, record, r.Name) {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
+// away reports whether a region may be handed keys that it does not have.
+func away(c ownership.Configuration, region string) bool {
+	state := c.View.Regions[region].State
+	return state == ownership.RegionReturning || state == ownership.RegionDrained // an undrain may follow at any moment
 }
 
 // weighs reports whether the region may own keys of the service at all.

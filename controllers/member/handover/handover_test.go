@@ -289,6 +289,36 @@ func TestLaggingWithoutAReadyReplica(t *testing.T) {
 	}
 }
 
+// Nor is it of a service that its cluster knows nothing of.
+func TestLaggingWithoutASlice(t *testing.T) {
+	back := ownership.RegionRecord{State: ownership.RegionReturning, ReturnedEpoch: 7}
+	for name, c := range map[string]struct {
+		here   ownership.RegionRecord
+		record ownership.ServiceRecord
+		want   []string
+	}{
+		"it is for the region":   {back, ownership.ServiceRecord{ServiceState: ownership.ServiceState{Regions: []string{here, there}}}, []string{uid}},
+		"it is for others":       {back, ownership.ServiceRecord{ServiceState: ownership.ServiceState{Regions: []string{there}}}, nil},
+		"a hub that says none":   {back, ownership.ServiceRecord{}, nil},
+		"it is deleted":          {back, ownership.ServiceRecord{Deleted: true, ServiceState: ownership.ServiceState{Regions: []string{here}}}, nil},
+		"the region has it":      {back, ownership.ServiceRecord{ServiceState: ownership.ServiceState{Regions: []string{here}, HandedBack: map[string]int64{here: 7}}}, nil},
+		"the region is not away": {ownership.RegionRecord{State: ownership.RegionServing}, ownership.ServiceRecord{ServiceState: ownership.ServiceState{Regions: []string{here}}}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := region(&cluster{})
+			r.Snapshot = func() (ownership.Configuration, bool) {
+				return ownership.Configuration{
+					View:     ownership.View{Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{here: c.here}},
+					Services: map[string]ownership.ServiceRecord{uid: c.record},
+				}, true
+			}
+			if diff := cmp.Diff(c.want, r.Lagging(t.Context())); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestStopped(t *testing.T) {
 	rs := service()
 	rs.Spec.Ownership = []v1alpha1.OwnershipSlice{{Hash: "h", Regions: []v1alpha1.RegionWeight{{Name: here, Weight: 1}, {Name: there, Weight: 1}}}}
