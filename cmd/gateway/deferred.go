@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -68,8 +66,7 @@ func (d *deferral) read(name string) string {
 	if d.secretDir == "" {
 		return ""
 	}
-	content, _ := os.ReadFile(filepath.Join(d.secretDir, name)) //nolint:gosec // the directory is a flag's; a missing file is empty
-	return strings.TrimRight(string(content), "\r\n")
+	return secretFile(d.secretDir, name)
 }
 
 // notifySecret returns what notifications are signed with. Without it nobody is told: a receiver could not

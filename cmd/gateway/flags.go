@@ -43,6 +43,7 @@ Users' requests      --listen        also /.multiactive/endpoints, /.multiactive
                                      connections: for the probes of the Region)
 The cluster's own    --admin-listen  /readyz /healthz /metrics, and who owns a key and why:
                                      curl 'http://POD:9090/.multiactive/routing?key=13800000000'
+                                     and whom outages have hit: /.multiactive/affected
 
 SIGTERM: not ready at once, serving for --drain-delay, then no new connections,
 and out when the last request has ended or after --drain-timeout.
@@ -83,11 +84,12 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.StringVar(&c.deferral.topic, "deferred-topic", "", "`topic` that keeps requests for later; none: flows with onHomeLoss Defer are refused on home loss")
 	flags.StringVar(&c.deferral.brokers, "kafka-brokers", "", "`addresses` of the region's Kafka, host:port, with commas between them; needed by --deferred-topic")
 	flags.BoolVar(&c.deferral.auth, "kafka-auth", false, "the brokers want the credentials in --secret-dir")
-	flags.StringVar(&c.deferral.secretDir, "secret-dir", "", "`directory` with the files mechanism, username, password, ca.crt and notify-secret, as far as they are needed")
+	flags.StringVar(&c.deferral.secretDir, "secret-dir", "", "`directory` with the files mechanism, username, password, ca.crt, notify-secret and compensation-secret, as far as they are needed")
 	flags.IntVar(&o.DeferredLimits.Requests, "deferred-requests", gateway.DefaultDeferredRequests, "deferred requests, pending or with a kept outcome, before others get 503")
 	flags.IntVar(&o.DeferredLimits.Bytes, "deferred-bytes", gateway.DefaultDeferredBytes, "bytes of pending deferred requests, which are kept in memory, before others get 503")
 	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
 	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
+	flags.IntVar(&o.CompensationRecords, "compensation-records", gateway.DefaultCompensationRecords, "records of whom outages have hit, one for each user and flow, about 200 bytes each")
 	flags.BoolVar(&o.AccessLog, "access-log", false, "log every request, without keys, queries and credentials")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
@@ -138,7 +140,7 @@ func (c *config) check() error {
 		"max-in-flight": c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
 		"max-header-bytes": c.options.MaxHeaderBytes, "header-timeout": int64(c.headerTimeout),
 		"deferred-requests": int64(c.options.DeferredLimits.Requests), "deferred-bytes": int64(c.options.DeferredLimits.Bytes),
-		"deferred-per-key": int64(c.options.DeferredLimits.PerKey), "deferred-body-bytes": c.options.DeferredBodyBytes,
+		"compensation-records": int64(c.options.CompensationRecords), "deferred-per-key": int64(c.options.DeferredLimits.PerKey), "deferred-body-bytes": c.options.DeferredBodyBytes,
 		"idle-timeout": int64(c.idleTimeout), "io-timeout": int64(c.options.IOTimeout),
 	} {
 		if value <= 0 {

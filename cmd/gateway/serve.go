@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ func serve(ctx context.Context, c *config) error {
 		defer deferred.Close()
 		c.options.Deferred, c.options.NotifySecret = deferred, c.deferral.notifySecret
 	}
+	c.options.CompensationSecret = (&compensationSecret{dir: c.deferral.secretDir, log: c.options.Log, now: time.Now}).get
 	g, err := gateway.New(c.options)
 	if err != nil {
 		return err
@@ -35,7 +37,7 @@ func serve(ctx context.Context, c *config) error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	admin, err := net.Listen("tcp", c.adminListen)
+	admin, err := listenAdmin(c.adminListen)
 	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-listen: %w", err), public.Close())
 	}
@@ -52,11 +54,12 @@ func serve(ctx context.Context, c *config) error {
 
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
-	failed := make(chan error, len(servers))
-	for i, l := range []net.Listener{public, admin} {
-		go func() { failed <- servers[i].Serve(l) }()
+	failed := make(chan error, 1+len(admin))
+	go func() { failed <- servers[0].Serve(public) }()
+	for _, l := range admin {
+		go func() { failed <- servers[1].Serve(l) }()
 	}
-	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin.Addr().String()))
+	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin[0].Addr().String()))
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
@@ -64,6 +67,27 @@ func serve(ctx context.Context, c *config) error {
 	}
 	return drain(c, g, servers[0], servers[1])
 }
+
+// listenAdmin listens at the address, and at localhost besides when that is a Pod's: kubectl port-forward speaks
+// to localhost.
+func listenAdmin(address string) ([]net.Listener, error) {
+	first, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	at, ok := first.Addr().(*net.TCPAddr)
+	if !ok || !leavesLocalhostOut(at.IP) {
+		return []net.Listener{first}, nil
+	}
+	local, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(at.Port)))
+	if err != nil {
+		return nil, errors.Join(err, first.Close())
+	}
+	return []net.Listener{first, local}, nil
+}
+
+// leavesLocalhostOut reports whether who listens at the address cannot be reached at localhost.
+func leavesLocalhostOut(ip net.IP) bool { return !ip.IsLoopback() && !ip.IsUnspecified() }
 
 // newServer returns a server for HTTP/1.1 and HTTP/2 without TLS, with its times bounded. Bodies
 // and answers are bounded by the gateway, read by read, for streams may last.

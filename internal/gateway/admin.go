@@ -35,7 +35,8 @@ type Explanation struct {
 	Flaws []string `json:"flaws,omitempty"`
 }
 
-// AdminHandler serves /readyz, /healthz, /metrics, /.multiactive/routing and /.multiactive/affected. It is for the
+// AdminHandler serves /readyz, /healthz, /metrics, /.multiactive/routing, /.multiactive/affected and
+// /.multiactive/affected/users. It is for the
 // cluster's own network: it names regions and versions and asks for no credentials. /healthz is for
 // liveness, and always good; /readyz needs the routing. Neither looks at the application: a gateway
 // without it still refuses, explains, and sends any-region requests elsewhere.
@@ -54,6 +55,7 @@ func (g *Gateway) AdminHandler() http.Handler {
 	})
 	mux.HandleFunc("GET "+OwnPrefix+"routing", g.serveRouting)
 	mux.HandleFunc("GET "+OwnPrefix+"affected", g.serveAffected)
+	mux.HandleFunc("GET "+OwnPrefix+"affected/users", g.serveCompensation)
 	return mux
 }
 

@@ -21,8 +21,9 @@ type metrics struct {
 	epoch    prometheus.Gauge
 	version  *prometheus.GaugeVec
 	// flows that have series.
-	flows map[string]bool
-	users *affectedUsers
+	flows        map[string]bool
+	users        *affectedUsers
+	compensation *compensation
 }
 
 func newMetrics(g *Gateway) *metrics {
@@ -43,11 +44,12 @@ func newMetrics(g *Gateway) *metrics {
 			Help:    "Time from the first byte of a request to the last of its answer, by flow.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"flow"}),
-		polls:   counter("agent_polls_total", "Polls of the region's agent by result.", "result"),
-		epoch:   prometheus.NewGauge(gauge("epoch", "Epoch of the view that the gateway acts on.")),
-		version: prometheus.NewGaugeVec(gauge("config_info", "Version of the routing configuration; always 1."), []string{"version"}),
-		flows:   map[string]bool{},
-		users:   newAffectedUsers(),
+		polls:        counter("agent_polls_total", "Polls of the region's agent by result.", "result"),
+		epoch:        prometheus.NewGauge(gauge("epoch", "Epoch of the view that the gateway acts on.")),
+		version:      prometheus.NewGaugeVec(gauge("config_info", "Version of the routing configuration; always 1."), []string{"version"}),
+		flows:        map[string]bool{},
+		users:        newAffectedUsers(),
+		compensation: newCompensation(&g.options),
 	}
 	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.epoch, m.version, m.users,
 		prometheus.NewGaugeFunc(gauge("lease_remaining_seconds", "Time that the gateway may still accept home writes; 0 without a lease."),
@@ -101,5 +103,8 @@ func (m *metrics) observe(ex *exchange, took time.Duration) {
 	if ex.affected {
 		m.affected.WithLabelValues(flow).Inc()
 		m.users.note(flow, ex.problem != nil, ex.affectedUser(), ex.start)
+		if ex.key != "" {
+			m.compensation.note(flow, ex.flow.key.name, ex.key, ex.problem != nil, ex.start)
+		}
 	}
 }

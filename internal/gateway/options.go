@@ -26,6 +26,8 @@ const (
 	DefaultDeferredBytes     = 32 << 20
 	DefaultDeferredPerKey    = 100
 	DefaultDeferredBodyBytes = 64 << 10
+
+	DefaultCompensationRecords = 50_000
 )
 
 // Options of a gateway.
@@ -67,6 +69,12 @@ type Options struct {
 	// NotifySecret returns what notifications are signed with; nil: they are not.
 	NotifySecret func() ([]byte, error)
 
+	// CompensationSecret returns what stands for users in the records of whom outages have hit, nil while there
+	// is none: then nobody is recorded. It is called for every affected request, and must not block.
+	CompensationSecret func() []byte
+	// CompensationRecords bounds these records, each of one user of one flow, of about 200 bytes. Default 50,000.
+	CompensationRecords int
+
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
 	// Log defaults to slog.Default.
@@ -104,6 +112,7 @@ func (o *Options) complete() error {
 	setDefault(&o.DeferredLimits.Bytes, DefaultDeferredBytes)
 	setDefault(&o.DeferredLimits.PerKey, DefaultDeferredPerKey)
 	setDefault(&o.DeferredBodyBytes, DefaultDeferredBodyBytes)
+	setDefault(&o.CompensationRecords, DefaultCompensationRecords)
 	o.UpstreamTimeout = max(o.UpstreamTimeout, 0)
 	if o.Log == nil {
 		o.Log = slog.Default()

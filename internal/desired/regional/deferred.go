@@ -101,22 +101,27 @@ func routingDefer(rs *v1alpha1.RegionalService, b v1alpha1.FlowBehaviour) *routi
 	}
 }
 
-// deferring lets a gateway keep requests in the region's Kafka. The Secret is optional, so that gateways
-// run before it is there: they then refuse to defer.
+// gatewaySecret mounts the service's Secret. It is optional, so that gateways run before it is there: they
+// then refuse to defer, tell nobody, and record nobody for compensation.
+func gatewaySecret(rs *v1alpha1.RegionalService, pod *corev1.PodSpec) {
+	const volume = "gateway-secret"
+	c := &pod.Containers[0]
+	c.Args = append(c.Args, "--secret-dir="+gatewayFilesDir)
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: gatewayFilesDir, ReadOnly: true})
+	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
+		Secret: &corev1.SecretVolumeSource{SecretName: GatewaySecretName(rs.Name), Optional: ptr.To(true), DefaultMode: ptr.To[int32](0o444)},
+	}})
+}
+
+// deferring lets a gateway keep requests in the region's Kafka.
 func deferring(rs *v1alpha1.RegionalService, pod *corev1.PodSpec) {
 	topic, ok := DeferredTopic(rs)
 	if !ok || rs.Spec.Kafka == nil {
 		return
 	}
-	const volume = "gateway-secret"
 	c := &pod.Containers[0]
-	c.Args = append(c.Args, "--deferred-topic="+topic.Name, "--kafka-brokers="+strings.Join(rs.Spec.Kafka.BootstrapServers, ","),
-		"--secret-dir="+gatewayFilesDir)
+	c.Args = append(c.Args, "--deferred-topic="+topic.Name, "--kafka-brokers="+strings.Join(rs.Spec.Kafka.BootstrapServers, ","))
 	if rs.Spec.Kafka.Auth != nil {
 		c.Args = append(c.Args, "--kafka-auth")
 	}
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: gatewayFilesDir, ReadOnly: true})
-	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
-		Secret: &corev1.SecretVolumeSource{SecretName: GatewaySecretName(rs.Name), Optional: ptr.To(true), DefaultMode: ptr.To[int32](0o444)},
-	}})
 }

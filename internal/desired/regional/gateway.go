@@ -39,6 +39,7 @@ func GatewayDeployment(rs *v1alpha1.RegionalService, o Options) *appsv1.Deployme
 		LivenessProbe:  httpProbe("/healthz", GatewayAdminPort, 10),
 	}
 	pod := podSpec(container)
+	gatewaySecret(rs, &pod)
 	deferring(rs, &pod)
 	d := deployment(rs, name, ComponentGateway, nil, &corev1.PodTemplateSpec{Spec: pod})
 	d.Spec.Replicas = ptr.To(ptr.Deref(rs.Spec.Gateway.Replicas, defaultGatewayReplicas))

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// fileCompensation is the file of the gateway's Secret with what stands for users in records.
+const fileCompensation = "compensation-secret"
+
+// minCompensation is its least length in bytes: phone numbers could be tried one by one with a short one.
+const minCompensation = 16
+
+// compensationSecret reads the file, and looks again every secretsEvery.
+type compensationSecret struct {
+	dir string
+	log *slog.Logger
+	now func() time.Time
+
+	mu    sync.Mutex
+	next  time.Time
+	value []byte
+	short bool
+}
+
+// get returns the secret, nil while there is none that is long enough.
+func (s *compensationSecret) get() []byte {
+	if s.dir == "" {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if now.Before(s.next) {
+		return s.value
+	}
+	s.next = now.Add(secretsEvery)
+	s.value = []byte(secretFile(s.dir, fileCompensation))
+	if short := len(s.value) > 0 && len(s.value) < minCompensation; short != s.short {
+		if s.short = short; short {
+			s.log.Warn("nobody is recorded for compensation: the secret is too short", slog.String("file", fileCompensation), slog.Int("leastBytes", minCompensation))
+		}
+	}
+	if s.short {
+		s.value = nil
+	}
+	return s.value
+}
+
+// secretFile returns a file's content without the line break at its end, "" when there is none.
+func secretFile(dir, name string) string {
+	content, _ := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the directory is a flag's; a missing file is empty
+	return strings.TrimRight(string(content), "\r\n")
+}
