@@ -1,6 +1,7 @@
 // Command kubectl-multiactive is the plugin of kubectl for those who run MultiActive: it works as
-// `kubectl multiactive`, and under its own name. It reads and writes API objects only, with the caller's
-// own rights in the hub and the hub's in the regions; it never talks to a coordination store.
+// `kubectl multiactive`, and under its own name. It reads and writes API objects, and asks
+// gateways by way of API servers, with the caller's own rights; only for regions' stores it takes the hub's. It
+// never talks to a coordination store.
 package main
 
 import (
@@ -34,11 +35,13 @@ const usage = `kubectl-multiactive looks after MultiActive. With it in the PATH,
 
   kubectl multiactive coordination status   which coordination store every region follows or refuses
   kubectl multiactive coordination adopt    let the regions follow a store that was replaced or restored
+  kubectl multiactive compensation          whom outages have hit
   kubectl multiactive version
 
-All use the kubeconfig of the hub's cluster. Each has --help.
+The first two use the kubeconfig of the hub's cluster, compensation those of the regions'. Each has --help.
 
-Exit codes: 0 all is well, 1 it failed, 2 the command line is wrong, 3 a region needs attention.
+Exit codes: 0 all is well, 1 it failed, 2 the command line is wrong, 3 a region needs attention, or something
+is missing from the answer.
 `
 
 // Errors that choose the exit code.
@@ -82,6 +85,9 @@ func exitCode(err error, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, args []string, t terminal) error {
+	if len(args) > 0 && args[0] == "compensation" {
+		return compensationCommand(ctx, args[1:], t)
+	}
 	command := strings.Join(args[:min(2, len(args))], " ")
 	switch command {
 	case "coordination status":

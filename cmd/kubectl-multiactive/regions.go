@@ -35,13 +35,24 @@ type hubOptions struct {
 	namespace, context string
 }
 
-// parse reads the flags of a command. Its help is about, and the flags.
+// parse reads the flags of a command that speaks with the hub.
 func parse(args []string, t terminal, about string, o *hubOptions, bind func(*flag.FlagSet)) error {
+	return parseFlags(args, t, about, func(fs *flag.FlagSet) {
+		o.bind(fs)
+		bind(fs)
+	})
+}
+
+func (o *hubOptions) bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.namespace, "operator-namespace", "multiactive-system", "namespace of the operator, in the hub's cluster and in the regions'")
+	fs.StringVar(&o.context, "context", "", "context of the kubeconfig that is the hub's cluster (default: the current one)")
+}
+
+// parseFlags reads the flags of a command. Its help is about, and the flags.
+func parseFlags(args []string, t terminal, about string, bind func(*flag.FlagSet)) error {
 	fs := flag.NewFlagSet("kubectl multiactive", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	config.RegisterFlags(fs)
-	fs.StringVar(&o.namespace, "operator-namespace", "multiactive-system", "namespace of the operator, in the hub's cluster and in the regions'")
-	fs.StringVar(&o.context, "context", "", "context of the kubeconfig that is the hub's cluster (default: the current one)")
 	bind(fs)
 	err := fs.Parse(args)
 	switch {

@@ -50,7 +50,7 @@ func show(t terminal, all []standing) error {
 		attention = attention || state != stateFollows && state != stateFresh
 		id, revision, epoch := "-", "-", "-"
 		if s.problem == nil && !s.fresh {
-			id = hex(s.kept.Position.ClusterID)
+			id = storeID(s.kept.Position.ClusterID)
 			revision = strconv.FormatInt(s.kept.Position.Revision, 10)
 			epoch = strconv.FormatInt(max(s.kept.Epoch, s.kept.AboveEpoch), 10)
 		}
@@ -121,4 +121,4 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
-func hex(id uint64) string { return fmt.Sprintf("%016x", id) }
+func storeID(id uint64) string { return fmt.Sprintf("%016x", id) }

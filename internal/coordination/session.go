@@ -39,8 +39,12 @@ func (s *Store) openSession(ctx context.Context, ttl time.Duration) (*session, e
 	return x, nil
 }
 
-// keep keeps the session alive, until the store says that it is over or has been silent for as long as it
-// lives.
+// silence is for how many of its lives a session is held to be kept while the store says nothing: a store that
+// elects a leader of its own begins every session's life anew, and answers then. Nothing that is written
+// rests on it.
+const silence = 2
+
+// keep keeps the session alive, until the store says that it is over, or nothing for silence.
 func (x *session) keep(ctx context.Context, heard time.Time) {
 	defer close(x.done)
 	ticker := x.store.clock.NewTicker(x.ttl / 3)
@@ -52,7 +56,7 @@ func (x *session) keep(ctx context.Context, heard time.Time) {
 			return
 		}
 		asked := x.store.clock.Now()
-		left := x.ttl - asked.Sub(heard)
+		left := silence*x.ttl - asked.Sub(heard)
 		if left <= 0 {
 			return
 		}

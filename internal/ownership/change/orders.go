@@ -197,10 +197,8 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits for another change of owners to end"
 	case d.unsettledFor(o) != "" && !undrains(o, rec):
 		return "waits: " + d.unsettledFor(o)
-	case o.Type == ownership.OrderDrain && o.Service == "" && !d.othersServe(o.Region):
-		return "waits for another region to serve: " + o.Region + " is the last one"
-	case o.Type == ownership.OrderDrain && d.refuseLast(o) != "":
-		return "waits: " + d.refuseLast(o)
+	case o.Type == ownership.OrderDrain && d.waitsForOthers(o) != "":
+		return d.waitsForOthers(o)
 	case d.behindFor(o) != "":
 		return "waits: " + d.behindFor(o)
 	case o.Type == ownership.OrderUndrain && o.Service != "":
@@ -212,10 +210,26 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 	}
 }
 
+// waitsForOthers says what others must have before a region is drained, "" if they have it.
+func (d *decider) waitsForOthers(o ownership.OrderIntent) string {
+	switch {
+	case o.Service == "" && !d.othersServe(o.Region):
+		return lastOne(o.Region)
+	case d.refuseLast(o) != "":
+		return "waits: " + d.refuseLast(o)
+	default:
+		return ""
+	}
+}
+
+func lastOne(region string) string {
+	return "waits for another region to serve: " + region + " is the last one"
+}
+
 // waitsForLoss says what a region waits for that is to be declared lost for good and is not lost.
 func (d *decider) waitsForLoss(region string, rec ownership.RegionRecord) string {
 	if rec.Role == health.RoleActive && !d.othersServe(region) {
-		return "waits for another region to serve: " + region + " is the last one"
+		return lastOne(region)
 	}
 	return "waits until the agent of region " + region + " has been silent for longer than its last lease"
 }

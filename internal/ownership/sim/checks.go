@@ -190,6 +190,8 @@ func (s *Sim) regionMoved(l *leader, r *region, before, after ownership.Configur
 	switch {
 	case is.State == ownership.RegionLost:
 		s.losses++
+	case is.State == ownership.RegionServing && before.View.Previous[r.name].State == ownership.RegionServing:
+		// A planned change is undone that was to empty it: it has served all along.
 	case is.State == ownership.RegionServing && was.State == ownership.RegionReturning:
 		s.returns++
 		s.holdDownKept(r, was, before.View.Regions, after.View.Regions)

@@ -74,8 +74,7 @@ func (l *leader) elected() {
 	}
 }
 
-// keepAlive keeps the session, until the store says that it is over or is silent for as long as it
-// lives.
+// keepAlive keeps the session, until the store says that it is over, or nothing for twice as long as it lives.
 func (l *leader) keepAlive() {
 	a, x := l.a, l.session
 	heard := a.p.Clock.Now()
@@ -84,7 +83,7 @@ func (l *leader) keepAlive() {
 		if l.over {
 			return
 		}
-		if a.p.Clock.Now()-heard > x.ttl {
+		if a.p.Clock.Now()-heard > 2*x.ttl {
 			l.resign("its session is not kept")
 			return
 		}
