@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,13 +181,21 @@ func isJSON(contentType string) bool {
 	return err != nil || t == "application/json" || strings.HasSuffix(t, "+json")
 }
 
+// saysJSON reports whether a reader of the header may take the body for JSON, whichever type it believes.
+func saysJSON(h http.Header) bool {
+	types := h["Content-Type"]
+	return len(types) == 0 || slices.ContainsFunc(types, isJSON)
+}
+
 // bufferBody reads a JSON body of at most limit bytes and leaves it readable for the application.
 func bufferBody(r *http.Request, limit int64) ([]byte, *problem) {
-	if r.Body == nil || r.Body == http.NoBody || !isJSON(r.Header.Get("Content-Type")) {
+	if r.Body == nil || r.Body == http.NoBody || !saysJSON(r.Header) {
 		return nil, nil
 	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, problemOf(ReasonUnsupportedEncoding, "the partition key is in the body, which must be sent without Content-Encoding")
+	for _, enc := range r.Header["Content-Encoding"] {
+		if enc != "" && !strings.EqualFold(enc, "identity") {
+			return nil, problemOf(ReasonUnsupportedEncoding, "the partition key is in the body, which must be sent without Content-Encoding")
+		}
 	}
 	tooLarge := problemOf(ReasonBodyTooLarge, "the partition key is in the body, of which at most %d bytes are read; send the key in a header, or less", limit)
 	if r.ContentLength > limit {

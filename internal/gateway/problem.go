@@ -49,7 +49,7 @@ type Problem struct {
 func describeJSON(err error) string {
 	var syntax *json.SyntaxError
 	switch {
-	case errors.Is(err, errNotScalar), errors.Is(err, errRepeated):
+	case errors.Is(err, errNotScalar), errors.Is(err, errRepeated), errors.Is(err, errOtherLetters):
 		return "the value " + err.Error()
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("malformed JSON at byte %d", syntax.Offset)
