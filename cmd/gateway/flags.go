@@ -77,6 +77,8 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.DurationVar(&c.headerTimeout, "header-timeout", 10*time.Second, "how long a request's header may take")
 	flags.DurationVar(&c.idleTimeout, "idle-timeout", 2*time.Minute, "how long a connection without request is kept")
 	flags.DurationVar(&o.IOTimeout, "io-timeout", gateway.DefaultIOTimeout, "how long one read of a body or one write of an answer may take")
+	flags.Int64Var(&o.MinRate, "min-rate", gateway.DefaultMinRate, "`bytes` per second at which a client has to send a body, except gRPC's, and to take an answer; negative: any")
+	flags.Int64Var(&o.MaxConnections, "max-connections", gateway.DefaultMaxConnections, "users' connections before others get 503 and are closed")
 	flags.DurationVar(&o.UpstreamTimeout, "upstream-timeout", gateway.DefaultUpstreamTimeout, "how long the application may take to begin its answer; negative: for ever")
 	flags.DurationVar(&c.drainDelay, "drain-delay", 5*time.Second, "time between not ready and no new connections")
 	flags.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how long requests under way may take after that")
@@ -135,7 +137,8 @@ func fromEnv(flags *flag.FlagSet, env func(string) string) error {
 func (c *config) check() error {
 	var errs []error
 	for name, value := range map[string]int64{
-		"max-in-flight": c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
+		"max-connections": c.options.MaxConnections,
+		"max-in-flight":   c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
 		"max-header-bytes": c.options.MaxHeaderBytes, "header-timeout": int64(c.headerTimeout),
 		"deferred-requests": int64(c.options.DeferredLimits.Requests), "deferred-bytes": int64(c.options.DeferredLimits.Bytes),
 		"deferred-per-key": int64(c.options.DeferredLimits.PerKey), "deferred-body-bytes": c.options.DeferredBodyBytes,

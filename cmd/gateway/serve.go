@@ -53,7 +53,7 @@ func serve(ctx context.Context, c *config) error {
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
 	failed := make(chan error, len(servers))
-	for i, l := range []net.Listener{public, admin} {
+	for i, l := range []net.Listener{g.LimitListener(public), admin} {
 		go func() { failed <- servers[i].Serve(l) }()
 	}
 	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin.Addr().String()))

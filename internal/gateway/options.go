@@ -21,6 +21,8 @@ const (
 	DefaultMaxHeaderBytes  = 64 << 10
 	DefaultIOTimeout       = 60 * time.Second
 	DefaultUpstreamTimeout = 60 * time.Second
+	DefaultMinRate         = 500
+	DefaultMaxConnections  = 16_384
 
 	DefaultDeferredRequests  = 20_000
 	DefaultDeferredBytes     = 32 << 20
@@ -53,6 +55,11 @@ type Options struct {
 	// IOTimeout bounds each single read of a request body, except gRPC's, and write of an answer.
 	// Default 60 s.
 	IOTimeout time.Duration
+	// MinRate is how fast a client has to send a body, except gRPC's, and to take an answer, in bytes per second
+	// of the time that is waited for it; IOTimeout is given besides. Default 500; negative: any.
+	MinRate int64
+	// MaxConnections bounds the users' connections; beyond, 503 and closed. Default 16,384.
+	MaxConnections int64
 	// UpstreamTimeout bounds the wait for the answer's header. Default 60 s; negative: unbounded.
 	UpstreamTimeout time.Duration
 
@@ -99,6 +106,8 @@ func (o *Options) complete() error {
 	setDefault(&o.MaxBodyBytes, DefaultMaxBodyBytes)
 	setDefault(&o.MaxHeaderBytes, DefaultMaxHeaderBytes)
 	setDefault(&o.IOTimeout, DefaultIOTimeout)
+	setDefault(&o.MinRate, DefaultMinRate)
+	setDefault(&o.MaxConnections, DefaultMaxConnections)
 	setDefault(&o.UpstreamTimeout, DefaultUpstreamTimeout)
 	setDefault(&o.DeferredLimits.Requests, DefaultDeferredRequests)
 	setDefault(&o.DeferredLimits.Bytes, DefaultDeferredBytes)

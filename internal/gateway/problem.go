@@ -64,6 +64,9 @@ func (ex *exchange) refuse(p *problem) {
 	ex.problem = p
 	if ex.body != nil {
 		ex.body.refuse()
+		if ex.body.failure() != nil && ex.r.ProtoMajor == 1 {
+			ex.w.Header().Set("Connection", "close") // nobody knows where the next request begins
+		}
 	}
 	doc := Problem{
 		Type: TypePrefix + string(p.reason), Title: info.title, Status: info.status, Detail: p.detail,

@@ -22,6 +22,8 @@ const (
 	idleConnTimeout = 90 * time.Second
 	maxIdlePerHost  = 256
 	copyBufferSize  = 16 << 10
+	// maxAnswerHeader bounds the header of an answer, in bytes; beyond, it is no answer.
+	maxAnswerHeader = 256 << 10
 )
 
 // target is where one attempt of a request goes.
@@ -51,12 +53,14 @@ func newTransports(o *Options) *transports {
 			DialContext:           (&net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}).DialContext,
 			TLSHandshakeTimeout:   peerConnectTimeout,
 			ResponseHeaderTimeout: o.UpstreamTimeout,
-			IdleConnTimeout:       idleConnTimeout,
-			MaxIdleConnsPerHost:   maxIdlePerHost,
-			DisableCompression:    true, // bodies pass as they are
-			Protocols:             new(http.Protocols),
-			WriteBufferSize:       4 << 10,
-			ReadBufferSize:        4 << 10,
+			// An application's header is kept in memory until the user has it.
+			MaxResponseHeaderBytes: maxAnswerHeader,
+			IdleConnTimeout:        idleConnTimeout,
+			MaxIdleConnsPerHost:    maxIdlePerHost,
+			DisableCompression:     true, // bodies pass as they are
+			Protocols:              new(http.Protocols),
+			WriteBufferSize:        4 << 10,
+			ReadBufferSize:         4 << 10,
 		}
 		t.Protocols.SetHTTP2(true)
 		t.Protocols.SetHTTP1(!h2)
