@@ -142,10 +142,15 @@ func TestNotDeferred(t *testing.T) {
 	if resp.StatusCode == http.StatusAccepted {
 		t.Errorf("a safe request was deferred: %s", text)
 	}
-	header := map[string]string{"X-User-Phone": d.key, "Content-Type": "application/grpc", "Cookie": "sid=1"}
-	if resp, _ = d.call(t, "beijing", "POST", "/v1/transfers", header, nil); resp.StatusCode != http.StatusOK || resp.Header.Get("Location") != "" {
-		t.Errorf("gRPC: %d with %v, want a status in the trailers alone", resp.StatusCode, resp.Header)
+	req, err := http.NewRequestWithContext(t.Context(), "POST", d.places["beijing"].server.URL+"/v1/transfers", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	req.Header = http.Header{"X-User-Phone": {d.key}, "Content-Type": {"application/grpc"}, "Cookie": {"sid=1"}}
+	if resp, err = h2cClient(t).Do(req); err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Location") != "" {
+		t.Fatalf("gRPC: %v with %v, want a status in the trailers alone", err, resp)
+	}
+	_ = resp.Body.Close()
 	if events := d.events(t); len(events) > 0 {
 		t.Fatalf("stored were %v", kinds(events))
 	}

@@ -118,8 +118,11 @@ func checkHeader(r *http.Request, limit int64) *problem {
 	return nil
 }
 
-// isGRPC reports whether the request expects its status in trailers.
+// isGRPC reports whether the request expects its status in trailers. There is no gRPC over HTTP/1.
 func isGRPC(r *http.Request) bool {
+	if r.ProtoMajor < 2 {
+		return false
+	}
 	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
