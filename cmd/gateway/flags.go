@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -90,6 +91,11 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.IntVar(&o.DeferredLimits.Bytes, "deferred-bytes", gateway.DefaultDeferredBytes, "bytes of pending deferred requests, which are kept in memory, before others get 503")
 	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
 	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
+	o.NotifyRefuse = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	flags.Func("notify-refuse", "`ranges` of addresses, with commas between them, that are told no outcomes of deferred requests, whatever name leads there (default 127.0.0.0/8,::1/128; those that are link-local or of a metadata service never are)", func(text string) (err error) {
+		o.NotifyRefuse, err = parseRanges(text)
+		return err
+	})
 	flags.BoolVar(&o.AccessLog, "access-log", false, "log every request, without keys, queries and credentials")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
@@ -115,6 +121,22 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 		return nil, err
 	}
 	return c, nil
+}
+
+// parseRanges reads ranges of addresses; none is fine.
+func parseRanges(text string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no range such as 10.0.0.0/8", part)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 // fromEnv sets the flags that were not given from their variables.

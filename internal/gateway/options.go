@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -73,6 +74,10 @@ type Options struct {
 	DeferredBodyBytes int64
 	// NotifySecret returns what notifications are signed with; nil: they are not.
 	NotifySecret func() ([]byte, error)
+
+	// NotifyRefuse are ranges of addresses that are told nothing, whatever name leads there, besides those that
+	// are link-local or of a metadata service.
+	NotifyRefuse []netip.Prefix
 
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool

@@ -49,8 +49,12 @@ type transports struct{ local, localH2, peer, peerH2 *http.Transport }
 
 func newTransports(o *Options) *transports {
 	build := func(dial time.Duration, h2 bool) *http.Transport {
+		dialer := &net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}
+		if dial == peerConnectTimeout {
+			dialer.Control = guardedBy(refusedAddress) // users' credentials go along
+		}
 		t := &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:           dialer.DialContext,
 			TLSHandshakeTimeout:   peerConnectTimeout,
 			ResponseHeaderTimeout: o.UpstreamTimeout,
 			// An application's header is kept in memory until the user has it.
