@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -268,7 +269,30 @@ func (w *responseWriter) waiting(write func() error, n int) error {
 	return err
 }
 
-// Unwrap lets http.ResponseController find Hijack.
+// Hijack implements http.Hijacker. WebSocket ends both directions at once: a client may not hold the half that
+// is left when its application has gone, nor take nothing for ever.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buf, err := w.conn.ctl.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &upgraded{Conn: conn, pace: w.pace}, buf, nil
+}
+
+// upgraded is the client's connection of another protocol. It has no half to close.
+type upgraded struct {
+	net.Conn
+	pace pace
+}
+
+func (c *upgraded) Write(p []byte) (int, error) {
+	if c.pace.idle > 0 {
+		_ = c.SetWriteDeadline(c.pace.clock.Now().Add(c.pace.idle))
+	}
+	return c.Conn.Write(p)
+}
+
+// Unwrap lets http.ResponseController find the deadlines.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // isJSON reports whether a body is to be read as JSON. A body without a type is; applications
