@@ -74,8 +74,11 @@ func newServer(c *config, h http.Handler) *http.Server {
 		IdleTimeout:       c.idleTimeout,
 		MaxHeaderBytes:    c.options.ServerHeaderBytes(),
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
-		ErrorLog:          slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second,
+			MaxReadFrameSize: 16 << 10, // a connection keeps a buffer for the largest frame that came
+		},
+		ErrorLog: slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug),
 	}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
