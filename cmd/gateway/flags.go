@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -78,6 +79,8 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.DurationVar(&c.headerTimeout, "header-timeout", 10*time.Second, "how long a request's header may take")
 	flags.DurationVar(&c.idleTimeout, "idle-timeout", 2*time.Minute, "how long a connection without request is kept")
 	flags.DurationVar(&o.IOTimeout, "io-timeout", gateway.DefaultIOTimeout, "how long one read of a body or one write of an answer may take")
+	flags.Int64Var(&o.MinRate, "min-rate", gateway.DefaultMinRate, "`bytes` per second at which a client has to send a body, except gRPC's, and to take an answer; negative: any")
+	flags.Int64Var(&o.MaxConnections, "max-connections", gateway.DefaultMaxConnections, "users' connections before others get 503 and are closed")
 	flags.DurationVar(&o.UpstreamTimeout, "upstream-timeout", gateway.DefaultUpstreamTimeout, "how long the application may take to begin its answer; negative: for ever")
 	flags.DurationVar(&c.drainDelay, "drain-delay", 5*time.Second, "time between not ready and no new connections")
 	flags.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how long requests under way may take after that")
@@ -90,6 +93,11 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
 	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
 	flags.IntVar(&o.CompensationRecords, "compensation-records", gateway.DefaultCompensationRecords, "records of whom outages have hit, one for each user and flow, about 200 bytes each")
+	o.NotifyRefuse = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	flags.Func("notify-refuse", "`ranges` of addresses, with commas between them, that are told no outcomes of deferred requests, whatever name leads there (default 127.0.0.0/8,::1/128; those that are link-local or of a metadata service never are)", func(text string) (err error) {
+		o.NotifyRefuse, err = parseRanges(text)
+		return err
+	})
 	flags.BoolVar(&o.AccessLog, "access-log", false, "log every request, without keys, queries and credentials")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
@@ -117,6 +125,22 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	return c, nil
 }
 
+// parseRanges reads ranges of addresses; none is fine.
+func parseRanges(text string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no range such as 10.0.0.0/8", part)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
 // fromEnv sets the flags that were not given from their variables.
 func fromEnv(flags *flag.FlagSet, env func(string) string) error {
 	given := map[string]bool{}
@@ -137,7 +161,8 @@ func fromEnv(flags *flag.FlagSet, env func(string) string) error {
 func (c *config) check() error {
 	var errs []error
 	for name, value := range map[string]int64{
-		"max-in-flight": c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
+		"max-connections": c.options.MaxConnections,
+		"max-in-flight":   c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
 		"max-header-bytes": c.options.MaxHeaderBytes, "header-timeout": int64(c.headerTimeout),
 		"deferred-requests": int64(c.options.DeferredLimits.Requests), "deferred-bytes": int64(c.options.DeferredLimits.Bytes),
 		"compensation-records": int64(c.options.CompensationRecords), "deferred-per-key": int64(c.options.DeferredLimits.PerKey), "deferred-body-bytes": c.options.DeferredBodyBytes,

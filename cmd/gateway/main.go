@@ -32,6 +32,9 @@ func run(ctx context.Context, args []string, env func(string) string) error {
 		return err
 	}
 	c.options.Log = slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: c.logLevel}))
+	// net/http tells the standard logger what it cannot tell anybody else, with parts of answers.
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(c.options.Log)
 	tuneMemory(env, c.options.Log)
 	return serve(ctx, c)
 }

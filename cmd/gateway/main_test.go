@@ -41,13 +41,18 @@ func TestParse(t *testing.T) {
 		err   string
 	}{
 		"defaults": {required, nil, func(c *config) bool {
-			return c.listen == ":8080" && c.options.MaxInFlight == gateway.DefaultMaxInFlight && !c.options.AccessLog
+			return c.listen == ":8080" && c.options.MaxInFlight == gateway.DefaultMaxInFlight && !c.options.AccessLog && len(c.options.NotifyRefuse) == 2
 		}, ""},
 		"pod": {required, []string{"POD_IP", "127.0.0.9", "POD_NAME", "p-1"}, func(c *config) bool {
 			return c.listen == "127.0.0.9:8080" && c.adminListen == "127.0.0.9:9090" && c.options.Gateway == "p-1"
 		}, ""},
 		"pod with IPv6": {required, []string{"POD_IP", "::1"}, func(c *config) bool { return c.listen == "[::1]:8080" }, ""},
 		"variable":      {required, []string{"MULTIACTIVE_GATEWAY_OWNER_WAIT", "7s"}, func(c *config) bool { return c.options.OwnerWait == 7*time.Second }, ""},
+		"ranges": {append([]string{"--notify-refuse=10.0.0.0/8, fd00::/8"}, required...), nil, func(c *config) bool {
+			return len(c.options.NotifyRefuse) == 2 && c.options.NotifyRefuse[1].String() == "fd00::/8"
+		}, ""},
+		"no ranges": {append([]string{"--notify-refuse="}, required...), nil, func(c *config) bool { return len(c.options.NotifyRefuse) == 0 }, ""},
+		"bad range": {append([]string{"--notify-refuse=10.0.0.0"}, required...), nil, nil, "10.0.0.0"},
 		"flag wins": {append([]string{"--owner-wait=1s"}, required...), []string{"MULTIACTIVE_GATEWAY_OWNER_WAIT", "7s"},
 			func(c *config) bool { return c.options.OwnerWait == time.Second }, ""},
 		"bad variable":  {required, []string{"MULTIACTIVE_GATEWAY_OWNER_WAIT", "soon"}, nil, "MULTIACTIVE_GATEWAY_OWNER_WAIT"},

@@ -55,7 +55,7 @@ func serve(ctx context.Context, c *config) error {
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
 	failed := make(chan error, 1+len(admin))
-	go func() { failed <- servers[0].Serve(public) }()
+	go func() { failed <- servers[0].Serve(g.LimitListener(public)) }()
 	for _, l := range admin {
 		go func() { failed <- servers[1].Serve(l) }()
 	}
@@ -98,8 +98,11 @@ func newServer(c *config, h http.Handler) *http.Server {
 		IdleTimeout:       c.idleTimeout,
 		MaxHeaderBytes:    c.options.ServerHeaderBytes(),
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
-		ErrorLog:          slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second,
+			MaxReadFrameSize: 16 << 10, // a connection keeps a buffer for the largest frame that came
+		},
+		ErrorLog: slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug),
 	}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strconv"
 )
 
@@ -108,12 +109,25 @@ func (ex *exchange) settle(outcome string, err error) {
 		ex.outcome = outcome
 		return
 	}
-	if ex.r.Context().Err() != nil {
+	fault := ex.body.failure() != nil // nobody failed but the client
+	if ex.r.Context().Err() != nil && !fault {
 		// Returning would look like an empty success to whoever still listens.
 		ex.outcome = OutcomeAborted
 		panic(http.ErrAbortHandler)
 	}
-	ex.reject(OutcomeFailed, ex.failure(err))
+	outcome = OutcomeFailed
+	if fault {
+		outcome = OutcomeInvalid
+	}
+	ex.reject(outcome, ex.failure(err))
+}
+
+// bodyFailure explains why the body did not come as a whole.
+func (ex *exchange) bodyFailure() *problem {
+	if errors.Is(ex.body.failure(), os.ErrDeadlineExceeded) {
+		return problemOf(ReasonBodyTimeout, "the body did not come in time; what came was sent on, and broken off")
+	}
+	return problemOf(ReasonMalformedBody, "the body cannot be read to its end; what could was sent on, and broken off")
 }
 
 // failure explains a failed attempt, and whether it may have been carried out.
@@ -122,6 +136,8 @@ func (ex *exchange) failure(err error) *problem {
 	switch peer := ex.target.peer; {
 	case errors.Is(err, errBodyTooLarge):
 		return problemOf(ReasonBodyTooLarge, "this gateway takes at most %d bytes", ex.g.options.MaxBodyBytes)
+	case ex.body.failure() != nil:
+		return ex.bodyFailure()
 	case errors.Is(err, errLeaseLapsed):
 		return problemOf(ReasonLeaseLapsed, "the region lost its lease while the request was under way; %s", unknown)
 	case peer == "" && notSent(err):

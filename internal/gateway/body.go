@@ -1,11 +1,15 @@
 package gateway
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"mime"
+	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,9 +61,14 @@ func (c *connection) in(d time.Duration) time.Time {
 	return c.clock.Now().Add(d)
 }
 
-func (c *connection) end() {
+// end has the last of an answer written within d. HTTP/2 keeps that deadline until the stream is closed, and
+// its server flushes after the handler has returned, as long as the client takes nothing.
+func (c *connection) end(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.always && d > 0 {
+		_ = c.ctl.SetWriteDeadline(c.in(d))
+	}
 	c.ended = true
 }
 
@@ -68,16 +77,21 @@ func (c *connection) end() {
 type requestBody struct {
 	body io.ReadCloser
 	conn *connection
-	// idle bounds one read; 0: unbounded.
-	idle time.Duration
+	// pace bounds the reads.
+	pace pace
 	// left is how much may still be read; negative: any amount.
 	left int64
 	// expected: the client waits to be asked for the body.
 	expected bool
+	// request whose trailers come with the end, and the names of those that it has announced.
+	request  *http.Request
+	declared map[string]bool
 
 	mu     sync.Mutex
 	closed bool
 	read   bool
+	// failed is why no more of the body comes, if that is the client's fault.
+	failed error
 	// unwanted bodies are read by the server alone, within one time for all of it.
 	unwanted bool
 }
@@ -97,17 +111,72 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	if !unwanted {
-		b.conn.reading(b.idle)
+	left, err := b.pace.left()
+	if err != nil {
+		b.fail(err)
+		return 0, err
 	}
+	if !unwanted {
+		b.conn.reading(left)
+	}
+	ended := b.pace.begin()
 	n, err := b.body.Read(p)
+	ended(n)
 	b.conn.wasRead(err)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.keepDeclared()
+	case err != nil:
+		b.fail(err)
+	}
 	if b.left >= 0 {
 		if b.left -= int64(n); b.left < 0 {
+			b.left = 0 // whoever reads on gets no more either
+			b.fail(errBodyTooLarge)
 			return 0, errBodyTooLarge
 		}
 	}
 	return n, err
+}
+
+// fail notes what is the client's fault. One that has gone hears of nothing.
+func (b *requestBody) fail(err error) {
+	late, tooLarge := errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errBodyTooLarge)
+	_, broken := errors.AsType[*net.OpError](err)
+	reset := b.request.ProtoMajor > 1 && b.request.Context().Err() != nil
+	if gone := reset || broken || errors.Is(err, io.ErrUnexpectedEOF); gone && !late && !tooLarge {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failed = err
+}
+
+// failure is the client's fault for which the body did not come as a whole; nil if there is none.
+func (b *requestBody) failure() error {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed
+}
+
+// declare notes which trailers the request has announced.
+func (b *requestBody) declare(r *http.Request) {
+	b.declared = make(map[string]bool, len(r.Trailer))
+	for name := range r.Trailer {
+		b.declared[name] = true
+	}
+}
+
+// keepDeclared drops the trailers that were not announced: nobody has looked at their names.
+func (b *requestBody) keepDeclared() {
+	for name := range b.request.Trailer {
+		if !b.declared[name] {
+			delete(b.request.Trailer, name)
+		}
+	}
 }
 
 // Close ends reading by the present attempt; the server closes the body itself.
@@ -127,7 +196,7 @@ func (b *requestBody) refuse() {
 	b.closed = b.closed || b.expected && !b.read
 	if !b.conn.always {
 		// Less than a write may take, for the answer follows the body.
-		b.conn.reading(min(b.idle/2, drainTime))
+		b.conn.reading(min(b.pace.idle/2, drainTime))
 	}
 }
 
@@ -143,16 +212,27 @@ func (b *requestBody) reopen() bool {
 type responseWriter struct {
 	http.ResponseWriter
 	conn   *connection
-	idle   time.Duration
+	pace   pace
 	status int
+	// hints is how many answers came before the one that counts.
+	hints int
 }
+
+// maxHints of an application's informational answers are passed on; more are of no use to anybody.
+const maxHints = 8
 
 // WriteHeader implements http.ResponseWriter.
 func (w *responseWriter) WriteHeader(status int) {
+	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		if w.hints++; w.hints > maxHints {
+			return
+		}
+		stripReserved(w.Header())
+	}
 	if w.status < http.StatusOK {
 		w.status = status
 	}
-	w.conn.writing(w.idle)
+	w.conn.writing(w.pace.idle)
 	w.ResponseWriter.WriteHeader(status)
 	w.conn.writing(0)
 }
@@ -161,13 +241,58 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.status < http.StatusOK {
 		w.status = http.StatusOK
 	}
-	w.conn.writing(w.idle)
-	n, err := w.ResponseWriter.Write(p)
-	w.conn.writing(0)
+	n := 0
+	err := w.waiting(func() (err error) {
+		n, err = w.ResponseWriter.Write(p)
+		return err
+	}, len(p))
 	return n, err
 }
 
-// Unwrap lets http.ResponseController find Flush and Hijack.
+// FlushError implements the flushing of http.ResponseController: what a client does not take is not waited
+// for in a flush either.
+func (w *responseWriter) FlushError() error {
+	return w.waiting(w.conn.ctl.Flush, 0)
+}
+
+// waiting bounds what waits for the client to take n bytes.
+func (w *responseWriter) waiting(write func() error, n int) error {
+	left, err := w.pace.left()
+	if err != nil {
+		return err
+	}
+	w.conn.writing(left)
+	ended := w.pace.begin()
+	err = write()
+	ended(n)
+	w.conn.writing(0)
+	return err
+}
+
+// Hijack implements http.Hijacker. WebSocket ends both directions at once: a client may not hold the half that
+// is left when its application has gone, nor take nothing for ever.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buf, err := w.conn.ctl.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &upgraded{Conn: conn, pace: w.pace}, buf, nil
+}
+
+// upgraded is the client's connection of another protocol. It has no half to close.
+type upgraded struct {
+	net.Conn
+	pace pace
+}
+
+func (c *upgraded) Write(p []byte) (int, error) {
+	if c.pace.idle > 0 {
+		_ = c.SetWriteDeadline(c.pace.clock.Now().Add(c.pace.idle))
+	}
+	return c.Conn.Write(p)
+}
+
+// Unwrap lets http.ResponseController find the deadlines.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // isJSON reports whether a body is to be read as JSON. A body without a type is; applications
@@ -180,13 +305,21 @@ func isJSON(contentType string) bool {
 	return err != nil || t == "application/json" || strings.HasSuffix(t, "+json")
 }
 
+// saysJSON reports whether a reader of the header may take the body for JSON, whichever type it believes.
+func saysJSON(h http.Header) bool {
+	types := h["Content-Type"]
+	return len(types) == 0 || slices.ContainsFunc(types, isJSON)
+}
+
 // bufferBody reads a JSON body of at most limit bytes and leaves it readable for the application.
 func bufferBody(r *http.Request, limit int64) ([]byte, *problem) {
-	if r.Body == nil || r.Body == http.NoBody || !isJSON(r.Header.Get("Content-Type")) {
+	if r.Body == nil || r.Body == http.NoBody || !saysJSON(r.Header) {
 		return nil, nil
 	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, problemOf(ReasonUnsupportedEncoding, "the partition key is in the body, which must be sent without Content-Encoding")
+	for _, enc := range r.Header["Content-Encoding"] {
+		if enc != "" && !strings.EqualFold(enc, "identity") {
+			return nil, problemOf(ReasonUnsupportedEncoding, "the partition key is in the body, which must be sent without Content-Encoding")
+		}
 	}
 	tooLarge := problemOf(ReasonBodyTooLarge, "the partition key is in the body, of which at most %d bytes are read; send the key in a header, or less", limit)
 	if r.ContentLength > limit {
@@ -196,6 +329,8 @@ func bufferBody(r *http.Request, limit int64) ([]byte, *problem) {
 	switch {
 	case errors.Is(err, errBodyTooLarge) || int64(len(body)) > limit:
 		return nil, tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, problemOf(ReasonBodyTimeout, "the body that holds the partition key did not come in time")
 	case err != nil:
 		return nil, problemOf(ReasonMalformedBody, "the body that holds the partition key ended early")
 	}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -131,6 +132,8 @@ func (ex *exchange) wholeBody(limit int64) ([]byte, *problem) {
 	switch {
 	case int64(len(body)) > limit || errors.Is(err, errBodyTooLarge):
 		return nil, problemOf(ReasonBodyTooLarge, "the request cannot be carried out now, and at most %d bytes are kept for later", limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, problemOf(ReasonBodyTimeout, "the body did not come in time")
 	case err != nil:
 		return nil, problemOf(ReasonMalformedBody, "the body ended early")
 	}

@@ -59,6 +59,7 @@ func (ex *exchange) admit(request *deferred.Request) bool {
 	req.Header = ex.r.Header.Clone()
 	endToEnd(req.Header)
 	delete(req.Header, "Expect")
+	ex.stripStamps(req.Header)
 	req.Host = ex.host
 	if ex.key != "" {
 		req.Header[HeaderKey] = []string{ex.key}

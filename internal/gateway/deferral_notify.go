@@ -17,7 +17,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"multiactive.dev/operator/internal/deferred"
@@ -57,35 +56,17 @@ type Notification struct {
 	DecidedAt           time.Time `json:"decidedAt"`
 }
 
-// errAddress is why an address is not dialled.
-var errAddress = errors.New("notify: the address is link-local, of a metadata service, or no host's own")
+// newNotifyClient returns a client that follows no redirect, uses no proxy, and looks at the address that
+// it dials, for a name may lead anywhere, and elsewhere the next time.
+func newNotifyClient(refused []netip.Prefix) *http.Client { return notifyClient(notifyDialer(refused)) }
 
-// metadataAddresses of clouds are not all link-local.
-var metadataAddresses = []netip.Addr{netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("168.63.129.16")}
-
-// nat64 addresses end in an IPv4 address.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
-// refusedAddress reports whether nobody may be told anything there, whatever the name was.
-func refusedAddress(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	if nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	return slices.Contains(metadataAddresses, a) || !a.IsValid() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+func notifyDialer(refused []netip.Prefix) *net.Dialer {
+	return &net.Dialer{Timeout: peerConnectTimeout, Control: guardedBy(func(a netip.Addr) bool {
+		return refusedAddress(a) || slices.ContainsFunc(refused, func(p netip.Prefix) bool { return within(p, a) })
+	})}
 }
 
-// newNotifyClient returns a client that follows no redirect, uses no proxy, and looks at the address that
-// it dials, for a name may lead anywhere.
-func newNotifyClient() *http.Client {
-	dialer := &net.Dialer{Timeout: peerConnectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		a, err := netip.ParseAddrPort(address)
-		if err != nil || refusedAddress(a.Addr()) {
-			return errAddress
-		}
-		return nil
-	}}
+func notifyClient(dialer *net.Dialer) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSHandshakeTimeout: peerConnectTimeout, ResponseHeaderTimeout: notifyTimeout,

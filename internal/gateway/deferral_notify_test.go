@@ -85,7 +85,7 @@ func TestMetadataIsNotDialled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := newNotifyClient().Do(req)
+		resp, err := newNotifyClient(nil).Do(req)
 		if err == nil {
 			_ = resp.Body.Close()
 		}

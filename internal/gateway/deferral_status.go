@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -75,6 +76,9 @@ func (ex *exchange) serveDeferred(id string) {
 	}
 }
 
+// deferralIDs is what an ID looks like: a region, and letters that stand for nothing.
+var deferralIDs = regexp.MustCompile(`^[a-z0-9-]{1,63}\.[a-z0-9]{1,64}$`)
+
 func (d *deferrals) isCurrent() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -85,8 +89,13 @@ func (d *deferrals) isCurrent() bool {
 func (ex *exchange) askForStatus(name, id string) {
 	router := ex.snap.router
 	i := router.index(name)
-	if i == noRegion || router.regions[i].endpoint == nil || ex.g.deferrals == nil || len(ex.r.Header[HeaderHop]) > 0 || strings.Contains(id, "/") {
+	if i == noRegion || router.regions[i].endpoint == nil || ex.g.deferrals == nil || len(ex.r.Header[HeaderHop]) > 0 || !deferralIDs.MatchString(id) {
 		ex.refuse(problemOf(ReasonNotFound, "no deferred request has this ID, or its outcome is not kept any more"))
+		return
+	}
+	leave, ok := ex.enter()
+	defer leave()
+	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ex.r.Context(), statusTimeout)

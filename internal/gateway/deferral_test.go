@@ -14,6 +14,7 @@ import (
 	"multiactive.dev/operator/internal/deferred"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/port/requestlog/requestlogtest"
+	"multiactive.dev/operator/internal/routing"
 	"multiactive.dev/operator/internal/testkit"
 )
 
@@ -142,10 +143,15 @@ func TestNotDeferred(t *testing.T) {
 	if resp.StatusCode == http.StatusAccepted {
 		t.Errorf("a safe request was deferred: %s", text)
 	}
-	header := map[string]string{"X-User-Phone": d.key, "Content-Type": "application/grpc", "Cookie": "sid=1"}
-	if resp, _ = d.call(t, "beijing", "POST", "/v1/transfers", header, nil); resp.StatusCode != http.StatusOK || resp.Header.Get("Location") != "" {
-		t.Errorf("gRPC: %d with %v, want a status in the trailers alone", resp.StatusCode, resp.Header)
+	req, err := http.NewRequestWithContext(t.Context(), "POST", d.places["beijing"].server.URL+"/v1/transfers", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	req.Header = http.Header{"X-User-Phone": {d.key}, "Content-Type": {"application/grpc"}, "Cookie": {"sid=1"}}
+	if resp, err = h2cClient(t).Do(req); err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Location") != "" {
+		t.Fatalf("gRPC: %v with %v, want a status in the trailers alone", err, resp)
+	}
+	_ = resp.Body.Close()
 	if events := d.events(t); len(events) > 0 {
 		t.Fatalf("stored were %v", kinds(events))
 	}
@@ -274,5 +280,23 @@ func TestDeferredPages(t *testing.T) {
 	d.publish(t)
 	if resp, text := d.call(t, "beijing", "GET", DeferredPrefix+"shanghai.x", nil, nil); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("asked in a circle: %d %s", resp.StatusCode, text)
+	}
+}
+
+// TestAdmissionHasNoStamp: the application that is asked for admission sees the session's token as it issued it.
+func TestAdmissionHasNoStamp(t *testing.T) {
+	d := newDeferring(t, nil)
+	d.config.Sessions = []routing.Session{{Class: "session", Cookie: "sid", FetchPath: "/internal/session"}}
+	d.publish(t)
+	d.lose(t)
+	stamped := (&sealer{peerKey: d.config.PeerKey, uid: d.config.UID, class: "session"}).seal(stamp{region: "beijing", slot: noSlot}, "tok")
+	resp, text := d.call(t, "beijing", "POST", "/v1/transfers", map[string]string{"X-User-Phone": d.key, "Cookie": "sid=" + stamped}, strings.NewReader("{}"))
+	if resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("got %d %s", resp.StatusCode, text)
+	}
+	d.bank.mu.Lock()
+	defer d.bank.mu.Unlock()
+	if got := d.bank.admitted[0].Header.Get("Cookie"); got != "sid=tok" {
+		t.Errorf("the application saw %q", got)
 	}
 }

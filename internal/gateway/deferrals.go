@@ -69,7 +69,7 @@ func newDeferrals(g *Gateway, log requestlog.Log) *deferrals {
 		g: g, log: log, metrics: newDeferredMetrics(g.metrics.registry),
 		local:  &http.Client{Transport: t.local, CheckRedirect: noRedirect, Timeout: admitTimeout},
 		peer:   &http.Client{Transport: t.peer, CheckRedirect: noRedirect, Timeout: statusTimeout},
-		notify: newNotifyClient(),
+		notify: newNotifyClient(g.options.NotifyRefuse),
 		wake:   make(chan struct{}, 1), advanced: make(chan struct{}),
 		ledger: deferred.NewLedger(), held: map[int32]*holding{}, busy: map[string]jobKind{}, tries: map[string]*tries{},
 	}

@@ -116,6 +116,9 @@ func (ex *exchange) serve() {
 // identify checks where the request comes from and finds its flow.
 func (ex *exchange) identify() *problem {
 	r := ex.r
+	if lists, is := r.Header["Connection"]; is {
+		dropListed(r.Header, lists)
+	}
 	if p := ex.verifyHop(); p != nil {
 		return p
 	}
@@ -127,8 +130,9 @@ func (ex *exchange) identify() *problem {
 	if p := ex.receive(); p != nil {
 		return p
 	}
-	stripReserved(r.Header)
-	stripReserved(r.Trailer)
+	if p := ex.tidy(); p != nil {
+		return p
+	}
 	if r.Method == http.MethodConnect {
 		return problemOf(ReasonMethodNotAllowed, "this gateway is no proxy for other hosts")
 	}
@@ -139,6 +143,9 @@ func (ex *exchange) identify() *problem {
 	}
 	if ex.snap.router.internal(r.URL) {
 		return problemOf(ReasonNotFound, "only gateways of this service may ask for this path")
+	}
+	if p := ex.overridden(m); p != nil {
+		return p
 	}
 	return ex.assign(m)
 }

@@ -28,8 +28,9 @@ type Gateway struct {
 	deferrals *deferrals
 	inFlight  atomic.Int64
 	// held requests wait for an owner.
-	held     atomic.Int64
-	draining atomic.Bool
+	held        atomic.Int64
+	connections connections
+	draining    atomic.Bool
 }
 
 // New returns a gateway that serves nothing before Run has had a configuration.
@@ -100,10 +101,10 @@ func (g *Gateway) leaseRemaining() time.Duration {
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := &connection{clock: g.options.Clock, ctl: http.NewResponseController(w), always: r.ProtoMajor > 1}
-	defer conn.end()
+	defer conn.end(g.options.IOTimeout)
 	ex := &exchange{
 		g: g, r: r, start: g.options.Clock.Now(), outcome: OutcomeAborted,
-		w: &responseWriter{ResponseWriter: w, conn: conn, idle: g.options.IOTimeout},
+		w: &responseWriter{ResponseWriter: w, conn: conn, pace: g.pace(r)},
 	}
 	tooLarge := ex.boundBody(conn)
 	if strings.HasPrefix(r.URL.Path, OwnPrefix) {
@@ -129,16 +130,25 @@ func (ex *exchange) boundBody(conn *connection) *problem {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	idle := ex.g.options.IOTimeout
-	if isGRPC(r) && r.ProtoMajor > 1 {
-		limit, idle = -1, 0 // streams may last and grow for days, with long pauses
+	pace := ex.g.pace(r)
+	if isGRPC(r) {
+		limit, pace.idle = -1, 0 // streams may last and grow for days, with long pauses
 	}
-	ex.body = &requestBody{body: r.Body, conn: conn, idle: idle, left: limit, expected: r.Header.Get("Expect") != ""}
+	ex.body = &requestBody{body: r.Body, request: r, conn: conn, pace: pace, left: limit, expected: r.Header.Get("Expect") != ""}
 	r.Body = ex.body
 	if limit >= 0 && r.ContentLength > limit {
 		return problemOf(ReasonBodyTooLarge, "this gateway takes at most %d bytes", limit)
 	}
 	return nil
+}
+
+// pace is how fast a client has to be. Streams of gRPC have no least rate: they may have nothing to say.
+func (g *Gateway) pace(r *http.Request) pace {
+	p := pace{clock: g.options.Clock, idle: g.options.IOTimeout, rate: g.options.MinRate}
+	if isGRPC(r) {
+		p.rate = 0
+	}
+	return p
 }
 
 // finish counts and logs the request, also when its answer broke off.

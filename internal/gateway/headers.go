@@ -92,11 +92,18 @@ func stripReserved(h http.Header, keep ...string) {
 	}
 }
 
+// maxHeaderFields bounds the names of a request's headers: many servers take no more than a hundred, and some
+// look through all of them for each.
+const maxHeaderFields = 256
+
 // checkHeader refuses a request whose line and header are longer than the gateway takes, in bytes as
 // HTTP/1.1 writes them.
 func checkHeader(r *http.Request, limit int64) *problem {
 	if int64(len(r.RequestURI)) > limit {
 		return problemOf(ReasonURITooLong, "this gateway takes at most %d bytes of path, query and header", limit)
+	}
+	if len(r.Header) > maxHeaderFields {
+		return problemOf(ReasonHeaderTooLarge, "this gateway takes at most %d headers", maxHeaderFields)
 	}
 	const separators = len(": \r\n")
 	size := len(r.Method) + len(r.RequestURI) + len(r.Proto) + separators + len("Host") + len(r.Host) + separators
@@ -111,8 +118,11 @@ func checkHeader(r *http.Request, limit int64) *problem {
 	return nil
 }
 
-// isGRPC reports whether the request expects its status in trailers.
+// isGRPC reports whether the request expects its status in trailers. There is no gRPC over HTTP/1.
 func isGRPC(r *http.Request) bool {
+	if r.ProtoMajor < 2 {
+		return false
+	}
 	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }

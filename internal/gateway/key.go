@@ -35,6 +35,18 @@ type source struct {
 	label string
 }
 
+// headerName is the header that the source reads; "" when it reads none.
+func (s *source) headerName() string {
+	switch s.Type {
+	case routing.SourceHeader:
+		return s.Name
+	case routing.SourceJWTClaim:
+		return s.Header
+	case routing.SourceCookie, routing.SourceQuery, routing.SourcePath, routing.SourceJSONBody, routing.SourceSession:
+	}
+	return ""
+}
+
 // compileKey checks a declared key; errors name the field.
 func compileKey(decl routing.Key) (*key, error) {
 	k := &key{name: decl.Name}
@@ -189,9 +201,8 @@ func (s *source) each(parts *requestParts, yield func(string) *problem) *problem
 	case routing.SourceQuery:
 		return s.query(parts.url.RawQuery, yield)
 	case routing.SourceCookie:
-		r := http.Request{Header: parts.header}
-		for _, c := range r.CookiesNamed(s.Name) {
-			if p := yield(c.Value); p != nil {
+		for _, line := range parts.header["Cookie"] {
+			if p := s.cookies(line, yield); p != nil {
 				return p
 			}
 		}
@@ -218,6 +229,28 @@ func (s *source) each(parts *requestParts, yield func(string) *problem) *problem
 func all(values []string, yield func(string) *problem) *problem {
 	for _, v := range values {
 		if p := yield(v); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// cookies calls yield with every cookie of the source's name. One that net/http would leave out, since it has
+// characters that it may not have or comes after very many others, is there for the application.
+func (s *source) cookies(line string, yield func(string) *problem) *problem {
+	for pair := range strings.SplitSeq(line, ";") {
+		name, value, _ := strings.Cut(pair, "=")
+		if strings.TrimSpace(name) != s.Name {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+			value = value[1 : len(value)-1]
+		}
+		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r >= 0x7f || r == '"' || r == '\\' }) {
+			return problemOf(ReasonInvalidKey, "the %s, which may hold the partition key, has characters that no cookie has", s.label)
+		}
+		if p := yield(value); p != nil {
 			return p
 		}
 	}

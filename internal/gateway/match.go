@@ -120,13 +120,13 @@ func hostname(hostport string) string {
 }
 
 // errAmbiguousPath tells that applications may read a path as another flow's or another key's.
-var errAmbiguousPath = fmt.Errorf("the path has dot segments, empty segments, encoded slashes or parameters " +
+var errAmbiguousPath = fmt.Errorf("the path has dot segments, empty segments, encoded slashes, control characters or parameters " +
 	"with which it could belong to another flow or key; write it without them")
 
 // findRequest finds the flow of r at the given host. A path that applications could read in two
 // ways (/public/..;/transfers) must mean the same flow and variables in both.
 func (m *matcher) findRequest(r *http.Request, host string) (match, error) {
-	if !strings.HasPrefix(r.URL.Path, "/") {
+	if !strings.HasPrefix(r.URL.Path, "/") || hasControl(r.URL.Path) {
 		return match{}, errAmbiguousPath
 	}
 	if plain(r.URL) {
@@ -147,6 +147,16 @@ func (m *matcher) findRequest(r *http.Request, host string) (match, error) {
 		}
 	}
 	return asSent, nil
+}
+
+// hasControl reports whether a path has characters at which some applications end it, or a line.
+func hasControl(path string) bool {
+	for i := range len(path) {
+		if path[i] < ' ' || path[i] == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // plain reports whether a path can be read in one way only.

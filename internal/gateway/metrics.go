@@ -56,6 +56,11 @@ func newMetrics(g *Gateway) *metrics {
 			func() float64 { return g.leaseRemaining().Seconds() }),
 		prometheus.NewGaugeFunc(gauge("in_flight_requests", "Requests under way."),
 			func() float64 { return float64(g.inFlight.Load()) }),
+		prometheus.NewGaugeFunc(gauge("open_connections", "Users' connections that are open."),
+			func() float64 { return float64(g.connections.open.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: ns, Subsystem: sub, Name: "refused_connections_total", Help: "Users' connections that were refused, for as many are open as may be.",
+		}, func() float64 { return float64(g.connections.refused.Load()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

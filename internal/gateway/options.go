@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -21,6 +22,8 @@ const (
 	DefaultMaxHeaderBytes  = 64 << 10
 	DefaultIOTimeout       = 60 * time.Second
 	DefaultUpstreamTimeout = 60 * time.Second
+	DefaultMinRate         = 500
+	DefaultMaxConnections  = 16_384
 
 	DefaultDeferredRequests  = 20_000
 	DefaultDeferredBytes     = 32 << 20
@@ -55,6 +58,11 @@ type Options struct {
 	// IOTimeout bounds each single read of a request body, except gRPC's, and write of an answer.
 	// Default 60 s.
 	IOTimeout time.Duration
+	// MinRate is how fast a client has to send a body, except gRPC's, and to take an answer, in bytes per second
+	// of the time that is waited for it; IOTimeout is given besides. Default 500; negative: any.
+	MinRate int64
+	// MaxConnections bounds the users' connections; beyond, 503 and closed. Default 16,384.
+	MaxConnections int64
 	// UpstreamTimeout bounds the wait for the answer's header. Default 60 s; negative: unbounded.
 	UpstreamTimeout time.Duration
 
@@ -74,6 +82,10 @@ type Options struct {
 	CompensationSecret func() []byte
 	// CompensationRecords bounds these records, each of one user of one flow, of about 200 bytes. Default 50,000.
 	CompensationRecords int
+
+	// NotifyRefuse are ranges of addresses that are told nothing, whatever name leads there, besides those that
+	// are link-local or of a metadata service.
+	NotifyRefuse []netip.Prefix
 
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
@@ -107,6 +119,8 @@ func (o *Options) complete() error {
 	setDefault(&o.MaxBodyBytes, DefaultMaxBodyBytes)
 	setDefault(&o.MaxHeaderBytes, DefaultMaxHeaderBytes)
 	setDefault(&o.IOTimeout, DefaultIOTimeout)
+	setDefault(&o.MinRate, DefaultMinRate)
+	setDefault(&o.MaxConnections, DefaultMaxConnections)
 	setDefault(&o.UpstreamTimeout, DefaultUpstreamTimeout)
 	setDefault(&o.DeferredLimits.Requests, DefaultDeferredRequests)
 	setDefault(&o.DeferredLimits.Bytes, DefaultDeferredBytes)

@@ -10,9 +10,9 @@ import (
 // hop: its proof covers the page's path, and no request of a user is ever forwarded to it.
 func (ex *exchange) serveSession() {
 	g := ex.g
-	defer g.inFlight.Add(-1)
-	if g.inFlight.Add(1) > g.options.MaxInFlight {
-		ex.refuse(problemOf(ReasonOverloaded, "this gateway has as many requests under way as it may; try again"))
+	leave, ok := ex.enter()
+	defer leave()
+	if !ok {
 		return
 	}
 	if p := ex.verifyHop(); p != nil || ex.hop == nil {

@@ -85,6 +85,17 @@ func (ex *exchange) serveOwn() {
 	}
 }
 
+// enter counts a request for a page that costs another region or the application something. It reports false
+// when that was refused; leave in any case.
+func (ex *exchange) enter() (leave func(), ok bool) {
+	leave = func() { ex.g.inFlight.Add(-1) }
+	if ex.g.inFlight.Add(1) <= ex.g.options.MaxInFlight {
+		return leave, true
+	}
+	ex.refuse(problemOf(ReasonOverloaded, "this gateway has as many requests under way as it may; try again"))
+	return leave, false
+}
+
 func unknownPage() *problem {
 	return problemOf(ReasonNotFound, "the gateway has the pages %[1]sendpoints, %[1]shealthz, %[1]shealthz/app and %[1]sdeferred/ID", OwnPrefix)
 }

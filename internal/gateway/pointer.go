@@ -39,6 +39,9 @@ var errNotScalar = errors.New("is neither a string nor a whole number")
 // errRepeated tells that readers would disagree about the value.
 var errRepeated = errors.New("appears more than once")
 
+// errOtherLetters tells that many readers, Go's among them, take another name for the one that is looked for.
+var errOtherLetters = errors.New("has a name that differs in capitals alone")
+
 // scalarAt returns the string or whole number at the pointer's place in a JSON document. Nothing
 // there, or null, is not found. The whole document must be well formed.
 func scalarAt(doc []byte, tokens []string) (value string, found bool, err error) {
@@ -101,6 +104,9 @@ func member(dec *json.Decoder, tokens []string) (value string, found bool, err e
 			return "", false, err
 		}
 		if name != tokens[0] {
+			if other, ok := name.(string); ok && strings.EqualFold(other, tokens[0]) {
+				return "", false, errOtherLetters
+			}
 			if err := skip(dec); err != nil {
 				return "", false, err
 			}

@@ -49,7 +49,7 @@ type Problem struct {
 func describeJSON(err error) string {
 	var syntax *json.SyntaxError
 	switch {
-	case errors.Is(err, errNotScalar), errors.Is(err, errRepeated):
+	case errors.Is(err, errNotScalar), errors.Is(err, errRepeated), errors.Is(err, errOtherLetters):
 		return "the value " + err.Error()
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("malformed JSON at byte %d", syntax.Offset)
@@ -64,6 +64,9 @@ func (ex *exchange) refuse(p *problem) {
 	ex.problem = p
 	if ex.body != nil {
 		ex.body.refuse()
+		if ex.body.failure() != nil && ex.r.ProtoMajor == 1 {
+			ex.w.Header().Set("Connection", "close") // nobody knows where the next request begins
+		}
 	}
 	doc := Problem{
 		Type: TypePrefix + string(p.reason), Title: info.title, Status: info.status, Detail: p.detail,

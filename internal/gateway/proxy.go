@@ -22,6 +22,8 @@ const (
 	idleConnTimeout = 90 * time.Second
 	maxIdlePerHost  = 256
 	copyBufferSize  = 16 << 10
+	// maxAnswerHeader bounds the header of an answer, in bytes; beyond, it is no answer.
+	maxAnswerHeader = 256 << 10
 )
 
 // target is where one attempt of a request goes.
@@ -47,16 +49,22 @@ type transports struct{ local, localH2, peer, peerH2 *http.Transport }
 
 func newTransports(o *Options) *transports {
 	build := func(dial time.Duration, h2 bool) *http.Transport {
+		dialer := &net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}
+		if dial == peerConnectTimeout {
+			dialer.Control = guardedBy(refusedAddress) // users' credentials go along
+		}
 		t := &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:           dialer.DialContext,
 			TLSHandshakeTimeout:   peerConnectTimeout,
 			ResponseHeaderTimeout: o.UpstreamTimeout,
-			IdleConnTimeout:       idleConnTimeout,
-			MaxIdleConnsPerHost:   maxIdlePerHost,
-			DisableCompression:    true, // bodies pass as they are
-			Protocols:             new(http.Protocols),
-			WriteBufferSize:       4 << 10,
-			ReadBufferSize:        4 << 10,
+			// An application's header is kept in memory until the user has it.
+			MaxResponseHeaderBytes: maxAnswerHeader,
+			IdleConnTimeout:        idleConnTimeout,
+			MaxIdleConnsPerHost:    maxIdlePerHost,
+			DisableCompression:     true, // bodies pass as they are
+			Protocols:              new(http.Protocols),
+			WriteBufferSize:        4 << 10,
+			ReadBufferSize:         4 << 10,
 		}
 		t.Protocols.SetHTTP2(true)
 		t.Protocols.SetHTTP1(!h2)

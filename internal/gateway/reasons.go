@@ -31,6 +31,12 @@ const (
 	ReasonHeaderTooLarge Reason = "header-too-large"
 	// ReasonAmbiguousPath: applications could read the path as another flow's.
 	ReasonAmbiguousPath Reason = "ambiguous-path"
+	// ReasonAmbiguousMethod: applications could take the request for one of another method.
+	ReasonAmbiguousMethod Reason = "ambiguous-method"
+	// ReasonInvalidHost: the host is no name or address with a port.
+	ReasonInvalidHost Reason = "invalid-host"
+	// ReasonBodyTimeout: the client does not send its body, or far too slowly.
+	ReasonBodyTimeout Reason = "body-timeout"
 	// ReasonInvalidIdempotencyKey: the idempotency key is too long.
 	ReasonInvalidIdempotencyKey Reason = "invalid-idempotency-key"
 	// ReasonIdempotencyKeyReused: another request was deferred under the same idempotency key.
@@ -102,6 +108,7 @@ const (
 // Status codes of gRPC.
 const (
 	grpcInvalidArgument   = 3
+	grpcDeadlineExceeded  = 4
 	grpcPermissionDenied  = 7
 	grpcResourceExhausted = 8
 	grpcUnimplemented     = 12
@@ -131,6 +138,9 @@ var reasons = map[Reason]reasonInfo{
 	ReasonURITooLong:            {http.StatusRequestURITooLong, grpcResourceExhausted, "The request's address is too long", 0, false},
 	ReasonHeaderTooLarge:        {http.StatusRequestHeaderFieldsTooLarge, grpcResourceExhausted, "The request's header is too large", 0, false},
 	ReasonAmbiguousPath:         {http.StatusBadRequest, grpcInvalidArgument, "The path can be read in two ways", 0, false},
+	ReasonAmbiguousMethod:       {http.StatusBadRequest, grpcInvalidArgument, "The method can be read in two ways", 0, false},
+	ReasonInvalidHost:           {http.StatusBadRequest, grpcInvalidArgument, "The host cannot be read", 0, false},
+	ReasonBodyTimeout:           {http.StatusRequestTimeout, grpcDeadlineExceeded, "The request body takes too long", 0, false},
 	ReasonInvalidIdempotencyKey: {http.StatusBadRequest, grpcInvalidArgument, "The idempotency key is not valid", 0, false},
 	ReasonIdempotencyKeyReused:  {http.StatusUnprocessableEntity, grpcInvalidArgument, "The idempotency key was used for another request", 0, false},
 	ReasonHopRefused:            {http.StatusForbidden, grpcPermissionDenied, "The request does not come from a gateway of this service", 0, false},

@@ -46,6 +46,10 @@ type Router struct {
 	// holders says who holds each slot.
 	holders  []holder
 	warnings []string
+	// deciding are the headers that requests are decided by, by their names with hyphens. underscored: one of
+	// them was declared with underscores.
+	deciding    map[string]string
+	underscored bool
 }
 
 type region struct {
@@ -110,6 +114,7 @@ func Compile(cfg *routing.Config) (*Router, error) {
 	if r.unmatched, err = r.compileUnmatched(cfg.Unmatched.OtherMethods, onLossReject, "unmatched.otherMethods"); err != nil {
 		return nil, err
 	}
+	r.compileDeciding()
 	var warnings []string
 	r.matcher, warnings = newMatcher(cfg.Flows)
 	r.warnings = append(r.warnings, warnings...)

@@ -93,7 +93,7 @@ func (ex *exchange) lookForSlot(m match) *problem {
 
 // keyBody reports whether the body of a request may hold its key.
 func keyBody(r *http.Request) bool {
-	return isJSON(r.Header.Get("Content-Type")) && r.Header.Get("Content-Encoding") == ""
+	return saysJSON(r.Header) && r.Header.Get("Content-Encoding") == ""
 }
 
 // errMiss ends an attempt at the local application, which has a miss that another region may know better.

@@ -124,9 +124,37 @@ func (ex *exchange) readToken() *problem {
 		case genuine:
 		}
 		ex.session = presented{session: s, stamp: m, token: token, raw: raw, origin: ex.snap.router.index(m.region)}
+		if ex.flow.key != nil && s.disagrees(ex.r.Header, &ex.session, ex.flow.key) {
+			return problemOf(ReasonConflictingKeys, "partition key %s: the request has the sessions of two users; send one", ex.flow.key.name)
+		}
 		return nil
 	}
 	return nil
+}
+
+// disagrees reports whether another token of the request was issued to a user of another slot. Applications
+// differ in which of two cookies they take.
+func (s *session) disagrees(h http.Header, p *presented, k *key) bool {
+	slot, ok := p.slotFor(k)
+	if !ok {
+		return false
+	}
+	another := func(raw string) bool {
+		_, value := s.split(raw)
+		m, _, state := s.open(value)
+		return state == genuine && m.key == k.name && m.slot != slot
+	}
+	if s.Header != "" {
+		return slices.ContainsFunc(h[s.Header], another)
+	}
+	for _, line := range h["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			if name, value, _ := strings.Cut(pair, "="); strings.TrimSpace(name) == s.Cookie && another(strings.TrimSpace(value)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // first returns the first token of a request, as it came.
