@@ -28,6 +28,7 @@ type config struct {
 	drainTimeout        time.Duration
 	logLevel            slog.Level
 	deferral            deferral
+	tracing             tracing
 }
 
 const usage = `gateway routes one service's requests by partition key.
@@ -98,7 +99,10 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 		o.NotifyRefuse, err = parseRanges(text)
 		return err
 	})
-	flags.BoolVar(&o.AccessLog, "access-log", false, "log every request, without keys, queries and credentials")
+	flags.BoolVar(&o.AccessLog, "access-log", false, "log requests, without keys, queries and credentials")
+	flags.Int64Var(&o.AccessLogEvery, "access-log-every", 1, "log one in so many of the requests that are answered as usual; all others are logged")
+	flags.StringVar(&c.tracing.endpoint, "trace-endpoint", "", "`URL` that takes traces as OTLP over HTTP, such as http://collector:4318/v1/traces; none: no traces")
+	flags.Float64Var(&c.tracing.ratio, "trace-ratio", 0.01, "share of the traces that are recorded, from 0 to 1, whatever callers ask for")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -161,7 +165,7 @@ func fromEnv(flags *flag.FlagSet, env func(string) string) error {
 func (c *config) check() error {
 	var errs []error
 	for name, value := range map[string]int64{
-		"max-connections": c.options.MaxConnections,
+		"max-connections": c.options.MaxConnections, "access-log-every": c.options.AccessLogEvery,
 		"max-in-flight":   c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
 		"max-header-bytes": c.options.MaxHeaderBytes, "header-timeout": int64(c.headerTimeout),
 		"deferred-requests": int64(c.options.DeferredLimits.Requests), "deferred-bytes": int64(c.options.DeferredLimits.Bytes),
@@ -177,6 +181,7 @@ func (c *config) check() error {
 			errs = append(errs, fmt.Errorf("--%s: must not be negative", name))
 		}
 	}
+	errs = append(errs, c.tracing.check())
 	if c.deferral.topic != "" && c.deferral.brokers == "" {
 		errs = append(errs, errors.New("--kafka-brokers: must be given with --deferred-topic"))
 	}

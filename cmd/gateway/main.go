@@ -12,8 +12,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
+
+// version is set by the linker.
+var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -27,6 +31,10 @@ func main() {
 
 // run serves until ctx ends and the last request has been answered.
 func run(ctx context.Context, args []string, env func(string) string) error {
+	if slices.Equal(args, []string{"version"}) || slices.Equal(args, []string{"--version"}) {
+		_, err := fmt.Fprintln(os.Stdout, version)
+		return err
+	}
 	c, err := parse(args, env, os.Stderr)
 	if err != nil {
 		return err

@@ -29,6 +29,11 @@ func serve(ctx context.Context, c *config) error {
 		c.options.Deferred, c.options.NotifySecret = deferred, c.deferral.notifySecret
 	}
 	c.options.CompensationSecret = (&compensationSecret{dir: c.deferral.secretDir, log: c.options.Log, now: time.Now}).get
+	if c.tracing.endpoint != "" {
+		traces := c.tracing.open(c)
+		defer c.endTraces(traces)
+		c.options.TracerProvider = traces
+	}
 	g, err := gateway.New(c.options)
 	if err != nil {
 		return err

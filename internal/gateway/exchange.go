@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"multiactive.dev/operator/internal/ownership"
 )
 
@@ -50,8 +52,10 @@ type exchange struct {
 	host string
 	safe bool
 	flow *flow
-	key  string
-	slot int
+	// pattern is the path of the flow's match, empty when none matches.
+	pattern string
+	key     string
+	slot    int
 	// slotted is set when slot is that of the flow's partition key.
 	slotted bool
 	// session is that of the request's token, fetched what its origin said, awaited ends the wait for it.
@@ -78,6 +82,8 @@ type exchange struct {
 	// affected by an outage or a change of owners.
 	affected bool
 	id       string
+	// span is nil without a tracer.
+	span trace.Span
 	// passage is set when the request was deferred and is being carried out.
 	passage *passage
 }
@@ -169,7 +175,10 @@ func (ex *exchange) verifyHop() *problem {
 // assign finds the flow of a match, and its slot when that matters.
 func (ex *exchange) assign(m match) *problem {
 	ex.flow = ex.snap.router.flowOf(m, ex.safe)
-	ex.again, ex.slotted, ex.key = false, false, ""
+	ex.again, ex.slotted, ex.key, ex.pattern = false, false, "", ""
+	if m.pattern != nil {
+		ex.pattern = m.pattern.path
+	}
 	if ex.flow.reject || ex.flow.shed {
 		return nil
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // OwnPrefix of the gateway's own pages; such requests never reach the application.
@@ -23,10 +25,14 @@ type Gateway struct {
 	// transports are those of proxy.
 	transports *transports
 	metrics    *metrics
-	app        appCheck
+	// tracer is nil when nobody wants traces.
+	tracer trace.Tracer
+	app    appCheck
 	// deferrals is nil when nothing can be kept for later.
 	deferrals *deferrals
 	inFlight  atomic.Int64
+	// usual counts the requests that were answered as usual.
+	usual atomic.Int64
 	// held requests wait for an owner.
 	held        atomic.Int64
 	connections connections
@@ -42,6 +48,7 @@ func New(options Options) (*Gateway, error) {
 	g.transports = newTransports(&g.options)
 	g.proxy = newProxy(&g.options, g.transports)
 	g.metrics = newMetrics(g)
+	g.tracer = newTracer(g.options.TracerProvider)
 	if log := g.options.Deferred; log != nil {
 		g.deferrals = newDeferrals(g, log)
 	}
@@ -112,6 +119,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer ex.finish()
+	ex.traced()
 	if g.inFlight.Add(1); g.inFlight.Load() > g.options.MaxInFlight {
 		ex.reject(OutcomeRefused, problemOf(ReasonOverloaded, "this gateway has %d requests under way, which is its limit; try again",
 			g.options.MaxInFlight))
@@ -159,15 +167,34 @@ func (ex *exchange) finish() {
 	ex.g.inFlight.Add(-1)
 	took := ex.g.options.Clock.Now().Sub(ex.start)
 	ex.g.metrics.observe(ex, took)
+	ex.endTrace()
 	if ex.problem != nil && ex.outcome == OutcomeFailed {
 		ex.g.options.Log.Warn("no answer", slog.String("instance", ex.instance()), slog.String("flow", ex.flow.name),
 			slog.String("peer", ex.target.peer), slog.String("reason", string(ex.problem.reason)), slog.Any("error", ex.err))
 	}
-	if !ex.g.options.AccessLog {
-		return
+	if ex.g.options.AccessLog && ex.worthLogging() {
+		ex.logAccess(took)
 	}
+}
+
+// worthLogging reports whether the access log has the request: all that is not as usual, and some of the rest.
+func (ex *exchange) worthLogging() bool {
+	usual := ex.problem == nil && !ex.affected && ex.outcome != OutcomeAborted && ex.w.status < http.StatusInternalServerError
+	return !usual || (ex.g.usual.Add(1)-1)%ex.g.options.AccessLogEvery == 0
+}
+
+// route is the request's path without what tells users apart: where the flow's path has variables, the path as the
+// flow declares it.
+func (ex *exchange) route() string {
+	if strings.Contains(ex.pattern, "{") {
+		return ex.pattern
+	}
+	return ex.r.URL.Path
+}
+
+func (ex *exchange) logAccess(took time.Duration) {
 	attrs := []slog.Attr{
-		slog.String("method", ex.r.Method), slog.String("path", ex.r.URL.Path), slog.String("protocol", ex.r.Proto),
+		slog.String("method", ex.r.Method), slog.String("path", ex.route()), slog.String("protocol", ex.r.Proto),
 		slog.Int("status", ex.w.status), slog.String("outcome", ex.outcome), slog.Duration("took", took),
 		slog.String("remote", ex.r.RemoteAddr),
 	}
@@ -182,6 +209,9 @@ func (ex *exchange) finish() {
 	}
 	if ex.problem != nil {
 		attrs = append(attrs, slog.String("reason", string(ex.problem.reason)), slog.String("instance", ex.instance()))
+	}
+	if id := ex.traceID(); id != "" {
+		attrs = append(attrs, slog.String("trace", id))
 	}
 	ex.g.options.Log.LogAttrs(ex.r.Context(), slog.LevelInfo, "request", attrs...)
 }

@@ -67,7 +67,7 @@ func newMetrics(g *Gateway) *metrics {
 
 // handler serves the metrics.
 func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true, EnableOpenMetrics: true})
 }
 
 // configured notes a new configuration and forgets the flows that are gone. Only the agent
@@ -94,6 +94,17 @@ func (m *metrics) configured(s *snapshot) {
 	m.users.keep(now)
 }
 
+// timed observes how long a request took, with its trace as an example if it is recorded.
+func (*metrics) timed(in prometheus.Observer, ex *exchange, took time.Duration) {
+	if id := ex.traceID(); id != "" {
+		if o, ok := in.(prometheus.ExemplarObserver); ok {
+			o.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": id})
+			return
+		}
+	}
+	in.Observe(took.Seconds())
+}
+
 // observe counts a finished exchange.
 func (m *metrics) observe(ex *exchange, took time.Duration) {
 	flow := UnknownFlow
@@ -101,7 +112,7 @@ func (m *metrics) observe(ex *exchange, took time.Duration) {
 		flow = ex.flow.name
 	}
 	m.requests.WithLabelValues(flow, ex.outcome).Inc()
-	m.duration.WithLabelValues(flow).Observe(took.Seconds())
+	m.timed(m.duration.WithLabelValues(flow), ex, took)
 	if ex.problem != nil {
 		m.refused.WithLabelValues(flow, string(ex.problem.reason)).Inc()
 	}

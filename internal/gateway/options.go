@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"multiactive.dev/operator/internal/deferred"
 	"multiactive.dev/operator/internal/port/requestlog"
 )
@@ -87,8 +89,14 @@ type Options struct {
 	// are link-local or of a metadata service.
 	NotifyRefuse []netip.Prefix
 
+	// TracerProvider makes spans of requests, and of each attempt to have one answered; nil: none are made, and W3C
+	// trace headers pass as they are.
+	TracerProvider trace.TracerProvider
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
+	// AccessLogEvery has AccessLog write one in so many of the requests that are answered as usual, and all that are
+	// refused, fail, break off, or are answered in another way because of an outage. Default 1: all.
+	AccessLogEvery int64
 	// Log defaults to slog.Default.
 	Log *slog.Logger
 	// Clock defaults to SystemClock.
@@ -126,6 +134,7 @@ func (o *Options) complete() error {
 	setDefault(&o.DeferredLimits.Bytes, DefaultDeferredBytes)
 	setDefault(&o.DeferredLimits.PerKey, DefaultDeferredPerKey)
 	setDefault(&o.DeferredBodyBytes, DefaultDeferredBodyBytes)
+	setDefault(&o.AccessLogEvery, 1)
 	setDefault(&o.CompensationRecords, DefaultCompensationRecords)
 	o.UpstreamTimeout = max(o.UpstreamTimeout, 0)
 	if o.Log == nil {

@@ -122,6 +122,8 @@ func exchangeOf(ctx context.Context) *exchange {
 // send makes one attempt. Its error comes before a byte of the response was written.
 func (ex *exchange) send(ctx context.Context, to target) error {
 	ex.target, ex.err = to, nil
+	ctx, ended := ex.attempt(ctx, to)
+	defer func() { ended(ex.err) }()
 	ex.g.proxy.ServeHTTP(ex.w, ex.r.WithContext(context.WithValue(ctx, exchangeKey{}, ex)))
 	if ex.err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errLeaseLapsed) {
@@ -141,6 +143,7 @@ func (ex *exchange) rewrite(pr *httputil.ProxyRequest) {
 	if ex.hop != nil {
 		h.Set("X-Forwarded-Host", ex.host)
 	}
+	ex.hand(pr.Out.Context(), h)
 	// Trailers of the request arrive after its body; both sides share the map that they come in.
 	pr.Out.Trailer = pr.In.Trailer
 	switch {

@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"multiactive.dev/operator/internal/ownership"
+)
+
+const callersTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+// spans are by name what a recorder has seen end.
+func spans(recorder *tracetest.SpanRecorder) map[string]sdktrace.ReadOnlySpan {
+	out := map[string]sdktrace.ReadOnlySpan{}
+	for _, s := range recorder.Ended() {
+		out[s.Name()] = s
+	}
+	return out
+}
+
+func attributesOf(s sdktrace.ReadOnlySpan) map[string]string {
+	out := map[string]string{}
+	for _, kv := range s.Attributes() {
+		out[string(kv.Key)] = kv.Value.Emit()
+	}
+	return out
+}
+
+// got is what the application got last.
+func (p *place) got(t *testing.T) *seen {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		t.Fatal("the application got nothing")
+	}
+	return p.last
+}
+
+// A request is one trace from its caller to the application, through every gateway on its way.
+func TestTrace(t *testing.T) {
+	recorder := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	w := newWorld(t, func(o *Options) { o.TracerProvider = provider })
+	w.publish(t)
+	user := keyHomedIn(t, "shenzhen")
+	w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": user, "Traceparent": callersTrace}, nil)
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	byName := spans(recorder)
+	for _, name := range []string{"POST register", "to shenzhen", "to application"} {
+		if s := byName[name]; s == nil || s.SpanContext().TraceID().String() != id {
+			t.Fatalf("no span %q of the caller's trace among %v", name, slices.Collect(func(yield func(string) bool) {
+				for n := range byName {
+					if !yield(n) {
+						return
+					}
+				}
+			}))
+		}
+	}
+	// The application's trace goes on from the last attempt.
+	seen := w.places["shenzhen"].got(t).Header.Get("Traceparent")
+	if want := id + "-" + byName["to application"].SpanContext().SpanID().String(); !strings.Contains(seen, want) {
+		t.Errorf("the application was told %q, want %q in it", seen, want)
+	}
+	for _, s := range recorder.Ended() {
+		for key, value := range attributesOf(s) {
+			if strings.Contains(value, user) {
+				t.Errorf("span %s: %s has the user's key", s.Name(), key)
+			}
+		}
+	}
+}
+
+func TestTraceOfARefusal(t *testing.T) {
+	recorder := tracetest.NewSpanRecorder()
+	w := newWorld(t, func(o *Options) {
+		o.TracerProvider = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	})
+	w.setState("beijing", ownership.RegionLost)
+	w.publish(t)
+	w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": keyHomedIn(t, "beijing")}, nil)
+	s := spans(recorder)["POST register"]
+	if s == nil || s.Status().Code != codes.Error {
+		t.Fatalf("span %+v", s)
+	}
+	got := attributesOf(s)
+	for key, want := range map[string]string{
+		"multiactive.flow": "register", "multiactive.region": "shanghai", "multiactive.outcome": OutcomeRefused,
+		"multiactive.reason": string(ReasonHomeLost), "http.response.status_code": "503",
+	} {
+		if got[key] != want {
+			t.Errorf("%s is %q, want %q", key, got[key], want)
+		}
+	}
+	if !slices.ContainsFunc(s.Attributes(), func(kv attribute.KeyValue) bool { return kv.Key == "multiactive.slot" }) {
+		t.Error("no slot")
+	}
+}
+
+// Without a tracer the headers of a trace pass as they are.
+func TestTraceHeadersPass(t *testing.T) {
+	w := newWorld(t, nil)
+	w.publish(t)
+	w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": keyHomedIn(t, "shanghai"), "Traceparent": callersTrace}, nil)
+	if got := w.places["shanghai"].got(t).Header.Get("Traceparent"); got != callersTrace {
+		t.Errorf("the application was told %q", got)
+	}
+}
+
+// Durations name the trace of one request as an example.
+func TestExemplars(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.TracerProvider = sdktrace.NewTracerProvider() })
+	w.publish(t)
+	w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": keyHomedIn(t, "shanghai"), "Traceparent": callersTrace}, nil)
+	rec := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", "application/openmetrics-text")
+	w.places["shanghai"].gateway.AdminHandler().ServeHTTP(rec, r)
+	if !strings.Contains(rec.Body.String(), `# {trace_id="0af7651916cd43dd8448eb211c80319c"}`) {
+		t.Error("no exemplar among the durations")
+	}
+}
+
+// The access log has some of what is as usual and all of the rest, and no user's key.
+func TestAccessLogIsSampled(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, func(o *Options) {
+		o.AccessLog, o.AccessLogEvery, o.Log = true, 4, slog.New(slog.NewJSONHandler(&log, nil))
+	})
+	w.setState("beijing", ownership.RegionLost)
+	w.publish(t)
+	home, lost := keyHomedIn(t, "shanghai"), keyHomedIn(t, "beijing")
+	for range 8 {
+		w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": home}, nil)
+	}
+	for range 3 {
+		w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": lost}, nil)
+	}
+	outcomes := map[string]int{}
+	for line := range strings.SplitSeq(strings.TrimSpace(log.String()), "\n") {
+		var record struct{ Msg, Outcome string }
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatal(err)
+		}
+		if record.Msg == "request" {
+			outcomes[record.Outcome]++
+		}
+	}
+	if outcomes[OutcomeHome] != 2 || outcomes[OutcomeRefused] != 3 {
+		t.Errorf("logged: %v", outcomes)
+	}
+	if strings.Contains(log.String(), home) || strings.Contains(log.String(), lost) {
+		t.Error("the log has a user's key")
+	}
+}
