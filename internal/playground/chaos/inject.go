@@ -161,10 +161,12 @@ func (i *injector) killRegion(name string) (undo, error) {
 	i.down[name] = true
 	region := i.s.world.Region(name)
 	return func(ctx context.Context) error {
+		// It is down until it is back as a whole: half a region cannot be killed.
+		err := region.Return(ctx)
 		i.mu.Lock()
+		defer i.mu.Unlock()
 		delete(i.down, name)
-		i.mu.Unlock()
-		return region.Return(ctx)
+		return err
 	}, region.Kill()
 }
 
