@@ -39,6 +39,10 @@ func serve(ctx context.Context, c *config) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-listen: %w", err), public.Close())
 	}
+	peers, err := listenForPeers(c, g)
+	if err != nil {
+		return errors.Join(err, public.Close(), admin.Close())
+	}
 	// The lease is needed until the last request has ended, so Run outlives ctx.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
@@ -52,17 +56,19 @@ func serve(ctx context.Context, c *config) error {
 
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
-	failed := make(chan error, len(servers))
+	failed := make(chan error, len(servers)+1)
 	for i, l := range []net.Listener{public, admin} {
 		go func() { failed <- servers[i].Serve(l) }()
 	}
-	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin.Addr().String()))
+	go func() { failed <- peers.serve() }()
+	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin.Addr().String()),
+		slog.String("peers", peers.address()))
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	return drain(c, g, servers[0], servers[1])
+	return drain(c, g, servers[0], peers.server, servers[1])
 }
 
 // newServer returns a server for HTTP/1.1 and HTTP/2 without TLS, with its times bounded. Bodies
@@ -83,14 +89,14 @@ func newServer(c *config, h http.Handler) *http.Server {
 }
 
 // drain ends without failing a request, as far as the times allow.
-func drain(c *config, g *gateway.Gateway, public, admin *http.Server) error {
+func drain(c *config, g *gateway.Gateway, public, peers, admin *http.Server) error {
 	log := c.options.Log
 	g.Drain()
 	log.Info("draining", slog.Duration("delay", c.drainDelay), slog.Int64("inFlight", g.InFlight()))
 	time.Sleep(c.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), c.drainTimeout)
 	defer cancel()
-	err := public.Shutdown(ctx)
+	err := errors.Join(public.Shutdown(ctx), peers.Shutdown(ctx))
 	// Upgraded connections are not the server's any more, but still under way.
 	for err == nil && g.InFlight() > 0 {
 		select {
@@ -101,7 +107,7 @@ func drain(c *config, g *gateway.Gateway, public, admin *http.Server) error {
 	}
 	if err != nil {
 		log.Warn("requests were cut off", slog.Int64("inFlight", g.InFlight()))
-		_ = public.Close() // it is over
+		_ = errors.Join(public.Close(), peers.Close()) // it is over
 	}
 	_ = admin.Close() // probes and scrapes only
 	log.Info("drained")

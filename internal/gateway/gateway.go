@@ -22,8 +22,10 @@ type Gateway struct {
 	proxy   *httputil.ReverseProxy
 	// transports are those of proxy.
 	transports *transports
-	metrics    *metrics
-	app        appCheck
+	// identity is what peers are shown.
+	identity *peerIdentity
+	metrics  *metrics
+	app      appCheck
 	// deferrals is nil when nothing can be kept for later.
 	deferrals *deferrals
 	inFlight  atomic.Int64
@@ -38,7 +40,8 @@ func New(options Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway options: %w", err)
 	}
 	g := &Gateway{options: options, state: state{settled: make(chan struct{}, 1)}, app: appCheck{clock: options.Clock}}
-	g.transports = newTransports(&g.options)
+	g.identity = newPeerIdentity(g)
+	g.transports = newTransports(g)
 	g.proxy = newProxy(&g.options, g.transports)
 	g.metrics = newMetrics(g)
 	if log := g.options.Deferred; log != nil {
@@ -61,6 +64,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	if g.deferrals != nil {
 		background.Go(func() { g.deferrals.run(ctx) })
 	}
+	background.Go(func() { g.identity.run(ctx) })
 	client.run(ctx)
 }
 
@@ -98,14 +102,21 @@ func (g *Gateway) leaseRemaining() time.Duration {
 }
 
 // ServeHTTP implements http.Handler.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handle(w, r, "") }
+
+// handle answers a request of a user, or one that came over mutual TLS from the gateway of a region.
+func (g *Gateway) handle(w http.ResponseWriter, r *http.Request, peer string) {
 	conn := &connection{clock: g.options.Clock, ctl: http.NewResponseController(w), always: r.ProtoMajor > 1}
 	defer conn.end()
 	ex := &exchange{
-		g: g, r: r, start: g.options.Clock.Now(), outcome: OutcomeAborted,
+		g: g, r: r, peer: peer, start: g.options.Clock.Now(), outcome: OutcomeAborted,
 		w: &responseWriter{ResponseWriter: w, conn: conn, idle: g.options.IOTimeout},
 	}
 	tooLarge := ex.boundBody(conn)
+	if peer != "" && len(r.Header[HeaderHop]) == 0 {
+		ex.refuse(problemOf(ReasonHopRefused, "this port is for requests that another gateway of the service forwards"))
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, OwnPrefix) {
 		ex.serveOwn()
 		return

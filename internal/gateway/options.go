@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"multiactive.dev/operator/internal/deferred"
+	"multiactive.dev/operator/internal/peertls"
 	"multiactive.dev/operator/internal/port/requestlog"
 )
 
@@ -66,6 +67,10 @@ type Options struct {
 	DeferredBodyBytes int64
 	// NotifySecret returns what notifications are signed with; nil: they are not.
 	NotifySecret func() ([]byte, error)
+
+	// PeerIdentity reads the files of this gateway's certificate for peers, again and again: they change under
+	// it. Nil: it has none, and speaks to no region that is to be spoken to over mutual TLS.
+	PeerIdentity func() (*peertls.Identity, error)
 
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
