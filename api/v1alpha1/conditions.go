@@ -31,6 +31,9 @@ const (
 	ConditionDesignSound = "DesignSound"
 	// ConditionSpecInSync is True while the copies in the regions agree (peer mode).
 	ConditionSpecInSync = "SpecInSync"
+	// ConditionPeersAuthenticated is True when the gateways of the service's regions prove to each other by
+	// certificates who they are. It does not count for Ready.
+	ConditionPeersAuthenticated = "PeersAuthenticated"
 	// ConditionFieldsActedOn is False while the declaration has fields that this version does not
 	// act on; the message names them.
 	ConditionFieldsActedOn = "FieldsActedOn"
@@ -205,6 +208,14 @@ const (
 	ReasonGatewaysBehind = "GatewaysBehind"
 	// ReasonGatewaysRefuse: some gateway cannot use the routing that it was given.
 	ReasonGatewaysRefuse = "GatewaysRefuse"
+	// ReasonMutualTLS: regions forward requests to each other over mutual TLS alone.
+	ReasonMutualTLS = "MutualTLS"
+	// ReasonPlaintextHops: some region is forwarded requests to, or takes them, in another way.
+	ReasonPlaintextHops = "PlaintextHops"
+	// ReasonNoPeers: the service is in one region.
+	ReasonNoPeers = "NoPeers"
+	// ReasonPeerCertificates: the member cannot keep the certificates that the gateways show each other.
+	ReasonPeerCertificates = "PeerCertificates"
 	// ReasonOwnershipChangePending: the declared ownership differs from the one in force.
 	ReasonOwnershipChangePending = "OwnershipChangePending"
 	// ReasonOwnershipChangeBlocked: the declared ownership cannot be put in force before something else

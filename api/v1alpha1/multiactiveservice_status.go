@@ -11,7 +11,8 @@ type MultiActiveServiceStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions: Ready, CoreAvailable, Degraded, WorkloadsAvailable, TopicsReady,
-	// ReplicationHealthy, RoutingReady, RegionsHealthy, DesignSound, FieldsActedOn, SpecInSync.
+	// ReplicationHealthy, RoutingReady, RegionsHealthy, DesignSound, FieldsActedOn, SpecInSync,
+	// PeersAuthenticated.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

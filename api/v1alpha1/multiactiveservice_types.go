@@ -15,6 +15,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.flows) || self.flows.all(f, !has(f.writes) || f.writes.all(n, has(self.dataClasses) && self.dataClasses.exists(c, c.name == n)))",message="flows: writes must name data classes of this service"
 // +kubebuilder:validation:XValidation:rule="!has(self.announcements) || self.announcements.all(a, a.flows.all(n, n == '*' || (has(self.flows) && self.flows.exists(f, f.name == n))))",message="announcements: flows must name flows of this service, or be *"
 // +kubebuilder:validation:XValidation:rule="!has(self.unmatched) || !has(self.unmatched.key) || (has(self.partition) && self.partition.keys.exists(k, k.name == self.unmatched.key))",message="unmatched.key must name one of partition.keys"
+// +kubebuilder:validation:XValidation:rule="self.regions.all(r, !has(r.peerEndpoint)) || (has(self.gateway) && has(self.gateway.peerTLS))",message="regions: peerEndpoint needs gateway.peerTLS, which opens the port that it leads to"
 type MultiActiveServiceSpec struct {
 	// regions that the service runs in, by the names of Region objects.
 	// +required
@@ -97,6 +98,15 @@ type ServiceRegion struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != '' && url(self).getEscapedPath() in ['', '/']",message="must be an http or https URL with a host and without a path"
 	Endpoint string `json:"endpoint,omitempty"`
+	// peerEndpoint is where the other regions' gateways reach this service's gateways there by TLS that
+	// nothing on the way ends: https, host and port, without a path. Port 8443 of the Service
+	// <service>-gateway answers there. With it the gateways of both regions prove to each other who they
+	// are, and nothing is forwarded to the region in any other way. Needs gateway.peerTLS.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && url(self).getEscapedPath() in ['', '/']",message="must be an https URL with a host and without a path"
+	PeerEndpoint string `json:"peerEndpoint,omitempty"`
 	// overrides change the workload in this region.
 	// +optional
 	Overrides *WorkloadOverrides `json:"overrides,omitempty"`
@@ -310,7 +320,40 @@ type Gateway struct {
 	// resources of each gateway's container.
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+	// peerTLS opens a port for the gateways of the service's other regions, over TLS with certificates on
+	// both sides. They dial it where regions[].peerEndpoint says. Absent: what regions forward to each
+	// other is authenticated by the service's peer key alone, and encrypted only if endpoint is https.
+	// +optional
+	PeerTLS *PeerTLS `json:"peerTLS,omitempty"`
 }
+
+// PeerTLS says how the gateways of a service's regions prove to each other who they are.
+type PeerTLS struct {
+	// secretName of a Secret in the service's namespace of every region, such as one that cert-manager
+	// keeps: tls.crt and tls.key of the region's gateways, and ca.crt with the authorities of all regions'
+	// certificates. A certificate must be for servers and clients, and have as its only URI
+	// spiffe://multiactive.dev/region/<region>/ns/<namespace>/service/<name>. Default: every region's
+	// member has an authority of its own and issues the certificates.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+	// plaintextHops says what a region with a peerEndpoint does with requests that another region's gateway
+	// forwards to its endpoint. Accept is for the time in which the peerEndpoints of a running service are
+	// being declared. Default: Refuse.
+	// +optional
+	// +kubebuilder:validation:Enum=Refuse;Accept
+	PlaintextHops PlaintextHops `json:"plaintextHops,omitempty"`
+}
+
+// PlaintextHops says what happens to forwarded requests that do not come over mutual TLS.
+type PlaintextHops string
+
+// The policies.
+const (
+	PlaintextHopsRefuse PlaintextHops = "Refuse"
+	PlaintextHopsAccept PlaintextHops = "Accept"
+)
 
 // UnmatchedPolicy says where requests that no flow matches are served.
 // +kubebuilder:validation:Enum=AnyRegion;HomeRegion;Reject

@@ -172,6 +172,11 @@ type Peer struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=512
 	Endpoint string `json:"endpoint,omitempty"`
+	// peerEndpoint of the service's gateways there, for mutual TLS; absent: requests are forwarded to
+	// endpoint.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	PeerEndpoint string `json:"peerEndpoint,omitempty"`
 	// kafka of that region, as mirrors reach it.
 	// +optional
 	Kafka *RegionKafka `json:"kafka,omitempty"`

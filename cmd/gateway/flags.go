@@ -22,13 +22,15 @@ const envPrefix = "MULTIACTIVE_GATEWAY_"
 type config struct {
 	options             gateway.Options
 	listen, adminListen string
-	headerTimeout       time.Duration
-	idleTimeout         time.Duration
-	drainDelay          time.Duration
-	drainTimeout        time.Duration
-	logLevel            slog.Level
-	deferral            deferral
-	tracing             tracing
+	// peerListen is empty without a port for peers; peerFiles has the certificate for it.
+	peerListen, peerFiles string
+	headerTimeout         time.Duration
+	idleTimeout           time.Duration
+	drainDelay            time.Duration
+	drainTimeout          time.Duration
+	logLevel              slog.Level
+	deferral              deferral
+	tracing               tracing
 }
 
 const usage = `gateway routes one service's requests by partition key.
@@ -43,6 +45,8 @@ and still serves any-region flows.
 Users' requests      --listen        also /.multiactive/endpoints, /.multiactive/healthz (this region
                                      serves) and /.multiactive/healthz/app (the application takes
                                      connections: for the probes of the Region)
+Other regions'       --peer-listen   over mutual TLS with the certificate in --peer-tls-dir; what they
+                                     forward to --listen is then refused, if the routing says so
 The cluster's own    --admin-listen  /readyz /healthz /metrics, and who owns a key and why:
                                      curl 'http://POD:9090/.multiactive/routing?key=13800000000'
                                      and whom outages have hit: /.multiactive/affected
@@ -72,6 +76,9 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.StringVar(&o.Name, "name", "", "`name` of the MultiActiveService (required)")
 	flags.StringVar(&c.listen, "listen", ":8080", "`address` for users' and other regions' requests")
 	flags.StringVar(&c.adminListen, "admin-listen", ":9090", "`address` for probes, metrics and on-call; keep it inside the cluster")
+	flags.StringVar(&c.peerListen, "peer-listen", "", "`address` for other regions' gateways, over mutual TLS; empty: none")
+	flags.StringVar(&c.peerFiles, "peer-tls-dir", "", "`directory` with tls.crt and tls.key to show other regions' gateways, and ca.crt if their authorities "+
+		"are not to come from the agent; it is read again and again, and may be empty at first")
 	flags.DurationVar(&o.OwnerWait, "owner-wait", gateway.DefaultOwnerWait, "how long a home request waits while owners change; negative: not at all")
 	flags.Int64Var(&o.MaxInFlight, "max-in-flight", gateway.DefaultMaxInFlight, "requests under way before others get 503")
 	flags.Int64Var(&o.KeyBodyBytes, "key-body-bytes", gateway.DefaultKeyBodyBytes, "how much of a body is read for a partition key before it gets 413")
@@ -123,8 +130,16 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	if c.adminListen, err = listenAddress("admin-listen", c.adminListen, env("POD_IP")); err != nil {
 		return nil, err
 	}
+	if c.peerListen != "" {
+		if c.peerListen, err = listenAddress("peer-listen", c.peerListen, env("POD_IP")); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	if c.peerFiles != "" {
+		o.PeerIdentity = peerIdentity(c.peerFiles)
 	}
 	return c, nil
 }
@@ -166,7 +181,7 @@ func (c *config) check() error {
 	var errs []error
 	for name, value := range map[string]int64{
 		"max-connections": c.options.MaxConnections, "access-log-every": c.options.AccessLogEvery,
-		"max-in-flight":   c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
+		"max-in-flight": c.options.MaxInFlight, "key-body-bytes": c.options.KeyBodyBytes,
 		"max-header-bytes": c.options.MaxHeaderBytes, "header-timeout": int64(c.headerTimeout),
 		"deferred-requests": int64(c.options.DeferredLimits.Requests), "deferred-bytes": int64(c.options.DeferredLimits.Bytes),
 		"compensation-records": int64(c.options.CompensationRecords), "deferred-per-key": int64(c.options.DeferredLimits.PerKey), "deferred-body-bytes": c.options.DeferredBodyBytes,
@@ -184,6 +199,9 @@ func (c *config) check() error {
 	errs = append(errs, c.tracing.check())
 	if c.deferral.topic != "" && c.deferral.brokers == "" {
 		errs = append(errs, errors.New("--kafka-brokers: must be given with --deferred-topic"))
+	}
+	if c.peerListen != "" && c.peerFiles == "" {
+		errs = append(errs, errors.New("--peer-tls-dir: must be given with --peer-listen"))
 	}
 	return errors.Join(errs...)
 }

@@ -46,6 +46,10 @@ func serve(ctx context.Context, c *config) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-listen: %w", err), public.Close())
 	}
+	peers, err := listenForPeers(c, g)
+	if err != nil {
+		return errors.Join(err, public.Close(), admin.Close())
+	}
 	// The lease is needed until the last request has ended, so Run outlives ctx.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
@@ -59,36 +63,50 @@ func serve(ctx context.Context, c *config) error {
 
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
-	failed := make(chan error, 1+len(admin))
+	failed := make(chan error, 2+len(admin))
 	go func() { failed <- servers[0].Serve(g.LimitListener(public)) }()
 	for _, l := range admin {
 		go func() { failed <- servers[1].Serve(l) }()
 	}
-	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin[0].Addr().String()))
+	go func() { failed <- peers.serve() }()
+	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin[0].Addr().String()),
+		slog.String("peers", peers.address()))
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	return drain(c, g, servers[0], servers[1])
+	return drain(c, g, servers[0], peers.server, servers[1])
 }
 
 // listenAdmin listens at the address, and at localhost besides when that is a Pod's: kubectl port-forward speaks
 // to localhost.
-func listenAdmin(address string) ([]net.Listener, error) {
+func listenAdmin(address string) (listeners, error) {
 	first, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
 	at, ok := first.Addr().(*net.TCPAddr)
 	if !ok || !leavesLocalhostOut(at.IP) {
-		return []net.Listener{first}, nil
+		return listeners{first}, nil
 	}
 	local, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(at.Port)))
 	if err != nil {
 		return nil, errors.Join(err, first.Close())
 	}
-	return []net.Listener{first, local}, nil
+	return listeners{first, local}, nil
+}
+
+// listeners of one server.
+type listeners []net.Listener
+
+// Close ends them all.
+func (all listeners) Close() error {
+	var errs []error
+	for _, l := range all {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // leavesLocalhostOut reports whether who listens at the address cannot be reached at localhost.
@@ -115,14 +133,14 @@ func newServer(c *config, h http.Handler) *http.Server {
 }
 
 // drain ends without failing a request, as far as the times allow.
-func drain(c *config, g *gateway.Gateway, public, admin *http.Server) error {
+func drain(c *config, g *gateway.Gateway, public, peers, admin *http.Server) error {
 	log := c.options.Log
 	g.Drain()
 	log.Info("draining", slog.Duration("delay", c.drainDelay), slog.Int64("inFlight", g.InFlight()))
 	time.Sleep(c.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), c.drainTimeout)
 	defer cancel()
-	err := public.Shutdown(ctx)
+	err := errors.Join(public.Shutdown(ctx), peers.Shutdown(ctx))
 	// Upgraded connections are not the server's any more, but still under way.
 	for err == nil && g.InFlight() > 0 {
 		select {
@@ -133,7 +151,7 @@ func drain(c *config, g *gateway.Gateway, public, admin *http.Server) error {
 	}
 	if err != nil {
 		log.Warn("requests were cut off", slog.Int64("inFlight", g.InFlight()))
-		_ = public.Close() // it is over
+		_ = errors.Join(public.Close(), peers.Close()) // it is over
 	}
 	_ = admin.Close() // probes and scrapes only
 	log.Info("drained")

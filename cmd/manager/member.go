@@ -30,6 +30,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/controllers/member/acting"
 	"multiactive.dev/operator/controllers/member/handover"
+	"multiactive.dev/operator/controllers/member/peercerts"
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
 	"multiactive.dev/operator/internal/agent"
@@ -37,6 +38,7 @@ import (
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
 	"multiactive.dev/operator/internal/pace"
+	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/storehealth"
 	"multiactive.dev/operator/internal/storeposition"
@@ -50,6 +52,7 @@ type memberOptions struct {
 	agentAddress string
 	agentURL     string
 	gatewayImage string
+	peers        peerca.Lifetimes
 	mirrorImage  string
 	// podName and podNamespace come from the environment; empty when not in a Pod.
 	podName, podNamespace string
@@ -62,6 +65,10 @@ func (o *memberOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.agentURL, "agent-url", "",
 		"member, peer: that address as gateways dial it (default http://multiactive-agent.<operator-namespace>.svc:8090)")
 	fs.StringVar(&o.gatewayImage, "gateway-image", "", "member, peer: image with /gateway for the services' gateways (required)")
+	fs.DurationVar(&o.peers.Certificate, "peer-certificate-lifetime", peerca.DefaultCertificate,
+		"member, peer: lifetime of the certificates that gateways show those of other regions; they are renewed after half of it")
+	fs.DurationVar(&o.peers.Authority, "peer-authority-lifetime", peerca.DefaultAuthority,
+		"member, peer: lifetime of the region's authority that issues them, at least six times theirs; its successor is made after two thirds of it")
 	o.podName, o.podNamespace = os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
 	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member, peer: image with /mirror for the mirrors (default: --gateway-image)")
 }
@@ -82,6 +89,9 @@ func (o *memberOptions) complete() error {
 	}
 	if u, err := url.Parse(o.agentURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return fmt.Errorf("--agent-url=%s is not an http or https URL with a host", o.agentURL)
+	}
+	if err := o.peers.Check(); err != nil {
+		return fmt.Errorf("--peer-certificate-lifetime, --peer-authority-lifetime: %w", err)
 	}
 	return nil
 }
@@ -181,7 +191,12 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries,
 		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease, Pace: pacer,
 	}
-	if err := services.SetupWithManager(mgr, machine, topics.Changed()); err != nil {
+	certificates := peerCertificates(mgr, o, regionAgent, machine)
+	services.PeerCertificates = certificates
+	if err := certificates.SetupWithManager(mgr); err != nil {
+		return member{}, fmt.Errorf("adding the controller of the gateways' certificates: %w", err)
+	}
+	if err := services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed()); err != nil {
 		return member{}, fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{
@@ -195,6 +210,14 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 		return member{}, fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return member{store: store, health: health, agent: regionAgent}, nil
+}
+
+// peerCertificates returns what issues the certificates that the region's gateways show those of others.
+func peerCertificates(mgr ctrl.Manager, o memberOptions, regionAgent *agent.Agent, c clock.WithTicker) *peercerts.Reconciler {
+	keeper := peercerts.NewKeeper()
+	keeper.Client, keeper.Reader, keeper.Namespace, keeper.Region = mgr.GetClient(), mgr.GetAPIReader(), o.common.operatorNamespace, o.region
+	keeper.Agent, keeper.Clock, keeper.Lifetimes, keeper.Log = regionAgent, c, o.peers, ctrl.Log.WithName("peercerts")
+	return peercerts.NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), keeper)
 }
 
 // troubles joins what several parts say of the store.

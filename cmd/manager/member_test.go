@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/testkit"
 )
 
 func TestMemberOptions(t *testing.T) {
 	t.Parallel()
+	lifetimes := peerca.Lifetimes{Certificate: peerca.DefaultCertificate, Authority: peerca.DefaultAuthority}
 	for name, test := range map[string]struct {
 		args    []string
 		want    memberOptions
@@ -22,15 +24,18 @@ func TestMemberOptions(t *testing.T) {
 	}{
 		"defaults": {
 			args: []string{"--region=beijing", "--gateway-image=op:1"},
-			want: memberOptions{region: "beijing", gatewayImage: "op:1", mirrorImage: "op:1", agentAddress: ":8090", agentURL: "http://multiactive-agent.multiactive-system.svc:8090"},
+			want: memberOptions{region: "beijing", gatewayImage: "op:1", mirrorImage: "op:1", agentAddress: ":8090", agentURL: "http://multiactive-agent.multiactive-system.svc:8090", peers: lifetimes},
 		},
 		"all given": {
 			args: []string{"--region=beijing", "--gateway-image=op:1", "--mirror-image=m:1", "--agent-bind-address=127.0.0.1:1", "--agent-url=http://127.0.0.1:1"},
-			want: memberOptions{region: "beijing", gatewayImage: "op:1", mirrorImage: "m:1", agentAddress: "127.0.0.1:1", agentURL: "http://127.0.0.1:1"},
+			want: memberOptions{region: "beijing", gatewayImage: "op:1", mirrorImage: "m:1", agentAddress: "127.0.0.1:1", agentURL: "http://127.0.0.1:1", peers: lifetimes},
 		},
 		"no region": {args: []string{"--gateway-image=op:1"}, problem: "--region is required"},
-		"no image":  {args: []string{"--region=beijing"}, problem: "--gateway-image is required"},
-		"wild URL":  {args: []string{"--region=beijing", "--gateway-image=op:1", "--agent-url=agent:8090"}, problem: "--agent-url=agent:8090"},
+		"short-lived authority": {
+			args: []string{"--region=beijing", "--gateway-image=op:1", "--peer-authority-lifetime=24h"}, problem: "--peer-authority-lifetime",
+		},
+		"no image": {args: []string{"--region=beijing"}, problem: "--gateway-image is required"},
+		"wild URL": {args: []string{"--region=beijing", "--gateway-image=op:1", "--agent-url=agent:8090"}, problem: "--agent-url=agent:8090"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

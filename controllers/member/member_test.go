@@ -28,6 +28,7 @@ func TestMember(t *testing.T) {
 		"a managed workload, routed":         managed,
 		"an account without roles":           forbidden,
 		"objects of others are left alone":   notOurs,
+		"a Secret of others is left alone":   peersNotOurs,
 		"changes by hand are put back":       drift,
 		"a Service deployed by others":       serviceRef,
 		"a Deployment deployed by others":    deploymentRef,

@@ -27,6 +27,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,6 +36,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/controllers/member/peercerts"
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
 	"multiactive.dev/operator/internal/agent"
@@ -70,6 +72,8 @@ type world struct {
 	region *region
 	writes *writeLog
 	broker *embedded.Broker
+	// time is that of the certificates of gateways.
+	time *clocktesting.FakeClock
 }
 
 func newWorld(t *testing.T) *world {
@@ -91,7 +95,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	w := &world{t: t, client: c, region: newRegion(), writes: &writeLog{}, broker: broker}
+	w := &world{t: t, client: c, region: newRegion(), writes: &writeLog{}, broker: broker, time: clocktesting.NewFakeClock(time.Now())}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operator}})
 	w.grantRoles()
 	w.startMember(testkit.Config(t, s, memberUser), scheme)
@@ -158,12 +162,17 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 			return client.New(c, client.Options{Scheme: scheme})
 		},
 	}
+	keeper := peercerts.NewKeeper()
+	keeper.Client, keeper.Reader, keeper.Namespace, keeper.Region = mgr.GetClient(), mgr.GetAPIReader(), operator, here
+	keeper.Agent, keeper.Clock, keeper.Lifetimes, keeper.Log = w.region, w.time, peerLifetimes, mgr.GetLogger()
+	certificates := peercerts.NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), keeper)
+	services.PeerCertificates = certificates
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), operator, machine)
 	links := &replicationlink.Reconciler{
 		Mirrors: mirrors, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries,
 	}
 	for _, err := range []error{
-		mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), services.SetupWithManager(mgr, machine, topics.Changed()), links.SetupWithManager(mgr),
+		mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
 	} {
 		if err != nil {
 			w.t.Fatal(err)
@@ -366,7 +375,9 @@ type region struct {
 	acks     []agent.Ack
 	refusals int64
 	builds   map[string]agent.Build
-	subs     map[chan struct{}]bool
+	// behind: some gateway has not taken up its routing.
+	behind bool
+	subs   map[chan struct{}]bool
 }
 
 func newRegion() *region {

@@ -97,6 +97,13 @@ func (r *Registration) PutAck(ctx context.Context, from ownership.Configuration,
 	return r.store.writeChanged(ctx, dirAck+r.region, r.admitted(from), put{r.key(dirAck), a})
 }
 
+// PutTrust says what the region's gateways show others and whom they believe, if it differs. A region whose
+// gate is closed may say it too.
+func (r *Registration) PutTrust(ctx context.Context, t ownership.Trust) (int64, error) {
+	guards := []guard{writtenAt(GuardAgent, r.key(dirAgent), r.revision)}
+	return r.store.writeChanged(ctx, dirTrust+r.region, guards, put{r.key(dirTrust), t})
+}
+
 func (r *Registration) guards(from ownership.Configuration) []guard {
 	return []guard{
 		writtenAt(GuardAgent, r.key(dirAgent), r.revision),

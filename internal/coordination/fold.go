@@ -48,6 +48,7 @@ func newFold(prefix string, clusterID uint64) *fold {
 			Acks:           map[string]ownership.Ack{},
 			Debts:          map[string]ownership.Debt{},
 			Orders:         map[string]ownership.OrderRecord{},
+			Trusts:         map[string]ownership.Trust{},
 			RegionIntents:  map[string]ownership.RegionIntent{},
 			ServiceIntents: map[string]ownership.ServiceIntent{},
 			OrderIntents:   map[string]ownership.OrderIntent{},
@@ -173,6 +174,9 @@ func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) erro
 	case dirService:
 		f.conf.Decided = kv.GetModRevision()
 		return alter(f, dir, &f.conf.Services, name, value, deleted)
+	case dirTrust:
+		f.conf.Decided = kv.GetModRevision()
+		return alter(f, dir, &f.conf.Trusts, name, value, deleted)
 	default:
 		return f.applyRecord(dir, name, value, deleted)
 	}

@@ -15,7 +15,7 @@ import (
 func FuzzFold(f *testing.F) {
 	for _, key := range []string{
 		keyView, keyHeld, keyBallot, dirService + "u", dirGate + "beijing", dirDebt + "beijing", dirAgent + "beijing", dirBeat + "beijing",
-		dirOrder + "o", dirOrderIntent + "o", dirServiceIntent + "u", dirRegionIntent + "beijing", dirLeader + "1", "", "/", "gate/",
+		dirOrder + "o", dirOrderIntent + "o", dirServiceIntent + "u", dirRegionIntent + "beijing", dirLeader + "1", dirTrust + "beijing", "", "/", "gate/",
 	} {
 		for _, value := range []string{
 			"", "{", "null", "[]", `{"epoch":-1}`, `{"epoch":3,"phase":"Closing"}`, `{"generation":0}`,

@@ -23,6 +23,7 @@ const (
 	dirAck           = "ack/"
 	dirDebt          = "debt/"
 	dirOrder         = "order/"
+	dirTrust         = "trust/"
 	dirRegionIntent  = "intent/region/"
 	dirServiceIntent = "intent/service/"
 	dirOrderIntent   = "intent/order/"

@@ -142,6 +142,8 @@ func TestBeatIsGuarded(t *testing.T) {
 	w.refused(coordination.GuardAgent, err)
 	_, err = first.PutEvidence(ctx, open, ownership.Evidence{Failing: []string{"shanghai"}})
 	w.refused(coordination.GuardAgent, err)
+	_, err = first.PutTrust(ctx, ownership.Trust{Authorities: []string{"one"}})
+	w.refused(coordination.GuardAgent, err)
 	w.must(second.Beat(ctx, open, 3))
 
 	// R3: nobody beats through a closed gate, also who has not read yet that it is closed.
@@ -153,6 +155,13 @@ func TestBeatIsGuarded(t *testing.T) {
 	closed := w.read()
 	_, err = second.Beat(ctx, closed, 4)
 	w.refused(coordination.GuardGate, err)
+
+	// What it shows its peers does not depend on its gate, and is something that routing depends on.
+	trust := ownership.Trust{Authorities: []string{"two"}, Knows: map[string][]string{"shanghai": {"f"}}}
+	told := w.must(second.PutTrust(ctx, trust))
+	if got := w.read(); !cmp.Equal(got.Trusts["beijing"], trust) || got.Decided < told {
+		t.Errorf("trust %+v, decided %d, want %+v since %d", got.Trusts, got.Decided, trust, told)
+	}
 
 	// R5: opened again, in another generation; a beat of the old one stays refused.
 	w.must(second.Ask(ctx, closed))
@@ -353,6 +362,7 @@ func TestUnchangedValuesAreNotWritten(t *testing.T) {
 		},
 		"acknowledgement": func() (int64, error) { return r.PutAck(ctx, open, ownership.Ack{Epoch: 1, Fenced: true}) },
 		"evidence":        func() (int64, error) { return r.PutEvidence(ctx, open, ownership.Evidence{Failing: []string{"x"}}) },
+		"trust":           func() (int64, error) { return r.PutTrust(ctx, ownership.Trust{Authorities: []string{"pem"}}) },
 		"held":            func() (int64, error) { return term.PutHeld(ctx, map[string]string{"a": "b"}) },
 	}
 	for name, put := range puts {

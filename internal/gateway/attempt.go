@@ -37,7 +37,7 @@ func (ex *exchange) serveOrFallBack(ctx context.Context, err error) {
 	}
 	ex.affected = true
 	peer := &ex.snap.router.regions[next]
-	ex.settle(OutcomeFallback, ex.send(ctx, target{url: peer.endpoint, peer: peer.Name}))
+	ex.settle(OutcomeFallback, ex.send(ctx, peer.target()))
 }
 
 // repeatable reports whether a failed attempt may be repeated elsewhere: nothing was sent and the
@@ -54,7 +54,7 @@ func (ex *exchange) repeatable(err error) bool {
 func (ex *exchange) forward(ctx context.Context, owner int) bool {
 	peer := &ex.snap.router.regions[owner]
 	ex.recordBody()
-	err := ex.send(ctx, target{url: peer.endpoint, peer: peer.Name})
+	err := ex.send(ctx, peer.target())
 	if errors.Is(err, errOvertaken) {
 		return true
 	}
@@ -144,6 +144,10 @@ func (ex *exchange) failure(err error) *problem {
 		return problemOf(ReasonUpstreamUnreachable, "nothing was sent; try again")
 	case peer == "":
 		return problemOf(ReasonUpstreamFailed, "%s", unknown)
+	case notAuthenticated(err):
+		p := problemOf(ReasonPeerNotAuthenticated, "no authenticated connection to region %s: %s; nothing was sent", peer, whyNotAuthenticated(err))
+		p.region = peer
+		return p
 	case notSent(err):
 		p := problemOf(ReasonOwnerUnreachable, "no connection to region %s; nothing was sent; try again", peer)
 		p.region = peer

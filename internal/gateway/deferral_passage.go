@@ -125,7 +125,7 @@ func (ex *exchange) unsent() bool {
 }
 
 func notSentReason(r Reason) bool {
-	return r == ReasonUpstreamUnreachable || r == ReasonOwnerUnreachable
+	return r == ReasonUpstreamUnreachable || r == ReasonOwnerUnreachable || r == ReasonPeerNotAuthenticated
 }
 
 // tellUnsent lets the gateway that keeps the request know that no application got it.

@@ -110,7 +110,7 @@ func (ex *exchange) askForStatus(name, id string) {
 	proof := hop{from: router.cfg.Region, to: peer.Name, epoch: router.cfg.Epoch, nonce: newNonce(), host: ex.r.Host}
 	req.Header.Set(HeaderHop, proof.sign(router.cfg.PeerKey, router.cfg.UID, req.Method, path))
 	req.Header["Accept-Language"] = ex.r.Header["Accept-Language"]
-	resp, err := ex.g.deferrals.peer.Do(req)
+	resp, err := ex.g.transports.to(peer.Name, peer.mutual, false).RoundTrip(req)
 	if err != nil {
 		p := problemOf(ReasonOwnerUnreachable, "region %s keeps this request and cannot be reached; the request goes on waiting there; try again", peer.Name)
 		p.region = peer.Name

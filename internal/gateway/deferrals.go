@@ -28,9 +28,9 @@ const (
 type deferrals struct {
 	g   *Gateway
 	log requestlog.Log
-	// local reaches the application, peer the other regions' gateways, notify whoever is told.
-	local, peer, notify *http.Client
-	metrics             *deferredMetrics
+	// local reaches the application, notify whoever is told.
+	local, notify *http.Client
+	metrics       *deferredMetrics
 	// wake has a value when there may be something to do.
 	wake chan struct{}
 
@@ -64,11 +64,10 @@ type holding struct {
 }
 
 func newDeferrals(g *Gateway, log requestlog.Log) *deferrals {
-	t := newTransports(&g.options)
+	admit := newTransport(&g.options, connectTimeout, false)
 	return &deferrals{
 		g: g, log: log, metrics: newDeferredMetrics(g.metrics.registry),
-		local:  &http.Client{Transport: t.local, CheckRedirect: noRedirect, Timeout: admitTimeout},
-		peer:   &http.Client{Transport: t.peer, CheckRedirect: noRedirect, Timeout: statusTimeout},
+		local:  &http.Client{Transport: admit, CheckRedirect: noRedirect, Timeout: admitTimeout},
 		notify: newNotifyClient(g.options.NotifyRefuse),
 		wake:   make(chan struct{}, 1), advanced: make(chan struct{}),
 		ledger: deferred.NewLedger(), held: map[int32]*holding{}, busy: map[string]jobKind{}, tries: map[string]*tries{},

@@ -47,6 +47,8 @@ type exchange struct {
 	start time.Time
 
 	snap *snapshot
+	// peer is the region whose gateway has proven itself on the connection; empty on the users' port.
+	peer string
 	hop  *hop
 	// host that the user asked for.
 	host string
@@ -161,11 +163,14 @@ func (ex *exchange) verifyHop() *problem {
 	r, cfg := ex.r, ex.snap.router.cfg
 	ex.host = r.Host
 	proof := r.Header[HeaderHop]
-	if len(proof) == 0 {
-		return nil
+	switch {
+	case len(proof) == 0:
+		return nil // a peer's has one: handle looks
+	case ex.peer == "" && cfg.PlainHopsRefused:
+		return problemOf(ReasonHopRefused, "the service's gateways here take forwarded requests over mutual TLS alone, at the region's peerEndpoint")
 	}
 	h, err := verifyHop(proof[0], cfg.PeerKey, cfg.UID, cfg.Region, r.Method, requestURI(r.URL))
-	if err != nil || len(proof) > 1 {
+	if err != nil || len(proof) > 1 || ex.peer != "" && h.from != ex.peer {
 		return problemOf(ReasonHopRefused, "%s", errHop)
 	}
 	ex.hop, ex.host = h, h.host

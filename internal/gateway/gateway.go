@@ -24,7 +24,9 @@ type Gateway struct {
 	proxy   *httputil.ReverseProxy
 	// transports are those of proxy.
 	transports *transports
-	metrics    *metrics
+	// identity is what peers are shown.
+	identity *peerIdentity
+	metrics  *metrics
 	// tracer is nil when nobody wants traces.
 	tracer trace.Tracer
 	app    appCheck
@@ -45,7 +47,8 @@ func New(options Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway options: %w", err)
 	}
 	g := &Gateway{options: options, state: state{settled: make(chan struct{}, 1)}, app: appCheck{clock: options.Clock}}
-	g.transports = newTransports(&g.options)
+	g.identity = newPeerIdentity(g)
+	g.transports = newTransports(g)
 	g.proxy = newProxy(&g.options, g.transports)
 	g.metrics = newMetrics(g)
 	g.tracer = newTracer(g.options.TracerProvider)
@@ -69,6 +72,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	if g.deferrals != nil {
 		background.Go(func() { g.deferrals.run(ctx) })
 	}
+	background.Go(func() { g.identity.run(ctx) })
 	client.run(ctx)
 }
 
@@ -106,14 +110,21 @@ func (g *Gateway) leaseRemaining() time.Duration {
 }
 
 // ServeHTTP implements http.Handler.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handle(w, r, "") }
+
+// handle answers a request of a user, or one that came over mutual TLS from the gateway of a region.
+func (g *Gateway) handle(w http.ResponseWriter, r *http.Request, peer string) {
 	conn := &connection{clock: g.options.Clock, ctl: http.NewResponseController(w), always: r.ProtoMajor > 1}
 	defer conn.end(g.options.IOTimeout)
 	ex := &exchange{
-		g: g, r: r, start: g.options.Clock.Now(), outcome: OutcomeAborted,
+		g: g, r: r, peer: peer, start: g.options.Clock.Now(), outcome: OutcomeAborted,
 		w: &responseWriter{ResponseWriter: w, conn: conn, pace: g.pace(r)},
 	}
 	tooLarge := ex.boundBody(conn)
+	if peer != "" && len(r.Header[HeaderHop]) == 0 {
+		ex.refuse(problemOf(ReasonHopRefused, "this port is for requests that another gateway of the service forwards"))
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, OwnPrefix) {
 		ex.serveOwn()
 		return

@@ -18,8 +18,11 @@ type metrics struct {
 	affected *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	polls    *prometheus.CounterVec
+	peers    *prometheus.CounterVec
 	epoch    prometheus.Gauge
-	version  *prometheus.GaugeVec
+	// certificate is when the one for peers expires.
+	certificate prometheus.Gauge
+	version     *prometheus.GaugeVec
 	// flows that have series.
 	flows        map[string]bool
 	users        *affectedUsers
@@ -44,14 +47,17 @@ func newMetrics(g *Gateway) *metrics {
 			Help:    "Time from the first byte of a request to the last of its answer, by flow.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"flow"}),
-		polls:        counter("agent_polls_total", "Polls of the region's agent by result.", "result"),
+		polls: counter("agent_polls_total", "Polls of the region's agent by result.", "result"),
+		peers: counter("refused_peers_total", "Connections of mutual TLS that this gateway refused, by its side of them and reason.", "side", "reason"),
+		certificate: prometheus.NewGauge(gauge("peer_certificate_expiry_timestamp_seconds",
+			"When the certificate that other regions' gateways are shown expires; 0 without one.")),
 		epoch:        prometheus.NewGauge(gauge("epoch", "Epoch of the view that the gateway acts on.")),
 		version:      prometheus.NewGaugeVec(gauge("config_info", "Version of the routing configuration; always 1."), []string{"version"}),
 		flows:        map[string]bool{},
 		users:        newAffectedUsers(),
 		compensation: newCompensation(&g.options),
 	}
-	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.epoch, m.version, m.users,
+	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.peers, m.certificate, m.epoch, m.version, m.users,
 		prometheus.NewGaugeFunc(gauge("lease_remaining_seconds", "Time that the gateway may still accept home writes; 0 without a lease."),
 			func() float64 { return g.leaseRemaining().Seconds() }),
 		prometheus.NewGaugeFunc(gauge("in_flight_requests", "Requests under way."),

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"multiactive.dev/operator/internal/deferred"
+	"multiactive.dev/operator/internal/peertls"
 	"multiactive.dev/operator/internal/port/requestlog"
 )
 
@@ -92,6 +93,10 @@ type Options struct {
 	// TracerProvider makes spans of requests, and of each attempt to have one answered; nil: none are made, and W3C
 	// trace headers pass as they are.
 	TracerProvider trace.TracerProvider
+
+	// PeerIdentity reads the files of this gateway's certificate for peers, again and again: they change under
+	// it. Nil: it has none, and speaks to no region that is to be spoken to over mutual TLS.
+	PeerIdentity func() (*peertls.Identity, error)
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
 	// AccessLogEvery has AccessLog write one in so many of the requests that are answered as usual, and all that are

@@ -106,7 +106,9 @@ func (ex *exchange) forwardToOrigin(ctx context.Context, origin *region) {
 		ex.awaited = disarm
 	}
 	ex.recordBody()
-	err := ex.send(ctx, target{url: origin.endpoint, peer: origin.Name, origin: true})
+	to := origin.target()
+	to.origin = true
+	err := ex.send(ctx, to)
 	switch {
 	case err == nil || ex.r.Context().Err() != nil:
 		ex.settle(OutcomeForwarded, err)
@@ -144,7 +146,7 @@ func (ex *exchange) fetchSession(ctx context.Context, origin *region) (*fetched,
 	p.session.put(req.Header, p.raw)
 	proof := hop{from: cfg.Region, to: origin.Name, epoch: cfg.Epoch, nonce: newNonce(), host: ex.host}
 	req.Header.Set(HeaderHop, proof.sign(cfg.PeerKey, cfg.UID, req.Method, originPage+"?"+u.RawQuery))
-	resp, err := ex.g.transports.peer.RoundTrip(req)
+	resp, err := ex.g.transports.to(origin.Name, origin.mutual, false).RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

@@ -29,8 +29,9 @@ const (
 // target is where one attempt of a request goes.
 type target struct {
 	url *url.URL
-	// peer is the region of a gateway elsewhere; empty for the local application.
-	peer string
+	// peer is the region of a gateway elsewhere; empty for the local application. mutual: over mutual TLS alone.
+	peer   string
+	mutual bool
 	// home requests carry the fencing token.
 	home bool
 	// stale marks the answer as one from a copy.
@@ -45,50 +46,69 @@ type target struct {
 
 // transports holds the connections to applications and peers. gRPC needs HTTP/2 even without
 // TLS; everything else speaks HTTP/1.1 there, and what TLS negotiates.
-type transports struct{ local, localH2, peer, peerH2 *http.Transport }
+type transports struct {
+	local, localH2, peer, peerH2 *http.Transport
+	// mutual are those over mutual TLS.
+	mutual *mutualTransports
+}
 
-func newTransports(o *Options) *transports {
-	build := func(dial time.Duration, h2 bool) *http.Transport {
-		dialer := &net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}
-		if dial == peerConnectTimeout {
-			dialer.Control = guardedBy(refusedAddress) // users' credentials go along
-		}
-		t := &http.Transport{
-			DialContext:           dialer.DialContext,
-			TLSHandshakeTimeout:   peerConnectTimeout,
-			ResponseHeaderTimeout: o.UpstreamTimeout,
-			// An application's header is kept in memory until the user has it.
-			MaxResponseHeaderBytes: maxAnswerHeader,
-			IdleConnTimeout:        idleConnTimeout,
-			MaxIdleConnsPerHost:    maxIdlePerHost,
-			DisableCompression:     true, // bodies pass as they are
-			Protocols:              new(http.Protocols),
-			WriteBufferSize:        4 << 10,
-			ReadBufferSize:         4 << 10,
-		}
-		t.Protocols.SetHTTP2(true)
-		t.Protocols.SetHTTP1(!h2)
-		t.Protocols.SetUnencryptedHTTP2(h2)
-		return t
-	}
+func newTransports(g *Gateway) *transports {
+	o := &g.options
 	return &transports{
-		local: build(connectTimeout, false), localH2: build(connectTimeout, true),
-		peer: build(peerConnectTimeout, false), peerH2: build(peerConnectTimeout, true),
+		local: newTransport(o, connectTimeout, false), localH2: newTransport(o, connectTimeout, true),
+		peer: newTransport(o, peerConnectTimeout, false), peerH2: newTransport(o, peerConnectTimeout, true),
+		mutual: newMutualTransports(g),
 	}
+}
+
+func newTransport(o *Options, dial time.Duration, h2 bool) *http.Transport {
+	dialer := &net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}
+	if dial == peerConnectTimeout {
+		dialer.Control = guardedBy(refusedAddress) // users' credentials go along
+	}
+	t := &http.Transport{
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   peerConnectTimeout,
+		ResponseHeaderTimeout: o.UpstreamTimeout,
+		// An application's header is kept in memory until the user has it.
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		IdleConnTimeout:        idleConnTimeout,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		DisableCompression:     true, // bodies pass as they are
+		Protocols:              new(http.Protocols),
+		WriteBufferSize:        4 << 10,
+		ReadBufferSize:         4 << 10,
+	}
+	t.Protocols.SetHTTP2(true)
+	t.Protocols.SetHTTP1(!h2)
+	t.Protocols.SetUnencryptedHTTP2(h2)
+	return t
 }
 
 // RoundTrip implements http.RoundTripper with the connections that the attempt's target needs.
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	ex := exchangeOf(r.Context())
-	switch h2 := isGRPC(r); {
-	case ex.target.peer == "" && h2:
-		return t.localH2.RoundTrip(r)
-	case ex.target.peer == "":
-		return t.local.RoundTrip(r)
+	h2 := isGRPC(r)
+	switch {
+	case ex.target.peer != "":
+		return t.to(ex.target.peer, ex.target.mutual, h2).RoundTrip(r)
 	case h2:
-		return t.peerH2.RoundTrip(r)
+		return t.localH2.RoundTrip(r)
 	default:
-		return t.peer.RoundTrip(r)
+		return t.local.RoundTrip(r)
+	}
+}
+
+// to returns the connections to a region's gateway. There is no way from one kind to the other: what is to
+// be mutual is never sent otherwise.
+func (t *transports) to(region string, mutual, h2 bool) http.RoundTripper {
+	switch {
+	case mutual:
+		return t.mutual.to(region, h2)
+	case h2:
+		return t.peerH2
+	default:
+		return t.peer
 	}
 }
 
@@ -244,5 +264,5 @@ func (ex *exchange) answer(resp *http.Response) error {
 // have been carried out.
 func notSent(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	return errors.As(err, &op) && op.Op == "dial" || notAuthenticated(err)
 }

@@ -97,6 +97,9 @@ const (
 	ReasonOwnerUnreachable Reason = "owner-unreachable"
 	// ReasonOwnerFailed: no answer from the owner's gateway; the outcome is unknown.
 	ReasonOwnerFailed Reason = "owner-failed"
+	// ReasonPeerNotAuthenticated: the owner's gateway and this one did not prove to each other who they are;
+	// nothing was sent.
+	ReasonPeerNotAuthenticated Reason = "peer-not-authenticated"
 	// ReasonCannotCheck: this region has a miss, and the one that may know better cannot be asked.
 	ReasonCannotCheck Reason = "cannot-check"
 	// ReasonRegenerate: the session's region cannot be asked; a login makes another session here.
@@ -148,29 +151,30 @@ var reasons = map[Reason]reasonInfo{
 	ReasonInvalidSession:        {http.StatusUnauthorized, grpcUnauthenticated, "The session is not valid", 0, false},
 	ReasonNotFound:              {http.StatusNotFound, grpcUnimplemented, "No such page", 0, false},
 
-	ReasonNotConfigured:       {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is starting", 2, false},
-	ReasonClosed:              {http.StatusServiceUnavailable, grpcUnavailable, "Nobody accepts this request at the moment", 2, true},
-	ReasonClosing:             {http.StatusServiceUnavailable, grpcUnavailable, "This user is moving to another region", 2, true},
-	ReasonHomeLost:            {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is lost", 30, true},
-	ReasonHomeReturning:       {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is returning", 10, true},
-	ReasonHomeDrained:         {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is drained", 30, true},
-	ReasonHomeAbsent:          {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user has not joined yet", 10, true},
-	ReasonNoEndpoint:          {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be forwarded", 10, true},
-	ReasonHomeExcluded:        {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is excluded", 30, true},
-	ReasonNoHome:              {http.StatusServiceUnavailable, grpcUnavailable, "No region is home to this user", 30, true},
-	ReasonFenced:              {http.StatusServiceUnavailable, grpcUnavailable, "This region may not accept this request now", 3, true},
-	ReasonLeaseLapsed:         {http.StatusServiceUnavailable, grpcUnavailable, "This region lost its lease meanwhile", 3, true},
-	ReasonSecondHop:           {http.StatusLoopDetected, grpcUnavailable, "The request would hop twice", 2, true},
-	ReasonNoPeerKey:           {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be forwarded", 10, true},
-	ReasonShed:                {http.StatusServiceUnavailable, grpcUnavailable, "The feature is paused", 30, true},
-	ReasonDeferralFull:        {http.StatusServiceUnavailable, grpcUnavailable, "Too many requests wait already", 60, true},
-	ReasonDeferralUnavailable: {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be kept for later now", 5, true},
-	ReasonOverloaded:          {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is busy", 1, false},
-	ReasonUpstreamUnreachable: {http.StatusServiceUnavailable, grpcUnavailable, "The application cannot be reached", 2, false},
-	ReasonUpstreamFailed:      {http.StatusBadGateway, grpcUnavailable, "The application gave no answer", 0, false},
-	ReasonOwnerUnreachable:    {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user cannot be reached", 5, true},
-	ReasonOwnerFailed:         {http.StatusBadGateway, grpcUnavailable, "The region that is home to this user gave no answer", 0, true},
-	ReasonCannotCheck:         {http.StatusServiceUnavailable, grpcUnavailable, "This cannot be checked now", 5, true},
-	ReasonRegenerate:          {http.StatusUnauthorized, grpcUnauthenticated, "The session cannot be read; log in again", 0, true},
-	ReasonOriginUnreachable:   {http.StatusServiceUnavailable, grpcUnavailable, "The region that has the session cannot be asked", 5, true},
+	ReasonNotConfigured:        {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is starting", 2, false},
+	ReasonClosed:               {http.StatusServiceUnavailable, grpcUnavailable, "Nobody accepts this request at the moment", 2, true},
+	ReasonClosing:              {http.StatusServiceUnavailable, grpcUnavailable, "This user is moving to another region", 2, true},
+	ReasonHomeLost:             {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is lost", 30, true},
+	ReasonHomeReturning:        {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is returning", 10, true},
+	ReasonHomeDrained:          {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is drained", 30, true},
+	ReasonHomeAbsent:           {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user has not joined yet", 10, true},
+	ReasonNoEndpoint:           {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be forwarded", 10, true},
+	ReasonHomeExcluded:         {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user is excluded", 30, true},
+	ReasonNoHome:               {http.StatusServiceUnavailable, grpcUnavailable, "No region is home to this user", 30, true},
+	ReasonFenced:               {http.StatusServiceUnavailable, grpcUnavailable, "This region may not accept this request now", 3, true},
+	ReasonLeaseLapsed:          {http.StatusServiceUnavailable, grpcUnavailable, "This region lost its lease meanwhile", 3, true},
+	ReasonSecondHop:            {http.StatusLoopDetected, grpcUnavailable, "The request would hop twice", 2, true},
+	ReasonNoPeerKey:            {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be forwarded", 10, true},
+	ReasonShed:                 {http.StatusServiceUnavailable, grpcUnavailable, "The feature is paused", 30, true},
+	ReasonDeferralFull:         {http.StatusServiceUnavailable, grpcUnavailable, "Too many requests wait already", 60, true},
+	ReasonDeferralUnavailable:  {http.StatusServiceUnavailable, grpcUnavailable, "The request cannot be kept for later now", 5, true},
+	ReasonOverloaded:           {http.StatusServiceUnavailable, grpcUnavailable, "The gateway is busy", 1, false},
+	ReasonUpstreamUnreachable:  {http.StatusServiceUnavailable, grpcUnavailable, "The application cannot be reached", 2, false},
+	ReasonUpstreamFailed:       {http.StatusBadGateway, grpcUnavailable, "The application gave no answer", 0, false},
+	ReasonOwnerUnreachable:     {http.StatusServiceUnavailable, grpcUnavailable, "The region that is home to this user cannot be reached", 5, true},
+	ReasonOwnerFailed:          {http.StatusBadGateway, grpcUnavailable, "The region that is home to this user gave no answer", 0, true},
+	ReasonPeerNotAuthenticated: {http.StatusServiceUnavailable, grpcUnavailable, "The gateway of the other region could not be authenticated", 5, true},
+	ReasonCannotCheck:          {http.StatusServiceUnavailable, grpcUnavailable, "This cannot be checked now", 5, true},
+	ReasonRegenerate:           {http.StatusUnauthorized, grpcUnauthenticated, "The session cannot be read; log in again", 0, true},
+	ReasonOriginUnreachable:    {http.StatusServiceUnavailable, grpcUnavailable, "The region that has the session cannot be asked", 5, true},
 }

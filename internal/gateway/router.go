@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/url"
 	"slices"
@@ -54,8 +55,11 @@ type Router struct {
 
 type region struct {
 	routing.Region
-	// endpoint is nil when nobody says how to reach the region.
+	// endpoint is where requests are forwarded; nil when nobody says how to reach the region.
 	endpoint *url.URL
+	// mutual: it is spoken to over mutual TLS alone, with certificates of the authorities; nil: none is known.
+	mutual      bool
+	authorities *x509.CertPool
 }
 
 // flow is a compiled routing.Flow.
@@ -137,14 +141,18 @@ func baseURL(text, field string) (*url.URL, error) {
 
 func (r *Router) compileRegions() error {
 	for i, decl := range r.cfg.Regions {
-		var endpoint *url.URL
-		if decl.Endpoint != "" {
-			var err error
-			if endpoint, err = baseURL(decl.Endpoint, fmt.Sprintf("regions[%s].endpoint", decl.Name)); err != nil {
-				return err
-			}
+		compiled := region{Region: decl}
+		var err error
+		switch {
+		case decl.PeerEndpoint != "":
+			err = r.compilePeer(&compiled)
+		case decl.Endpoint != "":
+			compiled.endpoint, err = baseURL(decl.Endpoint, fmt.Sprintf("regions[%s].endpoint", decl.Name))
 		}
-		r.regions = append(r.regions, region{decl, endpoint})
+		if err != nil {
+			return err
+		}
+		r.regions = append(r.regions, compiled)
 		if decl.Name == r.cfg.Region {
 			r.self = i
 		}

@@ -181,8 +181,9 @@ func (ex *exchange) serveOrReadAgain(ctx context.Context, local target) {
 	defer abandon()
 	s.abandon = abandon
 	s.arm()
-	peer := &ex.snap.router.regions[s.region]
-	err = ex.send(second, target{url: peer.endpoint, peer: peer.Name, again: true})
+	to := ex.snap.router.regions[s.region].target()
+	to.again = true
+	err = ex.send(second, to)
 	s.disarm()
 	if err == nil || ex.r.Context().Err() != nil {
 		ex.settle(OutcomeSecondRead, err)

@@ -280,6 +280,16 @@ type Ballot struct {
 	Leader string `json:"leader"`
 }
 
+// Trust is what the gateways of a region show those of the others, and whom they believe, stored under
+// "trust/<region>". Nothing is decided from it: it holds certificates, and no key.
+type Trust struct {
+	// Authorities are the PEM certificates of those that sign for the region's gateways, will, or did.
+	Authorities []string `json:"authorities"`
+	// Knows are, by other region, the fingerprints of those of its authorities that every gateway of this
+	// region believes, sorted.
+	Knows map[string][]string `json:"knows,omitempty"`
+}
+
 // Configuration is the content of the coordination store at one revision (R2). It is immutable:
 // readers share it.
 type Configuration struct {
@@ -287,8 +297,8 @@ type Configuration struct {
 	ClusterID uint64
 	// Revision is the store's revision that this content belongs to.
 	Revision int64
-	// Decided is the revision at which the view or a service record last changed: what routing
-	// depends on. A reader of these two has nothing to do while it stays.
+	// Decided is the revision at which the view, a service record or a region's Trust last changed: what
+	// routing depends on. A reader of these has nothing to do while it stays.
 	Decided int64
 	// Leader is the identity of the acting leader, empty when there is none.
 	Leader string
@@ -308,6 +318,7 @@ type Configuration struct {
 	Acks      map[string]Ack           // by region
 	Debts     map[string]Debt          // by region
 	Orders    map[string]OrderRecord   // by name
+	Trusts    map[string]Trust         // by region
 	// Ballot is the latest one in peer mode.
 	Ballot Ballot
 	// Held says, by region, why the leader leaves a region as it is though something speaks

@@ -121,6 +121,8 @@ type Config struct {
 	Announcements []Announcement `json:"announcements,omitempty"`
 	// PeerKey authenticates hops between the service's gateways. A secret: never log it.
 	PeerKey []byte `json:"peerKey,omitempty"`
+	// PlainHopsRefused: hops are taken over mutual TLS alone.
+	PlainHopsRefused bool `json:"plainHopsRefused,omitempty"`
 }
 
 // Region is one region of the service as routing sees it.
@@ -131,6 +133,11 @@ type Region struct {
 	Weight      int32  `json:"weight"`
 	// Endpoint is the base URL of the service's gateway there; empty when nobody says.
 	Endpoint string `json:"endpoint,omitempty"`
+	// PeerEndpoint is the base URL, https, where the gateways there take other regions' requests over
+	// mutual TLS. Where it is given, requests are forwarded there and nowhere else.
+	PeerEndpoint string `json:"peerEndpoint,omitempty"`
+	// Authorities are the PEM certificates of whoever signs the certificates of the gateways there.
+	Authorities string `json:"authorities,omitempty"`
 	// State is Serving, Lost, Returning or Drained, as the agreed view says.
 	State ownership.RegionState `json:"state"`
 	// Excluded regions own no slot of this service whatever their state.

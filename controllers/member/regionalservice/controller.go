@@ -71,6 +71,12 @@ type Canaries interface {
 	Read(origin string) canary.Reading
 }
 
+// PeerCertificates are what the gateways show those of other regions.
+type PeerCertificates interface {
+	// Problem says what keeps the services of a namespace from having them, "" if nothing does.
+	Problem(namespace string) string
+}
+
 // Impersonate returns a client that acts as a service account.
 type Impersonate func(namespace, account string) (client.Client, error)
 
@@ -86,8 +92,10 @@ type Reconciler struct {
 	Publisher   Publisher
 	Topics      Topics
 	Canaries    Canaries
-	Recorder    kevents.EventRecorder
-	Clock       clock.PassiveClock
+	// PeerCertificates is nil when the member issues none.
+	PeerCertificates PeerCertificates
+	Recorder         kevents.EventRecorder
+	Clock            clock.PassiveClock
 	// Pace holds back what only tells of a failover; nil: nothing.
 	Pace *pace.Pacer
 	// LeaseSettles is how long after its first pass a member without a lease may be one that does

@@ -48,6 +48,9 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 		reading := r.Canaries.Read(p.Name)
 		seen.Links[p.Name] = plan.Link{Known: reading.Known, Age: reading.Age}
 	}
+	if r.PeerCertificates != nil && regional.OwnPeerCertificate(rs) {
+		seen.PeerProblem = r.PeerCertificates.Problem(rs.Namespace)
+	}
 	seen.Complete = true
 	return seen, nil
 }

@@ -41,6 +41,7 @@ func GatewayDeployment(rs *v1alpha1.RegionalService, o Options) *appsv1.Deployme
 	pod := podSpec(container)
 	gatewaySecret(rs, &pod)
 	deferring(rs, &pod)
+	listenForPeers(rs, &pod)
 	d := deployment(rs, name, ComponentGateway, nil, &corev1.PodTemplateSpec{Spec: pod})
 	d.Spec.Replicas = ptr.To(ptr.Deref(rs.Spec.Gateway.Replicas, defaultGatewayReplicas))
 	d.Spec.Strategy = appsv1.DeploymentStrategy{
@@ -59,7 +60,11 @@ func GatewayDeployment(rs *v1alpha1.RegionalService, o Options) *appsv1.Deployme
 
 // GatewayService returns the Service that users and the other regions reach the gateways by.
 func GatewayService(rs *v1alpha1.RegionalService) *corev1.Service {
-	return service(rs, GatewayName(rs.Name), ComponentGateway, Selector(rs.Name, ComponentGateway), GatewayPort)
+	s := service(rs, GatewayName(rs.Name), ComponentGateway, Selector(rs.Name, ComponentGateway), GatewayPort)
+	if rs.Spec.Gateway.PeerTLS != nil {
+		s.Spec.Ports = append(s.Spec.Ports, peerServicePort())
+	}
+	return s
 }
 
 // gatewayResources has no CPU limit: throttling would add latency to every request.

@@ -34,13 +34,15 @@ func ApplicationPolicy(rs *v1alpha1.RegionalService) *networkingv1.NetworkPolicy
 	return policy(rs, rs.Name, ComponentApplication, guarded, rest)
 }
 
-// GatewayPolicy lets anybody reach the gateway's port for users and peers, and Pods of the cluster
+// GatewayPolicy lets anybody reach the gateway's ports for users and peers, and Pods of the cluster
 // the one for health, metrics and on-call.
 func GatewayPolicy(rs *v1alpha1.RegionalService) *networkingv1.NetworkPolicy {
+	everybody := []networkingv1.NetworkPolicyPort{portRange(corev1.ProtocolTCP, GatewayPort, GatewayPort)}
+	if rs.Spec.Gateway.PeerTLS != nil {
+		everybody = append(everybody, portRange(corev1.ProtocolTCP, GatewayPeerPort, GatewayPeerPort))
+	}
 	return policy(rs, GatewayName(rs.Name), ComponentGateway,
-		networkingv1.NetworkPolicyIngressRule{
-			Ports: []networkingv1.NetworkPolicyPort{portRange(corev1.ProtocolTCP, GatewayPort, GatewayPort)},
-		},
+		networkingv1.NetworkPolicyIngressRule{Ports: everybody},
 		networkingv1.NetworkPolicyIngressRule{
 			Ports: []networkingv1.NetworkPolicyPort{portRange(corev1.ProtocolTCP, GatewayAdminPort, GatewayAdminPort)},
 			From:  []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}},

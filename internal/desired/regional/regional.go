@@ -47,10 +47,12 @@ const (
 	ComponentMirror      Component = "mirror"
 )
 
-// Ports of the gateway's Pods; the gateway's Service offers GatewayPort alone.
+// Ports of the gateway's Pods; the gateway's Service offers GatewayPort, and GatewayPeerPort if there is one.
 const (
 	GatewayPort      = 8080
 	GatewayAdminPort = 8081
+	// GatewayPeerPort is for other regions' gateways, if the service has peerTLS.
+	GatewayPeerPort = 8443
 	// MirrorPort serves the mirror's health and metrics.
 	MirrorPort = 8080
 )

@@ -24,7 +24,7 @@ func Routing(rs *v1alpha1.RegionalService, region, upstream string, c ownership.
 		Closed: why != "", ClosedReason: why, Closing: c.View.Phase == ownership.PhaseClosing,
 		Regions: routingRegions(spec, own, record, c), Keys: routingKeys(spec, own), Sessions: sessions(spec.Sessions),
 		Flows: routingFlows(rs, own, c), Unmatched: unmatched(cmp.Or(own.Unmatched, spec.Unmatched)),
-		Announcements: announcements(spec.Announcements),
+		Announcements: announcements(spec.Announcements), PlainHopsRefused: plainHopsRefused(spec),
 	}
 	for _, v := range before(spec, c) {
 		out.Before = append(out.Before, routing.RegionOf(v))
@@ -70,6 +70,7 @@ func routingRegions(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSl
 	for _, v := range c.RegionViews(record, weighted) {
 		r := routing.RegionOf(v)
 		r.DisplayName, r.Endpoint = peers[r.Name].DisplayName, peers[r.Name].Endpoint
+		mutual(&r, peers[r.Name], c)
 		regions = append(regions, r)
 	}
 	return regions

@@ -175,7 +175,7 @@ func gateway(g *v1alpha1.Gateway) v1alpha1.Gateway {
 func peers(in Input) []v1alpha1.Peer {
 	var out []v1alpha1.Peer
 	for _, r := range in.Service.Spec.Regions {
-		p := v1alpha1.Peer{Name: r.Name, Endpoint: r.Endpoint}
+		p := v1alpha1.Peer{Name: r.Name, Endpoint: r.Endpoint, PeerEndpoint: r.PeerEndpoint}
 		if known := in.Regions[r.Name]; known != nil {
 			p.DisplayName, p.Kafka = known.Spec.DisplayName, known.Spec.Kafka
 		}

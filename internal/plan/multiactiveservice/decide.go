@@ -74,8 +74,9 @@ func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 // knows how.
 func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alpha1.RegionalService {
 	want, have := slices.Build(in, region), s.region(region).Slice
+	s.stagedPeerTLS(want, have)
 	if have == nil {
-		return want
+		return slices.Sealed(want)
 	}
 	if !carries {
 		want.Spec.Workload = *have.Spec.Workload.DeepCopy()

@@ -19,7 +19,7 @@ var owned = []string{
 	v1alpha1.ConditionReady, v1alpha1.ConditionCoreAvailable, v1alpha1.ConditionDegraded,
 	v1alpha1.ConditionWorkloadsAvailable, v1alpha1.ConditionTopicsReady, v1alpha1.ConditionReplicationHealthy,
 	v1alpha1.ConditionRoutingReady, v1alpha1.ConditionRegionsHealthy, v1alpha1.ConditionDesignSound,
-	v1alpha1.ConditionSpecInSync, v1alpha1.ConditionFieldsActedOn,
+	v1alpha1.ConditionSpecInSync, v1alpha1.ConditionFieldsActedOn, v1alpha1.ConditionPeersAuthenticated,
 }
 
 // reporter fills one service's status.
@@ -49,6 +49,7 @@ func Report(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen, plan Pla
 	r.topics()
 	r.dataClasses()
 	r.routing()
+	r.peersAuthenticated()
 	r.declaration()
 	r.lastIncident()
 	r.ready()

@@ -16,14 +16,14 @@ import (
 )
 
 var allConditions = []string{
-	"CoreAvailable", "Degraded", "DesignSound", "FieldsActedOn", "Ready", "RegionsHealthy",
+	"CoreAvailable", "Degraded", "DesignSound", "FieldsActedOn", "PeersAuthenticated", "Ready", "RegionsHealthy",
 	"ReplicationHealthy", "RoutingReady", "SpecInSync", "TopicsReady", "WorkloadsAvailable",
 }
 
 // asDeclared is what the conditions of the healthy world say.
 var asDeclared = map[string]string{
 	"CoreAvailable": "True/AllFlowsAvailable", "Degraded": "False/AllFlowsAvailable", "DesignSound": "Unknown/NotChecked",
-	"FieldsActedOn": "True/AsDeclared", "Ready": "True/AsDeclared", "RegionsHealthy": "True/RegionServing",
+	"FieldsActedOn": "True/AsDeclared", "PeersAuthenticated": "False/PlaintextHops", "Ready": "True/AsDeclared", "RegionsHealthy": "True/RegionServing",
 	"ReplicationHealthy": "True/Streaming", "RoutingReady": "True/AsDeclared", "SpecInSync": "True/SingleCopy",
 	"TopicsReady": "True/AsDeclared", "WorkloadsAvailable": "True/AsDeclared",
 }

@@ -116,6 +116,10 @@ func (r reporter) gateway(seen Seen) {
 		r.set(condition, metav1.ConditionFalse, reason, message)
 		return
 	}
+	if seen.PeerProblem != "" {
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonPeerCertificates, "the gateways' certificates for other regions cannot be kept: "+seen.PeerProblem)
+		return
+	}
 	r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the gateways are available")
 }
 

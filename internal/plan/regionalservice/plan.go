@@ -43,6 +43,9 @@ type Seen struct {
 	// Refused is why gateways cannot use the present routing, by their names.
 	Refused map[string]string
 	Topics  Topics
+	// PeerProblem is what keeps the gateways' certificates from being as they should, for people; empty
+	// when nothing does, and for services that have none.
+	PeerProblem string
 	// Links are the measured incoming links by source region.
 	Links map[string]Link
 }

@@ -18,7 +18,7 @@ import (
 func Features() []string {
 	return []string{
 		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossDefer", "OnHomeLossReadOnly", "OnHomeLossReject",
-		"OnHomeLossTakeover", "OriginRead", regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed",
+		"OnHomeLossTakeover", "OriginRead", regional.FeaturePeerTLS, regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed",
 		"WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
 }

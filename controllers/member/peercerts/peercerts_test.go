@@ -1,0 +1,173 @@
+package peercerts
+
+import (
+	"context"
+	"crypto/x509"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/peertls"
+)
+
+var (
+	start     = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	lifetimes = peerca.Lifetimes{Certificate: 24 * time.Hour, Authority: 240 * time.Hour}
+)
+
+func authority(t *testing.T, region string) *peerca.Authority {
+	t.Helper()
+	a, err := peerca.NewAuthority(region, start, lifetimes.Authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestSecretRoundTrip keeps all of a state, and of what has signed before no key.
+func TestSecretRoundTrip(t *testing.T) {
+	for name, s := range map[string]peerca.State{
+		"one":       {Current: authority(t, "beijing")},
+		"preparing": {Current: authority(t, "beijing"), Next: authority(t, "beijing")},
+		"promoted":  {Current: authority(t, "beijing"), Previous: authority(t, "beijing").Certificate, Retires: start.Add(time.Hour)},
+	} {
+		data, err := encode(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := decode(data)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !slices.EqualFunc(back.Trusted(), s.Trusted(), (*x509.Certificate).Equal) || !back.Retires.Equal(s.Retires) {
+			t.Errorf("%s: read back %+v", name, back)
+		}
+		for key := range data {
+			broken := map[string][]byte{}
+			for k, v := range data {
+				broken[k] = v
+			}
+			broken[key] = []byte("x")
+			if _, err := decode(broken); err == nil || strings.Contains(err.Error(), "PRIVATE") {
+				t.Errorf("%s: %s is broken, and the error is %v", name, key, err)
+			}
+		}
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	current, next := authority(t, "beijing"), authority(t, "beijing")
+	ids := []peertls.ID{{Region: "beijing", Namespace: "a", Name: "order"}, {Region: "beijing", Namespace: "a", Name: "user"}}
+	have, changed, due, err := certificates(ids, nil, current, start, lifetimes)
+	if err != nil || !changed || len(have) != 4 || !due.Equal(start.Add(lifetimes.Certificate/2)) {
+		t.Fatalf("at first: %d keys, changed %t, due %s, %v", len(have), changed, due, err)
+	}
+	same := func(ids []peertls.ID, by *peerca.Authority, at time.Time, want bool, when string) map[string][]byte {
+		t.Helper()
+		got, changed, _, err := certificates(ids, have, by, at, lifetimes)
+		if err != nil || changed == want {
+			t.Errorf("%s: changed %t, %v", when, changed, err)
+		}
+		return got
+	}
+	same(ids, current, start.Add(time.Hour), true, "an hour later")
+	same(ids, current, start.Add(lifetimes.Certificate/2), false, "after half of the lifetime")
+	same(ids, next, start.Add(time.Hour), false, "with another authority")
+	if got := same(ids[:1], current, start, false, "with a service less"); len(got) != 2 || got["user.key"] != nil {
+		t.Errorf("with a service less the Secret has %d keys", len(got))
+	}
+}
+
+// TestEverywhere counts the regions that speak by certificates and are not given up.
+func TestEverywhere(t *testing.T) {
+	knows := func(prints ...string) ownership.Trust {
+		return ownership.Trust{Knows: map[string][]string{"beijing": prints}}
+	}
+	serving := ownership.RegionRecord{State: ownership.RegionServing}
+	for name, c := range map[string]struct {
+		trusts  map[string]ownership.Trust
+		regions map[string]ownership.RegionRecord
+		want    bool
+	}{
+		"alone":                           {map[string]ownership.Trust{"beijing": {}}, map[string]ownership.RegionRecord{"beijing": serving}, true},
+		"both others know it":             {map[string]ownership.Trust{"a": knows("x"), "b": knows("w", "x")}, map[string]ownership.RegionRecord{"a": serving, "b": serving}, true},
+		"one does not":                    {map[string]ownership.Trust{"a": knows("x"), "b": knows("w")}, map[string]ownership.RegionRecord{"a": serving, "b": serving}, false},
+		"one is lost":                     {map[string]ownership.Trust{"a": knows("w")}, map[string]ownership.RegionRecord{"a": {State: ownership.RegionLost}}, false},
+		"one is given up":                 {map[string]ownership.Trust{"a": knows("w")}, map[string]ownership.RegionRecord{"a": {State: ownership.RegionLost, Gone: true}}, true},
+		"one has left":                    {map[string]ownership.Trust{"a": knows("w")}, nil, true},
+		"one has no authority of its own": {nil, map[string]ownership.RegionRecord{"a": serving}, true},
+	} {
+		configuration := ownership.Configuration{Trusts: c.trusts, View: ownership.View{Regions: c.regions}}
+		if got := everywhere(configuration, "beijing", "x"); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// teller is an agent that keeps what it is told.
+type teller struct {
+	taken bool
+	told  ownership.Trust
+}
+
+func (*teller) Snapshot() (ownership.Configuration, bool) { return ownership.Configuration{}, true }
+func (*teller) Subscribe() (<-chan struct{}, func())      { return nil, func() {} }
+func (a *teller) RoutingTaken(int64) bool                 { return a.taken }
+func (a *teller) PutTrust(_ context.Context, t ownership.Trust) error {
+	a.told = t
+	return nil
+}
+
+// TestTell says that the gateways believe an authority once all of them act on routing that has it, goes on
+// saying so while one starts anew, and no longer than it is shown.
+func TestTell(t *testing.T) {
+	own, first, second := authority(t, "beijing"), authority(t, "shanghai"), authority(t, "shanghai")
+	agent := &teller{}
+	k := NewKeeper()
+	k.Region, k.Agent = "beijing", agent
+	var c ownership.Configuration
+	tell := func(taken bool, shown ...*peerca.Authority) []string {
+		t.Helper()
+		c.Trusts = map[string]ownership.Trust{"beijing": agent.told, "shanghai": {}}
+		theirs := ownership.Trust{Authorities: []string{"no certificate"}}
+		for _, a := range shown {
+			theirs.Authorities = append(theirs.Authorities, string(peerca.PEM(a.Certificate)))
+		}
+		c.Trusts["shanghai"] = theirs
+		agent.taken = taken
+		if err := k.tell(t.Context(), c, peerca.State{Current: own}); err != nil {
+			t.Fatal(err)
+		}
+		return agent.told.Knows["shanghai"]
+	}
+	prints := func(all ...*peerca.Authority) []string {
+		var out []string
+		for _, a := range all {
+			out = append(out, peerca.Fingerprint(a.Certificate))
+		}
+		slices.Sort(out)
+		return out
+	}
+	for _, step := range []struct {
+		when  string
+		taken bool
+		shown []*peerca.Authority
+		want  []string
+	}{
+		{"a gateway lags", false, []*peerca.Authority{first}, nil},
+		{"all have it", true, []*peerca.Authority{first}, prints(first)},
+		{"a second one is shown", false, []*peerca.Authority{first, second}, prints(first)},
+		{"all have both", true, []*peerca.Authority{first, second}, prints(first, second)},
+		{"the first one has gone", false, []*peerca.Authority{second}, prints(second)},
+	} {
+		if got := tell(step.taken, step.shown...); !slices.Equal(got, step.want) {
+			t.Errorf("%s: %v, want %v", step.when, got, step.want)
+		}
+	}
+	if len(agent.told.Authorities) != 1 || strings.Contains(agent.told.Authorities[0], "PRIVATE") {
+		t.Errorf("told of %v", agent.told.Authorities)
+	}
+}

@@ -1,0 +1,75 @@
+package multiactiveservice
+
+import (
+	stdslices "slices"
+	"strings"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+)
+
+// stagedPeerTLS takes out of a slice what of mutual TLS the regions' members do not act on yet: a member of an older
+// version refuses a field that it does not know, and has no port for peers.
+func (s Seen) stagedPeerTLS(want, have *v1alpha1.RegionalService) {
+	tls := want.Spec.Gateway.PeerTLS
+	if tls == nil || have == nil || !knowsPeerTLS(have) {
+		want.Spec.Gateway.PeerTLS = nil
+		for i := range want.Spec.Peers {
+			want.Spec.Peers[i].PeerEndpoint = ""
+		}
+		return
+	}
+	for i := range want.Spec.Peers {
+		p := &want.Spec.Peers[i]
+		if p.PeerEndpoint == "" {
+			continue
+		}
+		if slice := s.region(p.Name).Slice; slice != nil && knowsPeerTLS(slice) || slice == nil && dials(have, p.Name) {
+			continue
+		}
+		// Its gateways cannot be dialled, and cannot dial either.
+		p.PeerEndpoint = ""
+		tls.PlaintextHops = v1alpha1.PlaintextHopsAccept
+	}
+}
+
+func knowsPeerTLS(slice *v1alpha1.RegionalService) bool {
+	return stdslices.Contains(slice.Status.Features, regional.FeaturePeerTLS)
+}
+
+// dials reports whether a slice has its gateways dial a region by mutual TLS already.
+func dials(slice *v1alpha1.RegionalService, region string) bool {
+	return stdslices.ContainsFunc(slice.Spec.Peers, func(p v1alpha1.Peer) bool { return p.Name == region && p.PeerEndpoint != "" })
+}
+
+// peersAuthenticated tells whether the regions' gateways prove to each other who they are.
+func (r reporter) peersAuthenticated() {
+	const kind = v1alpha1.ConditionPeersAuthenticated
+	spec := &r.mas.Spec
+	plain := func(format string, args ...any) { r.set.False(kind, v1alpha1.ReasonPlaintextHops, format, args...) }
+	var without, old []string
+	for _, declared := range spec.Regions {
+		if declared.PeerEndpoint == "" {
+			without = append(without, declared.Name)
+		}
+		if slice := r.seen.region(declared.Name).Slice; slice != nil && len(slice.Status.Features) > 0 && !knowsPeerTLS(slice) {
+			old = append(old, declared.Name)
+		}
+	}
+	switch {
+	case len(spec.Regions) == 1:
+		r.set.True(kind, v1alpha1.ReasonNoPeers, "the service is in one region")
+	case spec.Gateway == nil || spec.Gateway.PeerTLS == nil:
+		plain("the gateways neither encrypt what regions forward to each other nor show certificates, and know each other by the service's " +
+			"peer key: declare gateway.peerTLS and every region's peerEndpoint")
+	case len(without) > 0:
+		plain("requests to %s are not forwarded over mutual TLS: declare peerEndpoint there", strings.Join(without, ", "))
+	case len(old) > 0:
+		r.set.False(kind, v1alpha1.ReasonNotSupportedYet, "the member of %s does not act on gateway.peerTLS: upgrade it", strings.Join(old, ", "))
+	case spec.Gateway.PeerTLS.PlaintextHops == v1alpha1.PlaintextHopsAccept:
+		plain("requests are forwarded over mutual TLS, and still taken at endpoint without it: once this was so for a minute, " +
+			"take out gateway.peerTLS.plaintextHops Accept")
+	default:
+		r.set.True(kind, v1alpha1.ReasonMutualTLS, "regions forward requests to each other over mutual TLS alone")
+	}
+}

@@ -1,0 +1,152 @@
+package multiactiveservice_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/desired/slices"
+	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
+)
+
+// secured declares mutual TLS everywhere.
+func secured(mas *v1alpha1.MultiActiveService) {
+	mas.Spec.Gateway = &v1alpha1.Gateway{PeerTLS: &v1alpha1.PeerTLS{}}
+	for i := range mas.Spec.Regions {
+		mas.Spec.Regions[i].PeerEndpoint = "https://peers." + mas.Spec.Regions[i].Name + ".example.com"
+	}
+}
+
+func knows(seen *plan.Seen, features ...string) {
+	for _, r := range seen.Regions {
+		r.Slice.Status.Features = features
+	}
+}
+
+// dialling returns, by region that a slice is written to, whom it dials by mutual TLS and whether it takes plain hops.
+func dialling(p plan.Plan) map[string]string {
+	out := map[string]string{}
+	for _, step := range p.Steps {
+		if step.Kind != plan.StepStage {
+			continue
+		}
+		var dials []string
+		for _, peer := range step.Slice.Spec.Peers {
+			if peer.PeerEndpoint != "" {
+				dials = append(dials, peer.Name)
+			}
+		}
+		text := "none"
+		if tls := step.Slice.Spec.Gateway.PeerTLS; tls != nil {
+			text = "plain " + string(tls.PlaintextHops)
+		}
+		out[step.Region] = strings.Join(append(dials, text), " ")
+	}
+	return out
+}
+
+// TestPeerTLSIsStaged gives no member a field that it does not know, and lets no gateway dial a port that is not
+// there or refuse who cannot do better.
+func TestPeerTLSIsStaged(t *testing.T) {
+	const all = "beijing shanghai shenzhen plain "
+	cases := map[string]struct {
+		change func(*v1alpha1.MultiActiveService, *plan.Seen)
+		want   map[string]string
+	}{
+		"all members know it": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { knows(s, regional.FeaturePeerTLS) },
+			map[string]string{"beijing": all, "shanghai": all, "shenzhen": all},
+		},
+		"accepted on the way": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				m.Spec.Gateway.PeerTLS.PlaintextHops = v1alpha1.PlaintextHopsAccept
+			},
+			map[string]string{"beijing": all + "Accept", "shanghai": all + "Accept", "shenzhen": all + "Accept"},
+		},
+		"no member knows it": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { knows(s, "Shed") }, map[string]string{},
+		},
+		"one member is older": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				s.Regions["shenzhen"].Slice.Status.Features = []string{"Shed"}
+			},
+			map[string]string{"beijing": "beijing shanghai plain Accept", "shanghai": "beijing shanghai plain Accept"},
+		},
+		"a region without a slice": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				s.Regions["shenzhen"].Slice = nil
+			},
+			map[string]string{"beijing": "beijing shanghai plain Accept", "shanghai": "beijing shanghai plain Accept", "shenzhen": "none"},
+		},
+		"a region that cannot be reached goes on as it was": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				for name, r := range s.Regions {
+					r.Slice.Spec = slices.Build(slices.Input{Service: m}, name).Spec
+				}
+				s.Regions["shenzhen"].Connection, s.Regions["shenzhen"].Slice = plan.Unusable, nil
+			},
+			map[string]string{"beijing": all, "shanghai": all},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			mas := service()
+			seen := healthy(mas)
+			secured(mas)
+			tc.change(mas, &seen)
+			if diff := cmp.Diff(tc.want, dialling(plan.Decide(start, mas, seen))); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestPeersAuthenticated(t *testing.T) {
+	cases := map[string]struct {
+		change func(*v1alpha1.MultiActiveService, *plan.Seen)
+		reason string
+		says   string
+	}{
+		"nothing declared": {func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+			m.Spec.Gateway = nil
+			for i := range m.Spec.Regions {
+				m.Spec.Regions[i].PeerEndpoint = ""
+			}
+		}, v1alpha1.ReasonPlaintextHops, "gateway.peerTLS"},
+		"everything declared": {func(*v1alpha1.MultiActiveService, *plan.Seen) {}, v1alpha1.ReasonMutualTLS, "alone"},
+		"a region without": {func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+			m.Spec.Regions[1].PeerEndpoint = ""
+		}, v1alpha1.ReasonPlaintextHops, "shanghai"},
+		"accepted": {func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+			m.Spec.Gateway.PeerTLS.PlaintextHops = v1alpha1.PlaintextHopsAccept
+		}, v1alpha1.ReasonPlaintextHops, "plaintextHops Accept"},
+		"an older member": {func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+			s.Regions["shenzhen"].Slice.Status.Features = []string{"Shed"}
+		}, v1alpha1.ReasonNotSupportedYet, "shenzhen"},
+		"one region": {func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
+			m.Spec.Regions = m.Spec.Regions[:1]
+		}, v1alpha1.ReasonNoPeers, "one region"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			mas := service()
+			seen := healthy(mas)
+			secured(mas)
+			knows(&seen, regional.FeaturePeerTLS)
+			tc.change(mas, &seen)
+			plan.Report(start, mas, seen, plan.Decide(start, mas, seen), true)
+			c := meta.FindStatusCondition(mas.Status.Conditions, v1alpha1.ConditionPeersAuthenticated)
+			if c == nil || c.Reason != tc.reason || !strings.Contains(c.Message, tc.says) {
+				t.Errorf("the condition is %+v, want reason %s and %q in the message", c, tc.reason, tc.says)
+			}
+		})
+	}
+}
