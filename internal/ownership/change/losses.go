@@ -98,10 +98,10 @@ func (d *decider) owned(name string, regions map[string]ownership.RegionRecord) 
 }
 
 // idle returns the other regions whose slots somebody owns with everything in them: they do not serve,
-// and have nothing that others lack. One that a change under way has serve, for want of others, does not
-// yet, and catches up with nothing of a region that is lost before that is Open.
+// and have nothing that others lack, or have not joined yet. One that a change under way has serve, for want
+// of others, does not yet, and catches up with nothing of a region that is lost before that is Open.
 func (d *decider) idle(regions map[string]ownership.RegionRecord, except string) []string {
-	var out []string
+	out := d.awaited(regions)
 	for name, rec := range regions {
 		serves := rec.State == ownership.RegionServing && d.lastOpen()[name].State == ownership.RegionServing
 		if name != except && rec.Role == health.RoleActive && !serves && !rec.Unshipped {
@@ -109,6 +109,27 @@ func (d *decider) idle(regions map[string]ownership.RegionRecord, except string)
 		}
 	}
 	slices.Sort(out)
+	return out
+}
+
+// awaited returns the regions that are to own slots, by what hubs propose or a service's record says, and that the
+// view does not have.
+func (d *decider) awaited(regions map[string]ownership.RegionRecord) []string {
+	names := map[string]bool{}
+	for name, intent := range d.c.RegionIntents {
+		names[name] = intent.Role == health.RoleActive
+	}
+	for _, record := range d.c.Services {
+		for _, name := range record.Regions {
+			names[name] = true
+		}
+	}
+	var out []string
+	for name, active := range names {
+		if _, known := regions[name]; active && !known {
+			out = append(out, name)
+		}
+	}
 	return out
 }
 

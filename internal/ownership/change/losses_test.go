@@ -128,13 +128,15 @@ func TestLossesRememberWhoseSlotsTheyHad(t *testing.T) {
 		}}
 	}
 	decides(t, map[string]decision{
-		"drained":                   remembers(newWorld(drained("a")), "a"),
-		"drained, then lost":        remembers(newWorld(lost("a", shipped)), "a"),
-		"undrained, not back yet":   remembers(newWorld(set("a", ownership.RegionReturning, returned(6))), "a"),
-		"gone":                      remembers(newWorld(lost("a", gone)), "a"),
-		"not who was lost before":   remembers(newWorld(lost("a"))),
-		"not who returns from that": remembers(newWorld(returning("a"))),
-		"not a witness":             remembers(newWorld(witness("a", func(r *ownership.RegionRecord) { r.State = ownership.RegionLost }))),
+		"drained":                                 remembers(newWorld(drained("a")), "a"),
+		"drained, then lost":                      remembers(newWorld(lost("a", shipped)), "a"),
+		"undrained, not back yet":                 remembers(newWorld(set("a", ownership.RegionReturning, returned(6))), "a"),
+		"gone":                                    remembers(newWorld(lost("a", gone)), "a"),
+		"proposed, and not there yet":             remembers(newWorld(without("a")).intends("a", health.RoleActive), "a"),
+		"not a witness that is not there":         remembers(newWorld(without("a")).intends("a", "Witness")),
+		"not who was lost before":                 remembers(newWorld(lost("a"))),
+		"not who returns from that":               remembers(newWorld(returning("a"))),
+		"not a witness":                           remembers(newWorld(witness("a", func(r *ownership.RegionRecord) { r.State = ownership.RegionLost }))),
 		"who was lost before another was drained": remembers(newWorld(drained("a"), lost("b")), "a", "b"),
 		"who was lost after that":                 remembers(newWorld(drained("a"), lost("b", behind("a"))), "a"),
 		"all of them, in order": remembers(newWorld(set("z", ownership.RegionReturning, returned(6)), drained("a"),
@@ -145,6 +147,13 @@ func TestLossesRememberWhoseSlotsTheyHad(t *testing.T) {
 // epochNine is what a region becomes that is lost with epoch 9, which is one change later.
 func epochNine(r *ownership.RegionRecord) {
 	r.LostEpoch, r.Incident = 9, r.Incident[:len(r.Incident)-1]+"8"
+}
+
+// A service's record may name a region that no hub proposes any more.
+func TestLossRemembersWhoIsNamed(t *testing.T) {
+	decides(t, map[string]decision{"named, and not there": {newWorld(without("a")).service("s", of("a", "b", "c")).loses("c"), func(w *world) change.Txn {
+		return loses(w.closes(loss("c"), losing("c", behind("a"))), "c: because", "c")
+	}}})
 }
 
 func TestLossesDuringAChange(t *testing.T) {

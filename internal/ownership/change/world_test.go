@@ -223,6 +223,12 @@ func (w *world) caughtUp(regions ...string) *world {
 	return w
 }
 
+// intends has a hub propose a region that the view does not have.
+func (w *world) intends(region, role string) *world {
+	w.conf.RegionIntents[region] = ownership.RegionIntent{Name: region, Role: role}
+	return w
+}
+
 // owes has a region owe something that no other has applied.
 func (w *world) owes(region string) *world {
 	w.conf.Debts[region] = debt(5, ownership.Vector{region: {"s": 4}})
