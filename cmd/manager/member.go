@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +53,7 @@ type memberOptions struct {
 	agentAddress string
 	agentURL     string
 	gatewayImage string
+	gatewayArgs  []string
 	peers        peerca.Lifetimes
 	mirrorImage  string
 	// podName and podNamespace come from the environment; empty when not in a Pod.
@@ -65,12 +67,30 @@ func (o *memberOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.agentURL, "agent-url", "",
 		"member, peer: that address as gateways dial it (default http://multiactive-agent.<operator-namespace>.svc:8090)")
 	fs.StringVar(&o.gatewayImage, "gateway-image", "", "member, peer: image with /gateway for the services' gateways (required)")
+	fs.Func("gateway-arg", "member, peer: one more `argument` for every gateway, such as --access-log or --trace-endpoint=URL; may be repeated", o.addGatewayArg)
 	fs.DurationVar(&o.peers.Certificate, "peer-certificate-lifetime", peerca.DefaultCertificate,
 		"member, peer: lifetime of the certificates that gateways show those of other regions; they are renewed after half of it")
 	fs.DurationVar(&o.peers.Authority, "peer-authority-lifetime", peerca.DefaultAuthority,
 		"member, peer: lifetime of the region's authority that issues them, at least six times theirs; its successor is made after two thirds of it")
 	o.podName, o.podNamespace = os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
 	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member, peer: image with /mirror for the mirrors (default: --gateway-image)")
+}
+
+// operatorsArgs are the gateway's flags that the operator gives.
+var operatorsArgs = []string{
+	"agent", "namespace", "name", "listen", "admin-listen", "peer-listen", "peer-tls-dir", "secret-dir", "deferred-topic", "kafka-brokers", "kafka-auth",
+}
+
+func (o *memberOptions) addGatewayArg(arg string) error {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	switch {
+	case !strings.HasPrefix(arg, "-") || name == "":
+		return errors.New("it is no flag of a gateway, such as --access-log")
+	case slices.Contains(operatorsArgs, name):
+		return fmt.Errorf("the operator gives --%s to every gateway itself", name)
+	}
+	o.gatewayArgs = append(o.gatewayArgs, arg)
+	return nil
 }
 
 // complete checks the flags and fills in the defaults that depend on others.
@@ -155,7 +175,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 	}
 	options := regional.Options{
 		Region: o.region, OperatorNamespace: o.common.operatorNamespace, AgentURL: o.agentURL,
-		GatewayImage: o.gatewayImage, MirrorImage: o.mirrorImage,
+		GatewayImage: o.gatewayImage, MirrorImage: o.mirrorImage, GatewayArgs: o.gatewayArgs,
 	}
 	credentials := func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error) {
 		return kafkasecret.Options(ctx, mgr.GetAPIReader(), o.common.operatorNamespace, k)

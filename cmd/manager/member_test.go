@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,8 +28,14 @@ func TestMemberOptions(t *testing.T) {
 			want: memberOptions{region: "beijing", gatewayImage: "op:1", mirrorImage: "op:1", agentAddress: ":8090", agentURL: "http://multiactive-agent.multiactive-system.svc:8090", peers: lifetimes},
 		},
 		"all given": {
-			args: []string{"--region=beijing", "--gateway-image=op:1", "--mirror-image=m:1", "--agent-bind-address=127.0.0.1:1", "--agent-url=http://127.0.0.1:1"},
-			want: memberOptions{region: "beijing", gatewayImage: "op:1", mirrorImage: "m:1", agentAddress: "127.0.0.1:1", agentURL: "http://127.0.0.1:1", peers: lifetimes},
+			args: []string{
+				"--region=beijing", "--gateway-image=op:1", "--mirror-image=m:1", "--agent-bind-address=127.0.0.1:1", "--agent-url=http://127.0.0.1:1",
+				"--gateway-arg=--access-log", "--gateway-arg=--trace-ratio=1",
+			},
+			want: memberOptions{
+				region: "beijing", gatewayImage: "op:1", mirrorImage: "m:1", agentAddress: "127.0.0.1:1", agentURL: "http://127.0.0.1:1", peers: lifetimes,
+				gatewayArgs: []string{"--access-log", "--trace-ratio=1"},
+			},
 		},
 		"no region": {args: []string{"--gateway-image=op:1"}, problem: "--region is required"},
 		"short-lived authority": {
@@ -54,7 +61,7 @@ func TestMemberOptions(t *testing.T) {
 			}
 			got := o.member
 			got.common = commonOptions{}
-			if err != nil || got != test.want {
+			if err != nil || !reflect.DeepEqual(got, test.want) {
 				t.Errorf("options %+v, error %v; want %+v", got, err, test.want)
 			}
 		})

@@ -26,6 +26,8 @@ func TestParse(t *testing.T) {
 		"unknown timings":        {args: append(hub[:2:2], "--timings=slow"), want: "--timings=slow is unknown"},
 		"certificate and no key": {args: append(hub[:2:2], "--coordination-cert-file=x"), want: "give both or none"},
 		"an argument":            {args: append(hub[:2:2], "start"), want: `unexpected argument "start"`},
+		"no flag of a gateway":   {args: []string{"--mode=member", "--gateway-arg=access-log"}, want: "gateway-arg: it is no flag"},
+		"the operator's flag":    {args: []string{"--mode=member", "--gateway-arg=--agent=http://x"}, want: "the operator gives --agent"},
 		"an unknown flag":        {args: []string{"--mod=hub"}, want: "-mod; see --help"},
 	} {
 		t.Run(name, func(t *testing.T) {

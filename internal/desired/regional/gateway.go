@@ -41,6 +41,7 @@ func GatewayDeployment(rs *v1alpha1.RegionalService, o Options) *appsv1.Deployme
 	pod := podSpec(container)
 	gatewaySecret(rs, &pod)
 	deferring(rs, &pod)
+	pod.Containers[0].Args = append(pod.Containers[0].Args, o.GatewayArgs...)
 	listenForPeers(rs, &pod)
 	d := deployment(rs, name, ComponentGateway, nil, &corev1.PodTemplateSpec{Spec: pod})
 	d.Spec.Replicas = ptr.To(ptr.Deref(rs.Spec.Gateway.Replicas, defaultGatewayReplicas))

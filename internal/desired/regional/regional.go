@@ -67,6 +67,8 @@ type Options struct {
 	AgentURL string
 	// GatewayImage and MirrorImage hold the programs /gateway and /mirror.
 	GatewayImage, MirrorImage string
+	// GatewayArgs are added to every gateway's arguments.
+	GatewayArgs []string
 }
 
 // Object is an object that can be written.
