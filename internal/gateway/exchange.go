@@ -50,8 +50,10 @@ type exchange struct {
 	host string
 	safe bool
 	flow *flow
-	key  string
-	slot int
+	// pattern that the path matches; nil: none.
+	pattern *pattern
+	key     string
+	slot    int
 	// slotted is set when slot is that of the flow's partition key.
 	slotted bool
 	// session is that of the request's token, fetched what its origin said, awaited ends the wait for it.
@@ -168,7 +170,7 @@ func (ex *exchange) verifyHop() *problem {
 
 // assign finds the flow of a match, and its slot when that matters.
 func (ex *exchange) assign(m match) *problem {
-	ex.flow = ex.snap.router.flowOf(m, ex.safe)
+	ex.flow, ex.pattern = ex.snap.router.flowOf(m, ex.safe), m.pattern
 	ex.again, ex.slotted, ex.key = false, false, ""
 	if ex.flow.reject || ex.flow.shed {
 		return nil

@@ -124,6 +124,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ex.serve()
 }
 
+// loggedPath is the path without what may be a key in it, as far as it is known what is one.
+func (ex *exchange) loggedPath() string {
+	switch {
+	case ex.flow == nil:
+		return ""
+	case ex.pattern != nil && !ex.pattern.literal:
+		return ex.pattern.path
+	default:
+		return ex.r.URL.Path
+	}
+}
+
 // boundBody puts the limits on the request's body.
 func (ex *exchange) boundBody(conn *connection) *problem {
 	r, limit := ex.r, ex.g.options.MaxBodyBytes
@@ -167,7 +179,7 @@ func (ex *exchange) finish() {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("method", ex.r.Method), slog.String("path", ex.r.URL.Path), slog.String("protocol", ex.r.Proto),
+		slog.String("method", ex.r.Method), slog.String("path", ex.loggedPath()), slog.String("protocol", ex.r.Proto),
 		slog.Int("status", ex.w.status), slog.String("outcome", ex.outcome), slog.Duration("took", took),
 		slog.String("remote", ex.r.RemoteAddr),
 	}
