@@ -49,7 +49,7 @@ func h2spec(t *testing.T, tool string, h *hostility) {
 		t.Fatal(err)
 	}
 	report := filepath.Join(t.TempDir(), "report.xml")
-	out, failed := exec.CommandContext(t.Context(), tool, "--host", host, "--port", port, "--path", "/v1/open/a", "--timeout", "10", "--junit-report", report).CombinedOutput()
+	out, failed := exec.CommandContext(t.Context(), tool, "--host", host, "--port", port, "--path", "/v1/open/a", "--timeout", "20", "--junit-report", report).CombinedOutput()
 	text, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatalf("h2spec wrote no report: %v, %v\n%s", err, failed, out)
