@@ -154,6 +154,16 @@ func chunk(s string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(s), s) }
 
 func lengthOf(s string) string { return strconv.Itoa(len(s)) }
 
+// tellsNothing checks that what users sent is not in the log, which is of level debug.
+func tellsNothing(t *testing.T, h *hostility) {
+	t.Helper()
+	for _, secret := range []string{`/138`, `/139`, "phone=", "hello", "forged", "eyJ", "ma1.", "HTTP2-Settings"} {
+		if i := strings.Index(h.log.String(), secret); i >= 0 {
+			t.Errorf("logged is %q: %s", secret, h.log.String()[max(i-200, 0):i+20])
+		}
+	}
+}
+
 // TestHostileBytes sends every case on every way into the gateway.
 func TestHostileBytes(t *testing.T) {
 	for way, args := range ways {
@@ -163,13 +173,13 @@ func TestHostileBytes(t *testing.T) {
 				for i := range group.cases {
 					c := &group.cases[i]
 					t.Run(c.name, func(t *testing.T) { c.run(t, h) })
+					if c.broken { // what breaks off may reach the application late
+						tellsNothing(t, h)
+						h = hostile(t, nil, args...)
+					}
 				}
 			}
-			for _, secret := range []string{`/138`, `/139`, "phone=", "hello", "forged", "eyJ", "ma1.", "HTTP2-Settings"} {
-				if i := strings.Index(h.log.String(), secret); i >= 0 {
-					t.Errorf("logged is %q: %s", secret, h.log.String()[max(i-200, 0):i+20])
-				}
-			}
+			tellsNothing(t, h)
 		})
 	}
 }

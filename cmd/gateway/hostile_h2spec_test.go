@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/xml"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -59,10 +60,7 @@ func h2spec(t *testing.T, tool string, h *hostility) {
 		t.Fatal(err)
 	}
 	passed := 0
-	unseen := map[string]string{}
-	for name, why := range h2specFails {
-		unseen[name] = why
-	}
+	unseen := maps.Clone(h2specFails)
 	for _, s := range r.Suites {
 		for _, c := range s.Cases {
 			name := s.Package + ": " + c.Name

@@ -121,7 +121,7 @@ var hopCases = []scenario{
 	}},
 	{row{"a gateway whose peer's address is its own", "403 `hop-not-authenticated` after one hop", "by flow and reason"}, func(t *testing.T, way []string) {
 		var h *hostility
-		address := freeAddress(t)
+		address := ownAddress(t)
 		h = hostile(t, func(c *routing.Config) { *c = twoRegions(c, "http://"+address) }, append(slices.Clone(way), "--listen="+address)...)
 		h.listen = address
 		got := h.exchangeOnce(t, pay("Connection: close\r\nX-User-Phone: "+keyAt(t, "shanghai")+"\r\n", ""))

@@ -101,7 +101,7 @@ func unavailable(t *testing.T, a *answer) {
 
 var kafkaCases = []scenario{
 	{row{"a Kafka that refuses connections", "503 `deferral-unavailable`: never a 202", "by flow and reason; logged once"}, func(t *testing.T, way []string) {
-		unavailable(t, transfer(t, deferring(t, lostShanghai, append(slices.Clone(way), "--kafka-brokers="+freeAddress(t))...), ""))
+		unavailable(t, transfer(t, deferring(t, lostShanghai, append(slices.Clone(way), "--kafka-brokers="+ownAddress(t))...), ""))
 	}},
 	{row{"a Kafka whose disk is full", "503 `deferral-unavailable`, and 202 once there is room", "by flow and reason; logged once"}, func(t *testing.T, way []string) {
 		var full atomic.Bool
@@ -132,7 +132,7 @@ var kafkaCases = []scenario{
 	{row{"an application that is gone when it should admit a request", "503 `upstream-unreachable`; the query is in no log, for it may hold a credential", "by flow and reason; logged with the instance"}, func(t *testing.T, way []string) {
 		h := deferring(t, func(c *routing.Config) {
 			lostShanghai(c)
-			c.Upstream = "http://" + freeAddress(t)
+			c.Upstream = "http://" + ownAddress(t)
 		}, way...)
 		h.reads(t)
 		got := h.exchangeOnce(t, fmt.Sprintf("POST /v1/transfers?access_token=s3cret HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-User-Phone: %s\r\nContent-Length: 2\r\n\r\n{}", keyAt(t, "shanghai")))

@@ -60,7 +60,8 @@ func told(t *testing.T, way []string, say func(net.Conn), args ...string) (*host
 	l := newLiar(t, say)
 	h := hostile(t, func(c *routing.Config) { c.Upstream = l.address }, append(slices.Clone(way), args...)...)
 	// A connection of its own, so that the answer's end is the connection's.
-	return h, h.exchangeOnce(t, open("Connection: close\r\n"))
+	got := h.exchangeOnce(t, open("Connection: close\r\n"))
+	return h, got
 }
 
 // exchangeOnce sends a request and reads what comes until the end.
@@ -182,7 +183,7 @@ var upstreamCases = []scenario{
 		}
 	}},
 	{row{"nobody at the application's address", "503 `upstream-unreachable`: nothing was sent", "by flow and reason"}, func(t *testing.T, way []string) {
-		h := hostile(t, func(c *routing.Config) { c.Upstream = "http://" + freeAddress(t) }, way...)
+		h := hostile(t, func(c *routing.Config) { c.Upstream = "http://" + ownAddress(t) }, way...)
 		got := h.exchangeOnce(t, open("Connection: close\r\n"))
 		if len(got.responses) != 1 || got.responses[0].StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.bodies[0], `"upstream-unreachable"`) {
 			t.Errorf("got %v", got)
@@ -257,7 +258,7 @@ func peerSays(t *testing.T, way []string, say func(net.Conn), args ...string) *a
 }
 
 func peerCase(name, say string, status int, reason string) scenario {
-	return scenario{row{name, fmt.Sprintf("%d `%s`", status, reason), "by flow and reason; logged with the instance"}, func(t *testing.T, way []string) {
+	return scenario{row{name, fmt.Sprintf("%d %#q", status, reason), "by flow and reason; logged with the instance"}, func(t *testing.T, way []string) {
 		got := peerSays(t, way, says(say))
 		if len(got.responses) != 1 || got.responses[0].StatusCode != status || !strings.Contains(got.bodies[0], reason) {
 			t.Errorf("got %v", got)

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ type hostility struct {
 // hostile starts an application and a gateway before it. change may alter the routing.
 func hostile(t *testing.T, change func(*routing.Config), args ...string) *hostility {
 	t.Helper()
-	h := &hostility{app: newRecordingApp(t), log: &lockedBuffer{}, listen: freeAddress(t), admin: freeAddress(t)}
+	h := &hostility{app: newRecordingApp(t), log: &lockedBuffer{}, listen: ownAddress(t), admin: ownAddress(t)}
 	h.config = hostileConfig()
 	h.config.Upstream = h.app.URL
 	if change != nil {
@@ -51,6 +52,12 @@ func hostile(t *testing.T, change func(*routing.Config), args ...string) *hostil
 	}
 	h.start(t, args...)
 	return h
+}
+
+// ownAddress is a loopback address that nobody else is given while the test runs.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testkit.FreePort(t, "127.0.0.1")))
 }
 
 // start runs a gateway until the test ends.
@@ -238,8 +245,8 @@ func (c *recordedConn) Read(p []byte) (int, error) {
 }
 
 var (
-	requestLine = regexp.MustCompile(`^[A-Z]+ /[!-~]* HTTP/1\.1$`)
-	fieldLine   = regexp.MustCompile("^([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\t -~\\x{80}-\\x{10ffff}]*)$")
+	requestLine = regexp.MustCompile(`^[A-Z]+ /[\x21-\x7e]* HTTP/1\.1$`)
+	fieldLine   = regexp.MustCompile("^([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\t\\x20-\\x7e\\x{80}-\\x{10ffff}]*)$")
 	chunkLine   = regexp.MustCompile(`^[0-9a-f]+$`)
 )
 

@@ -40,7 +40,7 @@ type decidedAgain struct {
 	wrong []string
 }
 
-func (a *decidedAgain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *decidedAgain) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	told, slot := r.Header[HeaderKey], r.Header.Get(HeaderSlot)
 	uri := r.Method + " " + r.Host + " " + r.RequestURI
 	ex := &exchange{g: a.g, r: r, snap: a.g.state.load()}
