@@ -87,8 +87,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.DurationVar(&c.headerTimeout, "header-timeout", 10*time.Second, "how long a request's header may take")
 	flags.DurationVar(&c.idleTimeout, "idle-timeout", 2*time.Minute, "how long a connection without request is kept")
 	flags.DurationVar(&o.IOTimeout, "io-timeout", gateway.DefaultIOTimeout, "how long one read of a body or one write of an answer may take")
-	flags.Int64Var(&o.MinRate, "min-rate", gateway.DefaultMinRate, "`bytes` per second at which a client has to send a body, except gRPC's, and to take an answer; negative: any")
-	flags.Int64Var(&o.MaxConnections, "max-connections", gateway.DefaultMaxConnections, "users' connections before others get 503 and are closed")
+	hardening(flags, o)
 	flags.DurationVar(&o.UpstreamTimeout, "upstream-timeout", gateway.DefaultUpstreamTimeout, "how long the application may take to begin its answer; negative: for ever")
 	flags.DurationVar(&c.drainDelay, "drain-delay", 5*time.Second, "time between not ready and no new connections")
 	flags.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how long requests under way may take after that")
@@ -101,11 +100,6 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
 	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
 	flags.IntVar(&o.CompensationRecords, "compensation-records", gateway.DefaultCompensationRecords, "records of whom outages have hit, one for each user and flow, about 200 bytes each")
-	o.NotifyRefuse = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	flags.Func("notify-refuse", "`ranges` of addresses, with commas between them, that are told no outcomes of deferred requests, whatever name leads there (default 127.0.0.0/8,::1/128; those that are link-local or of a metadata service never are)", func(text string) (err error) {
-		o.NotifyRefuse, err = parseRanges(text)
-		return err
-	})
 	flags.BoolVar(&o.AccessLog, "access-log", false, "log requests, without keys, queries and credentials")
 	flags.Int64Var(&o.AccessLogEvery, "access-log-every", 1, "log one in so many of the requests that are answered as usual; all others are logged")
 	flags.StringVar(&c.tracing.endpoint, "trace-endpoint", "", "`URL` that takes traces as OTLP over HTTP, such as http://collector:4318/v1/traces; none: no traces")
@@ -142,6 +136,20 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 		o.PeerIdentity = peerIdentity(c.peerFiles)
 	}
 	return c, nil
+}
+
+// hardening adds the flags against clients that hold on, and the addresses that are told nothing: by default
+// those of this machine.
+func hardening(flags *flag.FlagSet, o *gateway.Options) {
+	flags.Int64Var(&o.MinRate, "min-rate", gateway.DefaultMinRate, "`bytes` per second at which a client has to send a body, except gRPC's, and to take an answer; negative: any")
+	flags.Int64Var(&o.MaxConnections, "max-connections", gateway.DefaultMaxConnections, "users' connections before others get 503 and are closed")
+	o.NotifyRefuse = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	flags.Func("notify-refuse", "`ranges` of addresses, with commas between them, that are told no outcomes of deferred requests, "+
+		"whatever name leads there (default 127.0.0.0/8,::1/128; those that are link-local or of a metadata service never are)",
+		func(text string) (err error) {
+			o.NotifyRefuse, err = parseRanges(text)
+			return err
+		})
 }
 
 // parseRanges reads ranges of addresses; none is fine.

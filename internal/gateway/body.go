@@ -164,7 +164,9 @@ func (b *requestBody) failure() error {
 
 // declare notes which trailers the request has announced.
 func (b *requestBody) declare(r *http.Request) {
-	b.declared = make(map[string]bool, len(r.Trailer))
+	if len(r.Trailer) > 0 {
+		b.declared = make(map[string]bool, len(r.Trailer))
+	}
 	for name := range r.Trailer {
 		b.declared[name] = true
 	}

@@ -66,6 +66,7 @@ func (ex *exchange) admit(request *deferred.Request) bool {
 	}
 	req.Header[HeaderFlow] = []string{ex.flow.name}
 	resp, err := ex.g.deferrals.local.Do(req)
+	err = withoutURL(err)
 	switch {
 	case err != nil && ex.r.Context().Err() != nil:
 		ex.outcome = OutcomeAborted

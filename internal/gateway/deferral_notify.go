@@ -122,10 +122,7 @@ func (d *deferrals) post(ctx context.Context, router *Router, to string, e *defe
 	}
 	resp, err := d.notify.Do(req)
 	if err != nil {
-		if failed, ok := errors.AsType[*url.Error](err); ok {
-			err = failed.Err // the address may hold a secret
-		}
-		return fmt.Errorf("notify: %w", err)
+		return fmt.Errorf("notify: %w", withoutURL(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxStatusBytes) // so that the connection can be used again
@@ -133,6 +130,14 @@ func (d *deferrals) post(ctx context.Context, router *Router, to string, e *defe
 		return fmt.Errorf("notify: it was answered with %s", resp.Status)
 	}
 	return nil
+}
+
+// withoutURL is the error without the address that was asked, which may hold a secret.
+func withoutURL(err error) error {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return failed.Err
+	}
+	return err
 }
 
 // sign returns the signature of a notification.

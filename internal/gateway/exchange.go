@@ -54,8 +54,8 @@ type exchange struct {
 	host string
 	safe bool
 	flow *flow
-	// pattern is the path of the flow's match, empty when none matches.
-	pattern string
+	// pattern that the path matches; nil: none.
+	pattern *pattern
 	key     string
 	slot    int
 	// slotted is set when slot is that of the flow's partition key.
@@ -179,11 +179,8 @@ func (ex *exchange) verifyHop() *problem {
 
 // assign finds the flow of a match, and its slot when that matters.
 func (ex *exchange) assign(m match) *problem {
-	ex.flow = ex.snap.router.flowOf(m, ex.safe)
-	ex.again, ex.slotted, ex.key, ex.pattern = false, false, "", ""
-	if m.pattern != nil {
-		ex.pattern = m.pattern.path
-	}
+	ex.flow, ex.pattern = ex.snap.router.flowOf(m, ex.safe), m.pattern
+	ex.again, ex.slotted, ex.key = false, false, ""
 	if ex.flow.reject || ex.flow.shed {
 		return nil
 	}

@@ -143,6 +143,18 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request, peer string) {
 	ex.serve()
 }
 
+// loggedPath is the path without what may be a key in it, as far as it is known what is one.
+func (ex *exchange) loggedPath() string {
+	switch {
+	case ex.flow == nil:
+		return ""
+	case ex.pattern != nil && !ex.pattern.literal:
+		return ex.pattern.path
+	default:
+		return ex.r.URL.Path
+	}
+}
+
 // boundBody puts the limits on the request's body.
 func (ex *exchange) boundBody(conn *connection) *problem {
 	r, limit := ex.r, ex.g.options.MaxBodyBytes
@@ -194,18 +206,9 @@ func (ex *exchange) worthLogging() bool {
 	return !usual || (ex.g.usual.Add(1)-1)%ex.g.options.AccessLogEvery == 0
 }
 
-// route is the request's path without what tells users apart: where the flow's path has variables, the path as the
-// flow declares it.
-func (ex *exchange) route() string {
-	if strings.Contains(ex.pattern, "{") {
-		return ex.pattern
-	}
-	return ex.r.URL.Path
-}
-
 func (ex *exchange) logAccess(took time.Duration) {
 	attrs := []slog.Attr{
-		slog.String("method", ex.r.Method), slog.String("path", ex.route()), slog.String("protocol", ex.r.Proto),
+		slog.String("method", ex.r.Method), slog.String("path", ex.loggedPath()), slog.String("protocol", ex.r.Proto),
 		slog.Int("status", ex.w.status), slog.String("outcome", ex.outcome), slog.Duration("took", took),
 		slog.String("remote", ex.r.RemoteAddr),
 	}

@@ -119,29 +119,44 @@ func upgradesToWebSocket(r *http.Request) bool {
 	return false
 }
 
+// hostBytes are those of a name, addressBytes those of an IPv6 address.
+var (
+	hostBytes    = setOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+	addressBytes = setOf("0123456789abcdefABCDEF:.")
+	portBytes    = setOf("0123456789")
+)
+
+func setOf(bytes string) *[256]bool {
+	var set [256]bool
+	for i := range len(bytes) {
+		set[bytes[i]] = true
+	}
+	return &set
+}
+
+func consistsOf(s string, set *[256]bool) bool {
+	for i := range len(s) {
+		if !set[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
 // plainHost reports whether every reader sees the same host. None is one, too.
 func plainHost(host string) bool {
 	name, port := host, ""
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		name, port = host[:i], host[i+1:]
 	}
-	for i := range len(port) {
-		if port[i] < '0' || port[i] > '9' {
-			return false
-		}
+	if !consistsOf(port, portBytes) {
+		return false
 	}
-	if strings.HasPrefix(name, "[") {
-		inner, closed := strings.CutSuffix(name[1:], "]")
-		return closed && !strings.ContainsFunc(inner, func(c rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF:.", c) })
+	if inner, is := strings.CutPrefix(name, "["); is {
+		inner, closed := strings.CutSuffix(inner, "]")
+		return closed && consistsOf(inner, addressBytes)
 	}
-	for i := range len(name) {
-		c := name[i]
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !letter && c != '-' && c != '_' && (c != '.' || i > 0 && name[i-1] == '.') {
-			return false
-		}
-	}
-	return name != "" || host == ""
+	return consistsOf(name, hostBytes) && !strings.Contains(name, "..") && (name != "" || host == "")
 }
 
 // overrides are headers by which some frameworks take one method for another.

@@ -62,7 +62,7 @@ func (ex *exchange) describeSpan() {
 	}
 	ex.span.SetName(ex.r.Method + " " + flow)
 	attrs := []attribute.KeyValue{
-		attribute.String("http.request.method", ex.r.Method), attribute.String("url.path", ex.route()),
+		attribute.String("http.request.method", ex.r.Method), attribute.String("url.path", ex.loggedPath()),
 		attribute.Int("http.response.status_code", ex.w.status),
 		attribute.String("multiactive.flow", flow), attribute.String("multiactive.outcome", ex.outcome),
 	}
