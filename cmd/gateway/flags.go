@@ -114,20 +114,8 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	if err := fromEnv(flags, env); err != nil {
 		return nil, err
 	}
-	if o.Gateway = env("POD_NAME"); o.Gateway == "" {
-		o.Gateway, _ = os.Hostname() // an empty name is reported below
-	}
-	var err error
-	if c.listen, err = listenAddress("listen", c.listen, env("POD_IP")); err != nil {
+	if err := c.place(env); err != nil {
 		return nil, err
-	}
-	if c.adminListen, err = listenAddress("admin-listen", c.adminListen, env("POD_IP")); err != nil {
-		return nil, err
-	}
-	if c.peerListen != "" {
-		if c.peerListen, err = listenAddress("peer-listen", c.peerListen, env("POD_IP")); err != nil {
-			return nil, err
-		}
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -166,6 +154,24 @@ func parseRanges(text string) ([]netip.Prefix, error) {
 		out = append(out, p.Masked())
 	}
 	return out, nil
+}
+
+// place names this gateway, and completes its addresses.
+func (c *config) place(env func(string) string) error {
+	if c.options.Gateway = env("POD_NAME"); c.options.Gateway == "" {
+		c.options.Gateway, _ = os.Hostname() // an empty name is reported later
+	}
+	for name, address := range map[string]*string{"listen": &c.listen, "admin-listen": &c.adminListen, "peer-listen": &c.peerListen} {
+		if *address == "" && address == &c.peerListen {
+			continue
+		}
+		complete, err := listenAddress(name, *address, env("POD_IP"))
+		if err != nil {
+			return err
+		}
+		*address = complete
+	}
+	return nil
 }
 
 // fromEnv sets the flags that were not given from their variables.

@@ -206,15 +206,15 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 	}
 	pacer := pace.New(machine, regionAgent.Snapshot)
 	pacer.Signs = regionAgent.Signs
+	certificates, err := addPeerCertificates(mgr, o, regionAgent, machine)
+	if err != nil {
+		return member{}, err
+	}
 	services := &regionalservice.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Impersonate: impersonator(mgr), Options: options,
 		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries,
 		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease, Pace: pacer,
-	}
-	certificates := peerCertificates(mgr, o, regionAgent, machine)
-	services.PeerCertificates = certificates
-	if err := certificates.SetupWithManager(mgr); err != nil {
-		return member{}, fmt.Errorf("adding the controller of the gateways' certificates: %w", err)
+		PeerCertificates: certificates,
 	}
 	if err := services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed()); err != nil {
 		return member{}, fmt.Errorf("adding the controller of regional services: %w", err)
@@ -223,21 +223,33 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options,
 		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors, Pace: pacer,
 	}
-	if err := links.SetupWithManager(mgr); err != nil {
-		return member{}, fmt.Errorf("adding the controller of replication links: %w", err)
-	}
-	if err := metrics.Registry.Register(canaries); err != nil {
-		return member{}, fmt.Errorf("registering the metric of the links' lag: %w", err)
+	if err := addLinks(mgr, links, canaries); err != nil {
+		return member{}, err
 	}
 	return member{store: store, health: health, agent: regionAgent}, nil
 }
 
-// peerCertificates returns what issues the certificates that the region's gateways show those of others.
-func peerCertificates(mgr ctrl.Manager, o memberOptions, regionAgent *agent.Agent, c clock.WithTicker) *peercerts.Reconciler {
+// addLinks adds the controller of the region's incoming links, and their metric.
+func addLinks(mgr ctrl.Manager, links *replicationlink.Reconciler, canaries *replicationlink.Canaries) error {
+	if err := links.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("adding the controller of replication links: %w", err)
+	}
+	if err := metrics.Registry.Register(canaries); err != nil {
+		return fmt.Errorf("registering the metric of the links' lag: %w", err)
+	}
+	return nil
+}
+
+// addPeerCertificates adds what issues the certificates that the region's gateways show those of others.
+func addPeerCertificates(mgr ctrl.Manager, o memberOptions, regionAgent *agent.Agent, c clock.WithTicker) (*peercerts.Reconciler, error) {
 	keeper := peercerts.NewKeeper()
 	keeper.Client, keeper.Reader, keeper.Namespace, keeper.Region = mgr.GetClient(), mgr.GetAPIReader(), o.common.operatorNamespace, o.region
 	keeper.Agent, keeper.Clock, keeper.Lifetimes, keeper.Log = regionAgent, c, o.peers, ctrl.Log.WithName("peercerts")
-	return peercerts.NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), keeper)
+	r := peercerts.NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), keeper)
+	if err := r.SetupWithManager(mgr); err != nil {
+		return nil, fmt.Errorf("adding the controller of the gateways' certificates: %w", err)
+	}
+	return r, nil
 }
 
 // troubles joins what several parts say of the store.

@@ -149,7 +149,7 @@ func TestNoWayAroundMutualTLS(t *testing.T) {
 		t.Error("the application got a request")
 	}
 
-	plain, err := http.Get("http://" + to.endpoint.Host + "/v1/payments") //nolint:noctx // to loopback
+	plain, err := http.Get("http://" + to.endpoint.Host + "/v1/payments")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestNoWayAroundMutualTLS(t *testing.T) {
 func TestUnusableCertificateChangesNothing(t *testing.T) {
 	m := newMutualWorld(t)
 	good := pair{m.mutual["beijing"].files.cert, m.mutual["beijing"].files.key}
-	serial := m.serial("beijing")
+	serial := m.serial()
 	next := issue(t, m.mutual["beijing"].authority, idOf("beijing"))
 	for name, bad := range map[string]pair{
 		"half a certificate":  {next.cert[:len(next.cert)/2], next.key},
@@ -184,7 +184,7 @@ func TestUnusableCertificateChangesNothing(t *testing.T) {
 		"not a gateway's key": {[]byte("x"), []byte("y")},
 	} {
 		m.shows("beijing", bad)
-		if got := m.serial("beijing"); got != serial {
+		if got := m.serial(); got != serial {
 			t.Errorf("%s: another certificate is shown", name)
 		}
 		resp, text := m.call(t, "beijing", "POST", "/v1/payments", map[string]string{"X-User-Phone": keyHomedIn(t, "shanghai")}, nil)
@@ -196,7 +196,7 @@ func TestUnusableCertificateChangesNothing(t *testing.T) {
 		t.Errorf("the log is %s", log)
 	}
 	m.shows("beijing", next)
-	if m.serial("beijing") == serial {
+	if m.serial() == serial {
 		t.Error("a good certificate is not taken up after bad ones")
 	}
 }
@@ -229,7 +229,7 @@ func TestConnectionEndsAfterItsCertificate(t *testing.T) {
 		}
 	}
 	send()
-	first := m.serial("beijing")
+	first := m.serial()
 	// The connection is in use, so that the new certificate alone does not end it.
 	next := issueAt(t, m.mutual["beijing"].authority, idOf("beijing"), time.Now().Add(testCertificate))
 	identity, err := peertls.ParseIdentity(next.cert, next.key, nil)
@@ -244,7 +244,7 @@ func TestConnectionEndsAfterItsCertificate(t *testing.T) {
 		send()
 		p := m.mutual["shanghai"]
 		p.mu.Lock()
-		with, without := p.serials[m.serial("beijing")], p.serials[first]
+		with, without := p.serials[m.serial()], p.serials[first]
 		p.mu.Unlock()
 		if with > 0 {
 			if without < 2 {

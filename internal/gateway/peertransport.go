@@ -10,8 +10,16 @@ import (
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"multiactive.dev/operator/internal/peertls"
+)
+
+// peerPingAfter and peerPingTimeout bound how long a connection on which nothing comes is taken for a good one:
+// with HTTP/2 all requests to a region share it, and whatever is on the way may have forgotten it.
+const (
+	peerPingAfter   = 5 * time.Second
+	peerPingTimeout = 3 * time.Second
 )
 
 // mutualTransports are the connections to peers over mutual TLS: every region has its own, for what is
@@ -41,6 +49,7 @@ func (m *mutualTransports) to(region string, h2 bool) *mutualTransport {
 		t = &mutualTransport{connections: newTransport(&m.g.options, peerConnectTimeout, h2)}
 		t.connections.Protocols.SetUnencryptedHTTP2(false)
 		t.connections.TLSClientConfig = m.g.clientTLS(region)
+		t.connections.HTTP2 = &http.HTTP2Config{SendPingTimeout: peerPingAfter, PingTimeout: peerPingTimeout}
 		m.of[key] = t
 	}
 	return t

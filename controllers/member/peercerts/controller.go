@@ -94,7 +94,7 @@ func (r *Reconciler) keep(ctx context.Context, namespace string, ids []peertls.I
 		if len(ids) == 0 {
 			return 0, nil
 		}
-		return 0, fmt.Errorf("Secret %s/%s: %w", namespace, regional.PeerSecretName, errNotOurs)
+		return 0, fmt.Errorf("Secret %s/%s: %w", namespace, regional.PeerSecretName, errNotOurs) //nolint:staticcheck // begins with a kind
 	}
 	if len(ids) == 0 {
 		return 0, r.remove(ctx, secret)

@@ -170,8 +170,8 @@ func (k *Keeper) tell(ctx context.Context, c ownership.Configuration, state peer
 			if err != nil {
 				continue // no gateway believes it either
 			}
-			if print := peerca.Fingerprint(certs[0]); taken || slices.Contains(before[region], print) {
-				known = append(known, print)
+			if fingerprint := peerca.Fingerprint(certs[0]); taken || slices.Contains(before[region], fingerprint) {
+				known = append(known, fingerprint)
 			}
 		}
 		slices.Sort(known)

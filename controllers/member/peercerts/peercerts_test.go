@@ -3,6 +3,7 @@ package peercerts
 import (
 	"context"
 	"crypto/x509"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -46,10 +47,7 @@ func TestSecretRoundTrip(t *testing.T) {
 			t.Errorf("%s: read back %+v", name, back)
 		}
 		for key := range data {
-			broken := map[string][]byte{}
-			for k, v := range data {
-				broken[k] = v
-			}
+			broken := maps.Clone(data)
 			broken[key] = []byte("x")
 			if _, err := decode(broken); err == nil || strings.Contains(err.Error(), "PRIVATE") {
 				t.Errorf("%s: %s is broken, and the error is %v", name, key, err)

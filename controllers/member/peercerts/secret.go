@@ -45,7 +45,7 @@ func (k *Keeper) load(ctx context.Context) (peerca.State, string, error) {
 	}
 	state, err := decode(secret.Data)
 	if err != nil {
-		return peerca.State{}, "", fmt.Errorf("Secret %s/%s: %w; delete it to begin with another authority, which the other regions "+
+		return peerca.State{}, "", fmt.Errorf("reading Secret %s/%s: %w; delete it to begin with another authority, which the other regions "+
 			"trust a moment later", k.Namespace, AuthoritySecret, err)
 	}
 	return state, secret.ResourceVersion, nil

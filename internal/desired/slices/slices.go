@@ -4,6 +4,7 @@
 package slices
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -168,6 +169,11 @@ func gateway(g *v1alpha1.Gateway) v1alpha1.Gateway {
 	}
 	if out.Replicas == nil {
 		out.Replicas = ptr.To[int32](2)
+	}
+	if out.PeerTLS != nil {
+		// Never empty: server-side apply makes null of an object whose last field is taken away, and refuses it.
+		out.PeerTLS = out.PeerTLS.DeepCopy()
+		out.PeerTLS.PlaintextHops = cmp.Or(out.PeerTLS.PlaintextHops, v1alpha1.PlaintextHopsRefuse)
 	}
 	return out
 }

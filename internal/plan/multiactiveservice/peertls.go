@@ -31,6 +31,26 @@ func (s Seen) stagedPeerTLS(want, have *v1alpha1.RegionalService) {
 		p.PeerEndpoint = ""
 		tls.PlaintextHops = v1alpha1.PlaintextHopsAccept
 	}
+	if !refuses(have) && !s.dialledByAll(want) {
+		tls.PlaintextHops = v1alpha1.PlaintextHopsAccept
+	}
+}
+
+// refuses reports whether a region's gateways refuse plain hops already.
+func refuses(slice *v1alpha1.RegionalService) bool {
+	return slice.Spec.Gateway.PeerTLS != nil && slice.Spec.Gateway.PeerTLS.PlaintextHops == v1alpha1.PlaintextHopsRefuse
+}
+
+// dialledByAll reports whether every other region has acted on a slice by which it dials this one by mutual TLS:
+// who has not would be refused.
+func (s Seen) dialledByAll(want *v1alpha1.RegionalService) bool {
+	for _, p := range want.Spec.Peers {
+		slice := s.region(p.Name).Slice
+		if p.Name != want.Spec.Region && (slice == nil || slice.Status.ObservedGeneration != slice.Generation || !dials(slice, want.Spec.Region)) {
+			return false
+		}
+	}
+	return true
 }
 
 func knowsPeerTLS(slice *v1alpha1.RegionalService) bool {
@@ -47,13 +67,16 @@ func (r reporter) peersAuthenticated() {
 	const kind = v1alpha1.ConditionPeersAuthenticated
 	spec := &r.mas.Spec
 	plain := func(format string, args ...any) { r.set.False(kind, v1alpha1.ReasonPlaintextHops, format, args...) }
-	var without, old []string
+	var without, old, behind []string
 	for _, declared := range spec.Regions {
 		if declared.PeerEndpoint == "" {
 			without = append(without, declared.Name)
 		}
 		if slice := r.seen.region(declared.Name).Slice; slice != nil && len(slice.Status.Features) > 0 && !knowsPeerTLS(slice) {
 			old = append(old, declared.Name)
+		}
+		if slice := r.seen.region(declared.Name).Slice; slice != nil && !refuses(slice) {
+			behind = append(behind, declared.Name)
 		}
 	}
 	switch {
@@ -67,8 +90,10 @@ func (r reporter) peersAuthenticated() {
 	case len(old) > 0:
 		r.set.False(kind, v1alpha1.ReasonNotSupportedYet, "the member of %s does not act on gateway.peerTLS: upgrade it", strings.Join(old, ", "))
 	case spec.Gateway.PeerTLS.PlaintextHops == v1alpha1.PlaintextHopsAccept:
-		plain("requests are forwarded over mutual TLS, and still taken at endpoint without it: once this was so for a minute, " +
-			"take out gateway.peerTLS.plaintextHops Accept")
+		plain("requests are forwarded over mutual TLS, and taken at endpoint without it as well: set gateway.peerTLS.plaintextHops to Refuse")
+	case len(behind) > 0:
+		r.set.False(kind, v1alpha1.ReasonProgressing, "%s takes requests in another way too, until every region forwards them over mutual TLS",
+			strings.Join(behind, ", "))
 	default:
 		r.set.True(kind, v1alpha1.ReasonMutualTLS, "regions forward requests to each other over mutual TLS alone")
 	}

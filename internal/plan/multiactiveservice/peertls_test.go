@@ -27,6 +27,18 @@ func knows(seen *plan.Seen, features ...string) {
 	}
 }
 
+// dialled lets every region have acted on a slice by which it dials the others and still takes plain hops.
+func dialled(mas *v1alpha1.MultiActiveService, seen *plan.Seen) {
+	accepting := mas.DeepCopy()
+	accepting.Spec.Gateway.PeerTLS.PlaintextHops = v1alpha1.PlaintextHopsAccept
+	for name, r := range seen.Regions {
+		built := slices.Build(slices.Input{Service: accepting, Regions: map[string]*v1alpha1.Region{
+			"beijing": seen.Regions["beijing"].Region, "shanghai": seen.Regions["shanghai"].Region, "shenzhen": seen.Regions["shenzhen"].Region,
+		}}, name)
+		r.Slice.Spec, r.Slice.Annotations = built.Spec, built.Annotations
+	}
+}
+
 // dialling returns, by region that a slice is written to, whom it dials by mutual TLS and whether it takes plain hops.
 func dialling(p plan.Plan) map[string]string {
 	out := map[string]string{}
@@ -57,9 +69,24 @@ func TestPeerTLSIsStaged(t *testing.T) {
 		change func(*v1alpha1.MultiActiveService, *plan.Seen)
 		want   map[string]string
 	}{
-		"all members know it": {
+		"all members know it, and are told to dial first": {
 			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { knows(s, regional.FeaturePeerTLS) },
-			map[string]string{"beijing": all, "shanghai": all, "shenzhen": all},
+			map[string]string{"beijing": all + "Accept", "shanghai": all + "Accept", "shenzhen": all + "Accept"},
+		},
+		"all dial, and are told to refuse": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				dialled(m, s)
+			},
+			map[string]string{"beijing": all + "Refuse", "shanghai": all + "Refuse", "shenzhen": all + "Refuse"},
+		},
+		"one has not acted on it yet": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				dialled(m, s)
+				s.Regions["shenzhen"].Slice.Generation++
+			},
+			map[string]string{"shenzhen": all + "Refuse"},
 		},
 		"accepted on the way": {
 			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
@@ -93,7 +120,7 @@ func TestPeerTLSIsStaged(t *testing.T) {
 				}
 				s.Regions["shenzhen"].Connection, s.Regions["shenzhen"].Slice = plan.Unusable, nil
 			},
-			map[string]string{"beijing": all, "shanghai": all},
+			map[string]string{"beijing": all + "Refuse", "shanghai": all + "Refuse"},
 		},
 	}
 	for name, tc := range cases {
@@ -121,13 +148,18 @@ func TestPeersAuthenticated(t *testing.T) {
 				m.Spec.Regions[i].PeerEndpoint = ""
 			}
 		}, v1alpha1.ReasonPlaintextHops, "gateway.peerTLS"},
-		"everything declared": {func(*v1alpha1.MultiActiveService, *plan.Seen) {}, v1alpha1.ReasonMutualTLS, "alone"},
+		"everything declared": {func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+			for name, r := range s.Regions {
+				r.Slice.Spec = slices.Build(slices.Input{Service: m}, name).Spec
+			}
+		}, v1alpha1.ReasonMutualTLS, "alone"},
+		"on the way": {func(m *v1alpha1.MultiActiveService, s *plan.Seen) { dialled(m, s) }, v1alpha1.ReasonProgressing, "beijing, shanghai, shenzhen"},
 		"a region without": {func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
 			m.Spec.Regions[1].PeerEndpoint = ""
 		}, v1alpha1.ReasonPlaintextHops, "shanghai"},
 		"accepted": {func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
 			m.Spec.Gateway.PeerTLS.PlaintextHops = v1alpha1.PlaintextHopsAccept
-		}, v1alpha1.ReasonPlaintextHops, "plaintextHops Accept"},
+		}, v1alpha1.ReasonPlaintextHops, "plaintextHops to Refuse"},
 		"an older member": {func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
 			s.Regions["shenzhen"].Slice.Status.Features = []string{"Shed"}
 		}, v1alpha1.ReasonNotSupportedYet, "shenzhen"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // nodePaths are directories that a container without a volume for them shares with its node here; in a
@@ -61,19 +62,20 @@ func fill(ctx context.Context, s sources, v *corev1.Volume, dir string) error {
 		if err != nil {
 			return err
 		}
-		return writeFiles(dir, data, v.ConfigMap.Items)
+		return writeFiles(dir, data, v.ConfigMap.Items, ptr.Deref(v.ConfigMap.Optional, false))
 	case v.Secret != nil:
 		data, err := s.secret(ctx, v.Secret.SecretName, v.Secret.Optional)
 		if err != nil {
 			return err
 		}
-		return writeFiles(dir, data, v.Secret.Items)
+		return writeFiles(dir, data, v.Secret.Items, ptr.Deref(v.Secret.Optional, false))
 	default:
 		return fmt.Errorf("this kind is not available in the playground; use configMap, secret, emptyDir or hostPath")
 	}
 }
 
-func writeFiles(dir string, data map[string][]byte, items []corev1.KeyToPath) error {
+// writeFiles writes the wanted keys of an object's data; those of an optional one may be missing.
+func writeFiles(dir string, data map[string][]byte, items []corev1.KeyToPath, optional bool) error {
 	files := make(map[string]string, len(data))
 	for key := range data {
 		files[key] = key
@@ -82,6 +84,9 @@ func writeFiles(dir string, data map[string][]byte, items []corev1.KeyToPath) er
 		clear(files)
 		for _, item := range items {
 			if _, present := data[item.Key]; !present {
+				if optional {
+					continue
+				}
 				return fmt.Errorf("there is no key %q", item.Key)
 			}
 			files[item.Key] = item.Path

@@ -29,8 +29,8 @@ import (
 type Config struct {
 	// Informers of the region's API server, started by the caller after New.
 	Informers informers.SharedInformerFactory
-	// External gives Services one more address (host:port), as a load balancer's, for their first port.
-	External map[types.NamespacedName]string
+	// External gives Services more addresses (host:port), as a load balancer's, for their first ports in order.
+	External map[types.NamespacedName][]string
 	Log      *slog.Logger
 	// Listen opens an address; nil: on this machine.
 	Listen func(ctx context.Context, address string) (net.Listener, error)
@@ -165,8 +165,8 @@ func (p *Proxy) wanted() map[string][]string {
 			if ip, err := netip.ParseAddr(service.Spec.ClusterIP); err == nil && ip.IsLoopback() {
 				out[net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(int(port.Port)))] = backends
 			}
-			if i == 0 && external != "" {
-				out[external] = backends
+			if i < len(external) {
+				out[external[i]] = backends
 			}
 		}
 	}

@@ -18,6 +18,7 @@ const (
 	healthPort        = 8081
 	metricsPort       = 8080
 	edgePort          = 8080
+	peerPort          = 8443
 	guardPort         = 61999
 )
 
@@ -33,6 +34,7 @@ func (n network) kafka() string        { return net.JoinHostPort(n.host(5), strc
 func (n network) manager() string      { return n.host(6) }
 func (n network) node() string         { return n.host(7) }
 func (n network) edge() string         { return net.JoinHostPort(n.host(80), strconv.Itoa(edgePort)) }
+func (n network) peers() string        { return net.JoinHostPort(n.host(80), strconv.Itoa(peerPort)) }
 func (n network) agentURL() string {
 	return "http://" + net.JoinHostPort(n.manager(), strconv.Itoa(agentPort))
 }

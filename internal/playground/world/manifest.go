@@ -113,7 +113,10 @@ func (m *Manifest) move(regions []*Region) error {
 		}
 		s := &spec.Regions[i]
 		former := s.Name
-		s.Name, s.Endpoint = r.Name, r.Edge()
+		s.Name, s.Endpoint, s.PeerEndpoint = r.Name, r.Edge(), ""
+		if spec.Gateway != nil && spec.Gateway.PeerTLS != nil {
+			s.PeerEndpoint = r.PeerEdge()
+		}
 		for _, name := range []string{former, r.Name} {
 			replace = append(replace, fmt.Sprintf("kafka.%s.svc:9092", name), r.Kafka())
 			if known := m.Regions[name]; known != nil && known.Spec.Kafka != nil {

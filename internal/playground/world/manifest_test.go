@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"multiactive.dev/operator/api/v1alpha1"
 )
 
 const service = `apiVersion: multiactive.dev/v1alpha1
@@ -75,6 +77,9 @@ func TestManifestMovesIntoThePlayground(t *testing.T) {
 		if got := spec.Regions[i].Endpoint; got != want {
 			t.Errorf("endpoint %d is %s, want %s", i, got, want)
 		}
+		if got := spec.Regions[i].PeerEndpoint; got != "" {
+			t.Errorf("peerEndpoint %d is %s, and the service has no peerTLS", i, got)
+		}
 	}
 	env, err := json.Marshal(spec.Regions[0].Overrides.Env)
 	if err != nil {
@@ -83,6 +88,20 @@ func TestManifestMovesIntoThePlayground(t *testing.T) {
 	want := `[{"name":"KAFKA","value":"127.11.0.5:9092,other:1"},{"name":"SERVERS","value":"127.11.0.5:9092"}]`
 	if diff := cmp.Diff(want, string(env)); diff != "" {
 		t.Errorf("variables (-want +got):\n%s", diff)
+	}
+}
+
+func TestManifestMovesPeerEndpoints(t *testing.T) {
+	t.Parallel()
+	m := read(t, map[string]string{"shop/service.yaml": service})
+	m.Service.Spec.Gateway = &v1alpha1.Gateway{PeerTLS: &v1alpha1.PeerTLS{}}
+	if err := m.move([]*Region{{Name: "east", network: network{11}}, {Name: "south", network: network{12}}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"https://127.11.0.80:8443", "https://127.12.0.80:8443"} {
+		if got := m.Service.Spec.Regions[i].PeerEndpoint; got != want {
+			t.Errorf("peerEndpoint %d is %s, want %s", i, got, want)
+		}
 	}
 }
 

@@ -66,6 +66,9 @@ func newRegion(w *World, name string, n network) (*Region, error) {
 // Edge is the URL at which users reach the service in this region.
 func (r *Region) Edge() string { return "http://" + r.network.edge() }
 
+// PeerEdge is the URL at which other regions' gateways reach the service in this region.
+func (r *Region) PeerEdge() string { return "https://" + r.network.peers() }
+
 // Kafka is the region's bootstrap address.
 func (r *Region) Kafka() string { return r.network.kafka() }
 
@@ -113,7 +116,9 @@ func (r *Region) startNode(ctx context.Context) error {
 	service := o.Manifest.Service
 	network := proxy.Config{
 		Informers: factory, Log: log,
-		External: map[types.NamespacedName]string{{Namespace: service.Namespace, Name: service.Name + "-gateway"}: r.network.edge()},
+		External: map[types.NamespacedName][]string{
+			{Namespace: service.Namespace, Name: service.Name + "-gateway"}: {r.network.edge(), r.network.peers()},
+		},
 	}
 	if r.zone != nil {
 		network.Listen = r.zone.Listen
