@@ -21,6 +21,7 @@ const envPrefix = "MULTIACTIVE_GATEWAY_"
 type config struct {
 	options             gateway.Options
 	listen, adminListen string
+	fastPath            bool
 	headerTimeout       time.Duration
 	idleTimeout         time.Duration
 	drainDelay          time.Duration
@@ -44,8 +45,9 @@ Users' requests      --listen        also /.multiactive/endpoints, /.multiactive
 The cluster's own    --admin-listen  /readyz /healthz /metrics, and who owns a key and why:
                                      curl 'http://POD:9090/.multiactive/routing?key=13800000000'
 
-SIGTERM: not ready at once, serving for --drain-delay, then no new connections,
-and out when the last request has ended or after --drain-timeout.
+SIGTERM: not ready at once, serving for --drain-delay, with the last answer of each
+connection, then no new connections, and out when the last request has ended or
+after --drain-timeout.
 
 Every flag can be given as a variable: --owner-wait as ` + envPrefix + `OWNER_WAIT.
 A listen address without a host uses POD_IP when that is set. POD_NAME names this
@@ -88,6 +90,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.IntVar(&o.DeferredLimits.Bytes, "deferred-bytes", gateway.DefaultDeferredBytes, "bytes of pending deferred requests, which are kept in memory, before others get 503")
 	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
 	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
+	flags.BoolVar(&c.fastPath, "fast-path", true, "serve plain HTTP/1.1 requests for the local application without net/http; false only to find out whether it is at fault")
 	flags.BoolVar(&o.AccessLog, "access-log", false, "log every request, without keys, queries and credentials")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
@@ -99,9 +102,15 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	if err := fromEnv(flags, env); err != nil {
 		return nil, err
 	}
+	o.NoFastPath = !c.fastPath
 	if o.Gateway = env("POD_NAME"); o.Gateway == "" {
 		o.Gateway, _ = os.Hostname() // an empty name is reported below
 	}
+	return c.complete(env)
+}
+
+// complete takes from the environment what flags leave open, and checks all.
+func (c *config) complete(env func(string) string) (*config, error) {
 	var err error
 	if c.listen, err = listenAddress("listen", c.listen, env("POD_IP")); err != nil {
 		return nil, err

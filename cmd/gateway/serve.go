@@ -53,16 +53,18 @@ func serve(ctx context.Context, c *config) error {
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
 	failed := make(chan error, len(servers))
+	users := public.Addr()
+	public = g.NewFastListener(public, servers[0])
 	for i, l := range []net.Listener{public, admin} {
 		go func() { failed <- servers[i].Serve(l) }()
 	}
-	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin.Addr().String()))
+	log.Info("listening", slog.String("users", users.String()), slog.String("admin", admin.Addr().String()))
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	return drain(c, g, servers[0], servers[1])
+	return drain(c, g, public, servers[0], servers[1])
 }
 
 // newServer returns a server for HTTP/1.1 and HTTP/2 without TLS, with its times bounded. Bodies
@@ -83,14 +85,20 @@ func newServer(c *config, h http.Handler) *http.Server {
 }
 
 // drain ends without failing a request, as far as the times allow.
-func drain(c *config, g *gateway.Gateway, public, admin *http.Server) error {
+func drain(c *config, g *gateway.Gateway, users net.Listener, public, admin *http.Server) error {
 	log := c.options.Log
 	g.Drain()
 	log.Info("draining", slog.Duration("delay", c.drainDelay), slog.Int64("inFlight", g.InFlight()))
 	time.Sleep(c.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), c.drainTimeout)
 	defer cancel()
-	err := public.Shutdown(ctx)
+	fast, _ := users.(*gateway.FastListener)
+	var err error
+	if fast != nil {
+		public.SetKeepAlivesEnabled(false) // its answers are the last ones too
+		err = fast.Drain(ctx)
+	}
+	err = errors.Join(err, public.Shutdown(ctx))
 	// Upgraded connections are not the server's any more, but still under way.
 	for err == nil && g.InFlight() > 0 {
 		select {
@@ -101,6 +109,9 @@ func drain(c *config, g *gateway.Gateway, public, admin *http.Server) error {
 	}
 	if err != nil {
 		log.Warn("requests were cut off", slog.Int64("inFlight", g.InFlight()))
+		if fast != nil {
+			fast.Cut()
+		}
 		_ = public.Close() // it is over
 	}
 	_ = admin.Close() // probes and scrapes only

@@ -30,6 +30,7 @@ type Gateway struct {
 	// held requests wait for an owner.
 	held     atomic.Int64
 	draining atomic.Bool
+	fast     fastCounts
 }
 
 // New returns a gateway that serves nothing before Run has had a configuration.

@@ -67,6 +67,8 @@ type Options struct {
 	// NotifySecret returns what notifications are signed with; nil: they are not.
 	NotifySecret func() ([]byte, error)
 
+	// NoFastPath leaves all requests to net/http.
+	NoFastPath bool
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
 	// Log defaults to slog.Default.
