@@ -22,6 +22,7 @@ import (
 const (
 	nameDirect  = "no proxy"
 	nameGateway = "the gateway"
+	nameSlow    = "the gateway, `--fast-path=false`"
 	nameNginx   = "nginx with Lua"
 	nameHAProxy = "HAProxy"
 )
@@ -69,6 +70,9 @@ func start(ctx context.Context, w *world, gateway string) (list []*contender, mi
 	for _, begin := range []func(context.Context, *world) (*contender, error){
 		func(ctx context.Context, w *world) (*contender, error) {
 			return startGateway(ctx, w, nameGateway, gateway)
+		},
+		func(ctx context.Context, w *world) (*contender, error) {
+			return startGateway(ctx, w, nameSlow, gateway, "--fast-path=false")
 		},
 		startNginx, startHAProxy,
 	} {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -46,6 +47,14 @@ func describeMachine(ctx context.Context) machine {
 		m.commit = "unknown"
 	}
 	return m
+}
+
+// disturbed warns of what else the machine did.
+func (m *machine) disturbed() string {
+	if load, err := strconv.ParseFloat(m.loadBefore, 64); err == nil && load < float64(runtime.NumCPU())/2 {
+		return ""
+	}
+	return "**The machine did much else meanwhile, so latencies say little.** "
 }
 
 func loadAverage() string {
@@ -98,8 +107,8 @@ func (p *page) head(b *bytes.Buffer) {
 `+"`make bench`"+` has measured this and written the page: edit `+"`hack/bench-gateway`"+` instead.
 
 Measured on %s, on %d processors (%s, Linux %s), source %s. The 1-minute load average was %s before and
-%s after: what else ran took its part from everybody alike, for rounds go through all contenders in turn, so ratios say more
-than absolute values. Load, upstreams and contenders share the processors.
+%s after. %sRounds go through all contenders in turn, so ratios say more than absolute values. Load, upstreams and
+contenders share the processors.
 
 Users have %d connections that stay open and send GET requests with a phone number in a header; each answer has
 %d bytes. Every contender hashes the phone number with XXH64 to one of 1024 slots, looks up the slot's region, and sends
@@ -107,7 +116,7 @@ the request to that region's upstream, with the same additional headers. It is c
 the same upstream; those that are measured are at home here. For the gateway each request is a home write: it has its flow matched, its
 key read and normalised, is admitted under the lease, and counted. Each value is the median of %d rounds of %s.
 
-`, m.date.Format("2 January 2006, 15:04 UTC"), runtime.NumCPU(), m.cpu, m.kernel, m.commit, m.loadBefore, m.loadAfter,
+`, m.date.Format("2 January 2006, 15:04 UTC"), runtime.NumCPU(), m.cpu, m.kernel, m.commit, m.loadBefore, m.loadAfter, m.disturbed(),
 		o.connections, bodyBytes, keysChecked, o.rounds, o.length)
 	for _, f := range p.figures {
 		if f.version != "" {
@@ -131,15 +140,18 @@ func (p *page) goals(b *bytes.Buffer) {
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", what, wanted, measured, verdict)
 	}
 	own, direct := p.figureOf(nameGateway), p.figureOf(nameDirect)
-	for name, goal := range map[string]float64{nameNginx: goalNginx, nameHAProxy: goalHAProxy} {
-		what := "requests per second, of those of " + name
-		other := p.figureOf(name)
+	for _, goal := range []struct {
+		name  string
+		least float64
+	}{{nameNginx, goalNginx}, {nameHAProxy, goalHAProxy}} {
+		what := "requests per second, of those of " + goal.name
+		other := p.figureOf(goal.name)
 		if other == nil {
-			fmt.Fprintf(b, "| %s | at least %.1f | %s is not installed | not measured |\n", what, goal, name)
+			fmt.Fprintf(b, "| %s | at least %.1f | %s is not installed | not measured |\n", what, goal.least, goal.name)
 			continue
 		}
 		ratio := own.perSecond() / other.perSecond()
-		row(what, fmt.Sprintf("at least %.1f", goal), fmt.Sprintf("%.2f", ratio), ratio >= goal)
+		row(what, fmt.Sprintf("at least %.1f", goal.least), fmt.Sprintf("%.2f", ratio), ratio >= goal.least)
 	}
 	added := own.p99() - direct.p99()
 	row(fmt.Sprintf("p99 that it adds at %.0f requests per second, half of its own most", p.rate),
