@@ -152,7 +152,10 @@ func (w *responseWriter) WriteHeader(status int) {
 	if w.status < http.StatusOK {
 		w.status = status
 	}
-	if h := w.Header(); h["Content-Type"] == nil {
+	switch h := w.Header(); {
+	case status < http.StatusOK && status != http.StatusSwitchingProtocols:
+		stripReserved(h) // of an answer before the application's last one, which nobody else has looked at
+	case h["Content-Type"] == nil:
 		h["Content-Type"] = nil // net/http would guess one for an application that gives none
 	}
 	w.conn.writing(w.idle)
