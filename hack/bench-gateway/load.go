@@ -13,6 +13,9 @@ import (
 type result struct {
 	perSecond float64
 	p50, p99  time.Duration
+	requests  int
+	// cpu is the processor time of a request; only at full speed.
+	cpu time.Duration
 }
 
 // load makes requests over all connections for some time. With a rate, requests are sent at times that do not
@@ -49,7 +52,7 @@ func load(ctx context.Context, o *options, c *contender, keys []string, rate flo
 	}
 	slices.Sort(all)
 	at := func(share float64) time.Duration { return all[int(share*float64(len(all)-1))] }
-	return result{perSecond: float64(len(all)) / elapsed.Seconds(), p50: at(.5), p99: at(.99)}, nil
+	return result{requests: len(all), perSecond: float64(len(all)) / elapsed.Seconds(), p50: at(.5), p99: at(.99)}, nil
 }
 
 // connect opens connections and makes one request over each, so that what comes first is not measured.

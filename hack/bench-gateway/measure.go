@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -30,7 +27,7 @@ func measure(ctx context.Context, o *options, w *world, contenders []*contender,
 	}
 	for round := range o.rounds {
 		for i, c := range contenders {
-			r, err := load(ctx, o, c, w.local, 0)
+			r, err := fullSpeed(ctx, o, w, c)
 			if err != nil {
 				return fmt.Errorf("%s at full speed: %w", c.name, err)
 			}
@@ -62,66 +59,19 @@ func measure(ctx context.Context, o *options, w *world, contenders []*contender,
 	return nil
 }
 
-// settleTime is how long connections are idle before the memory is read.
-const settleTime = 5 * time.Second
-
-// idleMemory opens connections that have each made a request, and returns what is resident then.
-func idleMemory(ctx context.Context, o *options, c *contender) (float64, error) {
-	conns, err := connect(ctx, c, o.idle)
-	defer func() {
-		for _, conn := range conns {
-			_ = conn.Close()
-		}
-	}()
+// fullSpeed measures one round as fast as it goes, and what processor time each request takes.
+func fullSpeed(ctx context.Context, o *options, w *world, c *contender) (result, error) {
+	before, err := c.processorTime()
 	if err != nil {
-		return 0, err
+		return result{}, err
 	}
-	time.Sleep(settleTime)
-	return resident(c.cmd.Process.Pid)
-}
-
-// resident is the memory of a process and its children, in MB. What they share is counted once: the kernel
-// says for each how much is its own share.
-func resident(pid int) (float64, error) {
-	kb, err := proportional(pid)
+	r, err := load(ctx, o, c, w.local, 0)
 	if err != nil {
-		return 0, err
+		return r, err
 	}
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if err != nil {
-		return 0, err
-	}
-	for _, task := range tasks {
-		text, err := os.ReadFile(task)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for child := range strings.FieldsSeq(string(text)) {
-			id, err := strconv.Atoi(child)
-			if err != nil {
-				return 0, err
-			}
-			n, err := proportional(id)
-			if err != nil {
-				return 0, err
-			}
-			kb += n
-		}
-	}
-	return kb / 1024, nil
-}
-
-func proportional(pid int) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
-			return strconv.ParseFloat(strings.Fields(rest)[0], 64)
-		}
-	}
-	return 0, fmt.Errorf("process %d: the kernel does not tell its memory", pid)
+	after, err := c.processorTime()
+	r.cpu = (after - before) / time.Duration(max(r.requests, 1))
+	return r, err
 }
 
 // median of what the rounds say.
@@ -136,6 +86,10 @@ func median[T float64 | time.Duration](rounds []result, of func(result) T) T {
 
 func (f *figures) perSecond() float64 {
 	return median(f.full, func(r result) float64 { return r.perSecond })
+}
+
+func (f *figures) cpu() time.Duration {
+	return median(f.full, func(r result) time.Duration { return r.cpu })
 }
 
 func (f *figures) p50() time.Duration {

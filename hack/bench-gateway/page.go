@@ -54,7 +54,7 @@ func (m *machine) disturbed() string {
 	if load, err := strconv.ParseFloat(m.loadBefore, 64); err == nil && load < float64(runtime.NumCPU())/2 {
 		return ""
 	}
-	return "**The machine did much else meanwhile, so latencies say little.** "
+	return "**The machine did much else meanwhile**, so latencies and single rounds say little; processor times do."
 }
 
 func loadAverage() string {
@@ -107,7 +107,8 @@ func (p *page) head(b *bytes.Buffer) {
 `+"`make bench`"+` has measured this and written the page: edit `+"`hack/bench-gateway`"+` instead.
 
 Measured on %s, on %d processors (%s, Linux %s), source %s. The 1-minute load average was %s before and
-%s after. %sRounds go through all contenders in turn, so ratios say more than absolute values. Load, upstreams and
+%s after. %s
+Rounds go through all contenders in turn, so ratios say more than absolute values. Load, upstreams and
 contenders share the processors.
 
 Users have %d connections that stay open and send GET requests with a phone number in a header; each answer has
@@ -166,19 +167,20 @@ func round(d time.Duration) string { return d.Round(10 * time.Microsecond).Strin
 // tables writes what all contenders did.
 func (p *page) tables(b *bytes.Buffer) {
 	own, direct := p.figureOf(nameGateway), p.figureOf(nameDirect)
-	fmt.Fprintf(b, "| | requests per second (least to most) | the gateway to this | p50 and p99 at %.0f requests per second | added to no proxy | memory, %d idle connections |\n|---|---|---|---|---|---|\n",
+	fmt.Fprintf(b, "| | requests per second (least to most) | the gateway to this | processor time of a request, at full speed | p50 and p99 at %.0f requests per second | added to no proxy | memory, %d idle connections |\n|---|---|---|---|---|---|---|\n",
 		p.rate, p.options.idle)
 	for i := range p.figures {
 		f := &p.figures[i]
 		least := slices.MinFunc(f.full, func(x, y result) int { return int(x.perSecond - y.perSecond) })
 		most := slices.MaxFunc(f.full, func(x, y result) int { return int(x.perSecond - y.perSecond) })
-		added, memory := "", ""
+		added, memory, cpu := "", "", ""
 		if f != direct {
 			added = round(f.p50()-direct.p50()) + ", " + round(f.p99()-direct.p99())
 			memory = fmt.Sprintf("%.0f MB", f.idleMB)
+			cpu = fmt.Sprintf("%.1f µs", float64(f.cpu())/float64(time.Microsecond))
 		}
-		fmt.Fprintf(b, "| %s | %.0f (%.0f to %.0f) | %.2f | %s, %s | %s | %s |\n", f.name, f.perSecond(), least.perSecond, most.perSecond,
-			own.perSecond()/f.perSecond(), round(f.p50()), round(f.p99()), added, memory)
+		fmt.Fprintf(b, "| %s | %.0f (%.0f to %.0f) | %.2f | %s | %s, %s | %s | %s |\n", f.name, f.perSecond(), least.perSecond, most.perSecond,
+			own.perSecond()/f.perSecond(), cpu, round(f.p50()), round(f.p99()), added, memory)
 	}
 }
 

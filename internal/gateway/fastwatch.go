@@ -164,8 +164,9 @@ func (c *fastConn) use(up *upstream) error {
 		return c.cause
 	}
 	if ex.target.home {
-		// Connecting may have taken long.
 		c.lease = newLeaseWatch(&c.f.g.state, ex.snap, ex.slot)
+	}
+	if ex.target.home && !up.reused { // connecting may have taken long
 		if left, ok := c.lease.left(c.f.g.options.Clock.Boot()); !ok || left < guardInterval {
 			return errLeaseShort
 		}
