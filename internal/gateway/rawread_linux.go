@@ -17,7 +17,7 @@ func raw(call, fd uintptr, p []byte, flags uintptr) (int, error) {
 		n, _, errno := syscall.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0) //nolint:gosec // the bytes stay where they are during the call
 		switch errno {
 		case 0:
-			return int(n), nil //nolint:gosec // at most the length of p
+			return int(n), nil
 		case syscall.EINTR:
 		default:
 			return 0, errno
