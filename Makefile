@@ -37,6 +37,8 @@ BENCH_TIME ?= 1s
 BENCH_ROUNDS ?= 3
 BENCH_SERVICES ?= 1000
 BENCH_ARGS ?=
+# Rounds of the gateway's measurement beside other proxies.
+GATEWAY_ROUNDS ?= 5
 RUNS ?= 10
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
@@ -119,9 +121,14 @@ chaos: build build-clockstep kubernetes ## Faults of real processes, networks an
 	$(BIN)/playground chaos --runs $(RUNS) $(CHAOS_ARGS)
 
 .PHONY: bench
-bench: build build-examples kubernetes ## Benchmarks, then failovers of whole worlds (BENCH_TIME=1s BENCH_ROUNDS=3 BENCH_SERVICES=1000 BENCH_ARGS=...).
+bench: build build-examples kubernetes bench-gateway ## Benchmarks, the gateway beside others, failovers of whole worlds (BENCH_TIME=1s BENCH_ROUNDS=3 BENCH_SERVICES=1000 BENCH_ARGS=...).
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCH_TIME) -timeout $(BENCH_TIMEOUT) $(ARGS) ./...
 	$(BIN)/playground bench-failover --rounds $(BENCH_ROUNDS) --services $(BENCH_SERVICES) $(BENCH_ARGS)
+
+.PHONY: bench-gateway
+bench-gateway: build ## The gateway beside nginx with Lua and HAProxy, written to docs/performance.md (GATEWAY_ROUNDS=5).
+	@hack/ensure.sh packages proxies
+	go run ./hack/bench-gateway --gateway $(BIN)/gateway --rounds $(GATEWAY_ROUNDS) --out docs/performance.md
 
 .PHONY: e2e
 e2e: kubernetes ## Whole clusters, Apache Kafka and chaos (test/clusters); root on Linux.

@@ -4,7 +4,8 @@
 #
 #   hack/ensure.sh tool lint|generate|deploy|image        the pinned tools of hack/tools/<name>, into bin/tools
 #   hack/ensure.sh kubernetes                             etcd, kube-apiserver and kubectl, into bin/kubernetes
-#   hack/ensure.sh packages race|stores|buildah|engine... compilers, databases and what builds images
+#   hack/ensure.sh packages race|stores|buildah|engine|proxies...
+#                                                         compilers, databases, what builds images and what `make bench` compares with
 #
 # Variables: KUBEBUILDER_ASSETS (a directory that holds the Kubernetes binaries: nothing is built),
 # MULTIACTIVE_CACHE (where built tools are kept for other clones), CI=true (whatever is missing and
@@ -183,7 +184,12 @@ packages() {
       buildah) have buildah || wanted+=(buildah) ;;
       # Whoever builds an image uses what is there.
       engine) "$ROOT/hack/image.sh" engine >/dev/null || wanted+=(buildah) ;;
-      *) say "packages: \"$group\" is none of: race, stores, buildah, engine" && exit 2 ;;
+      # What the gateway is measured beside; without them the page says so.
+      proxies)
+        have nginx && [[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]] || wanted+=(nginx libnginx-mod-http-lua)
+        have haproxy || wanted+=(haproxy)
+        ;;
+      *) say "packages: \"$group\" is none of: race, stores, buildah, engine, proxies" && exit 2 ;;
     esac
   done
   if ((${#wanted[@]} > 0)); then
@@ -192,7 +198,7 @@ packages() {
   fi
 }
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
 
 if ! command -v go >/dev/null; then
   say "go is missing: install the version that go.mod names"

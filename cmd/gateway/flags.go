@@ -24,6 +24,7 @@ type config struct {
 	listen, adminListen string
 	// peerListen is empty without a port for peers; peerFiles has the certificate for it.
 	peerListen, peerFiles string
+	fastPath              bool
 	headerTimeout         time.Duration
 	idleTimeout           time.Duration
 	drainDelay            time.Duration
@@ -51,8 +52,9 @@ The cluster's own    --admin-listen  /readyz /healthz /metrics, and who owns a k
                                      curl 'http://POD:9090/.multiactive/routing?key=13800000000'
                                      and whom outages have hit: /.multiactive/affected
 
-SIGTERM: not ready at once, serving for --drain-delay, then no new connections,
-and out when the last request has ended or after --drain-timeout.
+SIGTERM: not ready at once, serving for --drain-delay, with the last answer of each
+connection, then no new connections, and out when the last request has ended or
+after --drain-timeout.
 
 Every flag can be given as a variable: --owner-wait as ` + envPrefix + `OWNER_WAIT.
 A listen address without a host uses POD_IP when that is set. POD_NAME names this
@@ -104,6 +106,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.Int64Var(&o.AccessLogEvery, "access-log-every", 1, "log one in so many of the requests that are answered as usual; all others are logged")
 	flags.StringVar(&c.tracing.endpoint, "trace-endpoint", "", "`URL` that takes traces as OTLP over HTTP, such as http://collector:4318/v1/traces; none: no traces")
 	flags.Float64Var(&c.tracing.ratio, "trace-ratio", 0.01, "share of the traces that are recorded, from 0 to 1, whatever callers ask for")
+	flags.BoolVar(&c.fastPath, "fast-path", true, "serve plain HTTP/1.1 requests for the local application without net/http; false only to find out whether it is at fault")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -114,6 +117,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	if err := fromEnv(flags, env); err != nil {
 		return nil, err
 	}
+	o.NoFastPath = !c.fastPath
 	if err := c.place(env); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -12,6 +13,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,25 +104,16 @@ func TestMissingFlagsAreNamed(t *testing.T) {
 	}
 }
 
-// TestDrain ends a gateway while a request is under way: the request is answered, and the
-// process is not ready from the first moment.
-func TestDrain(t *testing.T) {
-	arrived, leave := make(chan struct{}), make(chan struct{})
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
-			close(arrived)
-			<-leave
-		}
-		_, _ = io.WriteString(w, "answered")
-	}))
-	defer app.Close()
+// running starts a gateway in front of an application, and returns its addresses, what ends it, and how it ended.
+func running(t *testing.T, app string, log *slog.Logger, flags ...string) (public, admin string, stop func(), done chan error) {
+	t.Helper()
 	polled := make(chan struct{}, 100)
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: time.Minute}
 		if r.URL.Query().Get("version") == "" {
 			answer.Config = &routing.Config{
-				Namespace: "a", Name: "u", UID: "x", Region: "here", Upstream: app.URL,
-				Regions: []routing.Region{{Name: "here", Weight: 1, Endpoint: app.URL, State: ownership.RegionServing}},
+				Namespace: "a", Name: "u", UID: "x", Region: "here", Upstream: app,
+				Regions: []routing.Region{{Name: "here", Weight: 1, Endpoint: app, State: ownership.RegionServing}},
 			}
 		} else {
 			select {
@@ -129,36 +123,110 @@ func TestDrain(t *testing.T) {
 		}
 		_ = json.NewEncoder(w).Encode(answer)
 	}))
-	defer agent.Close()
-	public, admin := freeAddress(t), freeAddress(t)
-	c, err := parse([]string{
-		"--agent=" + agent.URL, "--namespace=a", "--name=u", "--listen=" + public, "--admin-listen=" + admin, "--drain-delay=0s",
-	}, environment(), io.Discard)
+	t.Cleanup(agent.Close)
+	public, admin = freeAddress(t), freeAddress(t)
+	c, err := parse(append([]string{
+		"--agent=" + agent.URL, "--namespace=a", "--name=u", "--listen=" + public, "--admin-listen=" + admin,
+	}, flags...), environment(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.options.Log = slog.New(slog.DiscardHandler)
+	c.options.Log = log
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
+	done = make(chan error, 1)
 	go func() { done <- serve(ctx, c) }()
 	<-polled // it acts on its configuration
-	answer := make(chan string, 1)
-	go func() {
-		_, text := get(t, "http://"+public+"/slow")
-		answer <- text
-	}()
-	<-arrived
-	if status, text := get(t, "http://"+admin+"/readyz"); status != http.StatusOK {
-		t.Errorf("ready: %d %s", status, text)
+	return public, admin, stop, done
+}
+
+// TestDrain ends a gateway while a request is under way: the request is answered, and the
+// process is not ready from the first moment.
+func TestDrain(t *testing.T) {
+	for _, path := range []string{"--fast-path=true", "--fast-path=false"} {
+		t.Run(path, func(t *testing.T) {
+			arrived, leave := make(chan struct{}), make(chan struct{})
+			app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/slow" {
+					close(arrived)
+					<-leave
+				}
+				_, _ = io.WriteString(w, "answered")
+			}))
+			defer app.Close()
+			var log bytes.Buffer
+			public, admin, stop, done := running(t, app.URL, slog.New(slog.NewTextHandler(&log, nil)), "--drain-delay=0s", path)
+			answer := make(chan string, 1)
+			go func() {
+				_, text := get(t, "http://"+public+"/slow")
+				answer <- text
+			}()
+			<-arrived
+			if status, text := get(t, "http://"+admin+"/readyz"); status != http.StatusOK {
+				t.Errorf("ready: %d %s", status, text)
+			}
+			stop()
+			for status := http.StatusOK; status == http.StatusOK; {
+				status, _ = get(t, "http://"+admin+"/readyz")
+			}
+			close(leave)
+			if text := <-answer; text != "answered" {
+				t.Errorf("the request under way got %q", text)
+			}
+			if err := <-done; err != nil || strings.Contains(log.String(), "cut off") {
+				t.Errorf("serve: %v\n%s", err, log.String())
+			}
+		})
+	}
+}
+
+// TestDrainFailsNoRequest ends a gateway under load. Its users go elsewhere, as those of a load balancer do,
+// when it is not ready and has ended their connection.
+func TestDrainFailsNoRequest(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "answered") }))
+	defer app.Close()
+	public, admin, stop, done := running(t, app.URL, slog.New(slog.DiscardHandler), "--drain-delay=500ms")
+	var users sync.WaitGroup
+	var served atomic.Int64
+	draining := make(chan struct{})
+	for range 8 {
+		users.Go(func() {
+			for over := false; !over; {
+				conn, err := net.Dial("tcp", public)
+				if err != nil {
+					t.Errorf("connecting: %v", err)
+					return
+				}
+				in := bufio.NewReader(conn)
+				for ended := false; !ended; served.Add(1) {
+					_, _ = io.WriteString(conn, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+					resp, err := http.ReadResponse(in, nil)
+					if err != nil {
+						t.Errorf("a request failed: %v", err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, resp.Body)
+					if ended = resp.Close; resp.StatusCode != http.StatusOK {
+						t.Errorf("a request got %d", resp.StatusCode)
+					}
+				}
+				_ = conn.Close()
+				select {
+				case <-draining:
+					over = true
+				default:
+				}
+			}
+		})
+	}
+	for served.Load() < 1000 {
+		time.Sleep(time.Millisecond)
 	}
 	stop()
 	for status := http.StatusOK; status == http.StatusOK; {
 		status, _ = get(t, "http://"+admin+"/readyz")
 	}
-	close(leave)
-	if text := <-answer; text != "answered" {
-		t.Errorf("the request under way got %q", text)
-	}
+	close(draining)
+	users.Wait()
 	if err := <-done; err != nil {
 		t.Errorf("serve: %v", err)
 	}

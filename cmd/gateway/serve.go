@@ -64,19 +64,21 @@ func serve(ctx context.Context, c *config) error {
 	log := c.options.Log
 	servers := []*http.Server{newServer(c, g), newServer(c, g.AdminHandler())}
 	failed := make(chan error, 2+len(admin))
-	go func() { failed <- servers[0].Serve(g.LimitListener(public)) }()
+	users := public.Addr()
+	public = g.NewFastListener(g.LimitListener(public), servers[0])
+	go func() { failed <- servers[0].Serve(public) }()
 	for _, l := range admin {
 		go func() { failed <- servers[1].Serve(l) }()
 	}
 	go func() { failed <- peers.serve() }()
-	log.Info("listening", slog.String("users", public.Addr().String()), slog.String("admin", admin[0].Addr().String()),
+	log.Info("listening", slog.String("users", users.String()), slog.String("admin", admin[0].Addr().String()),
 		slog.String("peers", peers.address()))
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	return drain(c, g, servers[0], peers.server, servers[1])
+	return drain(c, g, public, servers[0], peers.server, servers[1])
 }
 
 // listenAdmin listens at the address, and at localhost besides when that is a Pod's: kubectl port-forward speaks
@@ -133,14 +135,20 @@ func newServer(c *config, h http.Handler) *http.Server {
 }
 
 // drain ends without failing a request, as far as the times allow.
-func drain(c *config, g *gateway.Gateway, public, peers, admin *http.Server) error {
+func drain(c *config, g *gateway.Gateway, users net.Listener, public, peers, admin *http.Server) error {
 	log := c.options.Log
 	g.Drain()
 	log.Info("draining", slog.Duration("delay", c.drainDelay), slog.Int64("inFlight", g.InFlight()))
 	time.Sleep(c.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), c.drainTimeout)
 	defer cancel()
-	err := errors.Join(public.Shutdown(ctx), peers.Shutdown(ctx))
+	fast, _ := users.(*gateway.FastListener)
+	var err error
+	if fast != nil {
+		public.SetKeepAlivesEnabled(false) // its answers are the last ones too
+		err = fast.Drain(ctx)
+	}
+	err = errors.Join(err, public.Shutdown(ctx), peers.Shutdown(ctx))
 	// Upgraded connections are not the server's any more, but still under way.
 	for err == nil && g.InFlight() > 0 {
 		select {
@@ -151,6 +159,9 @@ func drain(c *config, g *gateway.Gateway, public, peers, admin *http.Server) err
 	}
 	if err != nil {
 		log.Warn("requests were cut off", slog.Int64("inFlight", g.InFlight()))
+		if fast != nil {
+			fast.Cut()
+		}
 		_ = errors.Join(public.Close(), peers.Close()) // it is over
 	}
 	_ = admin.Close() // probes and scrapes only

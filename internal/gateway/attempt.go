@@ -17,6 +17,11 @@ func (ex *exchange) serveStale(ctx context.Context) {
 // serveAny sends a request to the local application, to the owner of its slot when that has a miss, and to
 // the next serving region when it cannot be reached and nothing can have been carried out twice.
 func (ex *exchange) serveAny(ctx context.Context, local target) {
+	if err := failureBefore(ctx); err != nil {
+		ex.err = err
+		ex.serveOrFallBack(ctx, err)
+		return
+	}
 	if ex.flow.secondRead != nil && ex.slotted {
 		ex.serveKeyed(ctx, local)
 		return

@@ -234,6 +234,9 @@ func (w *responseWriter) WriteHeader(status int) {
 	if w.status < http.StatusOK {
 		w.status = status
 	}
+	if h := w.Header(); h["Content-Type"] == nil {
+		h["Content-Type"] = nil // net/http would guess one for an application that gives none
+	}
 	w.conn.writing(w.pace.idle)
 	w.ResponseWriter.WriteHeader(status)
 	w.conn.writing(0)

@@ -39,6 +39,7 @@ type Gateway struct {
 	held        atomic.Int64
 	connections connections
 	draining    atomic.Bool
+	fast        fastCounts
 }
 
 // New returns a gateway that serves nothing before Run has had a configuration.

@@ -14,29 +14,50 @@ const guardInterval = 250 * time.Millisecond
 // errLeaseLapsed ends a home request whose lease has ended.
 var errLeaseLapsed = errors.New("the region's lease ended while the request was under way")
 
-// guard keeps one admitted home request within the lease (R11). While this region accepts writes for the
+// leaseWatch says how long one admitted home request may go on (R11). While this region accepts writes for the
 // request's slot, the deadline follows the lease. When the slot closes or goes to another region, the
 // request goes on, for the region acknowledges only after it has ended (R8), but its deadline stays where
 // it is: it ends within the lease that it had, and so within one regionLease of the change, which a planned
 // change waits for. If the region accepts writes for the slot again, no other did meanwhile, since the
 // request was under way; unless the lease ran out in between: then the request ends, whatever there is now.
-type guard struct {
-	clock    Clock
+type leaseWatch struct {
 	state    *state
-	cancel   context.CancelCauseFunc
 	admitted *snapshot
 	slot     int
-
-	mu       sync.Mutex
 	deadline time.Duration
-	stop     func() bool
-	stopped  bool
+}
+
+// newLeaseWatch begins with the lease that a request was admitted under.
+func newLeaseWatch(st *state, snap *snapshot, slot int) leaseWatch {
+	return leaseWatch{state: st, admitted: snap, slot: slot, deadline: snap.leaseUntil}
+}
+
+// left looks at the lease, and returns for how long the request may go on; false when it has to end.
+func (l *leaseWatch) left(now time.Duration) (time.Duration, bool) {
+	snap := l.state.load()
+	if snap.router.accepts(l.admitted.router, l.slot) {
+		l.deadline = snap.leaseUntil
+	} else {
+		l.deadline = min(l.deadline, snap.leaseUntil)
+	}
+	return l.deadline - now, now < l.deadline && snap.term == l.admitted.term
+}
+
+// guard keeps one admitted home request within the lease.
+type guard struct {
+	leaseWatch
+	clock  Clock
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	stop    func() bool
+	stopped bool
 }
 
 // watch returns a context that ends with the lease, and a function that ends the guard.
 func watch(ctx context.Context, clock Clock, st *state, snap *snapshot, slot int) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	g := &guard{clock: clock, state: st, cancel: cancel, admitted: snap, slot: slot, deadline: snap.leaseUntil}
+	g := &guard{leaseWatch: newLeaseWatch(st, snap, slot), clock: clock, cancel: cancel}
 	g.arm()
 	return ctx, g.release
 }
@@ -53,13 +74,7 @@ func (g *guard) arm() {
 }
 
 func (g *guard) look() {
-	snap := g.state.load()
-	if snap.router.accepts(g.admitted.router, g.slot) {
-		g.deadline = snap.leaseUntil
-	} else {
-		g.deadline = min(g.deadline, snap.leaseUntil)
-	}
-	if g.clock.Boot() >= g.deadline || snap.term != g.admitted.term {
+	if _, ok := g.left(g.clock.Boot()); !ok {
 		g.cancel(errLeaseLapsed)
 		return
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,14 @@ func newMetrics(g *Gateway) *metrics {
 		users:        newAffectedUsers(),
 		compensation: newCompensation(&g.options),
 	}
+	count := func(name, help string, n *atomic.Int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help},
+			func() float64 { return float64(n.Load()) })
+	}
+	m.registry.MustRegister(
+		count("fast_requests_total", "Requests that the fast path served.", &g.fast.served),
+		count("fast_lent_requests_total", "Requests that the fast path left to net/http, whose connections it has back after them.", &g.fast.lent),
+		count("fast_left_connections_total", "Connections that the fast path left to net/http for good.", &g.fast.left))
 	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.peers, m.certificate, m.epoch, m.version, m.users,
 		prometheus.NewGaugeFunc(gauge("lease_remaining_seconds", "Time that the gateway may still accept home writes; 0 without a lease."),
 			func() float64 { return g.leaseRemaining().Seconds() }),

@@ -97,6 +97,9 @@ type Options struct {
 	// PeerIdentity reads the files of this gateway's certificate for peers, again and again: they change under
 	// it. Nil: it has none, and speaks to no region that is to be spoken to over mutual TLS.
 	PeerIdentity func() (*peertls.Identity, error)
+
+	// NoFastPath leaves all requests to net/http.
+	NoFastPath bool
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
 	// AccessLogEvery has AccessLog write one in so many of the requests that are answered as usual, and all that are

@@ -7,7 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +117,36 @@ func TestStreamingIsFlushed(t *testing.T) {
 			t.Fatalf("got %q, %v before the application goes on", line, err)
 		}
 		next <- struct{}{}
+	}
+}
+
+func TestEarlyHintsPassWithoutTheGatewaysHeaders(t *testing.T) {
+	w := newWorld(t, nil)
+	w.places["beijing"].handle(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Link", "</a>; rel=preload")
+		rw.Header().Set(HeaderOwner, "beijing")
+		rw.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(rw, "done")
+	})
+	var hints []string
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		hints = append(hints, strconv.Itoa(code), h.Get("Link"), h.Get(HeaderOwner))
+		return nil
+	}})
+	req, err := http.NewRequestWithContext(ctx, "GET", w.places["beijing"].server.URL+"/a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if text, err := io.ReadAll(resp.Body); string(text) != "done" || err != nil {
+		t.Errorf("got %d %q, %v", resp.StatusCode, text, err)
+	}
+	if want := []string{"103", "</a>; rel=preload", ""}; !slices.Equal(hints, want) {
+		t.Errorf("the hints are %q, want %q", hints, want)
 	}
 }
 

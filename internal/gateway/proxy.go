@@ -166,12 +166,7 @@ func (ex *exchange) rewrite(pr *httputil.ProxyRequest) {
 	ex.hand(pr.Out.Context(), h)
 	// Trailers of the request arrive after its body; both sides share the map that they come in.
 	pr.Out.Trailer = pr.In.Trailer
-	switch {
-	case ex.target.home:
-		ex.token(h)
-	case ex.target.peer == "" && ex.key != "" && !ex.flow.home:
-		h[HeaderKey] = []string{ex.key}
-	}
+	ex.brief(h)
 	if ex.passage != nil {
 		ex.pass(h)
 	}
@@ -204,20 +199,34 @@ func requestURI(u *url.URL) string {
 	return u.EscapedPath() + "?" + u.RawQuery
 }
 
+// brief tells the local application what the gateway has found out.
+func (ex *exchange) brief(h http.Header) {
+	switch {
+	case ex.target.home:
+		ex.token(h)
+	case ex.target.peer == "" && ex.key != "" && !ex.flow.home:
+		h[HeaderKey] = []string{ex.key}
+	}
+}
+
 // token adds the fencing token (R11).
 func (ex *exchange) token(h http.Header) {
-	cfg := ex.snap.router.cfg
 	if ex.key != "" {
 		h[HeaderKey] = []string{ex.key}
 	}
-	slot := "pinned"
-	if ex.slot < pinnedSlot {
-		slot = strconv.Itoa(ex.slot)
-	}
-	h[HeaderSlot] = []string{slot}
-	h[HeaderEpoch] = []string{strconv.FormatInt(cfg.Epoch, 10)}
-	h[HeaderOwner] = []string{cfg.Region}
+	h[HeaderSlot] = slotValues[min(ex.slot, pinnedSlot)]
+	h[HeaderEpoch] = ex.snap.router.epochValue
+	h[HeaderOwner] = ex.snap.router.ownerValue
 }
+
+// slotValues are the values of HeaderSlot. Nobody changes them.
+var slotValues = func() (values [pinnedSlot + 1][]string) {
+	for slot := range pinnedSlot {
+		values[slot] = []string{strconv.Itoa(slot)}
+	}
+	values[pinnedSlot] = []string{"pinned"}
+	return values
+}()
 
 // answer cleans the response of an attempt and marks where it comes from. An error discards it.
 func (ex *exchange) answer(resp *http.Response) error {

@@ -3,8 +3,11 @@ package gateway
 import (
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
@@ -51,6 +54,10 @@ type Router struct {
 	// them was declared with underscores.
 	deciding    map[string]string
 	underscored bool
+	// epochValue and ownerValue are those of HeaderEpoch and HeaderOwner. Nobody changes them.
+	epochValue, ownerValue []string
+	// direct is the address of an upstream that the fast path may speak to; empty: it may not.
+	direct string
 }
 
 type region struct {
@@ -90,11 +97,15 @@ func (f *flow) issues(s *session) bool { return slices.Contains(f.issued, s) }
 
 // Compile checks a configuration and prepares it. Errors name the field that is wrong.
 func Compile(cfg *routing.Config) (*Router, error) {
-	r := &Router{cfg: cfg, self: noRegion, keys: map[string]*key{}}
+	r := &Router{
+		cfg: cfg, self: noRegion, keys: map[string]*key{},
+		epochValue: []string{strconv.FormatInt(cfg.Epoch, 10)}, ownerValue: []string{cfg.Region},
+	}
 	var err error
 	if r.upstream, err = baseURL(cfg.Upstream, "upstream"); err != nil {
 		return nil, err
 	}
+	r.direct = directAddress(r.upstream)
 	if err := r.compileRegions(); err != nil {
 		return nil, err
 	}
@@ -137,6 +148,18 @@ func baseURL(text, field string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s: %q is not a base URL such as http://10.0.0.7:8080", field, text)
 	}
 	return u, nil
+}
+
+// directAddress returns where an upstream is dialled that is a host alone, without TLS and path.
+func directAddress(u *url.URL) string {
+	if u.Scheme != "http" || strings.TrimSuffix(u.Path, "/") != "" || u.Fragment != "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 func (r *Router) compileRegions() error {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -175,7 +176,7 @@ type place struct {
 	app     *httptest.Server
 	agent   *fakeAgent
 	gateway *Gateway
-	server  *httptest.Server
+	server  *gatewayServer
 	clock   *jumpClock
 	mu      sync.Mutex
 	handler http.Handler
@@ -226,15 +227,41 @@ func newPlace(t *testing.T, name string, change func(*Options)) *place {
 	if p.gateway, err = New(options); err != nil {
 		t.Fatal(err)
 	}
-	p.server = httptest.NewUnstartedServer(p.gateway)
-	p.server.Config.Protocols = bothProtocols()
-	p.server.Start()
+	p.server = newGatewayServer(p.gateway)
 	t.Cleanup(p.server.Close)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { p.gateway.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return p
+}
+
+// gatewayServer serves a gateway as the program does: plain requests by the fast path, unless the tests are run
+// without it.
+type gatewayServer struct {
+	*httptest.Server
+	fast *FastListener
+}
+
+func newGatewayServer(g *Gateway) *gatewayServer {
+	s := &gatewayServer{Server: httptest.NewUnstartedServer(g)}
+	s.Config.Protocols = bothProtocols()
+	if os.Getenv(envNoFastPath) == "" {
+		s.Listener = g.NewFastListener(s.Listener, s.Config)
+		s.fast, _ = s.Listener.(*FastListener)
+	}
+	s.Start()
+	return s
+}
+
+// envNoFastPath has the tests run against net/http alone.
+const envNoFastPath = "MULTIACTIVE_TEST_NO_FAST_PATH"
+
+func (s *gatewayServer) CloseClientConnections() {
+	if s.fast != nil {
+		s.fast.Cut()
+	}
+	s.Server.CloseClientConnections()
 }
 
 func bothProtocols() *http.Protocols {
@@ -253,6 +280,11 @@ func (p *place) serveApp(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r)
 		return
 	}
+	p.record(w, r)
+}
+
+// record answers with what it got.
+func (p *place) record(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s := &seen{p.name, r.Method, r.Host, r.URL.RequestURI(), r.Header.Clone(), string(body), r.Trailer.Clone()}
 	p.mu.Lock()

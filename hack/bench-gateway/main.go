@@ -1,0 +1,104 @@
+// Command bench-gateway measures the gateway beside what else could stand in its place: nginx with Lua and
+// HAProxy, routing by the same hash of the same header to the same two upstreams. All run on this machine, in
+// turn, in one run; the load and the upstreams are this program's own, and the same for all. What was measured
+// is written as a page.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	gateway, out string
+	connections  int
+	idle         int
+	rounds       int
+	length       time.Duration
+}
+
+const usage = `bench-gateway measures the gateway beside nginx with Lua and HAProxy, and writes a page of it.
+
+  bench-gateway --gateway bin/gateway --out docs/performance.md
+
+Rounds are interleaved: each goes through all contenders, so that what else the machine does meets them
+alike. Contenders that are not installed are left out, and the page says how to get them. The exit status is
+0 also when goals are missed: the page says so.
+
+`
+
+func main() {
+	o := options{}
+	flags := flag.NewFlagSet("bench-gateway", flag.ExitOnError)
+	flags.Usage = func() {
+		_, _ = fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.gateway, "gateway", "bin/gateway", "the gateway's `program`")
+	flags.StringVar(&o.out, "out", "", "`file` that the page is written to (default: standard output)")
+	flags.IntVar(&o.connections, "connections", 64, "how many `connections` users have")
+	flags.IntVar(&o.idle, "idle", 10_000, "how many idle `connections` the memory is measured with")
+	flags.IntVar(&o.rounds, "rounds", 5, "`rounds` of each measurement; the medians count")
+	flags.DurationVar(&o.length, "length", 3*time.Second, "how long one measurement takes")
+	_ = flags.Parse(os.Args[1:]) // it exits
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, &o)
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "bench-gateway:", err)
+		os.Exit(1)
+	}
+}
+
+// run starts everything, measures, and writes the page.
+func run(ctx context.Context, o *options) error {
+	if o.rounds < 1 || o.connections < 1 || o.length <= 0 {
+		return errors.New("--rounds, --connections and --length must be more than 0")
+	}
+	gateway, err := filepath.Abs(o.gateway)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bench-gateway-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	w, err := newWorld(dir)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	contenders, missing, err := start(ctx, w, gateway)
+	defer func() {
+		for _, c := range contenders {
+			c.stop()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	p := &page{options: o, machine: describeMachine(ctx), missing: missing}
+	for _, c := range contenders {
+		if err := w.check(ctx, c); err != nil {
+			return fmt.Errorf("%s does not route as it should: %w", c.name, err)
+		}
+	}
+	if err := measure(ctx, o, w, contenders, p); err != nil {
+		return err
+	}
+	p.machine.loadAfter = loadAverage()
+	if o.out == "" {
+		_, err := p.WriteTo(os.Stdout)
+		return err
+	}
+	return p.save(o.out)
+}

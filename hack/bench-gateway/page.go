@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// page is what was measured.
+type page struct {
+	options *options
+	machine machine
+	missing []string
+	figures []figures
+	// rate of the measurements of latency, in requests per second.
+	rate float64
+}
+
+// machine is where it was measured.
+type machine struct {
+	cpu, kernel, commit   string
+	date                  time.Time
+	loadBefore, loadAfter string
+}
+
+func describeMachine(ctx context.Context) machine {
+	m := machine{date: time.Now().UTC(), loadBefore: loadAverage(), cpu: "unknown processor"}
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			m.cpu = strings.TrimSpace(value)
+			break
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	m.kernel = strings.TrimSpace(string(kernel))
+	commit, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
+	if m.commit = strings.TrimSpace(string(commit)); err != nil {
+		m.commit = "unknown"
+	}
+	return m
+}
+
+// disturbed warns of what else the machine did.
+func (m *machine) disturbed() string {
+	if load, err := strconv.ParseFloat(m.loadBefore, 64); err == nil && load < float64(runtime.NumCPU())/2 {
+		return ""
+	}
+	return "**The machine did much else meanwhile**, so latencies and single rounds say little; processor times do."
+}
+
+func loadAverage() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(text))
+	if len(fields) == 0 {
+		return "unknown"
+	}
+	return fields[0]
+}
+
+// Goals, as the design has them.
+const (
+	goalNginx   = 1.0
+	goalHAProxy = 0.7
+	goalP99     = time.Millisecond
+	goalIdleMB  = 150
+)
+
+func (p *page) figureOf(name string) *figures {
+	if i := slices.IndexFunc(p.figures, func(f figures) bool { return f.name == name }); i >= 0 {
+		return &p.figures[i]
+	}
+	return nil
+}
+
+// save writes the page to a file.
+func (p *page) save(name string) error {
+	var text bytes.Buffer
+	if _, err := p.WriteTo(&text); err != nil {
+		return err
+	}
+	return os.WriteFile(name, text.Bytes(), 0o644) //nolint:gosec // a page for everybody
+}
+
+// WriteTo implements io.WriterTo.
+func (p *page) WriteTo(w io.Writer) (int64, error) {
+	var b bytes.Buffer
+	p.head(&b)
+	p.goals(&b)
+	p.tables(&b)
+	b.WriteString(tail)
+	return b.WriteTo(w)
+}
+
+func (p *page) head(b *bytes.Buffer) {
+	o, m := p.options, &p.machine
+	fmt.Fprintf(b, `# How fast the gateway is
+
+`+"`make bench`"+` has measured this and written the page: edit `+"`hack/bench-gateway`"+` instead.
+
+Measured on %s, on %d processors (%s, Linux %s), source %s. The 1-minute load average was %s before and
+%s after. %s
+Rounds go through all contenders in turn, so ratios say more than absolute values. Load, upstreams and
+contenders share the processors.
+
+Users have %d connections that stay open and send GET requests with a phone number in a header; each answer has
+%d bytes. Every contender hashes the phone number with XXH64 to one of 1024 slots, looks up the slot's region, and sends
+the request to that region's upstream, with the same additional headers. It is checked for %d numbers that all send them to
+the same upstream; those that are measured are at home here. For the gateway each request is a home write: it has its flow matched, its
+key read and normalised, is admitted under the lease, and counted. Each value is the median of %d rounds of %s.
+
+`, m.date.Format("2 January 2006, 15:04 UTC"), runtime.NumCPU(), m.cpu, m.kernel, m.commit, m.loadBefore, m.loadAfter, m.disturbed(),
+		o.connections, bodyBytes, keysChecked, o.rounds, o.length)
+	for _, f := range p.figures {
+		if f.version != "" {
+			fmt.Fprintf(b, "- %s: %s\n", f.name, f.version)
+		}
+	}
+	for _, what := range p.missing {
+		fmt.Fprintf(b, "- **not measured**: %s; on Debian or Ubuntu `%s`\n", what, install)
+	}
+	b.WriteString("\n")
+}
+
+// goals writes what was to be reached, and whether it was.
+func (p *page) goals(b *bytes.Buffer) {
+	b.WriteString("| goal | wanted | measured | |\n|---|---|---|---|\n")
+	row := func(what, wanted, measured string, met bool) {
+		verdict := "met"
+		if !met {
+			verdict = "**missed**"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", what, wanted, measured, verdict)
+	}
+	own, direct := p.figureOf(nameGateway), p.figureOf(nameDirect)
+	for _, goal := range []struct {
+		name  string
+		least float64
+	}{{nameNginx, goalNginx}, {nameHAProxy, goalHAProxy}} {
+		what := "requests per second, of those of " + goal.name
+		other := p.figureOf(goal.name)
+		if other == nil {
+			fmt.Fprintf(b, "| %s | at least %.1f | %s is not installed | not measured |\n", what, goal.least, goal.name)
+			continue
+		}
+		ratio := own.perSecond() / other.perSecond()
+		row(what, fmt.Sprintf("at least %.1f", goal.least), fmt.Sprintf("%.2f", ratio), ratio >= goal.least)
+	}
+	what, added := fmt.Sprintf("p99 that it adds at %.0f requests per second, half of its own most", p.rate), own.p99()-direct.p99()
+	if direct.p99() > goalP99 {
+		fmt.Fprintf(b, "| %s | at most %s | not to be told: it is %s without any proxy, on this machine | not measured |\n", what, goalP99, round(direct.p99()))
+	} else {
+		row(what, "at most "+goalP99.String(), round(added), added <= goalP99)
+	}
+	row(fmt.Sprintf("memory with %d idle connections", p.options.idle), fmt.Sprintf("at most %d MB", goalIdleMB),
+		fmt.Sprintf("%.0f MB", own.idleMB), own.idleMB <= goalIdleMB)
+	b.WriteString("\n")
+}
+
+func round(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
+
+// tables writes what all contenders did.
+func (p *page) tables(b *bytes.Buffer) {
+	own, direct := p.figureOf(nameGateway), p.figureOf(nameDirect)
+	fmt.Fprintf(b, "| | requests per second (least to most) | the gateway to this | processor time of a request, at full speed | p50 and p99 at %.0f requests per second | added to no proxy | memory, %d idle connections |\n|---|---|---|---|---|---|---|\n",
+		p.rate, p.options.idle)
+	for i := range p.figures {
+		f := &p.figures[i]
+		least := slices.MinFunc(f.full, func(x, y result) int { return int(x.perSecond - y.perSecond) })
+		most := slices.MaxFunc(f.full, func(x, y result) int { return int(x.perSecond - y.perSecond) })
+		added, memory, cpu := "", "", ""
+		if f != direct {
+			added = round(f.p50()-direct.p50()) + ", " + round(f.p99()-direct.p99())
+			memory = fmt.Sprintf("%.0f MB", f.idleMB)
+			cpu = fmt.Sprintf("%.1f µs", float64(f.cpu())/float64(time.Microsecond))
+		}
+		fmt.Fprintf(b, "| %s | %.0f (%.0f to %.0f) | %.2f | %s | %s, %s | %s | %s |\n", f.name, f.perSecond(), least.perSecond, most.perSecond,
+			own.perSecond()/f.perSecond(), cpu, round(f.p50()), round(f.p99()), added, memory)
+	}
+}
+
+const tail = `
+Latency is measured at a fixed rate that does not wait for answers; a request that could not be sent in time counts from
+when it was due. Memory is the proportional set size of all processes of a contender, after each connection has made one
+request and was idle for 5 s. How the fast path works, and what it leaves to net/http, is in
+[its decision](adr/0013-a-path-of-its-own-for-plain-requests.md).
+`

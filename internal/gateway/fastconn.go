@@ -1,0 +1,292 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"multiactive.dev/operator/internal/gateway/http1"
+)
+
+const (
+	// maxFastHead and maxFastBytes bound the head and the whole of a request that the fast path serves.
+	maxFastHead  = 16 << 10
+	maxFastBytes = 64 << 10
+	// fastLinger is how long a client may take to end a connection after its last answer: ended at once, it
+	// could lose the answer.
+	fastLinger = 500 * time.Millisecond
+)
+
+// step says how a connection goes on.
+type step int
+
+const (
+	// stepMore: the request is not all there.
+	stepMore step = iota
+	// stepNext: the request was answered.
+	stepNext
+	// stepLend: the request is net/http's.
+	stepLend
+	// stepLeave: the connection is net/http's from now on.
+	stepLeave
+	// stepEnd: the last answer was given.
+	stepEnd
+	// stepCut: there is nothing more to say.
+	stepCut
+)
+
+// phase says what a connection waits for.
+type phase int
+
+const (
+	// phaseNew: nothing was read yet.
+	phaseNew phase = iota
+	phaseIdle
+	phaseHead
+	phaseBody
+	phaseUpstream
+	phaseAnswer
+	// phaseLent: net/http bounds its times.
+	phaseLent
+)
+
+// fastConn is one client's connection. One goroutine serves it; what the watch looks at is under the lock.
+type fastConn struct {
+	f    *FastListener
+	conn *net.TCPConn
+	// whole is the connection as it was accepted: who closes it closes that, for it is counted.
+	whole net.Conn
+	raw  syscall.RawConn
+	// remote address, and its host alone.
+	remote, ip string
+	// work is there while a request is, left what came after one that was lent.
+	work *fastWork
+	left []byte
+	next step
+	// begun: something was read; admitted: a request is under way and counted; last: so is its answer here.
+	begun, admitted, last bool
+	// failure is how the application has failed for the request that is lent.
+	failure error
+	// forwardedFor is X-Forwarded-For of requests that come straight from the client. Nobody changes it.
+	forwardedFor []string
+
+	mu    sync.Mutex
+	phase phase
+	// since is when the phase began.
+	since time.Duration
+	// up is the connection to the application while its answer is awaited or passed on.
+	up *upstream
+	// lease is that of a home request.
+	lease leaseWatch
+	home  bool
+	// cause is why the watch has ended the request.
+	cause error
+}
+
+var errNotTCP = errors.New("no TCP connection")
+
+func newFastConn(f *FastListener, conn net.Conn) (*fastConn, error) {
+	plain := conn
+	if counted, ok := conn.(*countedConn); ok {
+		plain = counted.Conn
+	}
+	tcp, ok := plain.(*net.TCPConn)
+	if !ok {
+		return nil, errNotTCP
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &fastConn{f: f, conn: tcp, whole: conn, raw: raw, remote: conn.RemoteAddr().String(), since: f.watch.time()}
+	if c.ip, _, err = net.SplitHostPort(c.remote); err != nil {
+		return nil, err
+	}
+	c.forwardedFor = []string{c.ip}
+	return c, nil
+}
+
+// serve serves the connection to its end, or until net/http has it.
+func (c *fastConn) serve() {
+	defer c.f.end(c)
+	defer c.recover()
+	turn := c.turn
+	for {
+		err := c.raw.Read(turn)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// The watch found a body that is slow: it is read, or refused, by net/http.
+			_ = c.conn.SetReadDeadline(time.Time{})
+			if c.work == nil || c.work.head == 0 {
+				continue // all of it came at that moment
+			}
+			c.next = stepLend
+		case err != nil:
+			c.next = stepCut
+		}
+		switch c.next {
+		case stepLend:
+			if !c.lend() {
+				return
+			}
+		case stepLeave:
+			c.leave()
+			return
+		case stepEnd:
+			c.linger()
+			return
+		default:
+			c.drop()
+			_ = c.whole.Close()
+			return
+		}
+	}
+}
+
+// recover keeps a flaw that one request meets from ending all others, as net/http does.
+func (c *fastConn) recover() {
+	flaw := recover()
+	if flaw == nil {
+		return
+	}
+	c.f.g.options.Log.Error("a request met a flaw of the gateway", slog.Any("panic", flaw), slog.String("stack", string(debug.Stack())))
+	c.cut(errCut)
+	_ = c.whole.Close()
+	if c.admitted {
+		c.finish()
+	}
+}
+
+// turn serves what can be read, and returns false to wait for more. All requests of a connection are served
+// within one read of the poller's, so that it is asked to wait only when nothing is left: what arrives
+// meanwhile is remembered, and no read is tried in vain.
+func (c *fastConn) turn(fd uintptr) bool {
+	w := c.take()
+	for drained := false; ; {
+		for w.n > 0 {
+			if c.next = c.request(fd); c.next == stepMore {
+				break
+			}
+			if c.next != stepNext {
+				return true
+			}
+		}
+		if drained {
+			return c.pause()
+		}
+		n, err := rawRead(fd, w.room())
+		switch {
+		case errors.Is(err, syscall.EAGAIN):
+			return c.pause()
+		case err != nil || n == 0:
+			c.next = stepCut
+			return true
+		}
+		drained, c.begun = n < len(w.room()), true
+		w.n += n
+	}
+}
+
+// take returns what is needed to serve a request.
+func (c *fastConn) take() *fastWork {
+	if c.work == nil {
+		c.work = c.f.takeWork()
+		c.work.grow(len(c.left) + 1)
+		c.work.n = copy(c.work.in, c.left)
+		c.left = nil
+	}
+	return c.work
+}
+
+// pause keeps nothing while the connection is idle. It reports true when the connection ends instead.
+func (c *fastConn) pause() bool {
+	switch w := c.work; {
+	case w.n == 0:
+		c.drop()
+		if c.begun {
+			c.enter(phaseIdle)
+		}
+		// Whoever drains later finds it idle.
+		c.next = stepEnd
+		return c.f.draining.Load()
+	case w.head == 0:
+		c.enter(phaseHead)
+	default:
+		c.enter(phaseBody)
+	}
+	return false
+}
+
+func (c *fastConn) drop() {
+	if c.work != nil {
+		c.f.putWork(c.work)
+		c.work = nil
+	}
+}
+
+// request serves the request at the beginning of the buffer.
+func (c *fastConn) request(fd uintptr) step {
+	w := c.work
+	if w.head == 0 {
+		end := http1.End(w.in[:w.n], w.seen)
+		switch {
+		case end < 0 && (w.n >= maxFastHead || http1.Odd(w.in[:w.n], w.seen)):
+			return stepLeave
+		case end < 0:
+			w.seen = w.n
+			w.grow(2 * w.n)
+			return stepMore
+		}
+		w.head, w.verdict = end, w.req.Read(string(w.in[:end]))
+	}
+	total := int64(w.head) + w.req.Body()
+	switch {
+	case w.verdict == http1.Foreign:
+		return stepLeave
+	case w.verdict == http1.Framed, total > maxFastBytes:
+		return stepLend
+	case int64(w.n) < total:
+		w.grow(int(total))
+		return stepMore
+	}
+	return c.exchange(fd, int(total))
+}
+
+// enter notes what the connection waits for. The times of a header and of idleness are those of all of it,
+// that of a body of each read.
+func (c *fastConn) enter(p phase) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p != c.phase || p == phaseBody {
+		c.phase, c.since = p, c.f.watch.time()
+	}
+}
+
+// linger ends the connection once the client has had the last answer.
+func (c *fastConn) linger() {
+	c.drop()
+	_ = c.conn.SetReadDeadline(c.f.g.options.Clock.Now().Add(fastLinger))
+	if c.conn.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, c.conn) // until the client has gone, or its time is over
+	}
+	_ = c.whole.Close()
+}
+
+// write sends to the client; a slow one gets its time for each write.
+func (c *fastConn) write(fd uintptr, p []byte) error {
+	n, err := rawWrite(fd, p)
+	if n == len(p) || err != nil && !errors.Is(err, syscall.EAGAIN) {
+		return err
+	}
+	if err := c.conn.SetWriteDeadline(c.f.g.options.Clock.Now().Add(c.f.g.options.IOTimeout)); err != nil {
+		return err
+	}
+	_, err = c.conn.Write(p[max(n, 0):])
+	return err
+}
