@@ -23,6 +23,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
 	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/ports"
 )
 
 // patience bounds every wait for an event in these tests; no test passes because time has passed.
@@ -57,7 +58,8 @@ func hostile(t *testing.T, change func(*routing.Config), args ...string) *hostil
 // ownAddress is a loopback address that nobody else is given while the test runs.
 func ownAddress(t *testing.T) string {
 	t.Helper()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testkit.FreePort(t, "127.0.0.1")))
+	host := ports.Host()
+	return net.JoinHostPort(host, strconv.Itoa(testkit.FreePort(t, host)))
 }
 
 // start runs a gateway until the test ends.
