@@ -31,7 +31,7 @@ const patience = 30 * time.Second
 
 // ways are how a gateway can take connections, by what each adds to its flags. Whatever comes in is answered
 // alike on all of them.
-var ways = map[string][]string{"net/http": nil}
+var ways = map[string][]string{"net/http": {"--fast-path=false"}, "fast path": {"--fast-path=true"}}
 
 // hostility is a service in two regions, beijing with a real gateway and whatever a test puts elsewhere.
 type hostility struct {

@@ -118,14 +118,11 @@ func (c *fastConn) settled(err error) bool {
 	return true
 }
 
-// maxAnswerHead bounds the head of an answer that net/http reads.
-const maxAnswerHead = 1 << 20
-
 // passOther passes an answer on that is not plain: chunked, until the connection's end, with others before
 // it. net/http reads it.
 func (c *fastConn) passOther(fd uintptr, up *upstream, n int) bool {
 	first := bytes.NewReader(slices.Clone(c.work.back[:n]))
-	in := &bounded{r: io.MultiReader(first, up), left: maxAnswerHead}
+	in := &bounded{r: io.MultiReader(first, up), left: maxAnswerHeader}
 	br := bufio.NewReader(in)
 	resp, err := c.readOther(fd, br) //nolint:bodyclose // it is read to its end, or its connection is closed
 	if err != nil {
@@ -139,10 +136,10 @@ func (c *fastConn) passOther(fd uintptr, up *upstream, n int) bool {
 	return c.settled(err)
 }
 
-// readOther reads a head, and passes those on that come before it.
+// readOther reads a head, and passes some of those on that come before it: as many as may come, but no more
+// bytes than all of them may have.
 func (c *fastConn) readOther(fd uintptr, br *bufio.Reader) (*http.Response, error) {
-	const most = 5
-	for range most {
+	for hints := 1; ; hints++ {
 		resp, err := http.ReadResponse(br, c.work.ex.r)
 		switch {
 		case err != nil:
@@ -151,6 +148,8 @@ func (c *fastConn) readOther(fd uintptr, br *bufio.Reader) (*http.Response, erro
 			return nil, errUnasked101
 		case resp.StatusCode >= http.StatusOK:
 			return resp, nil
+		case hints > maxHints:
+			continue
 		}
 		removeNamed(resp.Header)
 		stripReserved(resp.Header)
@@ -159,13 +158,9 @@ func (c *fastConn) readOther(fd uintptr, br *bufio.Reader) (*http.Response, erro
 			return nil, err
 		}
 	}
-	return nil, errTooMany1xx
 }
 
-var (
-	errUnasked101 = errors.New("the application switches to a protocol that nobody asked for")
-	errTooMany1xx = errors.New("the application announces too many answers")
-)
+var errUnasked101 = errors.New("the application switches to a protocol that nobody asked for")
 
 // refuseOther answers for an application that gave no answer.
 func (c *fastConn) refuseOther(fd uintptr, up *upstream, err error) bool {
