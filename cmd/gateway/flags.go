@@ -89,23 +89,12 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	flags.DurationVar(&c.headerTimeout, "header-timeout", 10*time.Second, "how long a request's header may take")
 	flags.DurationVar(&c.idleTimeout, "idle-timeout", 2*time.Minute, "how long a connection without request is kept")
 	flags.DurationVar(&o.IOTimeout, "io-timeout", gateway.DefaultIOTimeout, "how long one read of a body or one write of an answer may take")
-	hardening(flags, o)
+	hardeningFlags(flags, o)
 	flags.DurationVar(&o.UpstreamTimeout, "upstream-timeout", gateway.DefaultUpstreamTimeout, "how long the application may take to begin its answer; negative: for ever")
 	flags.DurationVar(&c.drainDelay, "drain-delay", 5*time.Second, "time between not ready and no new connections")
 	flags.DurationVar(&c.drainTimeout, "drain-timeout", 30*time.Second, "how long requests under way may take after that")
-	flags.StringVar(&c.deferral.topic, "deferred-topic", "", "`topic` that keeps requests for later; none: flows with onHomeLoss Defer are refused on home loss")
-	flags.StringVar(&c.deferral.brokers, "kafka-brokers", "", "`addresses` of the region's Kafka, host:port, with commas between them; needed by --deferred-topic")
-	flags.BoolVar(&c.deferral.auth, "kafka-auth", false, "the brokers want the credentials in --secret-dir")
-	flags.StringVar(&c.deferral.secretDir, "secret-dir", "", "`directory` with the files mechanism, username, password, ca.crt, notify-secret and compensation-secret, as far as they are needed")
-	flags.IntVar(&o.DeferredLimits.Requests, "deferred-requests", gateway.DefaultDeferredRequests, "deferred requests, pending or with a kept outcome, before others get 503")
-	flags.IntVar(&o.DeferredLimits.Bytes, "deferred-bytes", gateway.DefaultDeferredBytes, "bytes of pending deferred requests, which are kept in memory, before others get 503")
-	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
-	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
-	flags.IntVar(&o.CompensationRecords, "compensation-records", gateway.DefaultCompensationRecords, "records of whom outages have hit, one for each user and flow, about 200 bytes each")
-	flags.BoolVar(&o.AccessLog, "access-log", false, "log requests, without keys, queries and credentials")
-	flags.Int64Var(&o.AccessLogEvery, "access-log-every", 1, "log one in so many of the requests that are answered as usual; all others are logged")
-	flags.StringVar(&c.tracing.endpoint, "trace-endpoint", "", "`URL` that takes traces as OTLP over HTTP, such as http://collector:4318/v1/traces; none: no traces")
-	flags.Float64Var(&c.tracing.ratio, "trace-ratio", 0.01, "share of the traces that are recorded, from 0 to 1, whatever callers ask for")
+	deferralFlags(flags, c)
+	tellingFlags(flags, c)
 	flags.BoolVar(&c.fastPath, "fast-path", true, "serve plain HTTP/1.1 requests for the local application without net/http; false only to find out whether it is at fault")
 	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn, error")
 	if err := flags.Parse(args); err != nil {
@@ -130,9 +119,32 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	return c, nil
 }
 
-// hardening adds the flags against clients that hold on, and the addresses that are told nothing: by default
+// deferralFlags adds the flags of requests that are kept for later.
+func deferralFlags(flags *flag.FlagSet, c *config) {
+	o := &c.options
+	flags.StringVar(&c.deferral.topic, "deferred-topic", "", "`topic` that keeps requests for later; none: flows with onHomeLoss Defer are refused on home loss")
+	flags.StringVar(&c.deferral.brokers, "kafka-brokers", "", "`addresses` of the region's Kafka, host:port, with commas between them; needed by --deferred-topic")
+	flags.BoolVar(&c.deferral.auth, "kafka-auth", false, "the brokers want the credentials in --secret-dir")
+	flags.StringVar(&c.deferral.secretDir, "secret-dir", "", "`directory` with the files mechanism, username, password, ca.crt, notify-secret and compensation-secret, as far as they are needed")
+	flags.IntVar(&o.DeferredLimits.Requests, "deferred-requests", gateway.DefaultDeferredRequests, "deferred requests, pending or with a kept outcome, before others get 503")
+	flags.IntVar(&o.DeferredLimits.Bytes, "deferred-bytes", gateway.DefaultDeferredBytes, "bytes of pending deferred requests, which are kept in memory, before others get 503")
+	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")
+	flags.Int64Var(&o.DeferredBodyBytes, "deferred-body-bytes", gateway.DefaultDeferredBodyBytes, "largest body of a request that is deferred, before it gets 413")
+}
+
+// tellingFlags adds the flags of what is told of requests.
+func tellingFlags(flags *flag.FlagSet, c *config) {
+	o := &c.options
+	flags.IntVar(&o.CompensationRecords, "compensation-records", gateway.DefaultCompensationRecords, "records of whom outages have hit, one for each user and flow, about 200 bytes each")
+	flags.BoolVar(&o.AccessLog, "access-log", false, "log requests, without keys, queries and credentials")
+	flags.Int64Var(&o.AccessLogEvery, "access-log-every", 1, "log one in so many of the requests that are answered as usual; all others are logged")
+	flags.StringVar(&c.tracing.endpoint, "trace-endpoint", "", "`URL` that takes traces as OTLP over HTTP, such as http://collector:4318/v1/traces; none: no traces")
+	flags.Float64Var(&c.tracing.ratio, "trace-ratio", 0.01, "share of the traces that are recorded, from 0 to 1, whatever callers ask for")
+}
+
+// hardeningFlags adds the flags against clients that hold on, and the addresses that are told nothing: by default
 // those of this machine.
-func hardening(flags *flag.FlagSet, o *gateway.Options) {
+func hardeningFlags(flags *flag.FlagSet, o *gateway.Options) {
 	flags.Int64Var(&o.MinRate, "min-rate", gateway.DefaultMinRate, "`bytes` per second at which a client has to send a body, except gRPC's, and to take an answer; negative: any")
 	flags.Int64Var(&o.MaxConnections, "max-connections", gateway.DefaultMaxConnections, "users' connections before others get 503 and are closed")
 	o.NotifyRefuse = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}

@@ -155,7 +155,7 @@ func otlpKind(k trace.SpanKind) int {
 func otlpAttributes(all []attribute.KeyValue) []otlpAttribute {
 	out := make([]otlpAttribute, 0, len(all))
 	for _, kv := range all {
-		value := map[string]any{"stringValue": kv.Value.Emit()}
+		value := map[string]any{"stringValue": kv.Value.String()}
 		switch kv.Value.Type() { //nolint:exhaustive // what else there is, is told as text
 		case attribute.BOOL:
 			value = map[string]any{"boolValue": kv.Value.AsBool()}

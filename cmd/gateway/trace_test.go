@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -126,7 +125,7 @@ func TestCollectorRefuses(t *testing.T) {
 	var log bytes.Buffer
 	conf := traced(t, c, &log)
 	p := conf.tracing.open(conf)
-	_, span := p.Tracer("x").Start(context.Background(), "one")
+	_, span := p.Tracer("x").Start(t.Context(), "one")
 	span.End()
 	conf.endTraces(p)
 	if !strings.Contains(log.String(), "429") || !strings.Contains(log.String(), "too much") {

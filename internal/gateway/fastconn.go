@@ -62,7 +62,7 @@ type fastConn struct {
 	conn *net.TCPConn
 	// whole is the connection as it was accepted: who closes it closes that, for it is counted.
 	whole net.Conn
-	raw  syscall.RawConn
+	raw   syscall.RawConn
 	// remote address, and its host alone.
 	remote, ip string
 	// work is there while a request is, left what came after one that was lent.
