@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// dialTimeout bounds one try to reach a Pod.
-const dialTimeout = 2 * time.Second
+// dialTimeout bounds one try to reach a Pod: one on this machine takes a connection at once, or refuses it, unless the
+// machine itself stands still.
+const dialTimeout = 10 * time.Second
 
 // listener forwards the connections of one address.
 type listener struct {
