@@ -9,12 +9,12 @@ import (
 // heldWords are what a reason for leaving a region as it is means, and what to do about it, in the
 // words of docs/concepts/ownership.md; a test compares them.
 var heldWords = map[string]struct{ meaning, todo string }{
-	health.ReasonTooFewObservers: {"fewer than two other regions run agents that beat", "look at the other regions' agents first"},
+	health.ReasonTooFewObservers: {"fewer than two other regions run agents that beat", "look at the other regions' agents first; if the region is gone for good, order DeclareLost"},
 	health.ReasonNoMajority:      {"some observers reach the region, or only its agent is silent", "look at the links between regions, or at the region's agent"},
 	health.ReasonBeatsArrive:     {"its users cannot reach it, but its agent beats: it is emptied by a planned change", "repair its edge"},
 	health.ReasonLeaseRunning:    {"its last lease may still run", "wait: seconds"},
 	health.ReasonLastServing:     {"no other region serves", "repair any region"},
-	health.ReasonOneAtATime:      {"another loss is under way", "wait for that one"},
+	health.ReasonOneAtATime:      {"another loss is under way", "wait for that one; if this region is gone for good, order DeclareLost"},
 	health.ReasonNotAsked:        {"its agent has not asked to be let in", "start the region's member"},
 	health.ReasonUnreachable:     {"its agent asks, but a majority cannot reach it", "repair its edge"},
 	health.ReasonHoldDown:        {"it has not been reachable for long enough", "wait: longer with every flap"},
