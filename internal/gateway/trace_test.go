@@ -1,14 +1,15 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -133,35 +134,77 @@ func TestExemplars(t *testing.T) {
 	}
 }
 
+// accessLog is what gateways have logged, told apart by lines; each line is announced.
+type accessLog struct {
+	mu    sync.Mutex
+	lines []string
+	news  chan struct{}
+}
+
+func (l *accessLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	l.lines = append(l.lines, string(p))
+	l.mu.Unlock()
+	l.news <- struct{}{}
+	return len(p), nil
+}
+
+// outcomes waits until there are so many requests in the log, and counts them.
+func (l *accessLog) outcomes(t *testing.T, n int) map[string]int {
+	t.Helper()
+	for {
+		out, all := map[string]int{}, 0
+		l.mu.Lock()
+		for _, line := range l.lines {
+			var record struct{ Msg, Outcome string }
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Fatal(err)
+			}
+			if record.Msg == "request" {
+				out[record.Outcome]++
+				all++
+			}
+		}
+		l.mu.Unlock()
+		if all >= n {
+			return out
+		}
+		awaitNews(t, l.news, "a request is logged")
+	}
+}
+
+func awaitNews(t *testing.T, news <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-news:
+	case <-time.After(patience):
+		t.Fatalf("%s: not within %s", what, patience)
+	}
+}
+
 // The access log has some of what is as usual and all of the rest, and no user's key.
 func TestAccessLogIsSampled(t *testing.T) {
-	var log bytes.Buffer
-	w := newWorld(t, func(o *Options) {
-		o.AccessLog, o.AccessLogEvery, o.Log = true, 4, slog.New(slog.NewJSONHandler(&log, nil))
-	})
+	log := &accessLog{news: make(chan struct{}, 1000)}
+	logger := slog.New(slog.NewJSONHandler(log, nil))
+	w := newWorld(t, func(o *Options) { o.AccessLog, o.AccessLogEvery, o.Log = true, 4, logger })
 	w.setState("beijing", ownership.RegionLost)
 	w.publish(t)
 	home, lost := keyHomedIn(t, "shanghai"), keyHomedIn(t, "beijing")
+	call := func(key string) {
+		w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": key}, nil)
+	}
 	for range 8 {
-		w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": home}, nil)
+		call(home)
 	}
 	for range 3 {
-		w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": lost}, nil)
+		call(lost)
 	}
-	outcomes := map[string]int{}
-	for line := range strings.SplitSeq(strings.TrimSpace(log.String()), "\n") {
-		var record struct{ Msg, Outcome string }
-		if err := json.Unmarshal([]byte(line), &record); err != nil {
-			t.Fatal(err)
-		}
-		if record.Msg == "request" {
-			outcomes[record.Outcome]++
-		}
+	if got := log.outcomes(t, 5); got[OutcomeHome] != 2 || got[OutcomeRefused] != 3 {
+		t.Errorf("logged: %v", got)
 	}
-	if outcomes[OutcomeHome] != 2 || outcomes[OutcomeRefused] != 3 {
-		t.Errorf("logged: %v", outcomes)
-	}
-	if strings.Contains(log.String(), home) || strings.Contains(log.String(), lost) {
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if all := strings.Join(log.lines, ""); strings.Contains(all, home) || strings.Contains(all, lost) {
 		t.Error("the log has a user's key")
 	}
 }
