@@ -108,7 +108,7 @@ func (l *leader) health(ctx context.Context, c ownership.Configuration) health.D
 		case l.returning[name] && rec.State == ownership.RegionLost:
 			d.Intents = append(d.Intents, health.Intent{Kind: health.OpenGateReturning, Region: name, Message: "as the test says"})
 		case l.beat[name] != nil:
-			d.Reachable = append(d.Reachable, name)
+			d.Reachable, d.Beating = append(d.Reachable, name), append(d.Beating, name)
 			if rec.State == ownership.RegionReturning {
 				d.Ready = append(d.Ready, name)
 			}

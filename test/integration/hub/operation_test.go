@@ -237,7 +237,7 @@ func (w *running) refusals() {
 	for words, spec := range map[string]v1alpha1.OperationSpec{
 		"there is no Region nanjing":             {Type: v1alpha1.OperationDrain, Region: "nanjing"},
 		"there is no MultiActiveService shop/no": {Type: v1alpha1.OperationDrain, Region: "beijing", Service: &v1alpha1.ServiceKey{Namespace: "shop", Name: "no"}},
-		"only a lost region":                     {Type: v1alpha1.OperationDeclareLost, Region: "beijing"},
+		"only a region that is lost, or silent":  {Type: v1alpha1.OperationDeclareLost, Region: "beijing"},
 		"region beijing is not drained":          {Type: v1alpha1.OperationUndrain, Region: "beijing"},
 		"is not lost, so there is nothing":       {Type: v1alpha1.OperationApproveFailover, Region: "beijing"},
 		"epoch 1 was expected":                   {Type: v1alpha1.OperationDrain, Region: "beijing", ExpectedEpoch: 1},
