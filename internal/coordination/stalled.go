@@ -76,17 +76,8 @@ func (s *Store) endStalled(ctx context.Context, p *pulse, end context.CancelCaus
 
 // newest returns the revision of the latest write below the prefix that is still there, by a linearizable read.
 func (s *Store) newest(ctx context.Context) (int64, error) {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	before := s.Position()
-	answer, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
-		return c.Get(ctx, s.prefix, append(clientv3.WithLastRev(), clientv3.WithPrefix(), clientv3.WithKeysOnly())...)
-	})
+	answer, _, err := s.get(ctx, s.prefix, append(clientv3.WithLastRev(), clientv3.WithPrefix(), clientv3.WithKeysOnly())...)
 	if err != nil {
-		return 0, fmt.Errorf("asking how far the coordination store is: %w", err)
-	}
-	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
-	if err := s.accept(before, seen); err != nil {
 		return 0, fmt.Errorf("asking how far the coordination store is: %w", err)
 	}
 	if len(answer.Kvs) == 0 {

@@ -106,17 +106,8 @@ func (s *Store) sameCluster(id uint64) error {
 
 // readAll reads everything below the prefix at one revision.
 func (s *Store) readAll(ctx context.Context) (*fold, int64, error) {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	before := s.Position()
-	answer, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
-		return c.Get(ctx, s.prefix, clientv3.WithPrefix())
-	})
+	answer, seen, err := s.get(ctx, s.prefix, clientv3.WithPrefix())
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading the coordination store: %w", err)
-	}
-	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
-	if err := s.accept(before, seen); err != nil {
 		return nil, 0, fmt.Errorf("reading the coordination store: %w", err)
 	}
 	f := newFold(s.prefix, seen.ClusterID)
@@ -131,21 +122,31 @@ func (s *Store) readAll(ctx context.Context) (*fold, int64, error) {
 // read reads one key by a linearizable read. It returns at which revision the key was last written, 0: it is
 // not there, and whether it can be read: what cannot is not there, as in a configuration.
 func (s *Store) read(ctx context.Context, key string, into any) (written int64, there bool, err error) {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	before := s.Position()
-	answer, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
-		return c.Get(ctx, key)
-	})
+	answer, _, err := s.get(ctx, key)
 	if err != nil {
-		return 0, false, fmt.Errorf("reading %s: %w", key, err)
-	}
-	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
-	if err := s.accept(before, seen); err != nil {
 		return 0, false, fmt.Errorf("reading %s: %w", key, err)
 	}
 	if len(answer.Kvs) == 0 {
 		return 0, false, nil
 	}
 	return answer.Kvs[0].ModRevision, json.Unmarshal(answer.Kvs[0].Value, into) == nil, nil
+}
+
+// get reads by one linearizable read of bounded time, and says at which position. An answer of another store, or
+// of an earlier state of this one, is refused (R2).
+func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, Position, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	before := s.Position()
+	answer, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
+		return c.Get(ctx, key, options...)
+	})
+	if err != nil {
+		return nil, Position{}, err
+	}
+	seen := Position{ClusterID: answer.Header.GetClusterId(), Revision: answer.Header.GetRevision()}
+	if err := s.accept(before, seen); err != nil {
+		return nil, Position{}, err
+	}
+	return answer, seen, nil
 }
