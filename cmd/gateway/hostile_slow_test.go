@@ -42,6 +42,16 @@ func endless(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
+// refusedAndLetGo checks that who sends this and no more is answered so, closed, and leaves nothing behind.
+func refusedAndLetGo(t *testing.T, h *hostility, sent string, status int, reason string) {
+	t.Helper()
+	send := h.saying(sent)
+	conn := send(t)
+	wantStatus(t, conn, status, reason)
+	wantClosed(t, conn)
+	letGo(t, h, send)
+}
+
 // letGo checks that the gateway lets go of clients that hold on: they have their connections still, the
 // gateway neither a connection of theirs nor a request, nor a goroutine.
 func letGo(t *testing.T, h *hostility, hold func(t *testing.T) net.Conn) {
@@ -145,19 +155,11 @@ var slowCases = []scenario{
 	}},
 	{row{"a body that stops, for a flow whose key may be in it", "408 `body-timeout` after `--io-timeout`, closed; not passed on", "by flow and reason"}, func(t *testing.T, way []string) {
 		h := hostile(t, nil, impatient(way)...)
-		send := h.saying("POST /v1/payments HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{\"phone\"")
-		conn := send(t)
-		wantStatus(t, conn, http.StatusRequestTimeout, "body-timeout")
-		wantClosed(t, conn)
-		letGo(t, h, send)
+		refusedAndLetGo(t, h, "POST /v1/payments HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{\"phone\"", http.StatusRequestTimeout, "body-timeout")
 	}},
 	{row{"a body that stops", "408 `body-timeout` after `--io-timeout`, closed; the application's connection breaks off", "by flow and reason"}, func(t *testing.T, way []string) {
 		h := hostile(t, nil, impatient(way)...)
-		send := h.saying(post("Content-Length: 100\r\n", "hello"))
-		conn := send(t)
-		wantStatus(t, conn, http.StatusRequestTimeout, "body-timeout")
-		wantClosed(t, conn)
-		letGo(t, h, send)
+		refusedAndLetGo(t, h, post("Content-Length: 100\r\n", "hello"), http.StatusRequestTimeout, "body-timeout")
 		for _, r := range h.app.seen() {
 			if r.err == nil && r.Method == "POST" {
 				t.Errorf("the application took %s for whole", r)
@@ -175,11 +177,7 @@ var slowCases = []scenario{
 	}},
 	{row{"a body that stops, of a request that is refused anyway", "the refusal at once, and closed after 1 s at the latest", "by flow and reason"}, func(t *testing.T, way []string) {
 		h := hostile(t, nil, impatient(way)...)
-		send := h.saying("POST /v1/forgotten HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello")
-		conn := send(t)
-		wantStatus(t, conn, http.StatusForbidden, "unmatched")
-		wantClosed(t, conn)
-		letGo(t, h, send)
+		refusedAndLetGo(t, h, "POST /v1/forgotten HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhello", http.StatusForbidden, "unmatched")
 	}},
 	{row{"`Expect: 100-continue`, and no body", "408 `body-timeout` after `--io-timeout`, closed", "by flow and reason"}, func(t *testing.T, way []string) {
 		h := hostile(t, nil, impatient(way)...)
