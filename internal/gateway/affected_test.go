@@ -18,7 +18,7 @@ import (
 func (w *world) affected(t *testing.T, region string) map[string]AffectedFlow {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	w.places[region].gateway.AdminHandler().ServeHTTP(rec, httptest.NewRequest("GET", OwnPrefix+"affected?sketch=true", nil))
+	w.places[region].counted(t).AdminHandler().ServeHTTP(rec, httptest.NewRequest("GET", OwnPrefix+"affected?sketch=true", nil))
 	doc := decode[Affected](t, rec.Body.String())
 	if rec.Code != http.StatusOK || doc.Service != "accounts/user" || doc.Region != region {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
@@ -62,7 +62,7 @@ func TestAffectedUsers(t *testing.T) {
 multiactive_gateway_affected_users{flow="profile"} 1
 multiactive_gateway_affected_users{flow="register"} 1
 `
-	if err := testutil.GatherAndCompare(w.places["shanghai"].gateway.metrics.registry, strings.NewReader(want), "multiactive_gateway_affected_users"); err != nil {
+	if err := testutil.GatherAndCompare(w.places["shanghai"].counted(t).metrics.registry, strings.NewReader(want), "multiactive_gateway_affected_users"); err != nil {
 		t.Error(err)
 	}
 

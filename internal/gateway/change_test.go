@@ -120,7 +120,7 @@ func TestClosingRefusesAfterOwnerWait(t *testing.T) {
 	if resp, text := w.call(t, "shenzhen", "POST", "/v1/accounts", other, nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("a key whose owner stays: %d %s", resp.StatusCode, text)
 	}
-	if n := testutil.ToFloat64(w.places["shenzhen"].gateway.metrics.affected.WithLabelValues("register")); n != 1 {
+	if n := testutil.ToFloat64(w.places["shenzhen"].counted(t).metrics.affected.WithLabelValues("register")); n != 1 {
 		t.Errorf("affected register requests: %v, want 1", n)
 	}
 }

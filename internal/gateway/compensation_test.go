@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 func (w *world) owed(t *testing.T, region, query string) (CompensationHeader, []CompensationRecord) {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	w.places[region].gateway.AdminHandler().ServeHTTP(rec, httptest.NewRequest("GET", OwnPrefix+"affected/users"+query, nil))
+	w.places[region].counted(t).AdminHandler().ServeHTTP(rec, httptest.NewRequest("GET", OwnPrefix+"affected/users"+query, nil))
 	if rec.Code != http.StatusOK {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}
@@ -35,8 +36,16 @@ func (w *world) owed(t *testing.T, region, query string) (CompensationHeader, []
 
 // Who is affected is recorded as the owner of the service alone can tell, and nobody else.
 func TestCompensationRecords(t *testing.T) {
-	var secret []byte
-	w := newWorld(t, func(o *Options) { o.CompensationSecret = func() []byte { return secret } })
+	secret := []byte("a secret of the service's owner")
+	var known atomic.Bool
+	w := newWorld(t, func(o *Options) {
+		o.CompensationSecret = func() []byte {
+			if known.Load() {
+				return secret
+			}
+			return nil
+		}
+	})
 	w.setState("beijing", ownership.RegionLost)
 	w.publish(t)
 	lost := keyHomedIn(t, "beijing")
@@ -48,7 +57,7 @@ func TestCompensationRecords(t *testing.T) {
 		t.Errorf("without a secret: %+v %+v", header, records)
 	}
 
-	secret = []byte("a secret of the service's owner")
+	known.Store(true)
 	call("POST", "/v1/accounts", lost)
 	call("POST", "/v1/accounts", lost)
 	call("GET", "/v1/profile", lost)

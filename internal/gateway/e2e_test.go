@@ -403,7 +403,7 @@ func TestUnmatched(t *testing.T) {
 	wantProblem(t, resp, text, http.StatusForbidden, ReasonUnmatched)
 	resp, text = w.call(t, "beijing", "GET", "/chat", map[string]string{"Connection": "Upgrade", "Upgrade": "websocket"}, nil)
 	wantProblem(t, resp, text, http.StatusForbidden, ReasonUnmatched)
-	if n := testutil.ToFloat64(w.places["beijing"].gateway.metrics.requests.WithLabelValues(UnmatchedFlow, OutcomeInvalid)); n != 2 {
+	if n := testutil.ToFloat64(w.places["beijing"].counted(t).metrics.requests.WithLabelValues(UnmatchedFlow, OutcomeInvalid)); n != 2 {
 		t.Errorf("unmatched refused requests: %v, want 2", n)
 	}
 }

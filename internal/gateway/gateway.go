@@ -183,12 +183,12 @@ func (g *Gateway) pace(r *http.Request) pace {
 	return p
 }
 
-// finish counts and logs the request, also when its answer broke off.
+// finish counts and logs the request, also when its answer broke off. It is in flight until that is done.
 func (ex *exchange) finish() {
+	defer ex.g.inFlight.Add(-1)
 	if ex.admitted {
 		ex.g.state.ended(ex.snap, ex.slot)
 	}
-	ex.g.inFlight.Add(-1)
 	took := ex.g.options.Clock.Now().Sub(ex.start)
 	ex.g.metrics.observe(ex, took)
 	ex.endTrace()

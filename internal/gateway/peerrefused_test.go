@@ -50,7 +50,7 @@ func TestPeersThatAreRefused(t *testing.T) {
 			if m.places["shanghai"].last != nil {
 				t.Error("the application got the request")
 			}
-			g := m.places["beijing"].gateway
+			g := m.places["beijing"].counted(t)
 			if n := testutil.ToFloat64(g.metrics.peers.WithLabelValues(sideClient, string(tc.reason))); n == 0 {
 				t.Errorf("nothing was counted as %s; the log is %s", tc.reason, m.mutual["beijing"].log)
 			}
@@ -94,7 +94,7 @@ func imposter(t *testing.T, m *mutualWorld, p pair, reason peertls.Reason, asCli
 	m.places["shanghai"].gateway.identity.current.Store(identity)
 	resp, text := m.call(t, "beijing", "POST", "/v1/payments", map[string]string{"X-User-Phone": keyHomedIn(t, "shanghai")}, nil)
 	wantProblem(t, resp, text, http.StatusServiceUnavailable, ReasonPeerNotAuthenticated)
-	if n := testutil.ToFloat64(m.places["beijing"].gateway.metrics.peers.WithLabelValues(sideClient, string(reason))); n == 0 {
+	if n := testutil.ToFloat64(m.places["beijing"].counted(t).metrics.peers.WithLabelValues(sideClient, string(reason))); n == 0 {
 		t.Errorf("as a server it was not refused as %s", reason)
 	}
 	resp, text = m.call(t, "shanghai", "POST", "/v1/payments", map[string]string{"X-User-Phone": keyHomedIn(t, "beijing")}, nil)

@@ -18,6 +18,7 @@ import (
 
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
+	"multiactive.dev/operator/internal/testkit/poll"
 )
 
 // patience bounds every wait for an event in these tests.
@@ -418,6 +419,24 @@ func (w *world) call(t *testing.T, region, method, path string, header map[strin
 		t.Fatalf("%s %s at %s: reading the answer: %v", method, path, region, err)
 	}
 	return resp, string(text)
+}
+
+// counted is the region's gateway once it has counted every request that it has answered: it counts after it has
+// written the answer.
+func (p *place) counted(t *testing.T) *Gateway {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := poll.Until(ctx, time.Millisecond, func(context.Context) error {
+		if n := p.gateway.InFlight(); n != 0 {
+			return fmt.Errorf("%d requests are in flight", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.gateway
 }
 
 // decode reads a JSON document of an answer.
