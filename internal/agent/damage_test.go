@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -75,6 +76,8 @@ func TestEditsArePutBack(t *testing.T) {
 		"the view is deleted":        {"view": ""},
 		"the view is garbage":        {"view": "{"},
 		"the epoch is lowered":       {"view": `{"epoch":1,"phase":"Open","regions":{"beijing":{"state":"Serving","role":"Active"}}}`},
+		"the epoch is raised":        {"view": `{"epoch":99,"phase":"Open","regions":{"shanghai":{"state":"Serving","role":"Active"}}}`},
+		"the epoch is raised beside": {"view": `{"epoch":99,"phase":"Open","regions":{}}`, "service/u": `{"uid":"u","specHash":"other"}`},
 		"a service is deleted":       {"service/u": ""},
 		"a service is garbage":       {"service/u": "-"},
 		"garbage is added":           {"service/eve": "-", "debt/eve": "-", "order/eve": "-", "gate/eve": "-"},
@@ -122,7 +125,7 @@ func TestForeignContentStopsDecisionsAlone(t *testing.T) {
 	if err != nil || len(answer.Kvs) != 1 {
 		t.Fatal(err, answer)
 	}
-	e.edit(map[string]string{"service/u": `{"uid":["u"]}`})
+	e.edit(map[string]string{"service/u": string(coordination.WithChecksum([]byte(`{"uid":["u"]}`)))})
 	testkit.Eventually(t, time.Minute, func() error {
 		for _, r := range regions {
 			if got := e.agents[r].Trouble(); got == "" {

@@ -101,13 +101,18 @@ func (f *fold) apply(kv *mvccpb.KeyValue, deleted bool) {
 		f.ignore(key, gone(deleted, "it is no name that anything has"))
 		return
 	}
-	err := f.applyTo(dir, name, kv, deleted)
+	var edited error
+	if checked(dir) && !deleted {
+		edited = verify(kv.GetValue())
+	}
+	// What was edited is left out: it may say anything.
+	err := f.applyTo(dir, name, kv, deleted || edited != nil)
 	switch {
+	case edited != nil:
+		f.broken[key] = ownership.Damage{Key: key, What: edited.Error()}
 	case err == nil:
 	case agreed(dir):
-		f.broken[key] = ownership.Damage{
-			Key: key, What: fmt.Sprintf("it cannot be read: %v", err), Foreign: json.Valid(kv.GetValue()),
-		}
+		f.broken[key] = ownership.Damage{Key: key, What: fmt.Sprintf("it cannot be read: %v", err), Foreign: true}
 	default:
 		f.ignore(key, err.Error())
 	}
@@ -146,6 +151,10 @@ func agreed(dir string) bool {
 		return false
 	}
 }
+
+// checked reports whether a directory's records carry checksums: all that decisions are made from. Incidents
+// are for people.
+func checked(dir string) bool { return agreed(dir) && dir != dirIncident }
 
 func (f *fold) applyTo(dir, name string, kv *mvccpb.KeyValue, deleted bool) error {
 	value := kv.GetValue()

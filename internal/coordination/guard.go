@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -62,7 +63,7 @@ type put struct {
 // write carries out the puts in one transaction if all guards hold, and returns the revision at
 // which they are in the store. what names the write in errors.
 func (s *Store) write(ctx context.Context, what string, guards []guard, puts ...put) (int64, error) {
-	ops, err := encode(what, puts)
+	ops, err := s.encode(what, puts)
 	if err != nil {
 		return 0, err
 	}
@@ -70,12 +71,15 @@ func (s *Store) write(ctx context.Context, what string, guards []guard, puts ...
 }
 
 // encode turns puts into the store's writes.
-func encode(what string, puts []put) ([]clientv3.Op, error) {
+func (s *Store) encode(what string, puts []put) ([]clientv3.Op, error) {
 	ops := make([]clientv3.Op, len(puts))
 	for i, p := range puts {
 		value, err := json.Marshal(p.value)
 		if err != nil {
 			return nil, fmt.Errorf("encoding %s: %w", what, err)
+		}
+		if dir, _ := split(strings.TrimPrefix(p.key, s.prefix)); checked(dir) {
+			value = WithChecksum(value)
 		}
 		ops[i] = clientv3.OpPut(p.key, string(value))
 	}

@@ -65,6 +65,11 @@ func (h *hostile) value(key string) string {
 	return string(answer.Kvs[0].Value)
 }
 
+// checked is a record as a leader of some version writes it.
+func checked(record string) string { return string(coordination.WithChecksum([]byte(record))) }
+
+func noChecksum(key string) string { return key + ": it has no checksum" }
+
 func TestEditedContentIsNamed(t *testing.T) {
 	h := newHostile(t)
 	if damage := h.read().Damage; len(damage) > 0 {
@@ -75,21 +80,27 @@ func TestEditedContentIsNamed(t *testing.T) {
 		damage     string
 		foreign    bool
 	}{
-		"a gate that is no JSON":       {"gate/beijing", "{", "gate/beijing: it cannot be read", false},
-		"a gate of another shape":      {"gate/beijing", `{"generation":"two"}`, "gate/beijing: it cannot be read", true},
-		"a gate of no generation":      {"gate/beijing", `{"open":true}`, "gate/beijing: it cannot be read: generation 0", true},
-		"a gate that nobody closed":    {"gate/beijing", `{"generation":2,"open":false,"after":1}`, "gate/beijing: no leader has closed it", false},
+		"a gate that is no JSON":       {"gate/beijing", "{", noChecksum("gate/beijing"), false},
+		"a gate of another shape":      {"gate/beijing", checked(`{"generation":"two"}`), "gate/beijing: it cannot be read", true},
+		"a gate of no generation":      {"gate/beijing", checked(`{"open":true}`), "gate/beijing: it cannot be read: generation 0", true},
+		"a gate that nobody closed":    {"gate/beijing", checked(`{"generation":2,"open":false,"after":1}`), "gate/beijing: no leader has closed it", false},
+		"a gate that is edited":        {"gate/beijing", `{"generation":2,"open":true}`, noChecksum("gate/beijing"), false},
 		"a gate that is gone":          {"gate/beijing", "", "gate/beijing: it is gone", false},
-		"a view that is no JSON":       {"view", "view", "view: it cannot be read", false},
+		"a view that is no JSON":       {"view", "view", noChecksum("view"), false},
 		"a view that is gone":          {"view", "", "view: it is gone", false},
-		"a view that closes nothing":   {"view", `{"epoch":2,"phase":"Closing","regions":{}}`, "view: it is Closing without", true},
-		"a view of an unknown phase":   {"view", `{"epoch":2,"phase":"Ajar"}`, `view: phase "Ajar" is unknown`, true},
-		"a region in an unknown state": {"view", `{"epoch":2,"phase":"Open","regions":{"beijing":{"state":"Happy"}}}`, `state "Happy"`, true},
-		"a lost region with its gate":  {"view", `{"epoch":2,"phase":"Open","regions":{"beijing":{"state":"Lost"}}}`, "gate/beijing: it is open, and the region is lost", false},
-		"a service without its key":    {"service/u", `{"uid":"u","specHash":"h"}`, "service/u: its UID or its peer key is gone", false},
-		"a service that is another":    {"service/u", `{"uid":"v","peerKey":"a2V5"}`, "service/u: its UID or its peer key is gone", false},
-		"a debt that is no JSON":       {"debt/beijing", "-", "debt/beijing: it cannot be read", false},
-		"an order that is no JSON":     {"order/o", "null and void", "order/o: it cannot be read", false},
+		"a view that closes nothing":   {"view", checked(`{"epoch":2,"phase":"Closing","regions":{}}`), "view: it is Closing without", true},
+		"a view of an unknown phase":   {"view", checked(`{"epoch":2,"phase":"Ajar"}`), `view: phase "Ajar" is unknown`, true},
+		"a region in an unknown state": {"view", checked(`{"epoch":2,"phase":"Open","regions":{"beijing":{"state":"Happy"}}}`), `state "Happy"`, true},
+		"a lost region with its gate":  {"view", checked(`{"epoch":2,"phase":"Open","regions":{"beijing":{"state":"Lost"}}}`), "gate/beijing: it is open, and the region is lost", false},
+		"a view of a higher epoch":     {"view", `{"epoch":9,"phase":"Open","regions":{"beijing":{"state":"Serving"}}}`, noChecksum("view"), false},
+		"a view whose epoch is raised": {"view", strings.Replace(h.value("view"), `"epoch":1`, `"epoch":9`, 1), "view: its checksum is of something else", false},
+		"a view in other spacing":      {"view", strings.Replace(h.value("view"), `,"phase"`, `, "phase"`, 1), "view: its checksum is of something else", false},
+		"a service without its key":    {"service/u", checked(`{"uid":"u","specHash":"h"}`), "service/u: its UID or its peer key is gone", false},
+		"a service that is another":    {"service/u", checked(`{"uid":"v","peerKey":"a2V5"}`), "service/u: its UID or its peer key is gone", false},
+		"a service of another spec":    {"service/u", `{"uid":"u","peerKey":"a2V5","specHash":"mine"}`, noChecksum("service/u"), false},
+		"a debt that is no JSON":       {"debt/beijing", "-", noChecksum("debt/beijing"), false},
+		"an order that is no JSON":     {"order/o", "null and void", noChecksum("order/o"), false},
+		"an order of another shape":    {"order/o", checked(`{"name":7}`), "order/o: it cannot be read", true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -2,8 +2,6 @@ package coordination
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -14,13 +12,9 @@ import (
 // that is nil. It is refused when anybody has written the key since from, in which it is damaged.
 func (t *Term) PutBack(ctx context.Context, from ownership.Configuration, key string, value any) (int64, error) {
 	whole := t.store.prefix + key
-	op := clientv3.OpDelete(whole)
-	if value != nil {
-		encoded, err := json.Marshal(value)
-		if err != nil {
-			return 0, fmt.Errorf("encoding %s: %w", key, err)
-		}
-		op = clientv3.OpPut(whole, string(encoded))
+	guards := t.guards(unwrittenSince(GuardRecord, whole, from.Revision))
+	if value == nil {
+		return t.store.commit(ctx, key, guards, clientv3.OpDelete(whole))
 	}
-	return t.store.commit(ctx, key, t.guards(unwrittenSince(GuardRecord, whole, from.Revision)), op)
+	return t.store.write(ctx, key, guards, put{whole, value})
 }

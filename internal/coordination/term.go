@@ -92,7 +92,7 @@ func (t *Term) Commit(ctx context.Context, from ownership.Configuration, x chang
 	for _, o := range x.Orders {
 		puts = append(puts, put{t.store.prefix + dirOrder + o.Name, o})
 	}
-	ops, err := encode(x.What, puts)
+	ops, err := t.store.encode(x.What, puts)
 	if err != nil {
 		return 0, err
 	}
