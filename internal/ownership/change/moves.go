@@ -41,7 +41,7 @@ func (m moves) addShipped(before, next map[string]ownership.RegionRecord, owns [
 		case is.State != ownership.RegionServing:
 			m.note([]string{name}, owns)
 		default:
-			if behind := minus(owns, minus(owns, rec.Behind)); len(behind) > 0 {
+			if behind := both(owns, rec.Behind); len(behind) > 0 {
 				m.note([]string{name}, behind)
 			}
 		}
@@ -103,6 +103,8 @@ func (m moves) losers() []string  { return slices.Sorted(maps.Keys(m.lose)) }
 func (m moves) gainers() []string { return slices.Sorted(maps.Keys(m.gain)) }
 
 // minus returns what is in a and not in b.
+func both(a, b []string) []string { return minus(a, minus(a, b)) }
+
 func minus(a, b []string) []string {
 	var out []string
 	for _, x := range a {

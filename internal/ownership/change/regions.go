@@ -107,6 +107,9 @@ func (d *decider) debts() (Txn, bool) {
 	for name, rec := range t.View.Regions {
 		if applied := minus(rec.Lacks, d.lacking(name)); len(applied) > 0 {
 			rec.Lacks, fewer = minus(rec.Lacks, applied), true
+			if !rec.Unshipped {
+				rec.Behind = both(rec.Behind, rec.Lacks)
+			}
 			t.View.Regions[name] = rec
 		}
 	}
@@ -214,10 +217,17 @@ func (d *decider) serveAgain(name string) (Txn, bool) {
 		return Txn{}, false
 	}
 	rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
-	rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
-	regions[name] = rec
+	regions[name] = shipped(rec)
 	return d.changing(name+": reachable for longer than its hold-down, and every service is back",
 		ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true
+}
+
+// shipped returns the record of a region of which the others have all that it accepted before it was lost. Those
+// that lack what it had given away before may lack it of their own slots too, if those went past them.
+func shipped(rec ownership.RegionRecord) ownership.RegionRecord {
+	rec.Unshipped, rec.Awaits = false, nil
+	rec.Behind = both(rec.Behind, rec.Lacks)
+	return rec
 }
 
 // shipped has the others catch up with a region that was lost and did not come back by being handed its
@@ -234,8 +244,7 @@ func (d *decider) shipped() (Txn, bool) {
 			continue
 		}
 		regions := next(d.c.View.Regions)
-		rec.Unshipped, rec.Behind, rec.Awaits = false, nil, nil
-		regions[name] = rec
+		regions[name] = shipped(rec)
 		return d.changing(name+": what it accepted before it was lost may have reached the others",
 			ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{name}}, regions, nil), true
 	}

@@ -83,6 +83,20 @@ func TestDebts(t *testing.T) {
 		"one that is gone does not":    {owing(lost("c", gone)).ack("b", applied(5)), settled},
 		"a witness does not":           {owing(witness("c")).ack("b", applied(5)), settled},
 		"nobody else is there":         {owing(without("b"), without("c")), settled},
+		"who has applied it lacks nothing any more, and has what went past it": {
+			owing(serving("a", lacks("b", "c"), behind("b", "c"))).ack("b", applied(5)), func(w *world) change.Txn {
+				return change.Txn{
+					What: "debts", Because: "they are applied", View: w.opens(serving("a", lacks("c"), behind("c"))), Debts: map[string]ownership.Debt{},
+				}
+			},
+		},
+		"but for what is unshipped": {
+			owing(returning("a", lacks("b", "c"), behind("b", "c"))).ack("b", applied(5)), func(w *world) change.Txn {
+				return change.Txn{
+					What: "debts", Because: "they are applied", View: w.opens(returning("a", lacks("c"), behind("b", "c"))), Debts: map[string]ownership.Debt{},
+				}
+			},
+		},
 	})
 }
 
@@ -174,6 +188,12 @@ func TestServe(t *testing.T) {
 		"whose slots it had owns none": {newWorld(returning("a", behind("b", "c")), drained("b"), lost("c")).ready("a").service("s", handedBack("a", 6)), func(w *world) change.Txn {
 			return served("a", w.opens(serving("a", shipped, since)))
 		}},
+		"who lacks what it gave away before may lack it of slots that went past them": {
+			newWorld(returning("a", behind("b", "c"), lacks("c"))).ready("a").owes("a").service("s", handedBack("a", 6)), func(w *world) change.Txn {
+				v := w.closes(ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{"a"}}, serving("a", shipped, since, behind("c")))
+				return served("a", v)
+			},
+		},
 		"a drained region that owned slots of it catches up": {
 			newWorld(returning("a", behind("b")), returning("b", shipped)).ready("a").service("s", func(r *ownership.ServiceRecord) {
 				r.HandedBack = map[string]int64{"a": 6, "b": 6}

@@ -106,6 +106,7 @@ func gone(r *ownership.RegionRecord)      { r.Gone, r.Unshipped, r.Behind = true
 
 func behind(names ...string) alter { return func(r *ownership.RegionRecord) { r.Behind = names } }
 func awaits(names ...string) alter { return func(r *ownership.RegionRecord) { r.Awaits = names } }
+func lacks(names ...string) alter  { return func(r *ownership.RegionRecord) { r.Lacks = names } }
 func returned(epoch int64) alter {
 	return func(r *ownership.RegionRecord) { r.ReturnedEpoch = epoch }
 }

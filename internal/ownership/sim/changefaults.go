@@ -167,6 +167,30 @@ func (p *plan) freezeBeforeAck() *fault {
 	return &fault{name: "the agent of " + r.name + " will be paused when it acknowledges", atLeast: 3 * p.s.timings.RegionLease, undo: func() {}}
 }
 
+// gatewaysComeBack has the gateways of a region silent for longer than any lease that they were given, and
+// speak again just when its agent, which is late to publish, is about to acknowledge that the region is drained.
+func (p *plan) gatewaysComeBack() *fault {
+	s, r := p.s, p.target()
+	if len(r.agents) == 0 || len(r.gateways) == 0 || r.witness {
+		return nil
+	}
+	var gateways []*world.Process
+	for _, g := range r.gateways {
+		gateways = append(gateways, g.p)
+	}
+	s.publishLate++
+	silent := p.pause("the gateways of "+r.name+" say nothing", gateways, func() {})
+	p.begin(silent, 5*s.timings.RegionLease)
+	p.later(5, func() {
+		p.moments[moment{aboutToAcknowledge, r.name}] = func() { p.finish(silent) }
+		s.order(ownership.OrderDrain, r.name, "")
+	})
+	return &fault{
+		name: "the gateways of " + r.name + " will be back when it acknowledges", atLeast: 6 * s.timings.RegionLease,
+		undo: func() { s.publishLate-- },
+	}
+}
+
 // loseForGood kills a region that never comes back, or cuts off one that lives on, and has a person declare it
 // lost, early or late.
 func (p *plan) loseForGood() *fault {

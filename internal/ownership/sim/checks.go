@@ -143,7 +143,11 @@ func (s *Sim) leaderWrote(l *leader, r store.Request) {
 func (s *Sim) measure(before, after ownership.Configuration) {
 	for name, i := range after.Incidents {
 		for _, step := range i.Timeline[len(before.Incidents[name].Timeline):] {
-			s.measured = append(s.measured, Measured{step.Step, s.Now() - s.lostAt, step.SinceSuspected, step.Approximate})
+			took := s.Now() - s.lostAt
+			if step.Step == ownership.StepCommitted {
+				took = s.lossCommitted // it is told of a while later
+			}
+			s.measured = append(s.measured, Measured{step.Step, took, step.SinceSuspected, step.Approximate})
 		}
 	}
 }

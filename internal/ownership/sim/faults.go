@@ -18,7 +18,7 @@ func kinds() []func(*plan) *fault {
 		(*plan).anyOrder, (*plan).anyOrder, (*plan).anyOrder, (*plan).anyOrder, (*plan).respec, (*plan).respec, (*plan).drainThenLose, (*plan).drainThenLose,
 		(*plan).stuckLink, (*plan).stuckLink, (*plan).stuckService, (*plan).stuckService, (*plan).halfLost, (*plan).halfLost,
 		(*plan).whenClosing, (*plan).whenClosing, (*plan).whenClosing, (*plan).leaderDiesBetween, (*plan).leaderDiesBetween,
-		(*plan).freezeBeforeAck, (*plan).loseForGood, (*plan).twoLosses, (*plan).twoLosses, (*plan).lossWhileStuck, (*plan).lossWhileStuck,
+		(*plan).freezeBeforeAck, (*plan).gatewaysComeBack, (*plan).gatewaysComeBack, (*plan).loseForGood, (*plan).twoLosses, (*plan).twoLosses, (*plan).lossWhileStuck, (*plan).lossWhileStuck,
 		(*plan).owing, (*plan).owing, (*plan).excludeAll, (*plan).silentSurvivor,
 	}
 }

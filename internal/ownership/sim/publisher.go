@@ -20,7 +20,11 @@ func (a *agent) publishSoon() {
 		return
 	}
 	a.publishing = true
-	a.p.After(a.s.Between(0, a.s.publishLag), func() {
+	lag := a.s.publishLag
+	if a.s.publishLate > 0 {
+		lag = a.s.timings.RegionLease
+	}
+	a.p.After(a.s.Between(0, lag), func() {
 		a.publishing = false
 		a.publish()
 	})

@@ -113,9 +113,11 @@ type Sim struct {
 	ordered int
 	// publishLag bounds the time from a configuration to the routing that is made from it.
 	publishLag time.Duration
-	wildWalls  bool
-	restored   bool
-	calm       bool
+	// publishLate counts the faults that make that a lease.
+	publishLate int
+	wildWalls   bool
+	restored    bool
+	calm        bool
 
 	processes, incarnations, terms      int
 	losses, returns, accepted, refusals int
