@@ -34,10 +34,10 @@ func (w *Watch) dies(now time.Duration, c ownership.Configuration, region string
 }
 
 // gathered reports whether the region has been Lost for long enough to tell of it: owners are in force by then,
-// unless data has to be waited for.
+// unless data has to be waited for, and the gateways of a thousand services act on them.
 func (w *Watch) gathered(now time.Duration, region string) bool {
 	g, lost := w.gone[region]
-	return lost && now-g.since >= w.timings.BeatInterval
+	return lost && now-g.since >= w.timings.DownAfter
 }
 
 // unrecorded reports whether a region was lost with an incident that nobody has written yet, and it is time.

@@ -50,11 +50,11 @@ func TestQuietDecisions(t *testing.T) {
 		"not marked as suspect any more":  {both(quiet("a", "b", "c").silent("c").pass(4 * time.Second)), nil},
 		"its lease has run out":           {both(quiet("a", "b", "c").suspect("c").silent("c")).pass(expiry), []string{"CloseGate c"}},
 		"its gate is closed":              {both(quiet("a", "b", "c").suspect("c").silent("c")).gate("c", false), []string{"DeclareLost c"}},
-		"lost, and nothing is written":    {both(quiet("a", "b", "c")).lost("c").unwritten().pass(900 * time.Millisecond), nil},
-		"a moment later":                  {both(quiet("a", "b", "c")).lost("c").unwritten().pass(time.Second), []string{"OpenIncident c"}},
+		"lost, and nothing is written":    {both(quiet("a", "b", "c")).lost("c").unwritten().pass(2900 * time.Millisecond), nil},
+		"a moment later":                  {both(quiet("a", "b", "c")).lost("c").unwritten().pass(3 * time.Second), []string{"OpenIncident c"}},
 		"written":                         {both(quiet("a", "b", "c")).lost("c").pass(time.Second), nil},
 		"it returns before that":          {both(quiet("a", "b", "c")).lost("c").unwritten().gate("c", true).state("c", ownership.RegionReturning), []string{"OpenIncident c"}},
-		"a new leader finds it unwritten": {both(quiet("a", "b", "c")).lost("c").unwritten().forget().pass(2 * time.Second), []string{"OpenIncident c"}},
+		"a new leader finds it unwritten": {both(quiet("a", "b", "c")).lost("c").unwritten().forget().pass(4 * time.Second), []string{"OpenIncident c"}},
 		"the loss does not come: the others are drained": {
 			both(quiet("a", "b", "c").state("a", ownership.RegionDrained).state("b", ownership.RegionDrained).suspect("c").silent("c")).
 				pass(16 * time.Second), []string{"OpenIncident c"},
@@ -107,8 +107,8 @@ func TestQuietReasons(t *testing.T) {
 		"while the lease runs":          {losing().pass(5 * time.Second), map[string]string{}},
 		"what was told before stays":    {losing().told(before), map[string]string{"c": health.ReasonNoMajority}},
 		"when it does not come to pass": {losing().beats("c").pass(15 * time.Second), map[string]string{"c": health.ReasonBeatsArrive}},
-		"just after the loss":           {losing().lost("c").pass(900 * time.Millisecond), map[string]string{}},
-		"a moment later":                {losing().lost("c").pass(time.Second), map[string]string{"c": health.ReasonNotAsked}},
+		"just after the loss":           {losing().lost("c").pass(2900 * time.Millisecond), map[string]string{}},
+		"a moment later":                {losing().lost("c").pass(3 * time.Second), map[string]string{"c": health.ReasonNotAsked}},
 		"nothing speaks against it":     {quiet("a", "b", "c").told(before), map[string]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
