@@ -163,6 +163,9 @@ const (
 	// their replicas yet.
 	ReasonSurvivorsScaling = "SurvivorsScaling"
 
+	// ReasonNotScaling: the HorizontalPodAutoscaler of the workload does not scale it.
+	ReasonNotScaling = "NotScaling"
+
 	// ReasonNoTopics: the service declares none.
 	ReasonNoTopics = "NoTopics"
 	// ReasonNoKafka: a topic is declared and the Region has no kafka.

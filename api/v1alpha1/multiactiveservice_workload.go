@@ -40,8 +40,8 @@ type Workload struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000
 	Replicas *int32 `json:"replicas,omitempty"`
-	// autoscaling leaves the number of replicas in each region to a HorizontalPodAutoscaler. Instead of
-	// replicas.
+	// autoscaling leaves the number of replicas in each region to a HorizontalPodAutoscaler, which the
+	// operator makes. Instead of replicas.
 	// +optional
 	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
 	// port that the application listens on (plain HTTP).

@@ -126,7 +126,10 @@ type WorkloadSlice struct {
 	// replicas here.
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
-	// survivors: Scale raises the replicas while another region of the service is lost or drained, by the
+	// autoscaling has a HorizontalPodAutoscaler choose them.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
+	// survivors: Scale raises the replicas, or the fewest that an autoscaler may choose, while another region of the service is lost or drained, by the
 	// share of the load that it had. Default: Keep.
 	// +optional
 	// +kubebuilder:validation:Enum=Keep;Scale

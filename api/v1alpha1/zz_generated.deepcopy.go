@@ -2595,6 +2595,11 @@ func (in *WorkloadSlice) DeepCopyInto(out *WorkloadSlice) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.Autoscaling != nil {
+		in, out := &in.Autoscaling, &out.Autoscaling
+		*out = new(Autoscaling)
+		**out = **in
+	}
 	if in.PreparedFor != nil {
 		in, out := &in.PreparedFor, &out.PreparedFor
 		*out = make([]string, len(*in))

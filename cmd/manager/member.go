@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -131,10 +132,11 @@ func memberCache() map[client.Object]cache.ByObject {
 		panic("manager: the selector of our own Pods is wrong: " + err.Error())
 	}
 	return map[client.Object]cache.ByObject{
-		&corev1.ConfigMap{}:             {Label: ours},
-		&policyv1.PodDisruptionBudget{}: {Label: ours},
-		&networkingv1.NetworkPolicy{}:   {Label: ours},
-		&corev1.Pod{}:                   {Label: labels.NewSelector().Add(*parts)},
+		&corev1.ConfigMap{}:                      {Label: ours},
+		&policyv1.PodDisruptionBudget{}:          {Label: ours},
+		&networkingv1.NetworkPolicy{}:            {Label: ours},
+		&autoscalingv2.HorizontalPodAutoscaler{}: {Label: ours},
+		&corev1.Pod{}:                            {Label: labels.NewSelector().Add(*parts)},
 	}
 }
 

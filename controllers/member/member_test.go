@@ -44,6 +44,7 @@ func TestMember(t *testing.T) {
 		"a topic's drift is repaired":        topicDrift,
 		"another region's slice":             otherRegion,
 		"a declaration that gets smaller":    pruned,
+		"replicas are left to an autoscaler": autoscaled,
 		"deletion takes down what was made":  deleted,
 		"a lost region degrades and returns": degraded,
 	} {

@@ -1,16 +1,20 @@
 package regionalservice
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	applyappsv1 "k8s.io/client-go/applyconfigurations/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -115,6 +119,11 @@ func (r *Reconciler) apply(ctx context.Context, rs *v1alpha1.RegionalService, se
 			return fmt.Errorf("acting as service account %s: %w", step.As, err)
 		}
 	}
+	if d, ok := step.Object.(*appsv1.Deployment); ok && d.Spec.Replicas == nil {
+		if err := r.releaseReplicas(ctx, writer, d); err != nil {
+			return explain(err, rs.Namespace, step)
+		}
+	}
 	content, err := regional.Content(step.Object)
 	if err != nil {
 		return err
@@ -122,6 +131,28 @@ func (r *Reconciler) apply(ctx context.Context, rs *v1alpha1.RegionalService, se
 	u := &unstructured.Unstructured{Object: content}
 	err = writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), FieldOwner, client.ForceOwnership)
 	return explain(err, rs.Namespace, step)
+}
+
+// replicasOwner is the owner of replicas that were declared and are left to others now. Once somebody scales,
+// that is the owner.
+const replicasOwner = client.FieldOwner("multiactive-left-to-others")
+
+// releaseReplicas gives the replicas of a Deployment that this controller has declared another owner. A field
+// that its only owner does not apply any more goes back to its default: all Pods but one would end.
+func (r *Reconciler) releaseReplicas(ctx context.Context, writer client.Client, d *appsv1.Deployment) error {
+	live := &appsv1.Deployment{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(d), live); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	declared := slices.ContainsFunc(live.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
+		return m.Manager == string(FieldOwner) && m.Operation == metav1.ManagedFieldsOperationApply && m.FieldsV1 != nil &&
+			bytes.Contains(m.FieldsV1.Raw, []byte(`"f:replicas"`))
+	})
+	if !declared || live.Spec.Replicas == nil {
+		return nil
+	}
+	left := applyappsv1.Deployment(d.Name, d.Namespace).WithSpec(applyappsv1.DeploymentSpec().WithReplicas(*live.Spec.Replicas))
+	return writer.Apply(ctx, left, replicasOwner)
 }
 
 // checkOurs refuses to write over an object that the operator did not make. What the cache shows

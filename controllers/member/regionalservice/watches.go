@@ -5,6 +5,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -22,6 +23,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	plan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/viewwatch"
 )
 
@@ -44,6 +46,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, chan
 		Owns(&corev1.ConfigMap{}).
 		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&networkingv1.NetworkPolicy{}).
+		Owns(&autoscalingv2.HorizontalPodAutoscaler{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, scaling()))).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(ofPod)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
 			return w.DeploymentRef != nil && w.DeploymentRef.Name == name
@@ -56,6 +59,16 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, chan
 		b = b.WatchesRawSource(source.Channel(ch, &handler.EnqueueRequestForObject{}))
 	}
 	return b.Complete(r)
+}
+
+// scaling lets those updates of an autoscaler through after which something else keeps it from scaling. Its
+// measurements change every few seconds.
+func scaling() predicate.Predicate {
+	hinders := func(obj client.Object) string {
+		a, _ := obj.(*autoscalingv2.HorizontalPodAutoscaler)
+		return plan.Hindered(a)
+	}
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return hinders(e.ObjectOld) != hinders(e.ObjectNew) }}
 }
 
 // ofPod maps a Pod to the service that its labels name.

@@ -15,14 +15,23 @@ const FeaturePreparedFor = "PreparedFor"
 
 // Scales reports whether a workload grows while another region of the service is away.
 func Scales(w *v1alpha1.WorkloadSlice) bool {
-	return w.Survivors == v1alpha1.SurvivorsScale && w.Replicas != nil
+	return w.Survivors == v1alpha1.SurvivorsScale && Declared(w) != nil
+}
+
+// Declared returns how many replicas are declared, of an autoscaled workload the fewest; nil if others scale.
+func Declared(w *v1alpha1.WorkloadSlice) *int32 {
+	if w.Autoscaling != nil {
+		return ptr.To(max(w.Autoscaling.MinReplicas, 1))
+	}
+	return w.Replicas
 }
 
 // Replicas returns how many replicas the application has in the slice's region: the declared ones, times
-// the service's whole weight over that of the regions that carry its load, rounded up. The hub reckons
-// with it too before it has a region drained.
+// the service's whole weight over that of the regions that carry its load, rounded up. Of an autoscaled
+// workload they are the fewest, and never more than it may have. The hub reckons with it too before it has
+// a region drained.
 func Replicas(spec *v1alpha1.RegionalServiceSpec, c ownership.Configuration) *int32 {
-	declared := spec.Workload.Replicas
+	declared := Declared(&spec.Workload)
 	record := c.Services[spec.ServiceID]
 	if !Scales(&spec.Workload) || !flows.Owns(c, record, spec.Region) {
 		return declared
@@ -35,7 +44,11 @@ func Replicas(spec *v1alpha1.RegionalServiceSpec, c ownership.Configuration) *in
 	if left == 0 {
 		return declared
 	}
-	return ptr.To(int32((int64(*declared)*all + left - 1) / left)) //nolint:gosec // weights and replicas are bounded by the API
+	n := int32((int64(*declared)*all + left - 1) / left) //nolint:gosec // weights and replicas are bounded by the API
+	if a := spec.Workload.Autoscaling; a != nil {
+		n = min(n, a.MaxReplicas)
+	}
+	return &n
 }
 
 // Load returns the service's whole load and how much of it the regions were sized for that carry it.

@@ -76,3 +76,45 @@ func TestSurvivorReplicas(t *testing.T) {
 		})
 	}
 }
+
+// An autoscaler may choose more, and never more than is declared.
+func TestSurvivorsThatAreAutoscaled(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		least, most int32
+		survivors   string
+		want        int32
+	}{
+		"room":        {3, 10, v1alpha1.SurvivorsScale, 6},
+		"little room": {3, 4, v1alpha1.SurvivorsScale, 4},
+		"kept":        {3, 10, v1alpha1.SurvivorsKeep, 3},
+		"by default":  {0, 10, v1alpha1.SurvivorsScale, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rs := &v1alpha1.RegionalService{Spec: v1alpha1.RegionalServiceSpec{Region: "a", ServiceID: "s", Ownership: []v1alpha1.OwnershipSlice{{
+				Regions: []v1alpha1.RegionWeight{{Name: "a", Weight: 1}, {Name: "b", Weight: 1}},
+			}}}}
+			rs.Name, rs.Namespace = "user", "accounts"
+			rs.Spec.Workload.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: c.least, MaxReplicas: c.most}
+			rs.Spec.Workload.Survivors = c.survivors
+			conf := ownership.Configuration{
+				View: ownership.View{Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{
+					"a": {State: ownership.RegionServing}, "b": {State: ownership.RegionLost},
+				}},
+				Services: map[string]ownership.ServiceRecord{"s": {UID: "s"}},
+			}
+			least := regional.Replicas(&rs.Spec, conf)
+			if *least != c.want {
+				t.Errorf("at least %d replicas, want %d", *least, c.want)
+			}
+			a := regional.Autoscaler(rs, *least)
+			if d := regional.Workload(rs); d.Spec.Replicas != nil || a.Spec.ScaleTargetRef.Name != d.Name {
+				t.Errorf("the Deployment %s has %v replicas of its own, and the autoscaler is for %s", d.Name, d.Spec.Replicas, a.Spec.ScaleTargetRef.Name)
+			}
+			if *a.Spec.MinReplicas != c.want || a.Spec.MaxReplicas != c.most || *a.Spec.Metrics[0].Resource.Target.AverageUtilization != 70 {
+				t.Errorf("the autoscaler is %+v", a.Spec)
+			}
+		})
+	}
+}

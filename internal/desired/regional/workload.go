@@ -1,9 +1,11 @@
 package regional
 
 import (
+	"cmp"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,7 +15,11 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 )
 
-const portName = "http"
+const (
+	portName = "http"
+	// defaultTargetCPU is what the API has for targetCPUUtilizationPercent.
+	defaultTargetCPU int32 = 70
+)
 
 // ReservedAdditionalName reports whether a name is refused for an additional workload, because
 // what it makes <service>-<name> is an object of the service's own. The API refuses it too.
@@ -23,13 +29,37 @@ func ReservedAdditionalName(name string) bool {
 }
 
 // Workload returns the Deployment of a Managed workload. Without declared replicas it leaves them
-// to whoever scales.
+// to whoever scales: an Autoscaler, or others.
 func Workload(rs *v1alpha1.RegionalService) *appsv1.Deployment {
 	w := rs.Spec.Workload
 	d := deployment(rs, rs.Name, ComponentApplication, nil, w.Template)
 	d.Spec.Replicas = w.Replicas
 	d.Annotations = map[string]string{AnnotationWorkloadHash: w.Hash}
 	return d
+}
+
+// Autoscaler returns what chooses the replicas of an autoscaled workload: at least so many.
+func Autoscaler(rs *v1alpha1.RegionalService, least int32) *autoscalingv2.HorizontalPodAutoscaler {
+	a := rs.Spec.Workload.Autoscaling
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
+		ObjectMeta: meta(rs, rs.Name, ComponentApplication),
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: rs.Name},
+			MinReplicas:    &least,
+			MaxReplicas:    a.MaxReplicas,
+			Metrics: []autoscalingv2.MetricSpec{{
+				Type: autoscalingv2.ResourceMetricSourceType,
+				Resource: &autoscalingv2.ResourceMetricSource{
+					Name: corev1.ResourceCPU,
+					Target: autoscalingv2.MetricTarget{
+						Type:               autoscalingv2.UtilizationMetricType,
+						AverageUtilization: ptr.To(cmp.Or(a.TargetCPUUtilizationPercent, defaultTargetCPU)),
+					},
+				},
+			}},
+		},
+	}
 }
 
 // Additional returns the Deployment of an additional workload; inactive ones have no replicas.

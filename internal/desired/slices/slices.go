@@ -107,7 +107,7 @@ func Workload(spec v1alpha1.MultiActiveServiceSpec, region string) v1alpha1.Work
 	w := spec.Workload.DeepCopy()
 	out := v1alpha1.WorkloadSlice{
 		Type: w.Type, Hash: WorkloadHash(spec), ServiceAccountName: w.ServiceAccountName,
-		Replicas: w.Replicas, Port: w.Port, Template: w.Template,
+		Replicas: w.Replicas, Autoscaling: w.Autoscaling, Port: w.Port, Template: w.Template,
 		DeploymentRef: w.DeploymentRef, ServiceRef: w.ServiceRef, Additional: w.Additional,
 	}
 	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale {
@@ -122,7 +122,7 @@ func Workload(spec v1alpha1.MultiActiveServiceSpec, region string) v1alpha1.Work
 }
 
 func override(w *v1alpha1.WorkloadSlice, o *v1alpha1.WorkloadOverrides) {
-	if o.Replicas != nil {
+	if o.Replicas != nil && w.Autoscaling == nil {
 		w.Replicas = ptr.To(*o.Replicas)
 	}
 	if w.Template != nil {

@@ -203,25 +203,34 @@ func TestDrain(t *testing.T) {
 			},
 			verdict{Warnings: []string{"payments/pay (survivors: Keep): shanghai will own 100 % more keys than its replicas are sized for"}},
 		},
-		"scaled by others": {
+		"autoscaled": {
 			func(w *world) {
 				w.s.Declared.Spec.Workload.Replicas = nil
 				w.s.Declared.Spec.Workload.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 4, MaxReplicas: 8}
 				w.declared()
 			},
-			verdict{Warnings: []string{
-				"payments/pay (workload.autoscaling, which others act on): shanghai, shenzhen will own 50 % more keys than their replicas are sized for",
-			}},
+			verdict{Lacking: []string{"payments/pay in shanghai: 0/6 ready", "payments/pay in shenzhen: 0/6 ready"}},
 		},
-		"scaled by others who may not": {
+		"autoscaled, and may not be so far": {
 			func(w *world) {
 				w.s.Declared.Spec.Workload.Replicas = nil
 				w.s.Declared.Spec.Workload.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 4, MaxReplicas: 5}
 				w.declared()
 			},
+			verdict{
+				Lacking:  []string{"payments/pay in shanghai: 0/5 ready", "payments/pay in shenzhen: 0/5 ready"},
+				Warnings: []string{"payments/pay: workload.autoscaling.maxReplicas 5 is fewer than the 6 that minReplicas comes to"},
+			},
+		},
+		"autoscaled, and kept": {
+			func(w *world) {
+				w.s.Declared.Spec.Failover, w.s.Declared.Spec.Workload.Replicas = nil, nil
+				w.s.Declared.Spec.Workload.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 4, MaxReplicas: 5}
+				w.declared()
+			},
 			verdict{Warnings: []string{
-				"payments/pay (workload.autoscaling, which others act on): shanghai, shenzhen will own 50 % more keys than their replicas are sized for, " +
-					"and workload.autoscaling.maxReplicas 5 is fewer than the 6 that minReplicas comes to",
+				"payments/pay (survivors: Keep): shanghai, shenzhen will own 50 % more keys than their replicas are sized for: " +
+					"workload.autoscaling.maxReplicas 5 is fewer than the 6 that minReplicas comes to",
 			}},
 		},
 		"deployed by others": {

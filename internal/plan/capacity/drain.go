@@ -39,8 +39,11 @@ func Drain(services []Service, c ownership.Configuration, region string) Verdict
 				v.judge(s, c, r.Name, region)
 			}
 		}
-		if len(kept) > 0 {
-			v.Warnings = append(v.Warnings, s.strained(c, own, region, kept))
+		switch more := s.bound(c, own, region); {
+		case len(kept) > 0:
+			v.Warnings = append(v.Warnings, s.strained(c, own, region, kept)+more)
+		case more != "":
+			v.Warnings = append(v.Warnings, s.name()+more)
 		}
 	}
 	slices.Sort(v.Ready)
@@ -97,14 +100,19 @@ func replicas(slice *v1alpha1.RegionalService, c ownership.Configuration, region
 
 // strained warns of survivors that are not scaled.
 func (s Service) strained(c ownership.Configuration, own v1alpha1.OwnershipSlice, region string, kept []string) string {
-	all, left := regional.Load(own, func(name string) bool { return name != region && s.owns(c, name) })
+	all, left := s.load(c, own, region)
 	more := (100*(all-left) + left - 1) / left
 	their := "its"
 	if len(kept) > 1 {
 		their = "their"
 	}
-	return fmt.Sprintf("%s (%s): %s will own %d %% more keys than %s replicas are sized for%s",
-		s.name(), s.whyKept(), strings.Join(kept, ", "), more, their, s.bound(all, left))
+	return fmt.Sprintf("%s (%s): %s will own %d %% more keys than %s replicas are sized for",
+		s.name(), s.whyKept(), strings.Join(kept, ", "), more, their)
+}
+
+// load is the service's whole load, and what those are sized for who carry it without the region.
+func (s Service) load(c ownership.Configuration, own v1alpha1.OwnershipSlice, region string) (all, left int64) {
+	return regional.Load(own, func(name string) bool { return name != region && s.owns(c, name) })
 }
 
 // short says of a Deployment that others scale that not all of it is ready.
@@ -124,9 +132,7 @@ func (s Service) whyKept() string {
 		return "survivors: Keep"
 	case w.Type != v1alpha1.WorkloadManaged:
 		return "workload " + string(w.Type) + ", which others scale"
-	case w.Autoscaling != nil:
-		return "workload.autoscaling, which others act on"
-	case w.Replicas == nil:
+	case w.Replicas == nil && w.Autoscaling == nil:
 		return "workload.replicas is not declared"
 	default:
 		return "the region has not got survivors: Scale yet"
@@ -134,14 +140,15 @@ func (s Service) whyKept() string {
 }
 
 // bound says that an autoscaler may not scale as far as its lower bound would have to be.
-func (s Service) bound(all, left int64) string {
+func (s Service) bound(c ownership.Configuration, own v1alpha1.OwnershipSlice, region string) string {
 	a := s.Declared.Spec.Workload.Autoscaling
-	if a == nil {
+	all, left := s.load(c, own, region)
+	if a == nil || left == 0 {
 		return ""
 	}
 	need := (int64(a.MinReplicas)*all + left - 1) / left
 	if need <= int64(a.MaxReplicas) {
 		return ""
 	}
-	return fmt.Sprintf(", and workload.autoscaling.maxReplicas %d is fewer than the %d that minReplicas comes to", a.MaxReplicas, need)
+	return fmt.Sprintf(": workload.autoscaling.maxReplicas %d is fewer than the %d that minReplicas comes to", a.MaxReplicas, need)
 }

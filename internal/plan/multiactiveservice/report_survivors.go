@@ -38,7 +38,7 @@ func (r reporter) scalingIn(p problem) (point string, scaling bool) {
 		return "", false
 	}
 	w := slice.Status.Workload
-	if w == nil || w.Desired <= *slice.Spec.Workload.Replicas || w.Ready >= w.Desired {
+	if w == nil || w.Desired <= *regional.Declared(&slice.Spec.Workload) || w.Ready >= w.Desired {
 		return "", false
 	}
 	return fmt.Sprintf("%s %d/%d", p.region, w.Ready, w.Desired), true

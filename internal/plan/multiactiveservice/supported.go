@@ -68,14 +68,16 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 			}
 		}
 	}
-	if spec.Workload.Autoscaling != nil {
-		out = append(out, "workload.autoscaling (replicas are left alone: make the HorizontalPodAutoscaler in each region)")
+	for _, r := range spec.Regions {
+		if spec.Workload.Autoscaling != nil && r.Overrides != nil && r.Overrides.Replicas != nil {
+			out = append(out, fmt.Sprintf("regions[%s].overrides.replicas (workload.autoscaling chooses them)", r.Name))
+		}
 	}
 	for _, c := range spec.DataClasses {
 		out = append(out, classNotActedOn(spec, c)...)
 	}
-	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale && spec.Workload.Replicas == nil {
-		out = append(out, "failover.survivors Scale (workload.replicas is not declared)")
+	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale && spec.Workload.Replicas == nil && spec.Workload.Autoscaling == nil {
+		out = append(out, "failover.survivors Scale (neither workload.replicas nor workload.autoscaling is declared)")
 	}
 	if spec.DNS != nil {
 		out = append(out, "dns (no DNSEndpoint is written)")

@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 
+	"k8s.io/utils/ptr"
+
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/plan/multiactiveservice"
 )
@@ -24,9 +26,15 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 		want []string
 	}{
 		"nothing declared": {},
-		"autoscaling": {
-			v1alpha1.MultiActiveServiceSpec{Workload: v1alpha1.Workload{Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 3}}},
-			[]string{"workload.autoscaling (replicas are left alone: make the HorizontalPodAutoscaler in each region)"},
+		"autoscaling": {v1alpha1.MultiActiveServiceSpec{
+			Workload: v1alpha1.Workload{Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 3}}, Failover: &v1alpha1.Failover{Survivors: v1alpha1.SurvivorsScale},
+		}, nil},
+		"replicas of a region that is autoscaled": {
+			v1alpha1.MultiActiveServiceSpec{
+				Workload: v1alpha1.Workload{Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 3}},
+				Regions:  []v1alpha1.ServiceRegion{{Name: "beijing", Overrides: &v1alpha1.WorkloadOverrides{Replicas: ptr.To[int32](7)}}},
+			},
+			[]string{"regions[beijing].overrides.replicas (workload.autoscaling chooses them)"},
 		},
 		"what a lost home means": {
 			v1alpha1.MultiActiveServiceSpec{Flows: []v1alpha1.Flow{
@@ -38,7 +46,7 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 		},
 		"survivors that cannot be scaled": {
 			v1alpha1.MultiActiveServiceSpec{Failover: &v1alpha1.Failover{Mode: "Manual", Handback: "Automatic", Survivors: v1alpha1.SurvivorsScale}},
-			[]string{"failover.survivors Scale (workload.replicas is not declared)"},
+			[]string{"failover.survivors Scale (neither workload.replicas nor workload.autoscaling is declared)"},
 		},
 		"other means than the queue": {
 			v1alpha1.MultiActiveServiceSpec{DataClasses: []v1alpha1.DataClass{

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,8 +54,31 @@ func (r reporter) workload(seen Seen) {
 		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonProgressing, "the workload is available and a change is being rolled out")
 		return
 	}
+	scaler, _ := find(seen.Owned, &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: main.ObjectMeta}).(*autoscalingv2.HorizontalPodAutoscaler)
+	if why := Hindered(scaler); why != "" {
+		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonNotScaling, "the workload is available, and its HorizontalPodAutoscaler does not scale it: "+why)
+		return
+	}
 	r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the workload is available")
 }
+
+// Hindered says what keeps an autoscaler from scaling; it is empty when nothing does, or there is none.
+func Hindered(a *autoscalingv2.HorizontalPodAutoscaler) string {
+	if a == nil {
+		return ""
+	}
+	for _, kind := range []autoscalingv2.HorizontalPodAutoscalerConditionType{autoscalingv2.AbleToScale, autoscalingv2.ScalingActive} {
+		for _, c := range a.Status.Conditions {
+			if c.Type == kind && c.Status == corev1.ConditionFalse && c.Reason != scalingDisabled {
+				return c.Reason + ": " + c.Message
+			}
+		}
+	}
+	return ""
+}
+
+// scalingDisabled is the reason that Kubernetes gives while the Deployment has no replicas on purpose.
+const scalingDisabled = "ScalingDisabled"
 
 // referencedService tells of a Service that others deploy, and of what runs beside it.
 func (r reporter) referencedService(seen Seen) {

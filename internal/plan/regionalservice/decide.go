@@ -115,14 +115,19 @@ func (p *Plan) workload(rs *v1alpha1.RegionalService, seen Seen) []wanted {
 // held: what runs goes on.
 func managed(rs *v1alpha1.RegionalService, seen Seen, held bool) []wanted {
 	const condition = v1alpha1.ConditionWorkloadAvailable
-	d := regional.Workload(rs)
-	d.Spec.Replicas = regional.Replicas(&rs.Spec, seen.Configuration)
-	return []wanted{
+	d, n := regional.Workload(rs), regional.Replicas(&rs.Spec, seen.Configuration)
+	var list []wanted
+	if rs.Spec.Workload.Autoscaling == nil {
+		d.Spec.Replicas = n
+	} else {
+		list = append(list, wanted{object: regional.Autoscaler(rs, *n), condition: condition, held: held})
+	}
+	return append(list, []wanted{
 		{object: d, as: rs.Spec.Workload.ServiceAccountName, condition: condition, held: held},
 		{object: regional.Service(rs, nil), condition: condition, held: held},
 		{object: regional.Budget(rs, rs.Name, regional.ComponentApplication), condition: condition, held: held},
 		{object: regional.ApplicationPolicy(rs), condition: condition, held: held},
-	}
+	}...)
 }
 
 func (p *Plan) additional(rs *v1alpha1.RegionalService, seen Seen) []wanted {

@@ -99,6 +99,29 @@ func TestDecide(t *testing.T) {
 			},
 			want: []string{published},
 		},
+		"autoscaled": {
+			change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
+				rs.Spec.Workload.Replicas, rs.Spec.Workload.Autoscaling = nil, &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: 5}
+			},
+			want: []string{"Apply HorizontalPodAutoscaler user", "Apply Deployment user as deployer", published},
+		},
+		"autoscaled, and it has scaled": {
+			change: func(t *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				rs.Spec.Workload.Replicas, rs.Spec.Workload.Autoscaling = nil, &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: 5}
+				settle(t, rs, seen)
+				application(t, seen).Spec.Replicas = ptr.To[int32](5)
+			},
+			want: []string{published},
+		},
+		"autoscaled no more": {
+			change: func(t *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+				replicas := rs.Spec.Workload.Replicas
+				rs.Spec.Workload.Replicas, rs.Spec.Workload.Autoscaling = nil, &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: 5}
+				settle(t, rs, seen)
+				rs.Spec.Workload.Replicas, rs.Spec.Workload.Autoscaling = replicas, nil
+			},
+			want: []string{"Apply Deployment user as deployer", "Delete HorizontalPodAutoscaler user", published},
+		},
 		"lease lost": {
 			change: func(_ *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) { seen.LeaseHeld = false },
 			want:   []string{"Apply Deployment user-cron as deployer", published},

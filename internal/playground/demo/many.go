@@ -18,7 +18,7 @@ import (
 
 const (
 	// crowdTimeout bounds the wait until many services are there and everything is told of them.
-	crowdTimeout = 15 * time.Minute
+	crowdTimeout = 30 * time.Minute
 	// calmFor is how long nothing may be written before a loss that is counted.
 	calmFor = 6 * time.Second
 	// manyViewInterval is how often agents with many services are asked for all that they know.
