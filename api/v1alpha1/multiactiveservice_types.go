@@ -15,6 +15,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.flows) || self.flows.all(f, !has(f.writes) || f.writes.all(n, has(self.dataClasses) && self.dataClasses.exists(c, c.name == n)))",message="flows: writes must name data classes of this service"
 // +kubebuilder:validation:XValidation:rule="!has(self.announcements) || self.announcements.all(a, a.flows.all(n, n == '*' || (has(self.flows) && self.flows.exists(f, f.name == n))))",message="announcements: flows must name flows of this service, or be *"
 // +kubebuilder:validation:XValidation:rule="!has(self.unmatched) || !has(self.unmatched.key) || (has(self.partition) && self.partition.keys.exists(k, k.name == self.unmatched.key))",message="unmatched.key must name one of partition.keys"
+// +kubebuilder:validation:XValidation:rule="!has(self.dataClasses) || !has(self.flows) || self.dataClasses.all(c, !has(c.sync) || !c.sync.exists(s, has(s.originRead) && s.originRead.type == 'ForwardRequest') || self.flows.all(f, !has(f.servedBy) || f.servedBy != 'HomeRegion' || !has(f.reads) || !(c.name in f.reads)))",message="dataClasses: originRead.type ForwardRequest is not for classes that flows with servedBy HomeRegion read, for these are served where their key is at home: use FetchSession"
 // +kubebuilder:validation:XValidation:rule="self.regions.all(r, !has(r.peerEndpoint)) || (has(self.gateway) && has(self.gateway.peerTLS))",message="regions: peerEndpoint needs gateway.peerTLS, which opens the port that it leads to"
 type MultiActiveServiceSpec struct {
 	// regions that the service runs in, by the names of Region objects.
@@ -471,6 +472,7 @@ type DNS struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Core",type=string,JSONPath=`.status.conditions[?(@.type=="CoreAvailable")].status`
 // +kubebuilder:printcolumn:name="Degraded",type=string,JSONPath=`.status.summary.degraded`
+// +kubebuilder:printcolumn:name="Deferred",type=string,JSONPath=`.status.summary.deferred`
 // +kubebuilder:printcolumn:name="Regions",type=string,JSONPath=`.status.summary.regions`
 // +kubebuilder:printcolumn:name="Lag",type=string,JSONPath=`.status.summary.lag`
 // +kubebuilder:printcolumn:name="Epoch",type=integer,JSONPath=`.status.summary.epoch`

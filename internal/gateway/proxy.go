@@ -38,7 +38,7 @@ type target struct {
 	stale bool
 	// again: the local application may have a miss, or the peer is asked after one.
 	again bool
-	// staleMiss marks a miss as one from a copy: the request is too long to be read again, or a stream.
+	// staleMiss marks a miss as one from a copy: the request is too long to be read again, or an upgrade.
 	staleMiss bool
 	// origin: the peer is asked because the session is there.
 	origin bool
@@ -234,28 +234,14 @@ func (ex *exchange) answer(resp *http.Response) error {
 		ex.passed(resp.Header)
 	}
 	if ex.target.peer != "" {
-		if ex.overtaken(resp) {
-			return errOvertaken
-		}
-		if ex.target.again {
-			if err := ex.asking.accept(resp, ex.target.peer); err != nil {
-				return err
-			}
-		}
-		if ex.target.origin {
-			if err := ex.acceptOrigin(resp); err != nil {
-				return err
-			}
-		}
-		stripReserved(resp.Header, HeaderStale, HeaderSource, HeaderRegenerate)
-		resp.Header.Set(HeaderSource, ex.target.peer)
-		return nil
+		return ex.answerOfPeer(resp)
 	}
-	if ex.target.again && missed(resp, ex.safe) {
+	tidyTrailers(resp)
+	miss := (ex.target.again || ex.target.staleMiss) && missed(resp, ex.safe)
+	if miss && ex.target.again && ex.bodyKept() {
 		ex.asking.keep(resp)
 		return errMiss
 	}
-	stale := ex.target.stale || ex.target.staleMiss && missed(resp, ex.safe)
 	if ex.hop == nil {
 		stripReserved(resp.Header)
 	} else {
@@ -263,9 +249,34 @@ func (ex *exchange) answer(resp *http.Response) error {
 		resp.Header[HeaderAnswered] = []string{ex.snap.router.cfg.Region}
 	}
 	ex.stampAnswer(resp.Header)
-	if stale {
+	if ex.target.stale || miss {
 		resp.Header.Set(HeaderStale, "true")
 	}
+	return nil
+}
+
+// answerOfPeer does that for the answer of another region's gateway, or of its application.
+func (ex *exchange) answerOfPeer(resp *http.Response) error {
+	if ex.overtaken(resp) {
+		return errOvertaken
+	}
+	if ex.target.again {
+		if err := ex.asking.accept(resp, ex.target.peer); err != nil {
+			return err
+		}
+	}
+	if ex.target.origin {
+		if err := ex.acceptOrigin(resp); err != nil {
+			return err
+		}
+	}
+	if resp.Header.Get(HeaderAnswered) == "" {
+		tidyTrailers(resp, ownTrailers...) // its gateway's own
+	} else {
+		tidyTrailers(resp)
+	}
+	stripReserved(resp.Header, HeaderStale, HeaderSource, HeaderRegenerate)
+	resp.Header.Set(HeaderSource, ex.target.peer)
 	return nil
 }
 

@@ -70,7 +70,7 @@ func routingRegions(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSl
 	for _, v := range c.RegionViews(record, weighted) {
 		r := routing.RegionOf(v)
 		r.DisplayName, r.Endpoint = peers[r.Name].DisplayName, peers[r.Name].Endpoint
-		mutual(&r, peers[r.Name], c)
+		mutual(&r, spec, peers[r.Name], c)
 		regions = append(regions, r)
 	}
 	return regions
@@ -138,7 +138,7 @@ func routingFlows(rs *v1alpha1.RegionalService, own v1alpha1.OwnershipSlice, c o
 			flow.OnHomeLoss = string(b.OnHomeLoss.Action)
 		}
 		if b.SecondRead != nil && !flow.HomeRegion {
-			flow.SecondRead = secondRead(b.SecondRead)
+			flow.SecondRead = secondRead(b.SecondRead, b.SecondReadHomes)
 		}
 		for _, m := range f.Match {
 			flow.Match = append(flow.Match, routing.Match{Host: m.Host, Method: m.Method, Path: m.Path})

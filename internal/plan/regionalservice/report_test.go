@@ -401,3 +401,83 @@ func sessionKey(declared bool) func(*testing.T, *v1alpha1.RegionalService, *plan
 		}
 	}
 }
+
+// TestAcceptsPeers names a region only once all gateways, and no former ones any more, take requests from it.
+func TestAcceptsPeers(t *testing.T) {
+	const first, second = "user-gateway-1", "user-gateway-2"
+	all := map[string][]string{first: {"shanghai", "shenzhen"}, second: {"shanghai"}}
+	cases := map[string]struct {
+		change func(*v1alpha1.RegionalService, *plan.Seen)
+		before []string
+		want   []string
+	}{
+		"all gateways listen": {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.TakesPeers = all }, nil, []string{"shanghai"}},
+		"one says nothing of it": {func(_ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers = map[string][]string{first: {"shanghai"}}
+		}, []string{"shanghai"}, nil},
+		"none is ready": {func(_ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers, s.Pods = all, nil
+		}, []string{"shanghai"}, nil},
+		"they are replaced for the first time": {func(rs *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers = all
+			gatewayOf(rs, s).Status.UpdatedReplicas = 1
+		}, nil, nil},
+		"they are replaced": {func(rs *v1alpha1.RegionalService, s *plan.Seen) {
+			gatewayOf(rs, s).Status.Replicas++
+		}, []string{"shanghai"}, []string{"shanghai"}},
+		"not declared any more": {func(rs *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers, rs.Spec.Gateway.PeerTLS = all, nil
+		}, []string{"shanghai"}, nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			rs := sample()
+			rs.Spec.Gateway.PeerTLS = &v1alpha1.PeerTLS{}
+			seen := well(t, rs)
+			another := *seen.Pods[0].DeepCopy()
+			another.Name = second
+			seen.Pods = append(seen.Pods, another)
+			rs.Status.AcceptsPeers = tc.before
+			tc.change(rs, &seen)
+			plan.Report(now, rs, seen, plan.Plan{Upstream: "http://10.0.0.1:8080"}, nil)
+			if diff := cmp.Diff(tc.want, rs.Status.AcceptsPeers); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// gatewayOf is the Deployment of the gateways.
+func gatewayOf(rs *v1alpha1.RegionalService, seen *plan.Seen) *appsv1.Deployment {
+	for _, obj := range seen.Owned {
+		if d, is := obj.(*appsv1.Deployment); is && d.Name == regional.GatewayName(rs.Name) {
+			return d
+		}
+	}
+	return nil
+}
+
+// TestDeferredBacklog takes the most that a ready gateway says: one that has just started has not read all.
+func TestDeferredBacklog(t *testing.T) {
+	const first, second, third = "user-gateway-1", "user-gateway-2", "user-gateway-3"
+	rs := sample()
+	seen := well(t, rs)
+	for _, name := range []string{second, third} {
+		pod := *seen.Pods[0].DeepCopy()
+		pod.Name = name
+		if name == third {
+			pod.Status.Conditions[0].Status = corev1.ConditionFalse
+		}
+		seen.Pods = append(seen.Pods, pod)
+	}
+	seen.Deferred = map[string]string{first: "transfer:<100:<1m,order:<10:<1h", second: "transfer:<10:<10m,nonsense", third: "transfer:>=10000:>=24h"}
+	report(t, rs, seen)
+	want := []v1alpha1.DeferredBacklog{{Flow: "order", Requests: "<10", Oldest: "<1h"}, {Flow: "transfer", Requests: "<100", Oldest: "<10m"}}
+	if diff := cmp.Diff(want, rs.Status.Deferred); diff != "" {
+		t.Error(diff)
+	}
+	seen.Deferred = nil
+	if report(t, rs, seen); rs.Status.Deferred != nil {
+		t.Errorf("nothing waits any more, and told is %v", rs.Status.Deferred)
+	}
+}
