@@ -185,6 +185,10 @@ const (
 	ReasonTopicDrifted = "TopicDrifted"
 	// ReasonTopicRepaired: a drift was repaired.
 	ReasonTopicRepaired = "TopicRepaired"
+	// ReasonStrimziMissing: the cluster lacks Strimzi's resources, in the version that is written.
+	ReasonStrimziMissing = "StrimziMissing"
+	// ReasonStrimziRefused: Strimzi does not carry out what was written; the message is its own.
+	ReasonStrimziRefused = "StrimziRefused"
 
 	// ReasonNoLinks: nothing is replicated.
 	ReasonNoLinks = "NoLinks"
@@ -194,6 +198,10 @@ const (
 	ReasonLagging = "Lagging"
 	// ReasonSourceLost: the source region is lost.
 	ReasonSourceLost = "SourceLost"
+	// ReasonEngineUnavailable: what is to carry the data cannot be run; what did before goes on.
+	ReasonEngineUnavailable = "EngineUnavailable"
+	// ReasonPaused: somebody has paused the link.
+	ReasonPaused = "Paused"
 	// ReasonLagUnknown: no canary has arrived.
 	ReasonLagUnknown = "LagUnknown"
 
