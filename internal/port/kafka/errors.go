@@ -80,13 +80,11 @@ func wrap(outer context.Context, op string, brokers []string, err error) error {
 
 func kind(err error) error {
 	var (
-		netErr  net.Error
-		eof     *kgo.ErrFirstReadEOF
-		foreign *tls.CertificateVerificationError
-		alert   tls.AlertError
+		netErr net.Error
+		eof    *kgo.ErrFirstReadEOF
 	)
 	switch {
-	case errors.As(err, &foreign), errors.As(err, &alert):
+	case failedTLS(err):
 		return ErrCertificate
 	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
 		return ErrAuthentication
@@ -99,4 +97,14 @@ func kind(err error) error {
 	default:
 		return nil
 	}
+}
+
+// failedTLS: who answered is not trusted here, or did not trust this client.
+func failedTLS(err error) bool {
+	var (
+		distrusted *tls.CertificateVerificationError
+		alert      *net.OpError
+	)
+	// crypto/tls reports what the other side sent as an alert of its own kind in this one.
+	return errors.As(err, &distrusted) || errors.As(err, &alert) && alert.Op == "remote error"
 }

@@ -94,7 +94,11 @@ func TestRealCredentials(t *testing.T) {
 	t.Run("no TLS where it is wanted", func(t *testing.T) {
 		o := options("TLS", sasl)
 		o.TLS, o.Timeout = nil, 3*time.Second
-		expect(t, o, kafka.ErrUnreachable)
+		// Brokers answer so that the library takes it for something else, and says what it guesses.
+		_, err := kafkatest.NewAdminWith(t, o).Brokers(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "plaintext connection speaking to a tls endpoint") {
+			t.Errorf("error is %v, want one that tells of TLS", err)
+		}
 	})
 	t.Run("TLS where there is none", func(t *testing.T) {
 		o := options("plain", sasl)
@@ -119,7 +123,6 @@ func expect(t *testing.T, o kafka.Options, want error) {
 	if err != nil && o.SASL != nil && strings.Contains(err.Error(), o.SASL.Password) {
 		t.Errorf("the error shows the password: %v", err)
 	}
-	t.Logf("%v", err)
 }
 
 // Certificates of clients are taken, and missed.
