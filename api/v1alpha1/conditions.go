@@ -169,7 +169,7 @@ const (
 	ReasonNoKafka = "NoKafka"
 	// ReasonBrokersUnreachable: no broker answers.
 	ReasonBrokersUnreachable = "BrokersUnreachable"
-	// ReasonKafkaUnauthorized: Kafka refuses the credentials.
+	// ReasonKafkaUnauthorized: Kafka refuses the credentials, or its certificate is not trusted.
 	ReasonKafkaUnauthorized = "KafkaUnauthorized"
 	// ReasonTopicConflict: another service has claimed the topic, or two data classes name it.
 	ReasonTopicConflict = "TopicConflict"

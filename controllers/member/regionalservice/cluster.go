@@ -50,7 +50,7 @@ func (c *kafkaCluster) keep(ctx context.Context, want topic.Desired) (plan.Topic
 	var repaired string
 	for range maxTopicRounds {
 		if err := c.topics[want.Name].Err; err != nil {
-			return plan.TopicResult{}, fmt.Errorf("reading topic %s: %w", want.Name, err)
+			return plan.TopicResult{}, err
 		}
 		p := topic.Decide(want, c.observed(want.Name))
 		if c.strimzi != nil {

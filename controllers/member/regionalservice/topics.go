@@ -328,7 +328,7 @@ func unavailable(err error) *plan.Problem {
 		if errors.As(err, &kafkaError) && len(kafkaError.Brokers) > 0 {
 			p.Message = "no broker of " + join(kafkaError.Brokers) + " answers; check that they run and that Region spec.kafka.bootstrapServers is right"
 		}
-	case errors.Is(err, kafka.ErrAuthentication), errors.Is(err, kafka.ErrAuthorization):
+	case errors.Is(err, kafka.ErrAuthentication), errors.Is(err, kafka.ErrAuthorization), errors.Is(err, kafka.ErrCertificate):
 		p.Reason = v1alpha1.ReasonKafkaUnauthorized
 	}
 	return p
