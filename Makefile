@@ -130,10 +130,13 @@ bench-gateway: build kubernetes ## The gateway beside nginx with Lua and HAProxy
 	@hack/ensure.sh packages proxies
 	go run ./hack/bench-gateway --gateway $(BIN)/gateway --rounds $(GATEWAY_ROUNDS) --out docs/performance.md
 
+# Packages, at a time, each with brokers of its own.
+E2E_JOBS ?= 1
+
 .PHONY: e2e
-e2e: kubernetes ## Whole clusters, Apache Kafka and chaos (test/clusters); root on Linux.
-	@test -d test/clusters || { echo 'e2e: test/clusters does not exist in this version; `make demo` and `make test` cover what runs' >&2; exit 1; }
-	go test -timeout $(E2E_TIMEOUT) $(ARGS) ./test/clusters/...
+e2e: kafka ## What needs Apache Kafka (build tag e2e): the contract, mirrors, SASL and TLS.
+	@hack/ensure.sh packages race
+	CGO_ENABLED=1 go test -race -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS) $$(hack/packages.sh e2e)
 
 ##@ Build and run
 
@@ -183,6 +186,10 @@ ifeq ($(origin KUBEBUILDER_ASSETS),file)
 else
 	@hack/ensure.sh kubernetes
 endif
+
+.PHONY: kafka
+kafka: ## Apache Kafka with MirrorMaker 2, into bin/kafka: Java and Maven, installed by itself as root on Debian.
+	@hack/ensure.sh kafka
 
 # A tool is built again only when its module, or how it is built, changes.
 tool_sources = hack/ensure.sh $(wildcard hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum hack/tools/$(1)/*.go)

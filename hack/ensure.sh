@@ -4,12 +4,14 @@
 #
 #   hack/ensure.sh tool lint|generate|deploy|image        the pinned tools of hack/tools/<name>, into bin/tools
 #   hack/ensure.sh kubernetes                             etcd, kube-apiserver and kubectl, into bin/kubernetes
-#   hack/ensure.sh packages race|stores|buildah|engine|proxies...
+#   hack/ensure.sh kafka                                  Apache Kafka with MirrorMaker 2 (hack/kafka/pom.xml), into bin/kafka
+#   hack/ensure.sh packages race|stores|buildah|engine|proxies|java|maven...
 #                                                         compilers, databases, what builds images and what `make bench` compares with
 #
 # Variables: KUBEBUILDER_ASSETS (a directory that holds the Kubernetes binaries: nothing is built),
-# MULTIACTIVE_CACHE (where built tools are kept for other clones), CI=true (whatever is missing and
-# cannot be installed is a failure, not a hint).
+# MULTIACTIVE_KAFKA (a directory that holds Kafka's jars: nothing is fetched), MULTIACTIVE_CACHE (where
+# built tools are kept for other clones), CI=true (whatever is missing and cannot be installed is a
+# failure, not a hint).
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -189,7 +191,10 @@ packages() {
         have nginx && [[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]] || wanted+=(nginx libnginx-mod-http-lua)
         have haproxy || wanted+=(haproxy)
         ;;
-      *) say "packages: \"$group\" is none of: race, stores, buildah, engine, proxies" && exit 2 ;;
+      # Apache Kafka runs on it: real brokers, for `make e2e`.
+      java) have java || wanted+=(default-jre-headless) ;;
+      maven) have mvn || wanted+=(maven) ;;
+      *) say "packages: \"$group\" is none of: race, stores, buildah, engine, proxies, java, maven" && exit 2 ;;
     esac
   done
   if ((${#wanted[@]} > 0)); then
@@ -198,7 +203,73 @@ packages() {
   fi
 }
 
-usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
+# java_major prints the version of the Java that is there, or nothing.
+java_major() {
+  { java -version 2>&1 || true; } | sed -nE 's/.* version "([0-9]+).*/\1/p'
+}
+
+# Sums of every jar, as go.sum has them of modules. After a change of the versions in pom.xml:
+#   rm -r bin/kafka; hack/ensure.sh kafka     fetches, and says where what differs lies
+#   (cd DIRECTORY && LC_ALL=C && sha256sum -- *.jar) >hack/kafka/jars.sha256
+KAFKA_SUMS=$ROOT/hack/kafka/jars.sha256
+
+# has_kafka DIRECTORY tells whether it holds exactly the jars that the sums list.
+has_kafka() {
+  [[ -d $1 ]] || return 1
+  (
+    cd "$1"
+    LC_ALL=C # the order of the names
+    diff -q <(printf '%s\n' *.jar) <(sed 's/^[^ ]* [ *]//' "$KAFKA_SUMS") && sha256sum --check --strict --quiet "$KAFKA_SUMS"
+  ) >/dev/null 2>&1
+}
+
+fetch_kafka() {
+  mvn --batch-mode --no-transfer-progress --strict-checksums --file "$ROOT/hack/kafka/pom.xml" \
+    dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$1"
+}
+
+kafka() {
+  local target=$ROOT/bin/kafka cached fresh
+  packages java
+  if [[ $(java_major) -lt 17 ]]; then
+    say "Kafka needs Java 17 or later"
+    exit 1
+  fi
+  if [[ -n ${MULTIACTIVE_KAFKA:-} ]]; then
+    has_kafka "$MULTIACTIVE_KAFKA" && return
+    say "MULTIACTIVE_KAFKA=$MULTIACTIVE_KAFKA has other jars than hack/kafka/jars.sha256 lists: unset it, and they are fetched instead"
+    exit 1
+  fi
+  if has_kafka "$target"; then
+    return
+  fi
+  cached=$CACHE/kafka-$(git hash-object "$KAFKA_SUMS" | cut -c1-16)
+  if ! has_kafka "$cached"; then
+    packages maven
+    if ! have mvn; then
+      say "Maven fetches Apache Kafka, and is missing"
+      exit 1
+    fi
+    mkdir -p "$CACHE"
+    fresh=$(mktemp -d "$CACHE/.kafka.XXXXXX")
+    if ! with_progress "fetching Apache Kafka" fetch_kafka "$fresh"; then
+      rm -rf "$fresh"
+      exit 1
+    fi
+    if ! has_kafka "$fresh"; then
+      say "what came differs from hack/kafka/jars.sha256; it lies in $fresh"
+      exit 1
+    fi
+    rm -rf "$cached"
+    mv "$fresh" "$cached"
+  fi
+  rm -rf "$target"
+  mkdir -p "$ROOT/bin"
+  cp -r "$cached" "$target"
+  say "Apache Kafka in ${target#"$ROOT/"}"
+}
+
+usage() { sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
 
 if ! command -v go >/dev/null; then
   say "go is missing: install the version that go.mod names"
@@ -213,6 +284,7 @@ case ${1:-} in
     esac
     ;;
   kubernetes) kubernetes ;;
+  kafka) kafka ;;
   packages) shift && packages "$@" ;;
   -h | --help | help) usage ;;
   *) usage && exit 2 ;;

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Lists this module's packages in two parts, so that the fast tests need no other process:
+# Lists this module's packages in parts, so that the fast tests need no other process:
 #
 #   hack/packages.sh unit      packages whose tests run by themselves
 #   hack/packages.sh servers   packages whose tests start API servers or etcd: everything under
 #                              controllers/, test/ and internal/testkit/, and what imports a part
 #                              of internal/testkit that starts processes
+#   hack/packages.sh e2e       packages with tests under the build tag e2e, which need Apache Kafka
 #
-# Benchmarks and whole-cluster tests (test/bench, test/clusters) are in neither: `make bench` and
-# `make e2e` run them.
+# Benchmarks and whole-cluster tests (test/bench, test/clusters) are in neither of the first two: `make
+# bench` and `make e2e` run them.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -27,7 +28,13 @@ list() {
       }'
 }
 
+# Files not added yet count as well, so that a test runs before its first commit.
+tagged() {
+  git grep --untracked -lE '^//go:build e2e$' -- '*_test.go' | xargs -n 1 dirname | sort -u | sed 's|^|./|'
+}
+
 case ${1:-} in
   unit | servers) list "$1" ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+  e2e) tagged ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
 esac

@@ -172,7 +172,7 @@ const (
 	ReasonNoKafka = "NoKafka"
 	// ReasonBrokersUnreachable: no broker answers.
 	ReasonBrokersUnreachable = "BrokersUnreachable"
-	// ReasonKafkaUnauthorized: Kafka refuses the credentials.
+	// ReasonKafkaUnauthorized: Kafka refuses the credentials, or its certificate is not trusted.
 	ReasonKafkaUnauthorized = "KafkaUnauthorized"
 	// ReasonTopicConflict: another service has claimed the topic, or two data classes name it.
 	ReasonTopicConflict = "TopicConflict"
@@ -188,6 +188,10 @@ const (
 	ReasonTopicDrifted = "TopicDrifted"
 	// ReasonTopicRepaired: a drift was repaired.
 	ReasonTopicRepaired = "TopicRepaired"
+	// ReasonStrimziMissing: the cluster lacks Strimzi's resources, in the version that is written.
+	ReasonStrimziMissing = "StrimziMissing"
+	// ReasonStrimziRefused: Strimzi does not carry out what was written; the message is its own.
+	ReasonStrimziRefused = "StrimziRefused"
 
 	// ReasonNoLinks: nothing is replicated.
 	ReasonNoLinks = "NoLinks"
@@ -197,6 +201,10 @@ const (
 	ReasonLagging = "Lagging"
 	// ReasonSourceLost: the source region is lost.
 	ReasonSourceLost = "SourceLost"
+	// ReasonEngineUnavailable: what is to carry the data cannot be run; what did before goes on.
+	ReasonEngineUnavailable = "EngineUnavailable"
+	// ReasonPaused: somebody has paused the link.
+	ReasonPaused = "Paused"
 	// ReasonLagUnknown: no canary has arrived.
 	ReasonLagUnknown = "LagUnknown"
 

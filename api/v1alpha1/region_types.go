@@ -119,6 +119,48 @@ type RegionKafka struct {
 	// management says how topics are created. Default: the admin protocol.
 	// +optional
 	Management *KafkaManagement `json:"management,omitempty"`
+
+	// mirrors says what carries the topics of other regions into this Kafka. Default: Builtin.
+	// +optional
+	Mirrors *KafkaMirrors `json:"mirrors,omitempty"`
+}
+
+// MirrorEngine is what carries topics from one region's Kafka into another's.
+// +kubebuilder:validation:Enum=Builtin;MirrorMaker2
+type MirrorEngine string
+
+const (
+	// MirrorBuiltin is the operator's own mirror: small, needs no other image, and marks every record with where
+	// it is from.
+	MirrorBuiltin MirrorEngine = "Builtin"
+	// MirrorMirrorMaker2 is Kafka's own MirrorMaker: with management Admin a Deployment of the image that the
+	// operator is told (--mirrormaker-image), with Strimzi a KafkaMirrorMaker2.
+	MirrorMirrorMaker2 MirrorEngine = "MirrorMaker2"
+)
+
+// MirrorDelivery says what happens with records when a mirror is stopped in the middle.
+// +kubebuilder:validation:Enum=ExactlyOnce;AtLeastOnce
+type MirrorDelivery string
+
+const (
+	// DeliveryExactlyOnce writes records and how far the mirror has come in one transaction. Consumers of the
+	// copies must read with isolation.level=read_committed, or they see what was aborted too.
+	DeliveryExactlyOnce MirrorDelivery = "ExactlyOnce"
+	// DeliveryAtLeastOnce may repeat records, a second's worth.
+	DeliveryAtLeastOnce MirrorDelivery = "AtLeastOnce"
+)
+
+// KafkaMirrors says what carries the topics of other regions into a Kafka.
+// +kubebuilder:validation:XValidation:rule="!has(self.delivery) || self.delivery == 'AtLeastOnce' || (has(self.engine) && self.engine == 'MirrorMaker2')",message="delivery ExactlyOnce needs engine MirrorMaker2: the built-in mirror delivers at least once"
+type KafkaMirrors struct {
+	// engine is Builtin or MirrorMaker2. A change stops the one, hands the other how far it has come, and starts
+	// that: nothing is lost, and nothing is repeated but what the first had not stored.
+	// +optional
+	// +kubebuilder:default=Builtin
+	Engine MirrorEngine `json:"engine,omitempty"`
+	// delivery of MirrorMaker2. Default: ExactlyOnce. Builtin delivers at least once.
+	// +optional
+	Delivery MirrorDelivery `json:"delivery,omitempty"`
 }
 
 // KafkaAuth names the credentials of a Kafka.

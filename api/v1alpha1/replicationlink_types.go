@@ -21,7 +21,7 @@ const (
 // ReplicationLinkSpec says what is replicated from where to here.
 // +kubebuilder:validation:XValidation:rule="has(self.topic) != has(self.store)",message="exactly one of topic and store"
 // +kubebuilder:validation:XValidation:rule="self.from != self.to",message="from and to must be different regions"
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a ReplicationLink is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.topic) == has(oldSelf.topic) && (!has(self.topic) || self.topic == oldSelf.topic) && has(self.store) == has(oldSelf.store) && (!has(self.store) || self.store == oldSelf.store) && self.from == oldSelf.from && self.to == oldSelf.to",message="of a ReplicationLink, engine alone may change"
 type ReplicationLinkSpec struct {
 	// topic as it is named in Kafka.
 	// +optional
@@ -33,7 +33,7 @@ type ReplicationLinkSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Store string `json:"store,omitempty"`
-	// engine that carries the data.
+	// engine that carries the data, or did last: it changes when the next one starts.
 	// +required
 	Engine LinkEngine `json:"engine,omitempty"`
 	// from is the source region.

@@ -57,6 +57,8 @@ type memberOptions struct {
 	gatewayArgs  []string
 	peers        peerca.Lifetimes
 	mirrorImage  string
+	// mirrorMakerImage is empty where no dedicated MirrorMaker is to run.
+	mirrorMakerImage string
 	// podName and podNamespace come from the environment; empty when not in a Pod.
 	podName, podNamespace string
 }
@@ -75,6 +77,8 @@ func (o *memberOptions) bind(fs *flag.FlagSet) {
 		"member, peer: lifetime of the region's authority that issues them, at least six times theirs; its successor is made after two thirds of it")
 	o.podName, o.podNamespace = os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
 	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member, peer: image with /mirror for the mirrors (default: --gateway-image)")
+	fs.StringVar(&o.mirrorMakerImage, "mirrormaker-image", "",
+		"member, peer: image with Apache Kafka under /opt/kafka for the mirrors of Regions whose kafka.mirrors.engine is MirrorMaker2 and that Strimzi does not manage")
 }
 
 // operatorsArgs are the gateway's flags that the operator gives.
@@ -175,14 +179,11 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 	if err != nil {
 		return member{}, err
 	}
-	options := regional.Options{
-		Region: o.region, OperatorNamespace: o.common.operatorNamespace, AgentURL: o.agentURL,
-		GatewayImage: o.gatewayImage, MirrorImage: o.mirrorImage, GatewayArgs: o.gatewayArgs,
-	}
+	options := o.regional()
 	credentials := func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error) {
 		return kafkasecret.Options(ctx, mgr.GetAPIReader(), o.common.operatorNamespace, k)
 	}
-	topics := regionalservice.NewTopicKeeper(credentials, machine, ctrl.Log.WithName("topics"))
+	topics := newTopicKeeper(mgr, credentials, machine)
 	canaries := replicationlink.NewCanaries(o.region, machine, ctrl.Log.WithName("canaries"))
 	local.Credentials, local.Canary, local.Snapshot = credentials, canaries.Read, regionAgent.Snapshot
 	own, err := actingPod(ctx, mgr, o)
@@ -195,11 +196,12 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
 	}
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
+	transfers := replicationlink.NewTransfers(credentials, machine, ctrl.Log.WithName("transfers"))
 	health := &storehealth.Monitor{Store: store, Clock: machine, Log: ctrl.Log.WithName("coordination")}
 	position.Trouble = troubles(regionAgent.Trouble, health.Trouble)
 	parts := []manager.Runnable{
 		closing(store), health, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
-		topics, canaries, mirrors,
+		topics, canaries, mirrors, transfers,
 	}
 	for _, part := range append(parts, own...) {
 		if err := mgr.Add(part); err != nil {
@@ -223,12 +225,27 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 	}
 	links := &replicationlink.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options,
-		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors, Pace: pacer,
+		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors, Transfers: transfers, Pace: pacer,
 	}
 	if err := addLinks(mgr, links, canaries); err != nil {
 		return member{}, err
 	}
 	return member{store: store, health: health, agent: regionAgent}, nil
+}
+
+// regional are the options of what is built for services.
+func (o *memberOptions) regional() regional.Options {
+	return regional.Options{
+		Region: o.region, OperatorNamespace: o.common.operatorNamespace, AgentURL: o.agentURL,
+		GatewayImage: o.gatewayImage, MirrorImage: o.mirrorImage, MirrorMakerImage: o.mirrorMakerImage, GatewayArgs: o.gatewayArgs,
+	}
+}
+
+// newTopicKeeper returns what keeps topics, by itself or through Strimzi.
+func newTopicKeeper(mgr ctrl.Manager, credentials func(context.Context, v1alpha1.RegionKafka) (kafka.Options, error), c clock.WithTicker) *regionalservice.TopicKeeper {
+	topics := regionalservice.NewTopicKeeper(credentials, c, ctrl.Log.WithName("topics"))
+	topics.Live, topics.Objects = mgr.GetAPIReader(), mgr.GetClient()
+	return topics
 }
 
 // addLinks adds the controller of the region's incoming links, and their metric.

@@ -29,11 +29,11 @@ func TestMemberOptions(t *testing.T) {
 		},
 		"all given": {
 			args: []string{
-				"--region=beijing", "--gateway-image=op:1", "--mirror-image=m:1", "--agent-bind-address=127.0.0.1:1", "--agent-url=http://127.0.0.1:1",
+				"--region=beijing", "--gateway-image=op:1", "--mirror-image=m:1", "--mirrormaker-image=k:1", "--agent-bind-address=127.0.0.1:1", "--agent-url=http://127.0.0.1:1",
 				"--gateway-arg=--access-log", "--gateway-arg=--trace-ratio=1",
 			},
 			want: memberOptions{
-				region: "beijing", gatewayImage: "op:1", mirrorImage: "m:1", agentAddress: "127.0.0.1:1", agentURL: "http://127.0.0.1:1", peers: lifetimes,
+				region: "beijing", gatewayImage: "op:1", mirrorImage: "m:1", mirrorMakerImage: "k:1", agentAddress: "127.0.0.1:1", agentURL: "http://127.0.0.1:1", peers: lifetimes,
 				gatewayArgs: []string{"--access-log", "--trace-ratio=1"},
 			},
 		},

@@ -43,6 +43,7 @@ func TestMember(t *testing.T) {
 		"two services claim a topic":         topicConflict,
 		"brokers that do not answer":         brokersUnreachable,
 		"a topic's drift is repaired":        topicDrift,
+		"topics through Strimzi":             throughStrimzi,
 		"another region's slice":             otherRegion,
 		"a declaration that gets smaller":    pruned,
 		"replicas are left to an autoscaler": autoscaled,

@@ -63,6 +63,7 @@ const (
 	memberUser = "multiactive:member"
 	appImage   = "registry.example.com/app:1"
 	gateImage  = "registry.example.com/operator:1"
+	kafkaImage = "registry.example.com/kafka:4.1"
 )
 
 // world is one region with its member.
@@ -72,6 +73,8 @@ type world struct {
 	region *region
 	writes *writeLog
 	broker *embedded.Broker
+	// admins is the access of somebody who may do everything.
+	admins *rest.Config
 	// time is that of the certificates of gateways.
 	time *clocktesting.FakeClock
 }
@@ -95,7 +98,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	w := &world{t: t, client: c, region: newRegion(), writes: &writeLog{}, broker: broker, time: clocktesting.NewFakeClock(time.Now())}
+	w := &world{t: t, client: c, region: newRegion(), writes: &writeLog{}, broker: broker, admins: testkit.Config(t, s, apiserver.Admin), time: clocktesting.NewFakeClock(time.Now())}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operator}})
 	w.grantRoles()
 	w.startMember(testkit.Config(t, s, memberUser), scheme)
@@ -146,12 +149,14 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	}
 	options := regional.Options{
 		Region: here, OperatorNamespace: operator, AgentURL: "http://agent:8090", GatewayImage: gateImage, MirrorImage: gateImage,
+		MirrorMakerImage: kafkaImage,
 	}
 	credentials := func(ctx context.Context, k v1alpha1.RegionKafka) (kafka.Options, error) {
 		return kafkasecret.Options(ctx, mgr.GetAPIReader(), operator, k)
 	}
 	machine := clock.RealClock{}
 	topics := regionalservice.NewTopicKeeper(credentials, machine, mgr.GetLogger())
+	topics.Live, topics.Objects = mgr.GetAPIReader(), mgr.GetClient()
 	canaries := replicationlink.NewCanaries(here, machine, mgr.GetLogger())
 	services := &regionalservice.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Options: options, Agent: w.region, Publisher: w.region,
@@ -168,11 +173,12 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	certificates := peercerts.NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), keeper)
 	services.PeerCertificates = certificates
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), operator, machine)
+	transfers := replicationlink.NewTransfers(credentials, machine, mgr.GetLogger())
 	links := &replicationlink.Reconciler{
-		Mirrors: mirrors, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries,
+		Mirrors: mirrors, Transfers: transfers, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries,
 	}
 	for _, err := range []error{
-		mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
+		mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), mgr.Add(transfers), services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
 	} {
 		if err != nil {
 			w.t.Fatal(err)

@@ -14,20 +14,8 @@ import (
 
 	"multiactive.dev/operator/internal/canary"
 	"multiactive.dev/operator/internal/port/kafka"
-	"multiactive.dev/operator/internal/port/kafka/embedded"
 	"multiactive.dev/operator/internal/port/kafka/kafkatest"
 )
-
-// inside runs a broker in this process, for tests that kill nothing.
-func inside(t *testing.T, name string) string {
-	t.Helper()
-	b, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", ClusterID: name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	return b.Addr()
-}
 
 // engine runs a mirror in this process until the end of the test.
 func engine(t *testing.T, c Config, s Settings) *Engine {
@@ -137,7 +125,7 @@ func TestTopicsMadeAnew(t *testing.T) {
 // Partitions added at the source are added at the target and mirrored, and the
 // positions can be read from the target alone.
 func TestPartitionsGrow(t *testing.T) {
-	source, target := kafkatest.StartBroker(t, "s"), inside(t, "t")
+	source, target := startKafka(t, "s"), inside(t, "t")
 	topic(t, source.Addr, "a.t", 1)
 	engine(t, config("beijing", source.Addr, target, "a.t"), fast)
 	small := &writer{topic: "a.t", partitions: 1}
@@ -212,7 +200,7 @@ func TestRefusedRecord(t *testing.T) {
 
 // The lag is there once it is known, and gone when the source cannot say it.
 func TestLagIsNeverInvented(t *testing.T) {
-	source, target := kafkatest.StartBroker(t, "s"), inside(t, "t")
+	source, target := startKafka(t, "s"), inside(t, "t")
 	topic(t, source.Addr, "a.t", 1)
 	w := &writer{topic: "a.t", partitions: 1}
 	w.write(t, source.Addr, 10)
@@ -275,7 +263,7 @@ func TestCanaryTravels(t *testing.T) {
 // While the target is down the mirror reads no more than its buffer takes, and
 // goes on where it stopped.
 func TestMemoryIsBounded(t *testing.T) {
-	source, target := inside(t, "s"), kafkatest.StartBroker(t, "t")
+	source, target := inside(t, "s"), startKafka(t, "t")
 	topic(t, source, "a.t", 8)
 	set := fast
 	set.BufferBytes = 1 << 20

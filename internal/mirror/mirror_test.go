@@ -212,7 +212,7 @@ func stored(t *testing.T, addr, origin string, w *writer) {
 // Ten thousand records arrive, each key in order, although the mirror, the
 // target and the source are killed on the way.
 func TestNothingIsLost(t *testing.T) {
-	source, target := kafkatest.StartBroker(t, "beijing"), kafkatest.StartBroker(t, "shanghai")
+	source, target := startKafka(t, "beijing"), startKafka(t, "shanghai")
 	topic(t, source.Addr, "accounts.account", 6)
 	w := &writer{topic: "accounts.account", partitions: 6}
 	cfg := config("beijing", source.Addr, target.Addr, "accounts.account")
@@ -255,7 +255,7 @@ func TestNothingIsLost(t *testing.T) {
 // The order of every key holds when the target is killed again and again with
 // records on their way.
 func TestOrderHoldsThroughKills(t *testing.T) {
-	source, target := inside(t, "s"), kafkatest.StartBroker(t, "t")
+	source, target := inside(t, "s"), startKafka(t, "t")
 	topic(t, source, "a.t", 3)
 	w := &writer{topic: "a.t", partitions: 3}
 	engine(t, config("beijing", source, target.Addr, "a.t"), fast)

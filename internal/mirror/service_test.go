@@ -95,7 +95,7 @@ func answers(t *testing.T, s *Service, path string, code int, say string) {
 // With both clusters down the process is alive, not ready, and says which
 // clusters are missing.
 func TestServiceHealth(t *testing.T) {
-	source, target := kafkatest.StartBroker(t, "s"), kafkatest.StartBroker(t, "t")
+	source, target := startKafka(t, "s"), startKafka(t, "t")
 	source.Kill()
 	target.Kill()
 	s := serve(t, write(t, config("beijing", source.Addr, target.Addr)), clock.RealClock{})

@@ -23,6 +23,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/plan/flows"
+	links "multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/port/kafka"
 )
 
@@ -46,6 +47,9 @@ type Region struct {
 	mu      sync.Mutex
 	latches []*latch
 	kept    kafka.Kept
+	// followers read MirrorMaker's positions, and sources are the origins' Kafkas.
+	followers map[string]*follower
+	sources   map[string]*kafka.Kept
 	// behind are the origins that were far behind when they were last looked at.
 	behind map[string]bool
 }
@@ -103,7 +107,7 @@ func (r *Region) gone(ctx context.Context, rs *v1alpha1.RegionalService, a *v1al
 }
 
 // Lagging implements agent.Local: services with a topic from a region that may own slots, and whose
-// newest canary is old or unknown; and, while the region is drained, or back without its keys, those that
+// newest canary is old or unknown, or whose link is paused; and, while the region is drained, or back without its keys, those that
 // have no ready replica here, or are not known here at all: a handback would give users to nobody.
 func (r *Region) Lagging(ctx context.Context) []string {
 	services, err := r.services(ctx)
@@ -111,10 +115,17 @@ func (r *Region) Lagging(ctx context.Context) []string {
 	if err != nil || !known {
 		return []string{ownership.LaggingAll}
 	}
+	paused, err := r.paused(ctx)
+	if err != nil {
+		return []string{ownership.LaggingAll}
+	}
 	out := r.unknown(c, services)
 	for i := range services {
 		rs := &services[i]
 		far := len(rs.Spec.Topics) > 0 && slices.ContainsFunc(r.origins(rs), func(o string) bool { return r.farFrom(c, o) })
+		far = far || slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool {
+			return slices.ContainsFunc(r.origins(rs), func(o string) bool { return c.Gates[o].Open && paused[o][t.Name] })
+		})
 		if far || idle(rs, c) {
 			out = append(out, rs.Spec.ServiceID)
 		}
@@ -124,6 +135,24 @@ func (r *Region) Lagging(ctx context.Context) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// paused returns the topics whose links somebody has paused, by origin: the canary does not tell of them.
+func (r *Region) paused(ctx context.Context) (map[string]map[string]bool, error) {
+	list := &v1alpha1.ReplicationLinkList{}
+	if err := r.Client.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
+	}
+	out := map[string]map[string]bool{}
+	for i := range list.Items {
+		if l := &list.Items[i]; links.Paused(l) {
+			if out[l.Spec.From] == nil {
+				out[l.Spec.From] = map[string]bool{}
+			}
+			out[l.Spec.From][l.Spec.Topic] = true
+		}
+	}
+	return out, nil
 }
 
 // maxLagging bounds what is named one by one.

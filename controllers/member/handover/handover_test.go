@@ -42,11 +42,17 @@ func TestMain(m *testing.M) { os.Exit(kafkatest.Main(m, nil)) }
 // cluster stands for the cache of a region's objects.
 type cluster struct {
 	services    []v1alpha1.RegionalService
+	links       []v1alpha1.ReplicationLink
 	deployments map[string]*appsv1.Deployment
 }
 
 func (c *cluster) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	list.(*v1alpha1.RegionalServiceList).Items = append([]v1alpha1.RegionalService(nil), c.services...)
+	switch list := list.(type) {
+	case *v1alpha1.RegionalServiceList:
+		list.Items = append([]v1alpha1.RegionalService(nil), c.services...)
+	case *v1alpha1.ReplicationLinkList:
+		list.Items = c.links
+	}
 	return nil
 }
 

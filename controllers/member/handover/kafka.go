@@ -7,11 +7,15 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/mirror"
+	"multiactive.dev/operator/internal/mirrormaker"
 	"multiactive.dev/operator/internal/ownership"
+	links "multiactive.dev/operator/internal/plan/replicationlink"
+	"multiactive.dev/operator/internal/port/kafka"
 )
 
 // kafkaTimeout bounds one question to a Kafka: a change of owners waits for the answer.
@@ -35,6 +39,8 @@ type reading struct {
 	copies   offsets
 	// consumed are the offsets that groups have committed in the copies.
 	consumed map[string]offsets
+	// admin asks the Kafka again.
+	admin *kafka.Client
 }
 
 // Vector implements agent.Local.
@@ -111,13 +117,13 @@ func (r *Region) read(ctx context.Context, services []v1alpha1.RegionalService, 
 		}
 	}
 	origins, groups = distinct(origins), distinct(groups)
-	out := reading{mirrored: map[string]offsets{}, consumed: map[string]offsets{}}
+	out := reading{mirrored: map[string]offsets{}, consumed: map[string]offsets{}, admin: admin}
 	var failed []error
 	if out.ends, err = admin.EndOffsets(ctx, topics...); err != nil {
 		return out, err
 	}
 	for _, origin := range origins {
-		out.mirrored[origin], err = mirror.Positions(ctx, admin, origin)
+		out.mirrored[origin], err = r.mirrored(ctx, *services[0].Spec.Kafka, o, admin, origin)
 		failed = append(failed, err)
 		for _, t := range topics {
 			copies = append(copies, mirror.TargetTopic(origin, t))
@@ -142,6 +148,61 @@ func (r *Region) read(ctx context.Context, services []v1alpha1.RegionalService, 
 	return out, errors.Join(failed...)
 }
 
+// mirrored reads how far what has come from an origin has been mirrored. What one engine has stored stays true
+// when another goes on: the farther of the two counts.
+func (r *Region) mirrored(ctx context.Context, k v1alpha1.RegionKafka, o kafka.Options, admin *kafka.Client, origin string) (offsets, error) {
+	out, err := mirror.Positions(ctx, admin, origin)
+	if err != nil || links.Engine(&k) != v1alpha1.LinkMirrorMaker2 {
+		return out, err
+	}
+	follower, err := r.follower(origin, o)
+	if err != nil {
+		return out, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, kafkaTimeout)
+	defer cancel()
+	theirs, err := follower.Positions(ctx)
+	if err != nil {
+		return out, err
+	}
+	for topic, partitions := range theirs {
+		if out[topic] == nil {
+			out[topic] = map[int32]int64{}
+		}
+		for p, offset := range partitions {
+			out[topic][p] = max(out[topic][p], offset)
+		}
+	}
+	return out, nil
+}
+
+// follower returns what reads MirrorMaker's positions in an origin; one of other options is closed.
+func (r *Region) follower(origin string, o kafka.Options) (*mirrormaker.Offsets, error) {
+	key := origin + " " + strings.Join(o.Brokers, ",")
+	if f := r.followers[key]; f != nil && reflect.DeepEqual(f.options, o) {
+		return f.Offsets, nil
+	}
+	if f := r.followers[key]; f != nil {
+		f.Close()
+		delete(r.followers, key)
+	}
+	f, err := mirrormaker.NewOffsets(origin, o)
+	if err != nil {
+		return nil, err
+	}
+	if r.followers == nil {
+		r.followers = map[string]*follower{}
+	}
+	r.followers[key] = &follower{Offsets: f, options: o}
+	return f, nil
+}
+
+// follower is kept while the options stay the same: it has read what is long.
+type follower struct {
+	*mirrormaker.Offsets
+	options kafka.Options
+}
+
 func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // latch holds the ends of copies that have to be consumed for one question: they are taken once, when
@@ -153,6 +214,8 @@ type latch struct {
 	target ownership.Vector
 	lost   []string
 	ends   map[string]int64 // by copy's stream
+	// hollow are runs of offsets in which there is no record, by stream and the first.
+	hollow map[string]int64
 }
 
 // maxLatches bounds the questions that are remembered: the change under way and the debts.
@@ -174,7 +237,7 @@ func (r *Region) latchOf(target ownership.Vector, lost []string) *latch {
 	if len(r.latches) == maxLatches {
 		r.latches = r.latches[1:]
 	}
-	l := &latch{epoch: epoch, target: target, lost: lost, ends: map[string]int64{}}
+	l := &latch{epoch: epoch, target: target, lost: lost, ends: map[string]int64{}, hollow: map[string]int64{}}
 	r.latches = append(r.latches, l)
 	return l
 }
@@ -193,7 +256,7 @@ func (r *Region) CaughtUp(ctx context.Context, target ownership.Vector, lost []s
 		// A Kafka that cannot be read holds up the services that use it, and no others.
 		seen, err := r.read(ctx, group, true)
 		for i := range group {
-			if err != nil || !r.applied(&group[i], seen, asked) {
+			if err != nil || !r.applied(ctx, &group[i], seen, asked) {
 				stuck = append(stuck, group[i].Spec.ServiceID)
 			}
 		}
@@ -203,32 +266,97 @@ func (r *Region) CaughtUp(ctx context.Context, target ownership.Vector, lost []s
 }
 
 // applied reports whether everything that a service must have has arrived and is consumed.
-func (r *Region) applied(rs *v1alpha1.RegionalService, seen reading, asked *latch) bool {
+func (r *Region) applied(ctx context.Context, rs *v1alpha1.RegionalService, seen reading, asked *latch) bool {
 	ok := true
 	for _, origin := range r.origins(rs) {
 		for _, t := range rs.Spec.Topics {
-			ok = asked.applied(origin, t, seen) && ok
+			q := question{latch: asked, rs: rs, origin: origin, topic: t, seen: seen}
+			ok = r.topicApplied(ctx, q, ok) && ok
 		}
 	}
 	return ok
 }
 
-func (l *latch) applied(origin string, t v1alpha1.TopicSlice, seen reading) bool {
-	copied := mirror.TargetTopic(origin, t.Name)
+// question is about one topic from one origin.
+type question struct {
+	*latch
+	rs     *v1alpha1.RegionalService
+	origin string
+	topic  v1alpha1.TopicSlice
+	seen   reading
+}
+
+// topicApplied takes the ends of what has arrived; whether that is consumed matters only while everything else
+// that was asked for is.
+func (r *Region) topicApplied(ctx context.Context, q question, matters bool) bool {
+	name, copied := q.topic.Name, mirror.TargetTopic(q.origin, q.topic.Name)
 	ok := true
-	for _, p := range slices.Sorted(maps.Keys(seen.ends[t.Name])) {
+	for _, p := range slices.Sorted(maps.Keys(q.seen.ends[name])) {
 		// The target leaves out what can no longer arrive.
-		if seen.mirrored[origin][t.Name][p] < l.target[origin][stream(t.Name, p)] {
+		arrived, wanted := q.seen.mirrored[q.origin][name][p], q.target[q.origin][stream(name, p)]
+		if arrived < wanted && !r.nothingThere(ctx, q, p, arrived, wanted) {
 			ok = false
 			continue
 		}
 		key := stream(copied, p)
-		if _, latched := l.ends[key]; !latched {
-			l.ends[key] = seen.copies[copied][p]
+		if _, latched := q.ends[key]; !latched {
+			q.ends[key] = q.seen.copies[copied][p]
 		}
-		for _, g := range t.ConsumerGroups {
-			ok = ok && seen.consumed[g][copied][p] >= l.ends[key]
+		for _, g := range q.topic.ConsumerGroups {
+			ok = ok && matters && r.consumedUpTo(ctx, q, g, p)
 		}
 	}
 	return ok
+}
+
+// consumedUpTo reports whether a group has consumed a copy's partition up to the end that was taken.
+func (r *Region) consumedUpTo(ctx context.Context, q question, group string, p int32) bool {
+	copied := mirror.TargetTopic(q.origin, q.topic.Name)
+	end, committed := q.ends[stream(copied, p)], q.seen.consumed[group][copied][p]
+	return committed >= end || q.nothing(ctx, q.seen.admin, copied, p, committed, end)
+}
+
+// nothingThere reports whether the origin has no record in a run of its offsets. MirrorMaker says of records alone
+// how far it has come; behind the last one of a transaction there is a marker.
+func (r *Region) nothingThere(ctx context.Context, q question, p int32, from, to int64) bool {
+	if links.Engine(q.rs.Spec.Kafka) != v1alpha1.LinkMirrorMaker2 {
+		return false
+	}
+	i := slices.IndexFunc(q.rs.Spec.Peers, func(peer v1alpha1.Peer) bool { return peer.Name == q.origin })
+	if i < 0 || q.rs.Spec.Peers[i].Kafka == nil {
+		return false
+	}
+	o, err := r.Credentials(ctx, *q.rs.Spec.Peers[i].Kafka)
+	if err != nil {
+		return false
+	}
+	o.Timeout = kafkaTimeout
+	if r.sources == nil {
+		r.sources = map[string]*kafka.Kept{}
+	}
+	if r.sources[q.origin] == nil {
+		r.sources[q.origin] = &kafka.Kept{}
+	}
+	admin, err := r.sources[q.origin].Client(o)
+	return err == nil && q.nothing(ctx, admin, q.topic.Name, p, from, to)
+}
+
+// maxHollow bounds the runs of offsets that are looked through: at the end of a topic there are few markers, and
+// whoever is farther behind has something to do.
+const maxHollow = 64
+
+// nothing looks for a record in a run of offsets, and remembers that there is none.
+func (l *latch) nothing(ctx context.Context, admin *kafka.Client, topic string, p int32, from, to int64) bool {
+	if to-from > maxHollow {
+		return false
+	}
+	key := fmt.Sprintf("%s from %d", stream(topic, p), from)
+	if l.hollow[key] >= to {
+		return true
+	}
+	none, err := admin.Nothing(ctx, topic, p, from, to)
+	if err == nil && none {
+		l.hollow[key] = to
+	}
+	return err == nil && none
 }

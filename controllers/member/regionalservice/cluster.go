@@ -22,6 +22,8 @@ type kafkaCluster struct {
 	brokers int
 	// taken has the topics that were claimed over another's claim, with its UID.
 	taken map[string]string
+	// strimzi makes and changes the topics; nil: the admin protocol does.
+	strimzi *strimziTopics
 }
 
 func readCluster(ctx context.Context, client *kafka.Client, jobs []job) (*kafkaCluster, error) {
@@ -48,9 +50,12 @@ func (c *kafkaCluster) keep(ctx context.Context, want topic.Desired) (plan.Topic
 	var repaired string
 	for range maxTopicRounds {
 		if err := c.topics[want.Name].Err; err != nil {
-			return plan.TopicResult{}, fmt.Errorf("reading topic %s: %w", want.Name, err)
+			return plan.TopicResult{}, err
 		}
 		p := topic.Decide(want, c.observed(want.Name))
+		if c.strimzi != nil {
+			return c.throughStrimzi(ctx, want, p)
+		}
 		if len(p.Steps) == 0 {
 			result := plan.TopicResultOf(p)
 			if result.Ready && result.Reason == "" && repaired != "" {
@@ -75,6 +80,23 @@ func (c *kafkaCluster) keep(ctx context.Context, want topic.Desired) (plan.Topic
 		c.topics[want.Name] = again[want.Name]
 	}
 	return plan.TopicResult{Reason: v1alpha1.ReasonProgressing, Message: "topic " + want.Name + " is being set up"}, nil
+}
+
+// throughStrimzi claims the topic and leaves the other steps to Strimzi, whose object it keeps as it should
+// be whether or not there are any.
+func (c *kafkaCluster) throughStrimzi(ctx context.Context, want topic.Desired, p topic.Plan) (plan.TopicResult, error) {
+	if !p.Managed(want) {
+		return plan.TopicResultOf(p), nil
+	}
+	for _, step := range p.Steps {
+		if step.Kind == topic.StepClaim {
+			if err := c.claim(ctx, want); err != nil {
+				return plan.TopicResult{}, err
+			}
+		}
+	}
+	seen := c.observed(want.Name)
+	return c.strimzi.keep(ctx, want, seen, topic.Decide(want, seen))
 }
 
 func (c *kafkaCluster) observed(name string) topic.Observed {

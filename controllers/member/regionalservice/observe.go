@@ -17,6 +17,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
+	"multiactive.dev/operator/internal/plan/replicationlink"
 )
 
 // observe reads everything that a decision depends on.
@@ -46,16 +47,34 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 		seen.Acknowledged[ack.Gateway], seen.Refused[ack.Gateway] = ack.Epoch, ack.Refused
 		seen.TakesPeers[ack.Gateway], seen.Deferred[ack.Gateway] = ack.Peers, ack.Deferred
 	}
-	seen.Links = map[string]plan.Link{}
-	for _, p := range rs.Spec.Peers {
-		reading := r.Canaries.Read(p.Name)
-		seen.Links[p.Name] = plan.Link{Known: reading.Known, Age: reading.Age}
+	if seen.Links, err = r.links(ctx, rs); err != nil {
+		return seen, err
 	}
 	if r.PeerCertificates != nil && regional.OwnPeerCertificate(rs) {
 		seen.PeerProblem = r.PeerCertificates.Problem(rs.Namespace)
 	}
 	seen.Complete = true
 	return seen, nil
+}
+
+// links reads what the canaries measure, and what somebody has paused.
+func (r *Reconciler) links(ctx context.Context, rs *v1alpha1.RegionalService) (map[string]plan.Link, error) {
+	list := &v1alpha1.ReplicationLinkList{}
+	if err := r.Client.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
+	}
+	out := map[string]plan.Link{}
+	for _, p := range rs.Spec.Peers {
+		reading := r.Canaries.Read(p.Name)
+		link := plan.Link{Known: reading.Known, Age: reading.Age}
+		for i := range list.Items {
+			if l := &list.Items[i]; l.Spec.From == p.Name && replicationlink.Paused(l) {
+				link.Paused = append(link.Paused, l.Spec.Topic)
+			}
+		}
+		out[p.Name] = link
+	}
+	return out, nil
 }
 
 // ownedLists are the kinds that a member writes in a service's namespace.

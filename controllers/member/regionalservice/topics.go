@@ -11,10 +11,12 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/desired/strimzi"
 	"multiactive.dev/operator/internal/kafkasecret"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/plan/topic"
@@ -27,6 +29,7 @@ const (
 	topicsRetry    = 5 * time.Second
 	topicsTick     = time.Second
 	kafkaTimeout   = 5 * time.Second
+	objectsTimeout = 10 * time.Second
 	maxTopicRounds = 3
 )
 
@@ -39,7 +42,7 @@ type WantedTopics struct {
 // wantedTopics translates the slice. It is empty when there is nothing that the member may do.
 func wantedTopics(rs *v1alpha1.RegionalService) WantedTopics {
 	k := rs.Spec.Kafka
-	if k == nil || (k.Management != nil && k.Management.Type != v1alpha1.KafkaManagementAdmin) {
+	if k == nil {
 		return WantedTopics{}
 	}
 	// Regions must agree on which of two services is the older, whenever each got its slice.
@@ -67,6 +70,9 @@ type TopicKeeper struct {
 	Credentials func(context.Context, v1alpha1.RegionKafka) (kafka.Options, error)
 	Clock       clock.WithTicker
 	Log         logr.Logger
+	// Live reads from the API server and Objects writes, for a Kafka that Strimzi manages.
+	Live    client.Reader
+	Objects client.Client
 
 	changed chan event.GenericEvent
 	wake    chan struct{}
@@ -257,11 +263,7 @@ func (k *TopicKeeper) work(ctx context.Context, jobs []job) (_ []plan.Topics, ta
 		}
 		return found
 	}
-	client, err := k.connect(ctx, jobs[0].entry.want.Kafka)
-	if err != nil {
-		return all(unavailable(err)), nil, err
-	}
-	cluster, err := readCluster(ctx, client, jobs)
+	cluster, err := k.read(ctx, jobs)
 	if err != nil {
 		return all(unavailable(err)), nil, err
 	}
@@ -279,6 +281,25 @@ func (k *TopicKeeper) work(ctx context.Context, jobs []job) (_ []plan.Topics, ta
 	return found, cluster.taken, nil
 }
 
+// read looks at the Kafka that all jobs share.
+func (k *TopicKeeper) read(ctx context.Context, jobs []job) (*kafkaCluster, error) {
+	rk := jobs[0].entry.want.Kafka
+	admin, err := k.connect(ctx, rk)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := readCluster(ctx, admin, jobs)
+	if err != nil {
+		return nil, err
+	}
+	if managed := strimzi.Managed(&rk); managed != nil {
+		ctx, cancel := context.WithTimeout(ctx, objectsTimeout)
+		defer cancel()
+		cluster.strimzi, err = readStrimzi(ctx, k.Live, k.Objects, *managed)
+	}
+	return cluster, err
+}
+
 // connect returns the client for a Kafka; it is made anew when the options differ.
 func (k *TopicKeeper) connect(ctx context.Context, rk v1alpha1.RegionKafka) (*kafka.Client, error) {
 	o, err := k.Credentials(ctx, rk)
@@ -292,8 +313,11 @@ func (k *TopicKeeper) connect(ctx context.Context, rk v1alpha1.RegionKafka) (*ka
 // unavailable says why a Kafka could not be used.
 func unavailable(err error) *plan.Problem {
 	var invalid *kafkasecret.InvalidError
+	var mend *problemError
 	p := &plan.Problem{Condition: v1alpha1.ConditionTopicsReady, Reason: v1alpha1.ReasonInvalidObject, Message: err.Error()}
 	switch {
+	case errors.As(err, &mend):
+		p.Reason, p.Message = mend.reason, mend.message
 	case errors.As(err, &invalid) && invalid.Missing:
 		p.Reason = v1alpha1.ReasonSecretNotFound
 	case errors.Is(err, kafka.ErrUnreachable):
@@ -304,7 +328,7 @@ func unavailable(err error) *plan.Problem {
 		if errors.As(err, &kafkaError) && len(kafkaError.Brokers) > 0 {
 			p.Message = "no broker of " + join(kafkaError.Brokers) + " answers; check that they run and that Region spec.kafka.bootstrapServers is right"
 		}
-	case errors.Is(err, kafka.ErrAuthentication), errors.Is(err, kafka.ErrAuthorization):
+	case errors.Is(err, kafka.ErrAuthentication), errors.Is(err, kafka.ErrAuthorization), errors.Is(err, kafka.ErrCertificate):
 		p.Reason = v1alpha1.ReasonKafkaUnauthorized
 	}
 	return p

@@ -2,6 +2,7 @@ package regionalservice
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -54,6 +55,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, chan
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
 			return w.ServiceRef != nil && w.ServiceRef.Name == name
 		}))).
+		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(r.receiving), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4})
 	for _, ch := range append(changed, views.Changed()) {
 		b = b.WatchesRawSource(source.Channel(ch, &handler.EnqueueRequestForObject{}))
@@ -77,6 +79,23 @@ func ofPod(_ context.Context, pod client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
 	}
 	return nil
+}
+
+// receiving maps a link to the services that it carries the data of.
+func (r *Reconciler) receiving(ctx context.Context, obj client.Object) []reconcile.Request {
+	link, is := obj.(*v1alpha1.ReplicationLink)
+	list := &v1alpha1.RegionalServiceList{}
+	if !is || r.Client.List(ctx, list) != nil {
+		return nil // before the cache is there, the first pass sees the link
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		rs := &list.Items[i]
+		if slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool { return t.Name == link.Spec.Topic }) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(rs)})
+		}
+	}
+	return requests
 }
 
 // referring maps an object that others deployed to the services that refer to it.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -30,6 +31,11 @@ import (
 	"multiactive.dev/operator/internal/pace"
 	plan "multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/port/kafka"
+)
+
+const (
+	recheckSecrets = time.Minute
+	recheckSoon    = 10 * time.Second
 )
 
 // FieldOwner is the owner of every field that the member writes by server-side apply.
@@ -55,6 +61,7 @@ type Reconciler struct {
 	Agent       Agent
 	Canaries    *Canaries
 	Mirrors     *Mirrors
+	Transfers   *Transfers
 	// Pace holds back what only tells of a failover; nil: nothing.
 	Pace *pace.Pacer
 
@@ -95,7 +102,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	if todo, err = plan.Decide(from, seen, r.Options); err != nil {
 		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
 	}
-	return ctrl.Result{}, r.act(ctx, todo)
+	r.Transfers.Want(from, todo.Transfer)
+	return ctrl.Result{RequeueAfter: recheck(todo)}, r.act(ctx, todo)
+}
+
+// recheck is how soon to look again at what nothing announces: Secrets, and what Strimzi says and leaves.
+func recheck(todo plan.Plan) time.Duration {
+	switch {
+	case todo.Runner == plan.RunsStrimzi, todo.Waiting != "", todo.Reason == v1alpha1.ReasonStrimziMissing:
+		return recheckSoon
+	case todo.Runner == plan.RunsMaker:
+		return recheckSecrets
+	}
+	return 0
 }
 
 // sign takes a source that begins to lag for what may be the first sign of its loss, and returns how long to
@@ -138,6 +157,10 @@ func (r *Reconciler) observe(ctx context.Context, from string) (plan.Seen, error
 	if err := r.mirror(ctx, from, &seen); err != nil {
 		return seen, err
 	}
+	if err := r.strimzi(ctx, from, &seen); err != nil {
+		return seen, err
+	}
+	seen.Transfer = r.Transfers.Look(from)
 	if err := r.credentials(ctx, from, &seen); err != nil {
 		return seen, err
 	}
@@ -163,29 +186,40 @@ func (r *Reconciler) services(ctx context.Context) (acted []v1alpha1.RegionalSer
 	return acted, held, nil
 }
 
-func (r *Reconciler) mirror(ctx context.Context, from string, seen *plan.Seen) error {
-	key := client.ObjectKey{Namespace: r.Options.OperatorNamespace, Name: regional.MirrorName(from)}
-	config, deployment := &corev1.ConfigMap{}, &appsv1.Deployment{}
-	switch err := r.Client.Get(ctx, key, config); {
-	case err == nil:
-		seen.ConfigMap = config
-	case !apierrors.IsNotFound(err):
-		return fmt.Errorf("reading the mirror's configuration: %w", err)
-	}
-	switch err := r.Client.Get(ctx, key, deployment); {
-	case err == nil:
-		seen.Deployment = deployment
-	case !apierrors.IsNotFound(err):
+func (r *Reconciler) mirror(ctx context.Context, from string, seen *plan.Seen) (err error) {
+	namespace := r.Options.OperatorNamespace
+	if seen.ConfigMap, seen.Deployment, err = r.pair(ctx, regional.MirrorName(from)); err != nil {
 		return fmt.Errorf("reading the mirror: %w", err)
 	}
+	if seen.MakerConfigMap, seen.MakerDeployment, err = r.pair(ctx, regional.MirrorMakerName(from)); err != nil {
+		return fmt.Errorf("reading MirrorMaker: %w", err)
+	}
 	pods := &corev1.PodList{}
-	err := r.Client.List(ctx, pods, client.InNamespace(key.Namespace), client.MatchingLabels{regional.LabelMirrorFrom: from})
-	if err != nil {
+	if err := r.Client.List(ctx, pods, client.InNamespace(namespace), client.MatchingLabels{regional.LabelMirrorFrom: from}); err != nil {
 		return fmt.Errorf("listing the mirror's Pods: %w", err)
 	}
 	seen.Pods = pods.Items
 	seen.MirrorError = r.Mirrors.Problem(from)
 	return nil
+}
+
+// pair reads a mirror's ConfigMap and Deployment; nil where there is none.
+func (r *Reconciler) pair(ctx context.Context, name string) (*corev1.ConfigMap, *appsv1.Deployment, error) {
+	key := client.ObjectKey{Namespace: r.Options.OperatorNamespace, Name: name}
+	config, deployment := &corev1.ConfigMap{}, &appsv1.Deployment{}
+	switch err := r.Client.Get(ctx, key, config); {
+	case apierrors.IsNotFound(err):
+		config = nil
+	case err != nil:
+		return nil, nil, err
+	}
+	switch err := r.Client.Get(ctx, key, deployment); {
+	case apierrors.IsNotFound(err):
+		deployment = nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return config, deployment, nil
 }
 
 // credentials reads how both Kafkas are used, and tells the canaries of this region's.
@@ -222,9 +256,21 @@ func (r *Reconciler) credential(ctx context.Context, k v1alpha1.RegionKafka) (pl
 	}
 	c := plan.Credentials{CA: o.TLS != nil}
 	if o.SASL != nil {
-		c.Mechanism = string(o.SASL.Mechanism)
+		c.Mechanism, c.User = string(o.SASL.Mechanism), o.SASL.User
+		c.Unquotable = strings.ContainsAny(o.SASL.User+o.SASL.Password, "\"\\\r\n")
 	}
-	return c, nil
+	if k.Auth != nil {
+		c.Version, err = r.version(ctx, k.Auth.SecretRef.Name)
+	}
+	return c, err
+}
+
+// version tells a Secret's contents apart without looking at them.
+func (r *Reconciler) version(ctx context.Context, name string) (string, error) {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: r.Options.OperatorNamespace, Name: name}, secret)
+	return secret.ResourceVersion, client.IgnoreNotFound(err)
 }
 
 func (r *Reconciler) act(ctx context.Context, todo plan.Plan) error {

@@ -21,6 +21,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
+	plan "multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/viewwatch"
 )
 
@@ -42,12 +43,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("replicationlink").
 		Watches(&v1alpha1.RegionalService{}, handler.EnqueueRequestsFromMapFunc(r.all),
 			builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, actedChanged()))).
-		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(ofLink), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(ofLink), builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, pausedChanged()))).
 		Watches(&appsv1.Deployment{}, byLabel, builder.WithPredicates(mine)).
 		Watches(&corev1.ConfigMap{}, byLabel, builder.WithPredicates(mine)).
 		Watches(&corev1.Pod{}, byLabel, builder.WithPredicates(mine)).
 		WatchesRawSource(source.Channel(r.Canaries.Changed(), byName)).
 		WatchesRawSource(source.Channel(r.Mirrors.Changed(), byName)).
+		WatchesRawSource(source.Channel(r.Transfers.Changed(), byName)).
 		WatchesRawSource(source.Channel(views.Changed(), byName)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
 		Complete(r)
@@ -59,6 +61,15 @@ func actedChanged() predicate.Predicate {
 		before, is := e.ObjectOld.(*v1alpha1.RegionalService)
 		after, are := e.ObjectNew.(*v1alpha1.RegionalService)
 		return is && are && regional.Acted(before) != regional.Acted(after)
+	}}
+}
+
+// pausedChanged lets pass that a link is paused, or not any more.
+func pausedChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, is := e.ObjectOld.(*v1alpha1.ReplicationLink)
+		after, are := e.ObjectNew.(*v1alpha1.ReplicationLink)
+		return is && are && plan.Paused(before) != plan.Paused(after)
 	}}
 }
 

@@ -21,6 +21,9 @@ func Content(obj Object) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("converting %s %q: %w", obj.GetObjectKind().GroupVersionKind().Kind, obj.GetName(), err)
 	}
+	if _, untyped := obj.(runtime.Unstructured); untyped {
+		content = runtime.DeepCopyJSON(content) // it is the object's own
+	}
 	delete(content, "status")
 	dropUnset(content)
 	return content, nil

@@ -24,11 +24,13 @@ func Link(topic, from, to string) *v1alpha1.ReplicationLink {
 	}
 }
 
-// LinkName is the name of a topic's link from a region: <topic>-from-<region>. Topics allow more
-// than names of objects do; one that had to be changed to fit carries a hash of the original, so
-// that two topics never share a link.
-func LinkName(topic, from string) string {
-	suffix := "-from-" + from
+// LinkName is the name of a topic's link from a region: <topic>-from-<region>.
+func LinkName(topic, from string) string { return ObjectName(topic, "-from-"+from) }
+
+// ObjectName is the name of an object that is about a topic, with a suffix. Topics allow more than names of
+// objects do; one that had to be changed to fit carries a hash of the original, so that two topics never
+// share an object.
+func ObjectName(topic, suffix string) string {
 	clean := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '.':

@@ -61,9 +61,9 @@ type mirrorKafka struct {
 }
 
 type mirrorSASL struct {
-	Mechanism   string `json:"mechanism"`
-	UserEnv     string `json:"userEnv"`
-	PasswordEnv string `json:"passwordEnv"`
+	Mechanism    string `json:"mechanism"`
+	UserFile     string `json:"userFile"`
+	PasswordFile string `json:"passwordFile"`
 }
 
 type mirrorTLS struct {
@@ -85,7 +85,7 @@ func MirrorObjects(o Options, m Mirror) (*corev1.ConfigMap, *appsv1.Deployment) 
 		},
 	}
 	content, err := json.MarshalIndent(mirrorFile{
-		Origin: m.From, Source: m.Source.file("SOURCE"), Target: m.Target.file("TARGET"), Topics: m.Topics,
+		Origin: m.From, Source: m.Source.file("source"), Target: m.Target.file("target"), Topics: m.Topics,
 	}, "", "  ")
 	if err != nil {
 		panic("regional: a mirror's configuration of strings always marshals: " + err.Error())
@@ -105,7 +105,7 @@ func mirrorDeployment(o Options, m Mirror, objectMeta metav1.ObjectMeta, config 
 		Args: []string{
 			"--config=" + mirrorConfigDir + "/" + MirrorConfigKey, fmt.Sprintf("--listen=$(POD_IP):%d", MirrorPort),
 		},
-		Env:            append(append(podEnv(), m.Source.env("SOURCE")...), m.Target.env("TARGET")...),
+		Env:            podEnv(),
 		Ports:          []corev1.ContainerPort{tcp(portName, MirrorPort)},
 		ReadinessProbe: httpProbe("/readyz", MirrorPort, 5),
 		LivenessProbe:  httpProbe("/healthz", MirrorPort, 10),
@@ -114,11 +114,11 @@ func mirrorDeployment(o Options, m Mirror, objectMeta metav1.ObjectMeta, config 
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
 		},
 		VolumeMounts: append([]corev1.VolumeMount{{Name: "config", MountPath: mirrorConfigDir, ReadOnly: true}},
-			append(m.Source.mounts("SOURCE"), m.Target.mounts("TARGET")...)...),
+			append(m.Source.mounts("source"), m.Target.mounts("target")...)...),
 	})
 	spec.Volumes = append([]corev1.Volume{{Name: "config", VolumeSource: corev1.VolumeSource{
 		ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: objectMeta.Name}},
-	}}}, append(m.Source.volumes("SOURCE"), m.Target.volumes("TARGET")...)...)
+	}}}, append(m.Source.volumes("source"), m.Target.volumes("target")...)...)
 	selector := map[string]string{LabelMirrorFrom: m.From}
 	podLabels := merged(selector, map[string]string{LabelComponent: string(ComponentMirror)})
 	return &appsv1.Deployment{
@@ -139,51 +139,50 @@ func mirrorDeployment(o Options, m Mirror, objectMeta metav1.ObjectMeta, config 
 	}
 }
 
+// file names the Secret's files: the mirror reads them again when they change, which an environment never
+// does.
 func (c MirrorCluster) file(end string) mirrorKafka {
 	f := mirrorKafka{Brokers: c.Kafka.BootstrapServers}
 	if c.Mechanism != "" {
-		f.SASL = &mirrorSASL{Mechanism: c.Mechanism, UserEnv: end + "_USER", PasswordEnv: end + "_PASSWORD"}
+		f.SASL = &mirrorSASL{
+			Mechanism: c.Mechanism, UserFile: secretDir(end) + "/" + SecretKeyUser, PasswordFile: secretDir(end) + "/" + SecretKeyPassword,
+		}
 	}
 	if c.CA {
-		f.TLS = &mirrorTLS{CAFile: caDir(end) + "/" + SecretKeyCA}
+		f.TLS = &mirrorTLS{CAFile: secretDir(end) + "/" + SecretKeyCA}
 	}
 	return f
 }
 
-func (c MirrorCluster) env(end string) []corev1.EnvVar {
-	if c.Mechanism == "" {
-		return nil
-	}
-	from := func(name, key string) corev1.EnvVar {
-		return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-			LocalObjectReference: corev1.LocalObjectReference{Name: c.Kafka.Auth.SecretRef.Name}, Key: key,
-		}}}
-	}
-	return []corev1.EnvVar{from(end+"_USER", SecretKeyUser), from(end+"_PASSWORD", SecretKeyPassword)}
-}
-
 func (c MirrorCluster) mounts(end string) []corev1.VolumeMount {
-	if !c.CA {
+	if len(c.keys()) == 0 {
 		return nil
 	}
-	return []corev1.VolumeMount{{Name: caVolume(end), MountPath: caDir(end), ReadOnly: true}}
+	return []corev1.VolumeMount{{Name: secretVolume(end), MountPath: secretDir(end), ReadOnly: true}}
 }
 
 func (c MirrorCluster) volumes(end string) []corev1.Volume {
-	if !c.CA {
+	keys := c.keys()
+	if len(keys) == 0 {
 		return nil
 	}
-	return []corev1.Volume{{Name: caVolume(end), VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-		SecretName: c.Kafka.Auth.SecretRef.Name,
-		Items:      []corev1.KeyToPath{{Key: SecretKeyCA, Path: SecretKeyCA}},
+	return []corev1.Volume{{Name: secretVolume(end), VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: c.Kafka.Auth.SecretRef.Name, Items: keys,
 	}}}}
 }
 
-func caVolume(end string) string {
-	if end == "SOURCE" {
-		return "source-ca"
+// keys are what the mirror needs of the Secret.
+func (c MirrorCluster) keys() []corev1.KeyToPath {
+	var keys []corev1.KeyToPath
+	if c.Mechanism != "" {
+		keys = append(keys, corev1.KeyToPath{Key: SecretKeyUser, Path: SecretKeyUser}, corev1.KeyToPath{Key: SecretKeyPassword, Path: SecretKeyPassword})
 	}
-	return "target-ca"
+	if c.CA {
+		keys = append(keys, corev1.KeyToPath{Key: SecretKeyCA, Path: SecretKeyCA})
+	}
+	return keys
 }
 
-func caDir(end string) string { return "/etc/multiactive/" + caVolume(end) }
+func secretVolume(end string) string { return end + "-kafka" }
+
+func secretDir(end string) string { return "/etc/multiactive/" + secretVolume(end) }

@@ -67,6 +67,8 @@ type Options struct {
 	AgentURL string
 	// GatewayImage and MirrorImage hold the programs /gateway and /mirror.
 	GatewayImage, MirrorImage string
+	// MirrorMakerImage holds Kafka under /opt/kafka; empty: there is none, and no dedicated MirrorMaker runs.
+	MirrorMakerImage string
 	// GatewayArgs are added to every gateway's arguments.
 	GatewayArgs []string
 }

@@ -154,9 +154,6 @@ func (r reporter) topics() {
 		case region == nil:
 		case region.Spec.Kafka == nil:
 			problems = append(problems, no(declared.Name, v1alpha1.ReasonNoKafka, "the Region has no spec.kafka: ask the platform team to add it"))
-		case region.Spec.Kafka.Management != nil && region.Spec.Kafka.Management.Type == v1alpha1.KafkaManagementStrimzi:
-			problems = append(problems, no(declared.Name, v1alpha1.ReasonNotSupportedYet,
-				"spec.kafka.management Strimzi of the Region is not in this version: use Admin"))
 		default:
 			if p, bad := r.fromRegion(declared.Name, v1alpha1.ConditionTopicsReady); bad {
 				problems = append(problems, p)

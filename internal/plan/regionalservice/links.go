@@ -49,9 +49,14 @@ func (r reporter) links(seen Seen) {
 		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonNoLinks, "nothing is replicated to this region")
 		return
 	}
-	var lost, unknown, lagging []string
+	var lost, unknown, lagging, paused []string
 	for _, name := range from {
 		link := seen.Links[name]
+		for _, t := range r.rs.Spec.Topics {
+			if slices.Contains(link.Paused, t.Name) {
+				paused = append(paused, regional.LinkName(t.Name, name))
+			}
+		}
 		switch {
 		case seen.lost(name):
 			lost = append(lost, name)
@@ -62,6 +67,9 @@ func (r reporter) links(seen Seen) {
 		}
 	}
 	switch {
+	case len(paused) > 0:
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonPaused, fmt.Sprintf(
+			"somebody has paused %s: nothing of it arrives; see kubectl get replicationlinks", strings.Join(paused, ", ")))
 	case len(lagging) > 0:
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonLagging, fmt.Sprintf(
 			"data from %s arrives later than the staleness objective; look at kubectl get replicationlinks", strings.Join(lagging, ", ")))
@@ -91,7 +99,7 @@ func lags(rs *v1alpha1.RegionalService, seen Seen) []v1alpha1.DataClassStatus {
 			switch {
 			case link.Known && link.Age > within:
 				status.Lag = v1alpha1.LagBeyondObjective
-			case !link.Known && status.Lag == v1alpha1.LagWithinObjective:
+			case (!link.Known || slices.Contains(link.Paused, t.Name)) && status.Lag == v1alpha1.LagWithinObjective:
 				status.Lag = v1alpha1.LagUnknown
 			}
 		}

@@ -60,6 +60,8 @@ type Link struct {
 	Known bool
 	// Age of the newest canary.
 	Age time.Duration
+	// Paused are the topics whose links somebody has paused, which the canary does not tell of.
+	Paused []string
 }
 
 // StepKind names a step.

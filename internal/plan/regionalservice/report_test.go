@@ -101,7 +101,6 @@ func TestReport(t *testing.T) {
 		"hash missing":         {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Ownership[0].Hash = "x" }, condition: v1alpha1.ConditionRouted, status: isFalse, reason: v1alpha1.ReasonOwnershipChangePending, message: hash},
 		"no topics":            {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Topics = nil }, condition: v1alpha1.ConditionTopicsReady, status: isTrue, reason: v1alpha1.ReasonNoTopics},
 		"no Kafka":             {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Kafka = nil }, condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonNoKafka},
-		"Strimzi":              {change: strimzi, condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonNotSupportedYet},
 		"topics not looked at": {change: topics(plan.Topics{}), condition: v1alpha1.ConditionTopicsReady, status: unknown, reason: v1alpha1.ReasonNotYetObserved},
 		"brokers dead":         {change: topics(plan.Topics{Known: true, Unavailable: &plan.Problem{Reason: v1alpha1.ReasonBrokersUnreachable, Message: "no broker"}}), condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonBrokersUnreachable},
 		"topic conflict":       {change: topics(found(topic.Plan{Refused: &topic.Note{Reason: topic.ReasonConflict, Message: "theirs"}})), condition: v1alpha1.ConditionTopicsReady, status: isFalse, reason: v1alpha1.ReasonTopicConflict, message: "theirs"},
@@ -219,10 +218,6 @@ func refuse(ready bool) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) 
 func rolling(t *testing.T, _ *v1alpha1.RegionalService, seen *plan.Seen) {
 	d := application(t, seen)
 	d.Status.Replicas, d.Status.UpdatedReplicas = 3, 1
-}
-
-func strimzi(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
-	rs.Spec.Kafka.Management = &v1alpha1.KafkaManagement{Type: v1alpha1.KafkaManagementStrimzi}
 }
 
 func onHomeLoss(action v1alpha1.HomeLossAction) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {

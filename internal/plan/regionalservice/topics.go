@@ -64,8 +64,6 @@ func topicsCondition(rs *v1alpha1.RegionalService, seen Seen) (status, reason, m
 		return isTrue, v1alpha1.ReasonNoTopics, "the service declares no topic"
 	case kafka == nil:
 		return isFalse, v1alpha1.ReasonNoKafka, "topics or deferred requests are declared and the Region has no kafka; add spec.kafka to Region " + rs.Spec.Region
-	case kafka.Management != nil && kafka.Management.Type == v1alpha1.KafkaManagementStrimzi:
-		return isFalse, v1alpha1.ReasonNotSupportedYet, "kafka.management Strimzi is not acted on in this version; use Admin, or create the topics yourself"
 	case !seen.Topics.Known:
 		return unknown, v1alpha1.ReasonNotYetObserved, "the topics have not been looked at yet"
 	case seen.Topics.Unavailable != nil:

@@ -3,7 +3,6 @@
 package replicationlink
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
@@ -29,11 +29,20 @@ type Seen struct {
 	Held bool
 	// Links from the source region that exist.
 	Links []v1alpha1.ReplicationLink
-	// ConfigMap and Deployment of the mirror; nil when there is none.
+	// ConfigMap and Deployment of the built-in mirror; nil when there is none.
 	ConfigMap  *corev1.ConfigMap
 	Deployment *appsv1.Deployment
-	// Pods of the mirror.
+	// MakerConfigMap and MakerDeployment are a dedicated MirrorMaker's.
+	MakerConfigMap  *corev1.ConfigMap
+	MakerDeployment *appsv1.Deployment
+	// StrimziMakers are the KafkaMirrorMaker2 that the operator has made for this source, wherever they are.
+	StrimziMakers []unstructured.Unstructured
+	// StrimziProblem says why those cannot be used, empty when they can.
+	StrimziProblem string
+	// Pods of the mirror, whatever runs it.
 	Pods []corev1.Pod
+	// Transfer is what came of the one that the last plan has asked for.
+	Transfer TransferResult
 	// Source and Target tell what the Secrets hold besides the credentials.
 	Source, Target Credentials
 	// Lag is what is measured.
@@ -48,6 +57,10 @@ type Seen struct {
 type Credentials struct {
 	Mechanism string
 	CA        bool
+	// User that is logged in as, and Version of the Secret.
+	User, Version string
+	// Unquotable is true when user or password have a character that MirrorMaker's configuration cannot hold.
+	Unquotable bool
 	// Problem says why it cannot be used.
 	Problem string
 }
@@ -68,51 +81,72 @@ type Plan struct {
 	Delete []regional.Object
 	// Objectives by link name: the strictest of the services' that share it.
 	Objectives map[string]time.Duration
-	// Problem keeps all links from being configured; empty without one.
-	Problem string
+	// Problem keeps all links from being configured, for a Reason of the API's; empty without one.
+	Problem, Reason string
+	// Waiting says what the mirror waits for before it is set up; empty when it is.
+	Waiting string
+	// Transfer is to be carried out before the mirror starts; nil: nothing is to be.
+	Transfer *Transfer
+	// Runner is what runs the mirror, or will.
+	Runner Runner
+}
+
+// need is what the services of a region receive from a source.
+type need struct {
+	topics, groups []string
+	source, target v1alpha1.RegionKafka
 }
 
 // Decide compares what the services of a region need from one source with what was seen.
 func Decide(from string, seen Seen, o regional.Options) (Plan, error) {
 	p := Plan{Objectives: map[string]time.Duration{}}
-	mirror := regional.Mirror{From: from}
+	n := p.need(from, seen, o)
+	if seen.Held {
+		if n.topics == nil {
+			p.Runner = seen.runner()
+			return p, nil // what runs, if anything, goes on as it is
+		}
+		for i := range seen.Links {
+			n.topics = append(n.topics, seen.Links[i].Spec.Topic)
+			p.keepObjective(seen.Links[i].Name)
+		}
+	}
+	n.topics, n.groups = distinct(n.topics), distinct(n.groups)
+	p.Runner = runnerOf(n.target)
+	if p.Problem = firstOf(seen.Source.Problem, seen.Target.Problem); p.Problem != "" {
+		p.Reason = v1alpha1.ReasonSecretNotFound
+	}
+	var err error
+	switch {
+	case len(n.topics) == 0:
+		p.removeMirrors(seen)
+	case p.Problem == "": // otherwise what runs goes on as it is
+		err = p.mirror(from, n, seen, o)
+	}
+	p.links(from, n.topics, seen, o)
+	return p, err
+}
+
+// need sums up what the services receive. The first of them, by name, is asked for the addresses.
+func (p *Plan) need(from string, seen Seen, o regional.Options) need {
+	var n need
 	for _, rs := range ordered(seen.Services) {
 		peer := source(&rs, from, o.Region)
 		if peer == nil || len(rs.Spec.Topics) == 0 {
 			continue
 		}
-		if mirror.Topics == nil {
-			mirror.Source = regional.MirrorCluster{Kafka: *peer.Kafka, Mechanism: seen.Source.Mechanism, CA: seen.Source.CA}
-			mirror.Target = regional.MirrorCluster{Kafka: *rs.Spec.Kafka, Mechanism: seen.Target.Mechanism, CA: seen.Target.CA}
+		if n.topics == nil {
+			n.source, n.target = *peer.Kafka, *rs.Spec.Kafka
 		}
 		for _, t := range rs.Spec.Topics {
-			mirror.Topics = append(mirror.Topics, t.Name)
+			n.topics, n.groups = append(n.topics, t.Name), append(n.groups, t.ConsumerGroups...)
 			p.objective(regional.LinkName(t.Name, from), t.Objective)
 		}
 	}
-	if seen.Held {
-		if mirror.Topics == nil {
-			return p, nil // what runs, if anything, goes on as it is
-		}
-		for i := range seen.Links {
-			mirror.Topics = append(mirror.Topics, seen.Links[i].Spec.Topic)
-			p.keepObjective(seen.Links[i].Name)
-		}
-	}
-	slices.Sort(mirror.Topics)
-	mirror.Topics = slices.Compact(mirror.Topics)
-	p.Problem = firstOf(seen.Source.Problem, seen.Target.Problem)
-	p.links(from, mirror.Topics, seen, o)
-	if len(mirror.Topics) == 0 {
-		p.removeMirror(seen)
-		return p, nil
-	}
-	if p.Problem != "" {
-		return p, nil // what runs goes on as it is
-	}
-	err := p.mirror(o, mirror, seen)
-	return p, err
+	return n
 }
+
+func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // objective keeps the strictest objective of a link.
 func (p *Plan) objective(link string, declared *metav1.Duration) {
@@ -179,63 +213,6 @@ func firstOf(texts ...string) string {
 		}
 	}
 	return ""
-}
-
-func (p *Plan) links(from string, topics []string, seen Seen, o regional.Options) {
-	wanted := map[string]bool{}
-	for _, topic := range topics {
-		link := regional.Link(topic, from, o.Region)
-		wanted[link.Name] = true
-		if !slices.ContainsFunc(seen.Links, func(l v1alpha1.ReplicationLink) bool { return l.Name == link.Name }) {
-			p.Apply = append(p.Apply, link)
-		}
-	}
-	for i := range seen.Links {
-		l := &seen.Links[i]
-		// Links that somebody else made are left alone.
-		if !wanted[l.Name] && l.Labels[regional.LabelManagedBy] == regional.ManagedBy && l.DeletionTimestamp == nil {
-			p.Delete = append(p.Delete, l)
-		}
-	}
-}
-
-func (p *Plan) mirror(o regional.Options, m regional.Mirror, seen Seen) error {
-	config, deployment := regional.MirrorObjects(o, m)
-	for _, pair := range []struct{ want, have regional.Object }{{config, object(seen.ConfigMap)}, {deployment, object(seen.Deployment)}} {
-		if err := regional.Stamp(pair.want); err != nil {
-			return err
-		}
-		if pair.have != nil {
-			same, err := regional.UpToDate(pair.want, pair.have)
-			if err != nil {
-				return fmt.Errorf("comparing %s: %w", pair.want.GetName(), err)
-			}
-			if same {
-				continue
-			}
-		}
-		p.Apply = append(p.Apply, pair.want)
-	}
-	return nil
-}
-
-func (p *Plan) removeMirror(seen Seen) {
-	for _, obj := range []regional.Object{object(seen.Deployment), object(seen.ConfigMap)} {
-		if obj != nil && obj.GetDeletionTimestamp() == nil && obj.GetLabels()[regional.LabelManagedBy] == regional.ManagedBy {
-			p.Delete = append(p.Delete, obj)
-		}
-	}
-}
-
-// object avoids an interface that holds a nil pointer.
-func object[T any, P interface {
-	*T
-	regional.Object
-}](p P) regional.Object {
-	if p == nil {
-		return nil
-	}
-	return p
 }
 
 // Clusters returns the Kafka of the source and of this region as the mirror between them uses

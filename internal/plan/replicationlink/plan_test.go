@@ -93,19 +93,19 @@ func TestDecide(t *testing.T) {
 		"nothing declared": {seen: plan.Seen{}},
 		"first sight, one mirror for all": {
 			seen:  plan.Seen{Services: []v1alpha1.RegionalService{user, order}},
-			apply: []string{"ReplicationLink accounts.account-from-beijing", "ReplicationLink orders.order-from-beijing", configMap, deployment},
+			apply: []string{configMap, deployment, "ReplicationLink accounts.account-from-beijing", "ReplicationLink orders.order-from-beijing"},
 		},
 		"as declared": {seen: settled(t, user, order)},
 		"the same in another order": {
 			seen: settled(t, user, order), change: func(s *plan.Seen) { s.Services[0], s.Services[1] = s.Services[1], s.Services[0] },
 		},
-		"a service gone": {
+		"a service gone: its link stays until the mirror is another": {
 			seen: settled(t, user, order), change: func(s *plan.Seen) { s.Services = s.Services[:1] },
-			apply: []string{configMap, deployment}, remove: []string{"ReplicationLink orders.order-from-beijing"},
+			apply: []string{configMap, deployment},
 		},
 		"all services gone": {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services = nil },
-			remove: []string{"ReplicationLink accounts.account-from-beijing", deployment, configMap},
+			remove: []string{deployment, configMap},
 		},
 		"a slice that is not acted on: what is kept for it stays": {
 			seen: settled(t, user, order), change: func(s *plan.Seen) { s.Services, s.Held = s.Services[:1], true },
@@ -115,7 +115,7 @@ func TestDecide(t *testing.T) {
 		},
 		"a new service beside one that is not acted on": {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services, s.Held = []v1alpha1.RegionalService{order}, true },
-			apply: []string{"ReplicationLink orders.order-from-beijing", configMap, deployment},
+			apply: []string{configMap, deployment, "ReplicationLink orders.order-from-beijing"},
 		},
 		"a link that somebody made": {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services, s.Links[0].Labels = nil, nil },
@@ -123,11 +123,11 @@ func TestDecide(t *testing.T) {
 		},
 		"the source has no Kafka": {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services[0].Spec.Peers[0].Kafka = nil },
-			remove: []string{"ReplicationLink accounts.account-from-beijing", deployment, configMap},
+			remove: []string{deployment, configMap},
 		},
 		"a slice of another region": {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services[0].Spec.Region = "shenzhen" },
-			remove: []string{"ReplicationLink accounts.account-from-beijing", deployment, configMap},
+			remove: []string{deployment, configMap},
 		},
 		"scaled by hand": {
 			seen: settled(t, user), change: func(s *plan.Seen) { *s.Deployment.Spec.Replicas = 2 }, apply: []string{deployment},
@@ -158,6 +158,9 @@ func TestDecide(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
+	paused := func(s *plan.Seen) {
+		s.Links[0].Annotations = map[string]string{regional.AnnotationPaused: "maintenance"}
+	}
 	for name, test := range map[string]struct {
 		change             func(*plan.Seen)
 		state              v1alpha1.LinkState
@@ -176,6 +179,8 @@ func TestReport(t *testing.T) {
 			v1alpha1.LinkBroken, "SecretNotFound", "LagUnknown", "no Secret kafka-admin"},
 		"mirror crashes": {func(s *plan.Seen) { s.Lag.Age, s.Pods = 2*time.Minute, []corev1.Pod{waiting("CrashLoopBackOff")} },
 			v1alpha1.LinkBroken, "ReplicasUnavailable", "Lagging", "CrashLoopBackOff"},
+		"paused":           {paused, v1alpha1.LinkPaused, "Progressing", "Paused", ""},
+		"no image":         {func(s *plan.Seen) { choose(s, v1alpha1.MirrorMirrorMaker2, "") }, v1alpha1.LinkStreaming, "EngineUnavailable", "Streaming", "--mirrormaker-image"},
 		"mirror starts":    {func(s *plan.Seen) { s.Pods = []corev1.Pod{waiting("ContainerCreating")} }, v1alpha1.LinkStreaming, "AsDeclared", "Streaming", ""},
 		"mirror complains": {func(s *plan.Seen) { s.MirrorError = "source: no broker answers" }, v1alpha1.LinkStreaming, "AsDeclared", "Streaming", "no broker"},
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/desired/strimzi"
 )
 
 // stalled is the age from which a link with a canary every second certainly does not stream.
@@ -30,12 +31,18 @@ func Report(link *v1alpha1.ReplicationLink, seen Seen, p Plan) {
 	}
 	link.Status.ObservedGeneration = link.Generation
 	link.Status.Lag = seen.Lag.Step
-	fault := mirrorFault(seen)
-	link.Status.LastError = truncate(firstOf(p.Problem, fault, seen.MirrorError))
+	if Paused(link) {
+		link.Status.Lag = StepUnknown // the canary does not tell of what is paused
+	}
+	fault := firstOf(mirrorFault(seen), makerFault(seen))
+	link.Status.LastError = truncate(firstOf(p.Problem, fault, seen.Transfer.Problem, seen.MirrorError))
 	configured := r.configured(seen, p, fault)
-	r.streaming(seen, fault)
+	r.streaming(seen, p, fault)
 	r.caughtUp(seen, p.Objectives[link.Name])
 	link.Status.State = state(seen, p.Objectives[link.Name], configured, p.Problem != "" || fault != "")
+	if Paused(link) {
+		link.Status.State = v1alpha1.LinkPaused
+	}
 }
 
 type reporter struct{ link *v1alpha1.ReplicationLink }
@@ -50,10 +57,12 @@ func (r reporter) configured(seen Seen, p Plan, fault string) bool {
 	const condition = v1alpha1.ConditionConfigured
 	switch {
 	case p.Problem != "":
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound, p.Problem)
+		r.set(condition, metav1.ConditionFalse, p.Reason, p.Problem)
+	case p.Waiting != "":
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, p.Waiting)
 	case fault != "":
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable, fault)
-	case seen.Deployment == nil || len(p.Apply) > 0:
+	case !p.runs(seen) || len(p.Apply) > 0:
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the mirror is being set up")
 	default:
 		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the mirror is set up")
@@ -62,15 +71,17 @@ func (r reporter) configured(seen Seen, p Plan, fault string) bool {
 	return false
 }
 
-func (r reporter) streaming(seen Seen, fault string) {
+func (r reporter) streaming(seen Seen, p Plan, fault string) {
 	const condition = v1alpha1.ConditionStreaming
 	switch {
+	case Paused(r.link):
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonPaused, "somebody has paused the link; it goes on where it is without the annotation "+regional.AnnotationPaused)
 	case seen.SourceLost:
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonSourceLost, "region "+r.link.Spec.From+" is lost; the link goes on when it is back")
 	case !seen.Lag.Known:
 		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonLagUnknown, "no canary has arrived from "+r.link.Spec.From+" yet")
 	case seen.Lag.Age >= stalled:
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonLagging, firstOf(fault, "canaries from "+r.link.Spec.From+" do not arrive; look at the mirror's log: kubectl logs deployment/"+regional.MirrorName(r.link.Spec.From)))
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonLagging, firstOf(fault, "canaries from "+r.link.Spec.From+" do not arrive; look at the mirror's log: "+p.Runner.log(r.link.Spec.From)))
 	default:
 		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonStreaming, "canaries arrive")
 	}
@@ -79,6 +90,8 @@ func (r reporter) streaming(seen Seen, fault string) {
 func (r reporter) caughtUp(seen Seen, objective time.Duration) {
 	const condition = v1alpha1.ConditionCaughtUp
 	switch {
+	case Paused(r.link):
+		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonPaused, "the link is paused: what its source has meanwhile is not known here")
 	case !seen.Lag.Known:
 		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonLagUnknown, "the lag is not known")
 	case seen.Lag.Age > objective:
@@ -117,6 +130,29 @@ func mirrorFault(seen Seen) string {
 		}
 	}
 	return ""
+}
+
+// makerFault repeats what Strimzi says of a KafkaMirrorMaker2 that does not run.
+func makerFault(seen Seen) string {
+	for i := range seen.StrimziMakers {
+		m := &seen.StrimziMakers[i]
+		if s := strimzi.StateOf(m); s.Known && !s.Ready {
+			return "KafkaMirrorMaker2 " + m.GetNamespace() + "/" + m.GetName() + ": Strimzi says " + s.Reason + ": " + s.Message
+		}
+	}
+	return ""
+}
+
+// log is how one looks at the mirror's log.
+func (r Runner) log(from string) string {
+	switch r {
+	case RunsMaker:
+		return "kubectl logs deployment/" + regional.MirrorMakerName(from)
+	case RunsStrimzi:
+		return "kubectl logs --selector " + strimzi.LabelCluster + "=" + regional.MirrorMakerName(from)
+	default:
+		return "kubectl logs deployment/" + regional.MirrorName(from)
+	}
 }
 
 func isFault(w *corev1.ContainerStateWaiting) bool {

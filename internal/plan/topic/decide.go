@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,15 +64,11 @@ func owned(want Desired, seen Observed) *Note {
 }
 
 func create(p Plan, want Desired, seen Observed) Plan {
-	rf := want.ReplicationFactor
-	if rf < 1 {
-		rf = DefaultReplicationFactor
-	}
-	if rf > seen.Brokers {
+	rf := factor(want, seen)
+	if declared := cmp.Or(max(want.ReplicationFactor, 0), DefaultReplicationFactor); declared > rf {
 		p.Notes = append(p.Notes, Note{ReasonReplicationLowered, fmt.Sprintf(
 			"topic %s is made with replication factor %d instead of %d, because there are only %d broker(s); add brokers and reassign its replicas to survive the loss of one",
-			want.Name, seen.Brokers, rf, seen.Brokers)})
-		rf = seen.Brokers
+			want.Name, rf, declared, seen.Brokers)})
 	}
 	cfg := configs(want)
 	cfg["min.insync.replicas"] = strconv.Itoa(minInsync(rf))

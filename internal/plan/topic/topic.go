@@ -156,3 +156,20 @@ type Plan struct {
 
 // Ready says whether the topic is, before any step, as declared.
 func (p Plan) Ready() bool { return p.Refused == nil && len(p.Steps) == 0 }
+
+// Managed says whether the topic is the owner's to manage: not another's, not only observed, and declared in
+// a way that can be acted on.
+func (p Plan) Managed(want Desired) bool {
+	if want.Adoption == AdoptionObserve {
+		return false
+	}
+	if p.Refused == nil {
+		return true
+	}
+	switch p.Refused.Reason {
+	case ReasonConflict, ReasonNotOurs, ReasonInvalid:
+		return false
+	default:
+		return true
+	}
+}

@@ -69,7 +69,7 @@ func (c *Client) Describe(ctx context.Context, topics ...string) (map[string]Top
 			if t.Topic == nil {
 				continue
 			}
-			out[*t.Topic] = describe(t)
+			out[*t.Topic] = c.describe(*t.Topic, t)
 			if out[*t.Topic].Exists {
 				existing = append(existing, *t.Topic)
 			}
@@ -95,13 +95,13 @@ func (c *Client) metadata(ctx context.Context, topics []string) (*kmsg.MetadataR
 	return req.RequestWith(ctx, c.kgo)
 }
 
-func describe(m kmsg.MetadataResponseTopic) Topic {
+func (c *Client) describe(name string, m kmsg.MetadataResponseTopic) Topic {
 	err := kerr.ErrorForCode(m.ErrorCode)
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return Topic{}
 	case err != nil:
-		return Topic{Err: err}
+		return Topic{Err: c.unreadable(name, err)}
 	case len(m.Partitions) == 0:
 		return Topic{}
 	}
@@ -112,6 +112,11 @@ func describe(m kmsg.MetadataResponseTopic) Topic {
 		}
 	}
 	return t
+}
+
+// unreadable is the error of one topic among others.
+func (c *Client) unreadable(topic string, err error) error {
+	return &Error{Kind: kind(err), Op: fmt.Sprintf("reading topic %q", topic), Brokers: c.opts.Brokers, Err: err}
 }
 
 func (c *Client) describeConfigs(ctx context.Context, topics []string, into map[string]Topic) error {
@@ -128,7 +133,7 @@ func (c *Client) describeConfigs(ctx context.Context, topics []string, into map[
 		case errors.Is(r.Err, kerr.UnknownTopicOrPartition):
 			t = Topic{} // deleted between the two requests
 		case r.Err != nil:
-			t.Err = r.Err
+			t.Err = c.unreadable(r.Name, r.Err)
 		}
 		for _, cfg := range r.Configs {
 			if t.Exists && !cfg.Sensitive && cfg.Value != nil {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +18,11 @@ var (
 	// ErrUnreachable: no broker answered in time. The region's Kafka is down,
 	// cut off, or the addresses are wrong; retry later.
 	ErrUnreachable = errors.New("kafka unreachable")
-	// ErrAuthentication: the brokers refused user, password or certificate.
+	// ErrAuthentication: the brokers refused user or password.
 	ErrAuthentication = errors.New("kafka authentication failed")
+	// ErrCertificate: TLS failed, because the brokers' certificate is not trusted
+	// here, or names others, or because the brokers want one of the client's.
+	ErrCertificate = errors.New("kafka certificate not trusted")
 	// ErrAuthorization: the user is known but lacks a permission.
 	ErrAuthorization = errors.New("kafka authorization failed")
 	// ErrTopicExists: Create found a topic of that name.
@@ -45,6 +49,8 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s: no broker of %s answered: %v; check that they run and that the addresses are right", e.Op, at, e.Err)
 	case errors.Is(e.Kind, ErrAuthentication):
 		return fmt.Sprintf("%s: brokers %s refused the credentials: %v; check mechanism, user and password in the Secret", e.Op, at, e.Err)
+	case errors.Is(e.Kind, ErrCertificate):
+		return fmt.Sprintf("%s: no TLS with brokers %s: %v; check that the CA in the Secret signed the brokers' certificates for these addresses", e.Op, at, e.Err)
 	case errors.Is(e.Kind, ErrAuthorization):
 		return fmt.Sprintf("%s: brokers %s refused the operation: %v; grant the user the ACL for it", e.Op, at, e.Err)
 	default:
@@ -78,6 +84,8 @@ func kind(err error) error {
 		eof    *kgo.ErrFirstReadEOF
 	)
 	switch {
+	case failedTLS(err):
+		return ErrCertificate
 	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
 		return ErrAuthentication
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed):
@@ -89,4 +97,14 @@ func kind(err error) error {
 	default:
 		return nil
 	}
+}
+
+// failedTLS: who answered is not trusted here, or did not trust this client.
+func failedTLS(err error) bool {
+	var (
+		distrusted *tls.CertificateVerificationError
+		alert      *net.OpError
+	)
+	// crypto/tls reports what the other side sent as an alert of its own kind in this one.
+	return errors.As(err, &distrusted) || errors.As(err, &alert) && alert.Op == "remote error"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -12,7 +13,8 @@ import (
 // GroupOffsets implements Admin.
 func (c *Client) GroupOffsets(ctx context.Context, group string) ([]GroupOffset, error) {
 	var out []GroupOffset
-	err := c.call(ctx, fmt.Sprintf("reading the offsets of group %q", group), func(ctx context.Context) error {
+	err := c.callGroup(ctx, fmt.Sprintf("reading the offsets of group %q", group), func(ctx context.Context) error {
+		out = nil
 		fetched, err := c.adm.FetchOffsets(ctx, group)
 		if errors.Is(err, kerr.GroupIDNotFound) {
 			return nil
@@ -33,6 +35,28 @@ func (c *Client) GroupOffsets(ctx context.Context, group string) ([]GroupOffset,
 	return out, err
 }
 
+// coordinatorRetry is the pause before a group's coordinator is asked again.
+const coordinatorRetry = 100 * time.Millisecond
+
+// callGroup is call for what a group's coordinator answers. Kafka makes the
+// topic of offsets with the first group that asks, and moves groups to other
+// brokers: for a moment there is no coordinator, which is no failure.
+func (c *Client) callGroup(ctx context.Context, op string, do func(context.Context) error) error {
+	return c.call(ctx, op, func(ctx context.Context) error {
+		for {
+			err := do(ctx)
+			if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.NotCoordinator) {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(coordinatorRetry): //nolint:forbidigo // waits for the brokers, whose clock is the system's
+			}
+		}
+	})
+}
+
 // CommitOffsets implements Admin.
 func (c *Client) CommitOffsets(ctx context.Context, group string, offsets []GroupOffset) error {
 	if len(offsets) == 0 {
@@ -42,7 +66,7 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets []Grou
 	for _, o := range offsets {
 		commit.Add(kadm.Offset{Topic: o.Topic, Partition: o.Partition, At: o.Offset, LeaderEpoch: -1, Metadata: o.Metadata})
 	}
-	return c.call(ctx, fmt.Sprintf("committing offsets of group %q", group), func(ctx context.Context) error {
+	return c.callGroup(ctx, fmt.Sprintf("committing offsets of group %q", group), func(ctx context.Context) error {
 		resp, err := c.adm.CommitOffsets(ctx, group, commit)
 		if err != nil {
 			return err

@@ -18,8 +18,8 @@ import (
 // costs one timeout and never blocks the work for other regions.
 //
 // Errors of every method: ErrUnreachable when no broker answered in time,
-// ErrAuthentication and ErrAuthorization when the credentials were refused;
-// match them with errors.Is.
+// ErrAuthentication and ErrAuthorization when the credentials were refused,
+// ErrCertificate when TLS was; match them with errors.Is.
 type Admin interface {
 	// Describe observes the named topics. The result has an entry for each
 	// name; a topic that does not exist has Exists false. A topic that alone
@@ -60,8 +60,8 @@ type Topic struct {
 	// Configs holds the effective values, inherited ones included, without
 	// sensitive ones.
 	Configs map[string]string
-	// Err says why this topic alone could not be read; the other fields then
-	// mean nothing.
+	// Err says why this topic alone could not be read, ErrAuthorization for
+	// one; the other fields then mean nothing.
 	Err error
 }
 

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/port/kafka/embedded"
@@ -115,6 +118,38 @@ func TestAuthentication(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), password) {
 			t.Errorf("the error shows the password: %v", err)
 		}
+	}
+}
+
+// A group whose coordinator is on its way to a broker is asked for again, within the timeout.
+func TestCoordinatorIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	left := 8 // the library itself tries fewer times
+	cluster.ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if left--; left < 0 {
+			return nil, nil, false
+		}
+		req := r.(*kmsg.OffsetFetchRequest)
+		resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
+		for _, g := range req.Groups {
+			resp.Groups = append(resp.Groups, kmsg.OffsetFetchResponseGroup{Group: g.Group, ErrorCode: kerr.CoordinatorNotAvailable.Code})
+		}
+		return resp, nil, true
+	})
+	admin := kafkatest.NewAdmin(t, cluster.ListenAddrs()...)
+	position := []kafka.GroupOffset{{Topic: "t", Offset: 3}}
+	if err := admin.CommitOffsets(t.Context(), "g", position); err != nil {
+		t.Error(err)
+	}
+	if got, err := admin.GroupOffsets(t.Context(), "g"); err != nil || len(got) != 1 || got[0].Offset != 3 {
+		t.Errorf("offsets %v, error %v", got, err)
 	}
 }
 

@@ -5,14 +5,17 @@ package kafka_test
 import (
 	"testing"
 
+	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/port/kafka/kafkatest"
+	"multiactive.dev/operator/internal/testkit/apachekafka"
 )
 
-// The contract against a real Kafka. The embedded one is held to it in its own package.
-func TestRealKafka(t *testing.T) {
+// The contract against Apache Kafka, or against brokers of one's own. The embedded one is held to it
+// in its own package.
+func TestRealContract(t *testing.T) {
 	brokers := kafkatest.RealBrokers()
 	if brokers == nil {
-		t.Fatalf("no real Kafka: set %s=host:port", kafkatest.BrokersVariable)
+		brokers = []string{apachekafka.Run(t, apachekafka.Options{Name: "contract"}).Addr()}
 	}
-	kafkatest.Contract(t, brokers)
+	kafkatest.Contract(t, kafka.Options{Brokers: brokers})
 }

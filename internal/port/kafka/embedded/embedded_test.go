@@ -23,7 +23,7 @@ func TestContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	kafkatest.Contract(t, []string{b.Addr()})
+	kafkatest.Contract(t, kafka.Options{Brokers: []string{b.Addr()}})
 }
 
 // Everything that was acknowledged is there after a SIGKILL: records, topic
