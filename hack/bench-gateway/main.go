@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"multiactive.dev/operator/hack/internal/report"
 )
 
 // options are the command line.
@@ -86,7 +88,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	p := &page{options: o, machine: describeMachine(ctx), missing: missing}
+	p := &page{options: o, machine: report.Describe(ctx), missing: missing}
 	for _, c := range contenders {
 		if err := w.check(ctx, c); err != nil {
 			return fmt.Errorf("%s does not route as it should: %w", c.name, err)
@@ -95,7 +97,7 @@ func run(ctx context.Context, o *options) error {
 	if err := measure(ctx, o, w, contenders, p); err != nil {
 		return err
 	}
-	p.machine.loadAfter = loadAverage()
+	p.machine.Done()
 	if o.out == "" {
 		_, err := p.WriteTo(os.Stdout)
 		return err
