@@ -39,6 +39,8 @@ BENCH_SERVICES ?= 1000
 BENCH_ARGS ?=
 # Rounds of the gateway's measurement beside other proxies.
 GATEWAY_ROUNDS ?= 5
+# Rounds of the mirror's beside MirrorMaker 2.
+MIRROR_ROUNDS ?= 5
 RUNS ?= 10
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
@@ -129,6 +131,10 @@ bench: build build-examples kubernetes bench-gateway ## Benchmarks, the gateway 
 bench-gateway: build kubernetes ## The gateway beside nginx with Lua and HAProxy, forwarded requests, changes of owners; written to docs/performance.md (GATEWAY_ROUNDS=5).
 	@hack/ensure.sh packages proxies
 	go run ./hack/bench-gateway --gateway $(BIN)/gateway --rounds $(GATEWAY_ROUNDS) --out docs/performance.md
+
+.PHONY: bench-mirror
+bench-mirror: build kafka ## The built-in mirror beside MirrorMaker 2, written to docs/performance.md (MIRROR_ROUNDS=5).
+	go run ./hack/bench-mirror --mirror $(BIN)/mirror --rounds $(MIRROR_ROUNDS) --out docs/performance.md
 
 # Packages, at a time, each with brokers of its own.
 E2E_JOBS ?= 1

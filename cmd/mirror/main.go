@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -42,9 +43,12 @@ The configuration (YAML or JSON; read again when it changes, or on SIGHUP):
   topics: [accounts.account]             # local names, without a prefix
 
 multiactive.canary is always copied too. Target topics that are missing are
-made with the source's partition count. The source user needs to read the
-topics and their configurations; the target user needs to create, alter and
-write them, and to commit offsets of the group multiactive.mirror.<origin>.
+made with the source's partition count. With access control the users need
+
+  source  topics as listed, and multiactive.canary: Read, DescribeConfigs
+  target  topics that begin with <origin>.: Create, Alter, Read, Write,
+          DescribeConfigs (Read is what Kafka asks of who stores positions)
+          group multiactive.mirror.<origin>: Read
 
 HTTP: /healthz (the process makes its rounds), /readyz (everything is being
 copied; the answer lists what is not), /metrics (multiactive_mirror_*).
@@ -54,7 +58,14 @@ at the start, when its configuration is wrong (exit status 2).
 Flags:
 `
 
+// gcPercent has memory collected sooner than Go does by itself: records are large and live for a moment, so
+// that waiting until the heap has doubled would double the memory for next to no processor time.
+const gcPercent = 40
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stderr)
 	stop()

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"multiactive.dev/operator/hack/internal/report"
 )
 
 // options are the command line.
@@ -80,13 +82,13 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	defer w.close()
-	p := &page{options: o, machine: describeMachine(ctx)}
+	p := &page{options: o, machine: report.Describe(ctx)}
 	for _, part := range []func(context.Context, *options, *world, string, *page) error{compare, forward, change} {
 		if err := part(ctx, o, w, gateway, p); err != nil {
 			return err
 		}
 	}
-	p.machine.loadAfter = loadAverage()
+	p.machine.Done()
 	if o.out == "" {
 		_, err := p.WriteTo(os.Stdout)
 		return err

@@ -2,70 +2,24 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"multiactive.dev/operator/hack/internal/report"
 )
 
 // page is what was measured.
 type page struct {
 	options *options
-	machine machine
+	machine report.Machine
 	missing []string
 	figures []figures
 	// rate of the measurements of latency, in requests per second.
 	rate  float64
 	hops  []hopFigures
 	views views
-}
-
-// machine is where it was measured.
-type machine struct {
-	cpu, kernel, commit   string
-	date                  time.Time
-	loadBefore, loadAfter string
-}
-
-func describeMachine(ctx context.Context) machine {
-	m := machine{date: time.Now().UTC(), loadBefore: loadAverage(), cpu: "unknown processor"}
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			m.cpu = strings.TrimSpace(value)
-			break
-		}
-	}
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	m.kernel = strings.TrimSpace(string(kernel))
-	commit, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
-	if m.commit = strings.TrimSpace(string(commit)); err != nil {
-		m.commit = "unknown"
-	}
-	return m
-}
-
-// disturbed warns of what else the machine did.
-func (m *machine) disturbed() string {
-	if load, err := strconv.ParseFloat(m.loadBefore, 64); err == nil && load < float64(runtime.NumCPU())/2 {
-		return ""
-	}
-	return "**The machine did much else meanwhile**, so latencies and single rounds say little; processor times do."
-}
-
-func loadAverage() string {
-	text, _ := os.ReadFile("/proc/loadavg")
-	fields := strings.Fields(string(text))
-	if len(fields) == 0 {
-		return "unknown"
-	}
-	return fields[0]
 }
 
 // Goals, as the design has them.
@@ -84,13 +38,13 @@ func (p *page) figureOf(name string) *figures {
 	return nil
 }
 
-// save writes the page to a file.
+// save writes its section of a page.
 func (p *page) save(name string) error {
 	var text bytes.Buffer
 	if _, err := p.WriteTo(&text); err != nil {
 		return err
 	}
-	return os.WriteFile(name, text.Bytes(), 0o644) //nolint:gosec // a page for everybody
+	return report.Save(name, "bench-gateway", text.Bytes())
 }
 
 // WriteTo implements io.WriterTo.
@@ -106,13 +60,12 @@ func (p *page) WriteTo(w io.Writer) (int64, error) {
 }
 
 func (p *page) head(b *bytes.Buffer) {
-	o, m := p.options, &p.machine
+	o := p.options
 	fmt.Fprintf(b, `# How fast the gateway is
 
 `+"`make bench`"+` has measured this and written the page: edit `+"`hack/bench-gateway`"+` instead.
 
-Measured on %s, on %d processors (%s, Linux %s), source %s. The 1-minute load average was %s before and
-%s after. %s
+%s
 Rounds go through all contenders in turn, so ratios say more than absolute values. Load, upstreams and
 contenders share the processors.
 
@@ -122,8 +75,7 @@ the request to that region's upstream, with the same additional headers. It is c
 the same upstream; those that are measured are at home here. For the gateway each request is a home write: it has its flow matched, its
 key read and normalised, is admitted under the lease, and counted. Each value is the median of %d rounds of %s.
 
-`, m.date.Format("2 January 2006, 15:04 UTC"), runtime.NumCPU(), m.cpu, m.kernel, m.commit, m.loadBefore, m.loadAfter, m.disturbed(),
-		o.connections, bodyBytes, keysChecked, o.rounds, o.length)
+`, p.machine.Paragraph(), o.connections, bodyBytes, keysChecked, o.rounds, o.length)
 	for _, f := range p.figures {
 		if f.version != "" {
 			fmt.Fprintf(b, "- %s: %s\n", f.name, f.version)

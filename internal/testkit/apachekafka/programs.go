@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"multiactive.dev/operator/internal/testkit/binaries"
 	"multiactive.dev/operator/internal/testkit/process"
@@ -66,4 +67,15 @@ func (p programs) java(heapMB int, options []string, logging, class string, argu
 	args := []string{fmt.Sprintf("-Xmx%dm", heapMB), "-XX:-UsePerfData", "-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + logging}
 	args = slices.Concat(args, options, []string{"-cp", filepath.Join(p.jars, "*"), class}, arguments)
 	return process.Spec{Path: p.binary, Args: args, Env: []string{"LC_ALL=C.UTF-8"}}
+}
+
+// Version is that of the Kafka that is there, such as 4.3.1; "unknown" when there is none.
+func Version() string {
+	p, err := find()
+	if err != nil {
+		return "unknown"
+	}
+	found, _ := filepath.Glob(filepath.Join(p.jars, "kafka_*-*.jar"))
+	_, version, _ := strings.Cut(strings.TrimSuffix(filepath.Base(found[0]), ".jar"), "-")
+	return version
 }

@@ -72,6 +72,7 @@ north.bootstrap.servers = %s
 south.bootstrap.servers = %s
 north->south.enabled = true
 north->south.topics = t
+plugin.discovery = service_load
 replication.factor = 1
 checkpoints.topic.replication.factor = 1
 heartbeats.topic.replication.factor = 1

@@ -285,10 +285,10 @@ func newKgo(t testing.TB, o kafka.Options, opts ...kgo.Opt) *kgo.Client {
 }
 
 // Eventually repeats a check of another process until it succeeds, and fails
-// the test with its last answer after three minutes: a machine may do much else.
+// the test with its last answer after five minutes: a machine may do much else.
 func Eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
