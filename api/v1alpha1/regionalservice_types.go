@@ -360,6 +360,13 @@ type RegionalServiceStatus struct {
 	// gateway counts the gateways' replicas.
 	// +optional
 	Gateway *ReplicaStatus `json:"gateway,omitempty"`
+	// acceptsPeers are the regions whose gateways all gateways here take requests from over mutual TLS, and could send
+	// some to: they listen, have a certificate, and know who signs those of that region.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=32
+	AcceptsPeers []string `json:"acceptsPeers,omitempty"`
 	// workloadHash that is fully rolled out here.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

@@ -1935,6 +1935,11 @@ func (in *RegionalServiceStatus) DeepCopyInto(out *RegionalServiceStatus) {
 		*out = new(ReplicaStatus)
 		**out = **in
 	}
+	if in.AcceptsPeers != nil {
+		in, out := &in.AcceptsPeers, &out.AcceptsPeers
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Lag != nil {
 		in, out := &in.Lag, &out.Lag
 		*out = make([]DataClassStatus, len(*in))

@@ -116,6 +116,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	if c.peerFiles != "" {
 		o.PeerIdentity = peerIdentity(c.peerFiles)
 	}
+	o.ListensForPeers = c.peerListen != ""
 	return c, nil
 }
 

@@ -29,6 +29,7 @@ func TestMember(t *testing.T) {
 		"an account without roles":           forbidden,
 		"objects of others are left alone":   notOurs,
 		"a Secret of others is left alone":   peersNotOurs,
+		"the hub hears who takes requests":   peersAccepted,
 		"changes by hand are put back":       drift,
 		"a Service deployed by others":       serviceRef,
 		"a Deployment deployed by others":    deploymentRef,

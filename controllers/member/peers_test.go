@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/peertls"
@@ -270,4 +271,34 @@ func peersNotOurs(w *world) {
 		}
 		return nil
 	})
+}
+
+// peersAccepted tells the hub whose requests all gateways take, as they say it.
+func peersAccepted(w *world) {
+	const ns = "peers-accepted"
+	w.namespace(ns)
+	rs := withPeers(slice(ns, "user"))
+	w.region.accept(rs, specHash)
+	w.create(rs)
+	w.makeAvailable(ns, "user-gateway")
+	w.pod(ns, "user-gateway", "user-gateway-1", "")
+	for _, taken := range [][]string{{there}, nil} {
+		w.region.take(ns, taken)
+		testkit.Eventually(w.t, timeout, func() error {
+			have, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
+			if err != nil || !slices.Equal(have.Status.AcceptsPeers, taken) {
+				return fmt.Errorf("the region accepts the requests of %v, want %v: %w", have.Status.AcceptsPeers, taken, err)
+			}
+			return nil
+		})
+	}
+}
+
+// take has the namespace's gateway say whose requests it takes.
+func (r *region) take(namespace string, peers []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acks = slices.DeleteFunc(r.acks, func(a agent.Ack) bool { return a.Namespace == namespace })
+	r.acks = append(r.acks, agent.Ack{Namespace: namespace, Name: "user", Gateway: "user-gateway-1", Epoch: r.conf.View.Epoch, Peers: peers})
+	r.reports++
 }

@@ -369,12 +369,12 @@ func service(namespace, name string) *corev1.Service {
 
 // region stands for the agent: what the regions agreed on, the lease, the gateways' answers.
 type region struct {
-	mu       sync.Mutex
-	conf     ownership.Configuration
-	lease    time.Duration
-	acks     []agent.Ack
-	refusals int64
-	builds   map[string]agent.Build
+	mu      sync.Mutex
+	conf    ownership.Configuration
+	lease   time.Duration
+	acks    []agent.Ack
+	reports int64
+	builds  map[string]agent.Build
 	// behind: some gateway has not taken up its routing.
 	behind bool
 	subs   map[chan struct{}]bool
@@ -442,18 +442,18 @@ func (r *region) ask(namespace, refused string) {
 			return false
 		}
 		if a.Refused != refused {
-			r.refusals++
+			r.reports++
 		}
 		return true
 	})
 	r.acks = append(r.acks, ack)
 }
 
-// Refusals implements regionalservice.Agent.
-func (r *region) Refusals() int64 {
+// Reports implements regionalservice.Agent.
+func (r *region) Reports() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.refusals
+	return r.reports
 }
 
 // routing is what the gateways of the service user get now.

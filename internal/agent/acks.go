@@ -35,6 +35,8 @@ type Ack struct {
 	// Refused is why the gateway cannot use the current routing, fit to be shown (routing.Refusal);
 	// empty when it does not say so.
 	Refused string `json:"refused,omitempty"`
+	// Peers are the regions whose gateways this one takes requests from over mutual TLS, as it says.
+	Peers []string `json:"peers,omitempty"`
 	// Age is the time since the gateway said so.
 	Age time.Duration `json:"age"`
 }
@@ -50,8 +52,8 @@ type ackBook struct {
 	epoch  int64
 	// news is sent to when a gateway says something else than before.
 	news chan struct{}
-	// refusals counts the changes of what gateways refuse.
-	refusals int64
+	// reports counts the changes of what gateways refuse, and of whom they take requests from.
+	reports int64
 }
 
 func newAckBook(c Clock) *ackBook {
@@ -85,8 +87,8 @@ func (b *ackBook) note(a Ack) bool {
 		default:
 		}
 	}
-	if before.Refused != a.Refused {
-		b.refusals++
+	if before.Refused != a.Refused || !slices.Equal(before.Peers, a.Peers) {
+		b.reports++
 	}
 	a.Age = now
 	b.acks[service][a.Gateway] = a
@@ -188,11 +190,12 @@ func (b *ackBook) all() []Ack {
 // not asked for 15 s are left out.
 func (a *Agent) Acks() []Ack { return a.acks.all() }
 
-// Refusals grows whenever a gateway begins to refuse its routing, for another reason, or not any more.
-func (a *Agent) Refusals() int64 {
+// Reports grows whenever a gateway begins to refuse its routing, for another reason, or not any more, and when it
+// takes requests from the gateways of other regions than before.
+func (a *Agent) Reports() int64 {
 	a.acks.mu.Lock()
 	defer a.acks.mu.Unlock()
-	return a.acks.refusals
+	return a.acks.reports
 }
 
 // AcksOf returns what one service's gateways in the region act on, by gateway, as Acks does.

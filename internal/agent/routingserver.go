@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"multiactive.dev/operator/internal/ownership"
@@ -35,14 +36,14 @@ type question struct {
 	refused, reason string
 	revision        int64
 	busy            int
-	wait            time.Duration
+	// peers are the regions whose gateways this one takes requests from.
+	peers []string
+	wait  time.Duration
 }
 
 func parseQuestion(q url.Values) (question, error) {
-	for name, values := range q {
-		if len(values) != 1 || len(values[0]) > maxParameter {
-			return question{}, fmt.Errorf("parameter %q: give it once, with at most %d bytes", name, maxParameter)
-		}
+	if err := checkParameters(q); err != nil {
+		return question{}, err
 	}
 	parsed := question{
 		namespace: q.Get(routing.ParamNamespace), name: q.Get(routing.ParamName), version: q.Get(routing.ParamVersion),
@@ -65,6 +66,9 @@ func parseQuestion(q url.Values) (question, error) {
 		}
 		parsed.busy = busy
 	}
+	if s := q.Get(routing.ParamPeers); s != "" {
+		parsed.peers = strings.Split(s, ",")
+	}
 	if s := q.Get(routing.ParamWait); s != "" {
 		wait, err := time.ParseDuration(s)
 		if err != nil || wait < 0 {
@@ -73,6 +77,19 @@ func parseQuestion(q url.Values) (question, error) {
 		parsed.wait = min(wait, routing.MaxWait)
 	}
 	return parsed, nil
+}
+
+// longer are the parameters that may have more than maxParameter bytes.
+var longer = map[string]int{routing.ParamPeers: routing.MaxPeers}
+
+// checkParameters bounds every parameter.
+func checkParameters(q url.Values) error {
+	for name, values := range q {
+		if limit := max(longer[name], maxParameter); len(values) != 1 || len(values[0]) > limit {
+			return fmt.Errorf("parameter %q: give it once, with at most %d bytes", name, limit)
+		}
+	}
+	return nil
 }
 
 // serveRouting answers at once when there is a version that the gateway does not have, and with
@@ -141,7 +158,7 @@ func (a *Agent) noteAck(q question, current Published) bool {
 	if q.gateway == "" {
 		return false
 	}
-	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision, Busy: q.busy}
+	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision, Busy: q.busy, Peers: q.peers}
 	if q.version == current.Version {
 		ack.Epoch = current.Config.Epoch
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -416,8 +417,8 @@ func TestAcks(t *testing.T) {
 	}
 }
 
-// What a gateway refuses is told while it is what the agent has, and fit to be shown.
-func TestRefusals(t *testing.T) {
+// What a gateway refuses is told while it is what the agent has, and fit to be shown; so is whom it takes requests from.
+func TestReports(t *testing.T) {
 	d := newDesk(t)
 	if err := d.publisher.Publish("accounts", "user", build); err != nil {
 		t.Fatal(err)
@@ -442,14 +443,31 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	said("")
-	before := d.Refusals()
+	before := d.Reports()
 	for range 2 {
 		said("&refused=" + version + "&reason=upstream")
 	}
 	said("")
 	said("")
-	if got := d.Refusals() - before; got != 2 {
+	if got := d.Reports() - before; got != 2 {
 		t.Errorf("%d changes, want one for the beginning and one for the end", got)
+	}
+	before = d.Reports()
+	for _, query := range []string{"&peers=shanghai,shenzhen", "&peers=shanghai,shenzhen", "&peers=shanghai", ""} {
+		said(query)
+		var want []string
+		if _, list, has := strings.Cut(query, "="); has {
+			want = strings.Split(list, ",")
+		}
+		if got := d.AcksOf("accounts", "user")[0].Peers; !slices.Equal(got, want) {
+			t.Errorf("%q: takes requests from %q, want %q", query, got, want)
+		}
+	}
+	if got := d.Reports() - before; got != 3 {
+		t.Errorf("%d changes of whom the gateway takes requests from, want 3", got)
+	}
+	if status, body := d.get(t.Context(), routing.Path+"?namespace=accounts&name=user&peers="+strings.Repeat("x", routing.MaxPeers+1)); status != http.StatusBadRequest {
+		t.Errorf("peers of any number: status %d, %s", status, body)
 	}
 	if status, body := d.get(t.Context(), routing.Path+"?namespace=accounts&name=user&refused="+version+"&reason="+strings.Repeat("x", 254)); status != http.StatusBadRequest {
 		t.Errorf("a reason of any length: status %d, %s", status, body)

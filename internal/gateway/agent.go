@@ -36,6 +36,8 @@ type agentClient struct {
 	state   *state
 	metrics *metrics
 	client  *http.Client
+	// peers names the regions whose gateways this one takes requests from; nil: none.
+	peers func() []string
 	// failing is the last failure, to log each only once.
 	failing string
 	// refused is the version that could not be used, and why, to tell the agent with the next poll;
@@ -166,6 +168,11 @@ func (a *agentClient) url(busy int) string {
 		q.Set(routing.ParamVersion, snap.version)
 		q.Set(routing.ParamRevision, strconv.FormatInt(snap.revision, 10))
 		q.Set(routing.ParamBusy, strconv.Itoa(busy))
+	}
+	if a.peers != nil {
+		if taken := a.peers(); len(taken) > 0 {
+			q.Set(routing.ParamPeers, strings.Join(taken, ","))
+		}
 	}
 	if a.refused != "" {
 		q.Set(routing.ParamRefused, a.refused)

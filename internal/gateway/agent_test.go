@@ -287,3 +287,18 @@ func TestMetricsOfGoneFlowsAreDeleted(t *testing.T) {
 		t.Errorf("metric names: %v %v", problems, err)
 	}
 }
+
+// TestPollTellsWhosePeersAreTaken, and says nothing while there are none.
+func TestPollTellsWhosePeersAreTaken(t *testing.T) {
+	a, _ := newAgentClient(t)
+	for want, taken := range map[string][]string{"": nil, "shanghai": {"shanghai"}, "shanghai,shenzhen": {"shanghai", "shenzhen"}} {
+		a.peers = func() []string { return taken }
+		u, err := url.Parse(a.url(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q := u.Query(); q.Get(routing.ParamPeers) != want || q.Has(routing.ParamPeers) != (want != "") {
+			t.Errorf("asks %s, want peers %q", u, want)
+		}
+	}
+}

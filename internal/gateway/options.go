@@ -97,6 +97,8 @@ type Options struct {
 	// PeerIdentity reads the files of this gateway's certificate for peers, again and again: they change under
 	// it. Nil: it has none, and speaks to no region that is to be spoken to over mutual TLS.
 	PeerIdentity func() (*peertls.Identity, error)
+	// ListensForPeers: PeerHandler is served, at the port that the region's peerEndpoint leads to.
+	ListensForPeers bool
 
 	// NoFastPath leaves all requests to net/http.
 	NoFastPath bool

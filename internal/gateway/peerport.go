@@ -78,6 +78,23 @@ func (g *Gateway) verifyPeer(chain []*x509.Certificate, region string, usage x50
 	return peertls.Verify(chain, authorities, usage, g.options.Clock.Now())
 }
 
+// peersTaken names the regions whose gateways this one takes requests from over mutual TLS, and could send some to:
+// those whose certificates it can judge, once it has one itself and listens for them.
+func (g *Gateway) peersTaken() []string {
+	snap, own := g.state.load(), g.identity.current.Load()
+	if !g.options.ListensForPeers || snap == nil || own == nil {
+		return nil
+	}
+	var names []string
+	for i := range snap.router.regions {
+		x := &snap.router.regions[i]
+		if i != snap.router.self && (own.Authorities != nil || x.authorities != nil) {
+			names = append(names, x.Name)
+		}
+	}
+	return names
+}
+
 // refusalLogEvery is how often a refusal of the same kind is logged: anybody may cause them.
 const refusalLogEvery = time.Minute
 

@@ -3,10 +3,14 @@ package gateway
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/routing"
 )
 
 func TestHopsOverMutualTLS(t *testing.T) {
@@ -44,6 +48,55 @@ func TestHopsOverMutualTLS(t *testing.T) {
 	_ = upgraded.Body.Close() // the connection is the caller's now
 	if upgraded.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("an upgrade: %d", upgraded.StatusCode)
+	}
+}
+
+// TestPeersTaken tells the agent whose requests are taken: those of whoever could be judged, dialled or not.
+func TestPeersTaken(t *testing.T) {
+	m := newMutualWorld(t)
+	g := m.places["shanghai"].gateway
+	taken := func(want ...string) {
+		t.Helper()
+		if got := g.peersTaken(); !slices.Equal(got, want) {
+			t.Errorf("takes requests from %q, want %q", got, want)
+		}
+	}
+	others := slices.DeleteFunc(slices.Clone(worldRegions), func(r string) bool { return r == "shanghai" })
+	taken(others...)
+
+	// Beijing dials shanghai, and is not dialled yet.
+	i := slices.IndexFunc(m.config.Regions, func(r routing.Region) bool { return r.Name == "beijing" })
+	m.config.Regions[i].PeerEndpoint, m.config.PlainHopsRefused = "", false
+	m.publish(t)
+	taken(others...)
+	key := keyHomedIn(t, "shanghai")
+	resp, text := m.call(t, "beijing", "POST", "/v1/accounts", map[string]string{"X-User-Phone": key}, nil)
+	if resp.StatusCode != http.StatusOK || decode[seen](t, text).Region != "shanghai" || m.mutual["shanghai"].serials[m.serial()] == 0 {
+		t.Errorf("a request of who is not dialled: %d %s", resp.StatusCode, text)
+	}
+
+	m.trusts(t, "beijing")
+	taken(slices.DeleteFunc(slices.Clone(others), func(r string) bool { return r == "beijing" })...)
+	files := m.mutual["shanghai"].files
+	files.mu.Lock()
+	files.ca = peerca.PEM(m.mutual["beijing"].authority.Certificate)
+	files.mu.Unlock()
+	g.identity.look()
+	taken(others...) // by its own file, which holds for all regions
+
+	for name, o := range map[string]Options{"no port": {}, "no certificate": {ListensForPeers: true}} {
+		o.Agent, o.Namespace, o.Name, o.Gateway = g.options.Agent, "accounts", "user", "other"
+		other, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.state.install(&snapshot{router: g.state.load().router})
+		if !o.ListensForPeers {
+			other.identity.current.Store(g.identity.current.Load())
+		}
+		if got := other.peersTaken(); got != nil {
+			t.Errorf("%s: takes requests from %q", name, got)
+		}
 	}
 }
 

@@ -137,9 +137,8 @@ func (x *region) target() target {
 	return target{url: x.endpoint, peer: x.Name, mutual: x.mutual}
 }
 
-// compilePeer reads how a region is spoken to over mutual TLS. Authorities that cannot be read are none: that
-// region alone cannot be spoken to then.
-func (r *Router) compilePeer(x *region) error {
+// compilePeer reads how a region is spoken to over mutual TLS.
+func compilePeer(x *region) error {
 	field := fmt.Sprintf("regions[%s].peerEndpoint", x.Name)
 	u, err := baseURL(x.PeerEndpoint, field)
 	if err != nil {
@@ -149,16 +148,21 @@ func (r *Router) compilePeer(x *region) error {
 		return fmt.Errorf("%s: %q must be an https URL", field, x.PeerEndpoint)
 	}
 	x.endpoint, x.mutual = u, true
+	return nil
+}
+
+// compileAuthorities reads who signs a region's certificates. Authorities that cannot be read are none: that region
+// alone cannot be spoken to then.
+func (r *Router) compileAuthorities(x *region) {
 	if x.Authorities == "" {
-		return nil
+		return
 	}
 	certs, err := peertls.ParseCertificates([]byte(x.Authorities))
 	if err != nil {
-		r.warnings = append(r.warnings, fmt.Sprintf("regions[%s].authorities: %s", x.Name, err))
-		return nil
+		r.warn("regions[%s].authorities: %s", x.Name, err)
+		return
 	}
 	x.authorities = peertls.Pool(certs)
-	return nil
 }
 
 // clientTLS is how connections to a region's gateways are made. The name in the certificate is the service's

@@ -104,6 +104,7 @@ func newMutualWorld(t *testing.T) *mutualWorld {
 		region := o.Gateway[len("gateway-"):]
 		p := &mutualPlace{authority: newAuthority(t, region), files: &files{}, log: &logBuffer{}, serials: map[string]int{}}
 		p.files.write(issue(t, p.authority, idOf(region)))
+		o.ListensForPeers = true
 		o.PeerIdentity, o.Log = p.files.read, slog.New(slog.NewJSONHandler(p.log, nil))
 		m.mutual[region] = p
 	})

@@ -64,7 +64,7 @@ type region struct {
 	routing.Region
 	// endpoint is where requests are forwarded; nil when nobody says how to reach the region.
 	endpoint *url.URL
-	// mutual: it is spoken to over mutual TLS alone, with certificates of the authorities; nil: none is known.
+	// mutual: it is spoken to over mutual TLS alone. Its certificates are those of the authorities; nil: none is known.
 	mutual      bool
 	authorities *x509.CertPool
 }
@@ -168,13 +168,14 @@ func (r *Router) compileRegions() error {
 		var err error
 		switch {
 		case decl.PeerEndpoint != "":
-			err = r.compilePeer(&compiled)
+			err = compilePeer(&compiled)
 		case decl.Endpoint != "":
 			compiled.endpoint, err = baseURL(decl.Endpoint, fmt.Sprintf("regions[%s].endpoint", decl.Name))
 		}
 		if err != nil {
 			return err
 		}
+		r.compileAuthorities(&compiled)
 		r.regions = append(r.regions, compiled)
 		if decl.Name == r.cfg.Region {
 			r.self = i

@@ -20,6 +20,8 @@ import (
 //   - busy: how many home writes are under way that were admitted under an older version and that
 //     this one does not let the gateway accept. It only falls while the version stays the same. The
 //     gateway asks again at once when it reaches 0, so that the region can acknowledge (R8).
+//   - peers: the regions, separated by commas, whose gateways this one takes requests from over mutual TLS, and could
+//     send some to: it listens for them, has a certificate, and knows who signs theirs. Absent: none.
 //   - refused: a version that the gateway was given and cannot use, and reason: why (Refusal).
 //   - wait: a Go duration; the agent answers at once when it has another version, and after at most
 //     this long otherwise.
@@ -33,6 +35,7 @@ const (
 	ParamVersion   = "version"
 	ParamRevision  = "revision"
 	ParamBusy      = "busy"
+	ParamPeers     = "peers"
 	ParamRefused   = "refused"
 	ParamReason    = "reason"
 	ParamWait      = "wait"
@@ -40,6 +43,10 @@ const (
 
 // MaxWait bounds one long poll. A gateway asks again at once, so a lease is renewed about as often.
 const MaxWait = time.Second
+
+// MaxPeers bounds the parameter peers, in bytes: a service has 16 regions at most, and as many that it is leaving, whose
+// names have 32 bytes.
+const MaxPeers = 2048
 
 // MaxRefusal bounds a Refusal, in bytes.
 const MaxRefusal = 240
@@ -136,7 +143,8 @@ type Region struct {
 	// PeerEndpoint is the base URL, https, where the gateways there take other regions' requests over
 	// mutual TLS. Where it is given, requests are forwarded there and nowhere else.
 	PeerEndpoint string `json:"peerEndpoint,omitempty"`
-	// Authorities are the PEM certificates of whoever signs the certificates of the gateways there.
+	// Authorities are the PEM certificates of whoever signs the certificates of the gateways there. They are given
+	// before PeerEndpoint is: who is to be dialled has to believe who dials.
 	Authorities string `json:"authorities,omitempty"`
 	// State is Serving, Lost, Returning or Drained, as the agreed view says.
 	State ownership.RegionState `json:"state"`

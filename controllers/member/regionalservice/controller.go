@@ -45,8 +45,8 @@ type Agent interface {
 	Lease() time.Duration
 	// AcksOf are what a service's gateways in the region act on.
 	AcksOf(namespace, name string) []agent.Ack
-	// Refusals grows when what gateways refuse changes.
-	Refusals() int64
+	// Reports grows when something else changes that gateways say.
+	Reports() int64
 }
 
 // Publisher is where the routing of services is published.

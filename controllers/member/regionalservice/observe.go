@@ -39,9 +39,10 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 	if seen.Pods, err = r.pods(ctx, rs, seen.Deployment); err != nil {
 		return seen, err
 	}
-	seen.Acknowledged, seen.Refused = map[string]int64{}, map[string]string{}
+	seen.Acknowledged, seen.Refused, seen.TakesPeers = map[string]int64{}, map[string]string{}, map[string][]string{}
 	for _, ack := range r.Agent.AcksOf(rs.Namespace, rs.Name) {
 		seen.Acknowledged[ack.Gateway], seen.Refused[ack.Gateway] = ack.Epoch, ack.Refused
+		seen.TakesPeers[ack.Gateway] = ack.Peers
 	}
 	seen.Links = map[string]plan.Link{}
 	for _, p := range rs.Spec.Peers {

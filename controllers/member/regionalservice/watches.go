@@ -25,8 +25,8 @@ import (
 	"multiactive.dev/operator/internal/viewwatch"
 )
 
-// leaseTick is how often the lease is looked at, and what gateways refuse: nothing announces that it
-// has run out, or that they do.
+// leaseTick is how often the lease is looked at, and what gateways report: nothing announces that it
+// has run out, or what they say.
 const leaseTick = 500 * time.Millisecond
 
 // SetupWithManager starts the controller with the manager. changed are announcements from outside
@@ -85,17 +85,17 @@ func (r *Reconciler) referring(refers func(*v1alpha1.WorkloadSlice, string) bool
 
 // agreed is what the services' state depends on besides the cluster.
 type agreed struct {
-	decided  int64
-	holds    bool
-	refusals int64
+	decided int64
+	holds   bool
+	reports int64
 }
 
 // watchView wakes all services when the regions agreed on something else, when the region got or lost
-// its lease, and when a gateway refuses its routing, or not any more.
+// its lease, and when what gateways report has changed.
 func (r *Reconciler) watchView(reader client.Reader, c clock.WithTicker) *viewwatch.Watcher[agreed] {
 	state := func() agreed {
 		c, _ := r.Agent.Snapshot()
-		return agreed{decided: c.Decided, holds: r.Agent.Lease() > 0, refusals: r.Agent.Refusals()}
+		return agreed{decided: c.Decided, holds: r.Agent.Lease() > 0, reports: r.Agent.Reports()}
 	}
 	views := viewwatch.New(r.Agent, state, func(ctx context.Context, before, after agreed) ([]client.Object, error) {
 		if before == after {

@@ -66,9 +66,10 @@ func peerServicePort() corev1.ServicePort {
 	}
 }
 
-// mutual completes a region that is spoken to over mutual TLS.
-func mutual(r *routing.Region, peer v1alpha1.Peer, c ownership.Configuration) {
-	if peer.PeerEndpoint == "" {
+// mutual completes a region that is spoken to over mutual TLS. Its authorities are known before it is dialled: it may
+// dial first.
+func mutual(r *routing.Region, spec *v1alpha1.RegionalServiceSpec, peer v1alpha1.Peer, c ownership.Configuration) {
+	if spec.Gateway.PeerTLS == nil {
 		return
 	}
 	r.PeerEndpoint = peer.PeerEndpoint

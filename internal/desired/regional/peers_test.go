@@ -87,6 +87,11 @@ func TestRoutingToPeers(t *testing.T) {
 	if _, _, refused := route(unreachable); refused {
 		t.Error("plain hops are refused, and nobody says where else to send them")
 	}
+	undialled := peersOf(v1alpha1.PeerTLS{})
+	undialled.Spec.Peers[1].PeerEndpoint = ""
+	if endpoints, authorities, _ := route(undialled); endpoints[1] != "" || authorities[1] != "one\ntwo\n" {
+		t.Errorf("a peer that may dial before it is dialled: %q with authorities %q", endpoints[1], authorities[1])
+	}
 	endpoints, authorities, refused = route(sample())
 	if strings.Join(endpoints, "")+strings.Join(authorities, "") != "" || refused {
 		t.Errorf("without peerTLS: %q, %q, %t", endpoints, authorities, refused)

@@ -70,7 +70,7 @@ func routingRegions(spec *v1alpha1.RegionalServiceSpec, own v1alpha1.OwnershipSl
 	for _, v := range c.RegionViews(record, weighted) {
 		r := routing.RegionOf(v)
 		r.DisplayName, r.Endpoint = peers[r.Name].DisplayName, peers[r.Name].Endpoint
-		mutual(&r, peers[r.Name], c)
+		mutual(&r, spec, peers[r.Name], c)
 		regions = append(regions, r)
 	}
 	return regions

@@ -8,8 +8,9 @@ import (
 	"multiactive.dev/operator/internal/desired/regional"
 )
 
-// stagedPeerTLS takes out of a slice what of mutual TLS the regions' members do not act on yet: a member of an older
-// version refuses a field that it does not know, and has no port for peers.
+// stagedPeerTLS takes out of a slice what of mutual TLS the regions do not act on yet: a member of an older version
+// refuses a field that it does not know, and has no port for peers; gateways that do not listen, have no certificate or
+// do not know who signs the others' would fail the requests that they are sent.
 func (s Seen) stagedPeerTLS(want, have *v1alpha1.RegionalService) {
 	tls := want.Spec.Gateway.PeerTLS
 	if tls == nil || have == nil || !knowsPeerTLS(have) {
@@ -21,19 +22,32 @@ func (s Seen) stagedPeerTLS(want, have *v1alpha1.RegionalService) {
 	}
 	for i := range want.Spec.Peers {
 		p := &want.Spec.Peers[i]
-		if p.PeerEndpoint == "" {
+		if p.PeerEndpoint == "" || p.Name == want.Spec.Region {
 			continue
 		}
-		if slice := s.region(p.Name).Slice; slice != nil && knowsPeerTLS(slice) || slice == nil && dials(have, p.Name) {
-			continue
+		switch slice := s.region(p.Name).Slice; {
+		case slice != nil && len(slice.Status.Features) > 0 && !knowsPeerTLS(slice):
+			// Its gateways cannot be dialled, and cannot dial either.
+			p.PeerEndpoint = ""
+			tls.PlaintextHops = v1alpha1.PlaintextHopsAccept
+		case !dials(have, p.Name) && !mayDial(have, slice):
+			p.PeerEndpoint = "" // not yet
 		}
-		// Its gateways cannot be dialled, and cannot dial either.
-		p.PeerEndpoint = ""
-		tls.PlaintextHops = v1alpha1.PlaintextHopsAccept
 	}
 	if !refuses(have) && !s.dialledByAll(want) {
 		tls.PlaintextHops = v1alpha1.PlaintextHopsAccept
 	}
+}
+
+// mayDial reports whether a region's gateways may begin to dial those of another: both have said that they take each
+// other's requests, or there is no other way. Later they go on, whatever is said.
+func mayDial(from, to *v1alpha1.RegionalService) bool {
+	return to != nil && (refuses(to) || accepts(from, to) && accepts(to, from))
+}
+
+// accepts reports whether a region's gateways take requests from another's over mutual TLS.
+func accepts(slice, from *v1alpha1.RegionalService) bool {
+	return stdslices.Contains(slice.Status.AcceptsPeers, from.Spec.Region)
 }
 
 // refuses reports whether a region's gateways refuse plain hops already.
@@ -62,23 +76,29 @@ func dials(slice *v1alpha1.RegionalService, region string) bool {
 	return stdslices.ContainsFunc(slice.Spec.Peers, func(p v1alpha1.Peer) bool { return p.Name == region && p.PeerEndpoint != "" })
 }
 
+// closedToPeers names the regions whose gateways do not take the requests of some other region, which is to send them
+// over mutual TLS and does not do so yet.
+func (s Seen) closedToPeers(mas *v1alpha1.MultiActiveService) []string {
+	var names []string
+	for _, to := range mas.Spec.Regions {
+		slice := s.region(to.Name).Slice
+		if slice != nil && stdslices.ContainsFunc(mas.Spec.Regions, func(from v1alpha1.ServiceRegion) bool {
+			other := s.region(from.Name).Slice
+			return from.Name != to.Name && other != nil && !dials(other, to.Name) && !accepts(slice, other)
+		}) {
+			names = append(names, to.Name)
+		}
+	}
+	return names
+}
+
 // peersAuthenticated tells whether the regions' gateways prove to each other who they are.
 func (r reporter) peersAuthenticated() {
 	const kind = v1alpha1.ConditionPeersAuthenticated
 	spec := &r.mas.Spec
 	plain := func(format string, args ...any) { r.set.False(kind, v1alpha1.ReasonPlaintextHops, format, args...) }
-	var without, old, behind []string
-	for _, declared := range spec.Regions {
-		if declared.PeerEndpoint == "" {
-			without = append(without, declared.Name)
-		}
-		if slice := r.seen.region(declared.Name).Slice; slice != nil && len(slice.Status.Features) > 0 && !knowsPeerTLS(slice) {
-			old = append(old, declared.Name)
-		}
-		if slice := r.seen.region(declared.Name).Slice; slice != nil && !refuses(slice) {
-			behind = append(behind, declared.Name)
-		}
-	}
+	without, old, behind := r.securedRegions()
+	closed := r.seen.closedToPeers(r.mas)
 	switch {
 	case len(spec.Regions) == 1:
 		r.set.True(kind, v1alpha1.ReasonNoPeers, "the service is in one region")
@@ -89,6 +109,10 @@ func (r reporter) peersAuthenticated() {
 		plain("requests to %s are not forwarded over mutual TLS: declare peerEndpoint there", strings.Join(without, ", "))
 	case len(old) > 0:
 		r.set.False(kind, v1alpha1.ReasonNotSupportedYet, "the member of %s does not act on gateway.peerTLS: upgrade it", strings.Join(old, ", "))
+	case len(closed) > 0:
+		r.set.False(kind, v1alpha1.ReasonProgressing, "the gateways of %s do not take requests from all other regions over mutual TLS yet: they need a "+
+			"certificate, and have to know who signs the others'; look at GatewayReady and status.acceptsPeers of the RegionalServices there, and "+
+			"at the gateways' logs", strings.Join(closed, ", "))
 	case spec.Gateway.PeerTLS.PlaintextHops == v1alpha1.PlaintextHopsAccept:
 		plain("requests are forwarded over mutual TLS, and taken at endpoint without it as well: set gateway.peerTLS.plaintextHops to Refuse")
 	case len(behind) > 0:
@@ -97,4 +121,22 @@ func (r reporter) peersAuthenticated() {
 	default:
 		r.set.True(kind, v1alpha1.ReasonMutualTLS, "regions forward requests to each other over mutual TLS alone")
 	}
+}
+
+// securedRegions names the regions without a peerEndpoint, those whose members do not know it, and those whose
+// gateways take plain hops.
+func (r reporter) securedRegions() (without, old, behind []string) {
+	for _, declared := range r.mas.Spec.Regions {
+		if declared.PeerEndpoint == "" {
+			without = append(without, declared.Name)
+		}
+		slice := r.seen.region(declared.Name).Slice
+		if slice != nil && len(slice.Status.Features) > 0 && !knowsPeerTLS(slice) {
+			old = append(old, declared.Name)
+		}
+		if slice != nil && !refuses(slice) {
+			behind = append(behind, declared.Name)
+		}
+	}
+	return without, old, behind
 }

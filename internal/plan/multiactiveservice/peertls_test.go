@@ -1,6 +1,8 @@
 package multiactiveservice_test
 
 import (
+	"maps"
+	stdslices "slices"
 	"strings"
 	"testing"
 
@@ -21,9 +23,12 @@ func secured(mas *v1alpha1.MultiActiveService) {
 	}
 }
 
+// knows lets every region's member name the features, and its gateways take the requests of all others.
 func knows(seen *plan.Seen, features ...string) {
-	for _, r := range seen.Regions {
+	names := stdslices.Sorted(maps.Keys(seen.Regions))
+	for name, r := range seen.Regions {
 		r.Slice.Status.Features = features
+		r.Slice.Status.AcceptsPeers = stdslices.DeleteFunc(stdslices.Clone(names), func(other string) bool { return other == name })
 	}
 }
 
@@ -87,6 +92,56 @@ func TestPeerTLSIsStaged(t *testing.T) {
 				s.Regions["shenzhen"].Slice.Generation++
 			},
 			map[string]string{"shenzhen": all + "Refuse"},
+		},
+		"the gateways of one do not listen yet": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				s.Regions["shenzhen"].Slice.Status.AcceptsPeers = nil
+			},
+			map[string]string{"beijing": "beijing shanghai plain Accept", "shanghai": "beijing shanghai plain Accept", "shenzhen": "shenzhen plain Accept"},
+		},
+		"one does not know who signs another's certificates": {
+			func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				s.Regions["shenzhen"].Slice.Status.AcceptsPeers = []string{"beijing"}
+			},
+			map[string]string{"beijing": all + "Accept", "shanghai": "beijing shanghai plain Accept", "shenzhen": "beijing shenzhen plain Accept"},
+		},
+		"who dials goes on, whatever gateways say": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				dialled(m, s)
+				for _, r := range s.Regions {
+					r.Slice.Status.AcceptsPeers = nil
+				}
+			},
+			map[string]string{"beijing": all + "Refuse", "shanghai": all + "Refuse", "shenzhen": all + "Refuse"},
+		},
+		"a region joins those that refuse plain hops": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				for _, name := range []string{"beijing", "shanghai"} {
+					slice := s.Regions[name].Slice
+					slice.Spec = slices.Build(slices.Input{Service: m}, name).Spec
+					slice.Spec.Peers[2].PeerEndpoint, slice.Status.AcceptsPeers = "", []string{"beijing", "shanghai"}
+				}
+				s.Regions["shenzhen"].Slice.Status.AcceptsPeers, s.Regions["shenzhen"].Slice.Status.Features = nil, nil
+			},
+			map[string]string{"beijing": "beijing shanghai plain Refuse", "shanghai": "beijing shanghai plain Refuse"},
+		},
+		"the gateways of the region that joins run": {
+			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				knows(s, regional.FeaturePeerTLS)
+				for _, name := range []string{"beijing", "shanghai"} {
+					slice := s.Regions[name].Slice
+					slice.Spec = slices.Build(slices.Input{Service: m}, name).Spec
+					slice.Spec.Peers[2].PeerEndpoint = ""
+				}
+				s.Regions["shenzhen"].Slice.Status.AcceptsPeers = nil
+			},
+			map[string]string{
+				"beijing": "beijing shanghai plain Refuse", "shanghai": "beijing shanghai plain Refuse", "shenzhen": all + "Accept",
+			},
 		},
 		"accepted on the way": {
 			func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
@@ -154,6 +209,9 @@ func TestPeersAuthenticated(t *testing.T) {
 			}
 		}, v1alpha1.ReasonMutualTLS, "alone"},
 		"on the way": {func(m *v1alpha1.MultiActiveService, s *plan.Seen) { dialled(m, s) }, v1alpha1.ReasonProgressing, "beijing, shanghai, shenzhen"},
+		"gateways that do not listen": {func(_ *v1alpha1.MultiActiveService, s *plan.Seen) {
+			s.Regions["shanghai"].Slice.Status.AcceptsPeers = []string{"beijing"}
+		}, v1alpha1.ReasonProgressing, "the gateways of shanghai do not take"},
 		"a region without": {func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
 			m.Spec.Regions[1].PeerEndpoint = ""
 		}, v1alpha1.ReasonPlaintextHops, "shanghai"},

@@ -100,12 +100,7 @@ func additional(rs *v1alpha1.RegionalService, seen Seen) (list []*appsv1.Deploym
 
 func (r reporter) gateway(seen Seen) {
 	const condition = v1alpha1.ConditionGatewayReady
-	var d *appsv1.Deployment
-	for _, obj := range seen.Owned {
-		if found, ok := obj.(*appsv1.Deployment); ok && found.Name == regional.GatewayName(r.rs.Name) {
-			d = found
-		}
-	}
+	d := gatewayDeployment(r.rs, seen)
 	if d == nil {
 		r.rs.Status.Gateway = &v1alpha1.ReplicaStatus{}
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the gateway's Deployment is being created")

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"multiactive.dev/operator/api/v1alpha1"
@@ -84,4 +85,36 @@ func acknowledged(gateways []string, seen Seen) int64 {
 func gatewaysBehind(rs *v1alpha1.RegionalService, seen Seen) bool {
 	ready := readyGateways(rs, seen)
 	return len(ready) > 0 && seen.HasConfiguration && acknowledged(ready, seen) < seen.Configuration.View.Epoch
+}
+
+// gatewayDeployment is the gateways'; nil while there is none.
+func gatewayDeployment(rs *v1alpha1.RegionalService, seen Seen) *appsv1.Deployment {
+	for _, obj := range seen.Owned {
+		if d, is := obj.(*appsv1.Deployment); is && d.Name == regional.GatewayName(rs.Name) {
+			return d
+		}
+	}
+	return nil
+}
+
+// acceptsPeers names the regions whose gateways every gateway here takes requests from over mutual TLS. While gateways
+// are replaced it stays as it was: the former ones, which may not listen, get requests until the last has gone.
+func acceptsPeers(rs *v1alpha1.RegionalService, seen Seen) []string {
+	d := gatewayDeployment(rs, seen)
+	switch {
+	case rs.Spec.Gateway.PeerTLS == nil || d == nil:
+		return nil
+	case !rolledOut(d):
+		return rs.Status.AcceptsPeers
+	}
+	ready := readyGateways(rs, seen)
+	var names []string
+	for _, p := range rs.Spec.Peers {
+		refuses := func(gateway string) bool { return !slices.Contains(seen.TakesPeers[gateway], p.Name) }
+		if p.Name != rs.Spec.Region && len(ready) > 0 && !slices.ContainsFunc(ready, refuses) {
+			names = append(names, p.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

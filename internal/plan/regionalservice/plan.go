@@ -42,7 +42,9 @@ type Seen struct {
 	Acknowledged map[string]int64
 	// Refused is why gateways cannot use the present routing, by their names.
 	Refused map[string]string
-	Topics  Topics
+	// TakesPeers are the regions whose gateways each gateway Pod takes requests from over mutual TLS, by its name.
+	TakesPeers map[string][]string
+	Topics     Topics
 	// PeerProblem is what keeps the gateways' certificates from being as they should, for people; empty
 	// when nothing does, and for services that have none.
 	PeerProblem string

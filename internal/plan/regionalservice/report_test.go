@@ -401,3 +401,58 @@ func sessionKey(declared bool) func(*testing.T, *v1alpha1.RegionalService, *plan
 		}
 	}
 }
+
+// TestAcceptsPeers names a region only once all gateways, and no former ones any more, take requests from it.
+func TestAcceptsPeers(t *testing.T) {
+	const first, second = "user-gateway-1", "user-gateway-2"
+	all := map[string][]string{first: {"shanghai", "shenzhen"}, second: {"shanghai"}}
+	cases := map[string]struct {
+		change func(*v1alpha1.RegionalService, *plan.Seen)
+		before []string
+		want   []string
+	}{
+		"all gateways listen": {func(_ *v1alpha1.RegionalService, s *plan.Seen) { s.TakesPeers = all }, nil, []string{"shanghai"}},
+		"one says nothing of it": {func(_ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers = map[string][]string{first: {"shanghai"}}
+		}, []string{"shanghai"}, nil},
+		"none is ready": {func(_ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers, s.Pods = all, nil
+		}, []string{"shanghai"}, nil},
+		"they are replaced for the first time": {func(rs *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers = all
+			gatewayOf(rs, s).Status.UpdatedReplicas = 1
+		}, nil, nil},
+		"they are replaced": {func(rs *v1alpha1.RegionalService, s *plan.Seen) {
+			gatewayOf(rs, s).Status.Replicas++
+		}, []string{"shanghai"}, []string{"shanghai"}},
+		"not declared any more": {func(rs *v1alpha1.RegionalService, s *plan.Seen) {
+			s.TakesPeers, rs.Spec.Gateway.PeerTLS = all, nil
+		}, []string{"shanghai"}, nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			rs := sample()
+			rs.Spec.Gateway.PeerTLS = &v1alpha1.PeerTLS{}
+			seen := well(t, rs)
+			another := *seen.Pods[0].DeepCopy()
+			another.Name = second
+			seen.Pods = append(seen.Pods, another)
+			rs.Status.AcceptsPeers = tc.before
+			tc.change(rs, &seen)
+			plan.Report(now, rs, seen, plan.Plan{Upstream: "http://10.0.0.1:8080"}, nil)
+			if diff := cmp.Diff(tc.want, rs.Status.AcceptsPeers); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// gatewayOf is the Deployment of the gateways.
+func gatewayOf(rs *v1alpha1.RegionalService, seen *plan.Seen) *appsv1.Deployment {
+	for _, obj := range seen.Owned {
+		if d, is := obj.(*appsv1.Deployment); is && d.Name == regional.GatewayName(rs.Name) {
+			return d
+		}
+	}
+	return nil
+}
