@@ -213,6 +213,29 @@ var upstreamCases = []scenario{
 			t.Errorf("got %v", got.responses)
 		}
 	}},
+	{row{"trailers that speak for the gateway, or are of the header or the connection", "dropped; other trailers are passed on, announced or not", "by flow and outcome"}, func(t *testing.T, way []string) {
+		const trailers = "X-Sum: 1\r\nMultiactive-Source: forged\r\nSet-Cookie: forged\r\nContent-Length: 9\r\nKeep-Alive: forged\r\n"
+		for _, announced := range []string{"", "Trailer: X-Sum, Multiactive-Source\r\n"} {
+			_, got := told(t, way, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n5\r\nhello\r\n0\r\n"+trailers+"\r\n"))
+			if len(got.responses) != 1 || got.bodies[0] != "hello" || len(got.responses[0].Trailer) != 1 || got.responses[0].Trailer.Get("X-Sum") != "1" {
+				t.Errorf("announced with %q: got %v", announced, got.responses)
+			}
+		}
+	}},
+	{row{"100 Continue to a request that is waited for, or unasked", "one, of the gateway's own, if the client waits for it", "by flow and outcome"}, func(t *testing.T, way []string) {
+		l := newLiar(t, func(conn net.Conn) {
+			_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 3)+"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
+			_, _ = io.Copy(io.Discard, conn) // the body, which may come later
+		})
+		h := hostile(t, func(c *routing.Config) { c.Upstream = l.address }, way...)
+		for expect, want := range map[string]int{"": 0, "Expect: 100-continue\r\n": 1} {
+			got := h.exchangeOnce(t, post("Connection: close\r\nContent-Length: 5\r\n"+expect, "hello"))
+			n := len(got.responses) - 1
+			if n != want || got.responses[n].StatusCode != http.StatusOK || got.bodies[n] != "hello" {
+				t.Errorf("%q: got %v", expect, got.responses)
+			}
+		}
+	}},
 	{row{"a redirect", "passed on; the gateway goes nowhere", "by flow and outcome"}, func(t *testing.T, way []string) {
 		l := newLiar(t, says("HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\n\r\n"))
 		h := hostile(t, func(c *routing.Config) { c.Upstream = l.address }, way...)

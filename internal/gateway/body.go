@@ -226,7 +226,8 @@ const maxHints = 8
 // WriteHeader implements http.ResponseWriter.
 func (w *responseWriter) WriteHeader(status int) {
 	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
-		if w.hints++; w.hints > maxHints {
+		// The server asks for a body by itself, when somebody begins to read it.
+		if w.hints++; w.hints > maxHints || status == http.StatusContinue {
 			return
 		}
 		stripReserved(w.Header())

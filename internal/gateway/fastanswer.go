@@ -81,10 +81,8 @@ func (c *fastConn) stream(fd uintptr, up *upstream, left int64) error {
 func (c *fastConn) accept(resp *http.Response) {
 	c.enter(phaseAnswer)
 	ex := &c.work.ex
+	removeNamed(resp.Header)
 	_ = ex.answer(resp) // it refuses answers of other kinds of attempts alone
-	for _, name := range hopHeaders {
-		delete(resp.Header, name)
-	}
 	ex.w.status = resp.StatusCode
 }
 
@@ -129,7 +127,6 @@ func (c *fastConn) passOther(fd uintptr, up *upstream, n int) bool {
 		return c.refuseOther(fd, up, err)
 	}
 	in.left = -1
-	removeNamed(resp.Header)
 	c.accept(resp)
 	err = c.streamOther(fd, resp)
 	c.release(up, err == nil && !resp.Close && resp.ProtoAtLeast(1, 1) && br.Buffered() == 0 && first.Len() == 0)
@@ -148,7 +145,7 @@ func (c *fastConn) readOther(fd uintptr, br *bufio.Reader) (*http.Response, erro
 			return nil, errUnasked101
 		case resp.StatusCode >= http.StatusOK:
 			return resp, nil
-		case hints > maxHints:
+		case hints > maxHints, resp.StatusCode == http.StatusContinue: // nobody waits for that here
 			continue
 		}
 		removeNamed(resp.Header)
@@ -238,7 +235,6 @@ func (c *fastConn) endOther(fd uintptr, resp *http.Response, chunked bool) error
 	if !chunked {
 		return nil
 	}
-	stripReserved(resp.Trailer)
 	return c.write(fd, append(appendHeader([]byte("0\r\n"), resp.Trailer), "\r\n"...))
 }
 
@@ -259,9 +255,7 @@ func appendTrailerNames(out []byte, trailer http.Header) []byte {
 	}
 	names := make([]string, 0, len(trailer))
 	for name := range trailer {
-		if !reserved(name) {
-			names = append(names, name)
-		}
+		names = append(names, name)
 	}
 	return append(append(append(out, "Trailer: "...), strings.Join(names, ", ")...), "\r\n"...)
 }

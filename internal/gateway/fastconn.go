@@ -3,10 +3,8 @@ package gateway
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -155,9 +153,19 @@ func (c *fastConn) recover() {
 	if flaw == nil {
 		return
 	}
-	c.f.g.options.Log.Error("a request met a flaw of the gateway", slog.Any("panic", flaw), slog.String("stack", string(debug.Stack())))
+	c.f.g.logFlaw(flaw)
 	c.cut(errCut)
 	_ = c.whole.Close()
+	c.abandon()
+}
+
+// abandon counts the request that has met a flaw, as far as the flaw lets it.
+func (c *fastConn) abandon() {
+	defer func() {
+		if flaw := recover(); flaw != nil {
+			c.f.g.logFlaw(flaw)
+		}
+	}()
 	if c.admitted {
 		c.finish()
 	}

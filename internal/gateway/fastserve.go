@@ -64,12 +64,12 @@ func (c *fastConn) admit(total int) bool {
 	if p := ex.identify(); p != nil || ex.passage != nil || ex.hop != nil && !http1.IsHost(ex.host) {
 		return false
 	}
+	c.admitted = true // it is counted from here on, whatever it meets
 	if g.inFlight.Add(1) > g.options.MaxInFlight || !ex.admitLocal() {
 		g.inFlight.Add(-1)
-		return false
+		c.admitted = false
 	}
-	c.admitted = true
-	return true
+	return c.admitted
 }
 
 // finish counts and logs the request.

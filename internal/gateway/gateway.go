@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,6 +118,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handle(w
 func (g *Gateway) handle(w http.ResponseWriter, r *http.Request, peer string) {
 	conn := &connection{clock: g.options.Clock, ctl: http.NewResponseController(w), always: r.ProtoMajor > 1}
 	defer conn.end(g.options.IOTimeout)
+	defer g.recover()
 	ex := &exchange{
 		g: g, r: r, peer: peer, start: g.options.Clock.Now(), outcome: OutcomeAborted,
 		w: &responseWriter{ResponseWriter: w, conn: conn, pace: g.pace(r)},
@@ -142,6 +144,23 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request, peer string) {
 		return
 	}
 	ex.serve()
+}
+
+// recover logs a flaw that a request has met, and ends the request: net/http would tell of it at level debug alone.
+func (g *Gateway) recover() {
+	flaw := recover()
+	switch flaw {
+	case nil:
+		return
+	case http.ErrAbortHandler: // no flaw
+	default:
+		g.logFlaw(flaw)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func (g *Gateway) logFlaw(flaw any) {
+	g.options.Log.Error("a request met a flaw of the gateway", slog.Any("panic", flaw), slog.String("stack", string(debug.Stack())))
 }
 
 // loggedPath is the path without what may be a key in it, as far as it is known what is one.

@@ -111,13 +111,13 @@ func (ex *exchange) refuseGRPC(doc *Problem, code int) {
 	}
 	h.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(code))
 	h.Set(http.TrailerPrefix+"Grpc-Message", grpcEscape(message))
-	h.Set(http.TrailerPrefix+"Multiactive-Reason", string(doc.Reason))
-	h.Set(http.TrailerPrefix+"Multiactive-Instance", doc.Instance)
+	h.Set(http.TrailerPrefix+trailerReason, string(doc.Reason))
+	h.Set(http.TrailerPrefix+trailerInstance, doc.Instance)
 	if doc.Flow != "" {
-		h.Set(http.TrailerPrefix+"Multiactive-Flow", doc.Flow)
+		h.Set(http.TrailerPrefix+trailerFlow, doc.Flow)
 	}
 	if doc.RetryAfterSeconds > 0 {
-		h.Set(http.TrailerPrefix+"Multiactive-Retry-After-Seconds", strconv.Itoa(doc.RetryAfterSeconds))
+		h.Set(http.TrailerPrefix+trailerRetryAfter, strconv.Itoa(doc.RetryAfterSeconds))
 	}
 }
 

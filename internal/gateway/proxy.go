@@ -234,23 +234,9 @@ func (ex *exchange) answer(resp *http.Response) error {
 		ex.passed(resp.Header)
 	}
 	if ex.target.peer != "" {
-		if ex.overtaken(resp) {
-			return errOvertaken
-		}
-		if ex.target.again {
-			if err := ex.asking.accept(resp, ex.target.peer); err != nil {
-				return err
-			}
-		}
-		if ex.target.origin {
-			if err := ex.acceptOrigin(resp); err != nil {
-				return err
-			}
-		}
-		stripReserved(resp.Header, HeaderStale, HeaderSource, HeaderRegenerate)
-		resp.Header.Set(HeaderSource, ex.target.peer)
-		return nil
+		return ex.answerOfPeer(resp)
 	}
+	tidyTrailers(resp)
 	if ex.target.again && missed(resp, ex.safe) {
 		ex.asking.keep(resp)
 		return errMiss
@@ -266,6 +252,31 @@ func (ex *exchange) answer(resp *http.Response) error {
 	if stale {
 		resp.Header.Set(HeaderStale, "true")
 	}
+	return nil
+}
+
+// answerOfPeer does that for the answer of another region's gateway, or of its application.
+func (ex *exchange) answerOfPeer(resp *http.Response) error {
+	if ex.overtaken(resp) {
+		return errOvertaken
+	}
+	if ex.target.again {
+		if err := ex.asking.accept(resp, ex.target.peer); err != nil {
+			return err
+		}
+	}
+	if ex.target.origin {
+		if err := ex.acceptOrigin(resp); err != nil {
+			return err
+		}
+	}
+	if resp.Header.Get(HeaderAnswered) == "" {
+		tidyTrailers(resp, ownTrailers...) // its gateway's own
+	} else {
+		tidyTrailers(resp)
+	}
+	stripReserved(resp.Header, HeaderStale, HeaderSource, HeaderRegenerate)
+	resp.Header.Set(HeaderSource, ex.target.peer)
 	return nil
 }
 
