@@ -200,8 +200,8 @@ type SyncPolicy struct {
 	// storageReplication uses the replication of a DataStore.
 	// +optional
 	StorageReplication *StorageReplicationSync `json:"storageReplication,omitempty"`
-	// secondRead asks the owner of the key when the local application has a miss, in flows with servedBy
-	// AnyRegion that read the class. The application says so with the header Multiactive-Miss: true, or 404
+	// secondRead asks the owner of the key, or the home of a class that is pinned, when the local application has
+	// a miss, in flows with servedBy AnyRegion that read the class. The application says so with the header Multiactive-Miss: true, or 404
 	// to a safe method.
 	// +optional
 	SecondRead *SecondReadSync `json:"secondRead,omitempty"`
@@ -297,7 +297,7 @@ const (
 	WhenUnreachableAnswerLocally WhenUnreachable = "AnswerLocally"
 )
 
-// SecondReadSync asks the key's home after a local miss.
+// SecondReadSync asks the data's home after a local miss.
 type SecondReadSync struct {
 	// timeout until the answer to a second read begins. Default: 300ms.
 	// +optional

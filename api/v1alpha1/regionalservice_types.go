@@ -268,6 +268,13 @@ type FlowBehaviour struct {
 	// AnswerLocally only if all of them allow it.
 	// +optional
 	SecondRead *SecondReadSync `json:"secondRead,omitempty"`
+	// secondReadHomes ranks the regions that second reads ask when the data has a fixed home; empty: the flow's key
+	// says whom to ask.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=32
+	SecondReadHomes []string `json:"secondReadHomes,omitempty"`
 	// readsSessions names those of spec.sessions that the flow reads: their tokens say where the session is.
 	// +optional
 	// +listType=set

@@ -504,6 +504,11 @@ func (in *FlowBehaviour) DeepCopyInto(out *FlowBehaviour) {
 		*out = new(SecondReadSync)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.SecondReadHomes != nil {
+		in, out := &in.SecondReadHomes, &out.SecondReadHomes
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.ReadsSessions != nil {
 		in, out := &in.ReadsSessions, &out.ReadsSessions
 		*out = make([]string, len(*in))

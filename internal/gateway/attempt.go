@@ -22,8 +22,8 @@ func (ex *exchange) serveAny(ctx context.Context, local target) {
 		ex.serveOrFallBack(ctx, err)
 		return
 	}
-	if ex.flow.secondRead != nil && ex.slotted {
-		ex.serveKeyed(ctx, local)
+	if ex.readSlot != noSlot {
+		ex.serveKnown(ctx, local)
 		return
 	}
 	ex.serveOrFallBack(ctx, ex.send(ctx, local))

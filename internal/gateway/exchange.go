@@ -60,11 +60,13 @@ type exchange struct {
 	slot    int
 	// slotted is set when slot is that of the flow's partition key.
 	slotted bool
+	// readSlot is the slot whose owner may know more than the local application; noSlot: nobody is asked.
+	readSlot int
 	// session is that of the request's token, fetched what its origin said, awaited ends the wait for it.
 	session presented
 	fetched *fetched
 	awaited func() bool
-	// again is set when the request can be read again at the owner of its slot.
+	// again is set when the request can be read again at the owner of readSlot.
 	again bool
 	// asking is the second read, once the local application had a miss.
 	asking *secondReading
@@ -180,7 +182,7 @@ func (ex *exchange) verifyHop() *problem {
 // assign finds the flow of a match, and its slot when that matters.
 func (ex *exchange) assign(m match) *problem {
 	ex.flow, ex.pattern = ex.snap.router.flowOf(m, ex.safe), m.pattern
-	ex.again, ex.slotted, ex.key = false, false, ""
+	ex.again, ex.slotted, ex.key, ex.readSlot = false, false, "", noSlot
 	if ex.flow.reject || ex.flow.shed {
 		return nil
 	}

@@ -118,8 +118,8 @@ func (ex *exchange) admitLocal() bool {
 	}
 	switch d.action {
 	case actLocal:
-		if ex.flow.secondRead != nil && ex.slotted {
-			if _, needed := router.knowsMore(ex.slot); needed {
+		if ex.readSlot != noSlot {
+			if _, needed := router.knowsMore(ex.readSlot); needed {
 				return false
 			}
 		}

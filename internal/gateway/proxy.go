@@ -38,7 +38,7 @@ type target struct {
 	stale bool
 	// again: the local application may have a miss, or the peer is asked after one.
 	again bool
-	// staleMiss marks a miss as one from a copy: the request is too long to be read again, or a stream.
+	// staleMiss marks a miss as one from a copy: the request is too long to be read again, or an upgrade.
 	staleMiss bool
 	// origin: the peer is asked because the session is there.
 	origin bool
@@ -237,11 +237,11 @@ func (ex *exchange) answer(resp *http.Response) error {
 		return ex.answerOfPeer(resp)
 	}
 	tidyTrailers(resp)
-	if ex.target.again && missed(resp, ex.safe) {
+	miss := (ex.target.again || ex.target.staleMiss) && missed(resp, ex.safe)
+	if miss && ex.target.again && ex.bodyKept() {
 		ex.asking.keep(resp)
 		return errMiss
 	}
-	stale := ex.target.stale || ex.target.staleMiss && missed(resp, ex.safe)
 	if ex.hop == nil {
 		stripReserved(resp.Header)
 	} else {
@@ -249,7 +249,7 @@ func (ex *exchange) answer(resp *http.Response) error {
 		resp.Header[HeaderAnswered] = []string{ex.snap.router.cfg.Region}
 	}
 	ex.stampAnswer(resp.Header)
-	if stale {
+	if ex.target.stale || miss {
 		resp.Header.Set(HeaderStale, "true")
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"sync"
 )
 
@@ -22,10 +23,18 @@ type recordedBody struct {
 	ended, tooLong bool
 }
 
-// recordBody keeps what is sent of the request's body. gRPC's streams have no end to wait for.
+// recordBody keeps what is sent of the body of a request that is forwarded, except gRPC's, whose streams would all be kept
+// for the sake of the few that meet a change of owners.
 func (ex *exchange) recordBody() {
+	if !isGRPC(ex.r) {
+		ex.keepBody()
+	}
+}
+
+// keepBody keeps what is sent of the request's body, as far as it is short.
+func (ex *exchange) keepBody() {
 	body, plain := ex.r.Body.(*requestBody)
-	if !plain || ex.r.ContentLength > maxRecordedBytes || isGRPC(ex.r) || isUpgrade(ex.r) {
+	if !plain || ex.r.ContentLength > maxRecordedBytes || isUpgrade(ex.r) {
 		return
 	}
 	ex.r.Body = &recordedBody{
@@ -54,4 +63,18 @@ func (b *recordedBody) whole() (*bufferedBody, bool) {
 		return nil, false
 	}
 	return &bufferedBody{Reader: bytes.NewReader(b.buf)}, true
+}
+
+// bodyKept reports whether the body can be sent again after it was sent: there is none, it was read beforehand, or all
+// of it was kept.
+func (ex *exchange) bodyKept() bool {
+	switch body := ex.r.Body.(type) {
+	case *recordedBody:
+		_, whole := body.whole()
+		return whole
+	case *bufferedBody:
+		return true
+	default:
+		return body == nil || body == http.NoBody
+	}
 }

@@ -196,8 +196,7 @@ func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 	f := flow{
 		name: decl.Name, home: decl.HomeRegion, shed: decl.Shed && decl.Degraded,
 		readOnly: decl.OnHomeLoss == onLossReadOnly, takeover: decl.OnHomeLoss == onLossTakeover,
-		secondRead: compileSecondRead(decl),
-		sessions:   r.sessionsNamed(decl.ReadsSessions), issued: r.sessionsNamed(decl.IssuesSessions),
+		sessions: r.sessionsNamed(decl.ReadsSessions), issued: r.sessionsNamed(decl.IssuesSessions),
 	}
 	if decl.OnHomeLoss == onLossDefer {
 		f.deferral = decl.Defer
@@ -207,13 +206,23 @@ func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 			return f, fmt.Errorf("flows[%s].key: %q is not among the keys", decl.Name, decl.Key)
 		}
 	}
-	if len(decl.Pinned) > 0 {
-		if r.index(decl.Pinned[0]) == noRegion {
-			return f, fmt.Errorf("flows[%s].pinned: %q is not among the service's regions", decl.Name, decl.Pinned[0])
-		}
-		f.pinned = r.pin(decl.Pinned)
+	var err error
+	if f.pinned, err = r.pinOf(decl.Pinned, fmt.Sprintf("flows[%s].pinned", decl.Name)); err != nil {
+		return f, err
 	}
-	return f, nil
+	f.secondRead, err = r.compileSecondRead(decl)
+	return f, err
+}
+
+// pinOf returns the pseudo-slot of a field's regions, 0 if it has none.
+func (r *Router) pinOf(homes []string, field string) (int, error) {
+	switch {
+	case len(homes) == 0:
+		return 0, nil
+	case r.index(homes[0]) == noRegion:
+		return 0, fmt.Errorf("%s: %q is not among the service's regions", field, homes[0])
+	}
+	return r.pin(homes), nil
 }
 
 func (r *Router) compileUnmatched(policy, fallback, field string) (flow, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -24,15 +25,19 @@ const (
 type secondRead struct {
 	timeout       time.Duration
 	answerLocally bool
+	// pinned is the pseudo-slot of the data that is read, 0 when the flow's key decides.
+	pinned int
 }
 
-func compileSecondRead(decl routing.Flow) *secondRead {
+func (r *Router) compileSecondRead(decl routing.Flow) (*secondRead, error) {
 	if decl.SecondRead == nil || decl.HomeRegion {
-		return nil
+		return nil, nil
 	}
 	s := &secondRead{timeout: decl.SecondRead.Timeout, answerLocally: decl.SecondRead.AnswerLocally}
 	setDefault(&s.timeout, defaultSecondRead)
-	return s
+	var err error
+	s.pinned, err = r.pinOf(decl.SecondRead.Homes, fmt.Sprintf("flows[%s].secondRead.homes", decl.Name))
+	return s, err
 }
 
 // knower says who knows more of a slot than the local application.
@@ -73,22 +78,40 @@ func (r *Router) asked(i int) int {
 // key. Without one, the local application answers as it can; two keys are refused as everywhere.
 func (ex *exchange) lookForSlot(m match) *problem {
 	f := ex.flow
-	if f.key == nil || f.secondRead == nil && len(f.issued) == 0 {
+	if f.secondRead == nil && (f.key == nil || len(f.issued) == 0) {
 		return nil
 	}
 	parts := requestParts{header: ex.r.Header, url: ex.r.URL, match: m}
-	whole := !isGRPC(ex.r) && !isUpgrade(ex.r)
-	if whole && (f.secondRead != nil || f.key.needsBody) {
+	whole := !isUpgrade(ex.r)
+	// A call of gRPC may go on for ever, and has its key in the header; what is sent of it is kept instead.
+	if whole && !isGRPC(ex.r) && (f.secondRead != nil || f.key.needsBody) {
 		parts.body, whole = bufferWhole(ex.r, ex.g.options.KeyBodyBytes)
 	}
 	if !keyBody(ex.r) {
 		parts.body = nil
 	}
-	if p := ex.takeSlot(&parts); p != nil && p.reason == ReasonConflictingKeys {
-		return p // any other fault is the application's to judge
+	if f.key != nil {
+		if p := ex.takeSlot(&parts); p != nil && p.reason == ReasonConflictingKeys {
+			return p // any other fault is the application's to judge
+		}
 	}
-	ex.again = ex.slotted && f.secondRead != nil && whole && ex.hop == nil
+	ex.readSlot = ex.slotToRead()
+	ex.again = ex.readSlot != noSlot && whole && ex.hop == nil
 	return nil
+}
+
+// slotToRead returns the slot whose owner a second read asks; noSlot: there is none.
+func (ex *exchange) slotToRead() int {
+	switch s := ex.flow.secondRead; {
+	case s == nil:
+		return noSlot
+	case s.pinned != 0:
+		return s.pinned
+	case ex.slotted:
+		return ex.slot
+	default:
+		return noSlot
+	}
 }
 
 // keyBody reports whether the body of a request may hold its key.
@@ -105,6 +128,16 @@ var errNotAnswered = errors.New("the other region does not say whether it knows 
 // missed reports whether an application lacks what was asked for.
 func missed(resp *http.Response, safe bool) bool {
 	return resp.StatusCode == http.StatusNotFound && safe || resp.Header.Get(HeaderMiss) == "true"
+}
+
+// failing reports whether an application says that it cannot answer. With gRPC that is in the header only when nothing
+// else is in the answer.
+func failing(resp *http.Response) bool {
+	switch resp.Header.Get("Grpc-Status") {
+	case "2", "4", "13", "14", "15": // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
+		return true
+	}
+	return resp.StatusCode >= http.StatusInternalServerError
 }
 
 // secondReading is a request on its way to the region that knows more.
@@ -142,7 +175,7 @@ func (s *secondReading) accept(resp *http.Response, peer string) error {
 	switch {
 	case !s.disarm():
 		return context.DeadlineExceeded
-	case resp.Header.Get(HeaderAnswered) != peer || resp.StatusCode >= http.StatusInternalServerError:
+	case resp.Header.Get(HeaderAnswered) != peer || failing(resp):
 		return errNotAnswered
 	case !s.sure && missed(resp, s.ex.safe):
 		return errNotAnswered
@@ -150,10 +183,9 @@ func (s *secondReading) accept(resp *http.Response, peer string) error {
 	return nil
 }
 
-// serveKeyed sends a request with a key to the local application, and once to the region that knows more
-// when that has a miss. A request that another gateway forwarded is never read again: that gateway does.
-func (ex *exchange) serveKeyed(ctx context.Context, local target) {
-	who, needed := ex.snap.router.knowsMore(ex.slot)
+// serveKnown sends a request to the local application, and once to the region that knows more when that has a miss. A request that another gateway forwarded is never read again: that gateway does.
+func (ex *exchange) serveKnown(ctx context.Context, local target) {
+	who, needed := ex.snap.router.knowsMore(ex.readSlot)
 	if needed && ex.again {
 		ex.asking = &secondReading{ex: ex, knower: who, timeout: ex.flow.secondRead.timeout}
 		ex.serveOrReadAgain(ctx, local)
@@ -168,6 +200,9 @@ func (ex *exchange) serveOrReadAgain(ctx context.Context, local target) {
 	first, abandon := context.WithCancel(ctx)
 	defer abandon()
 	s.abandon, local.again = abandon, true
+	if isGRPC(ex.r) {
+		ex.keepBody()
+	}
 	err := ex.send(first, local)
 	if !errors.Is(err, errMiss) {
 		ex.serveOrFallBack(ctx, err)
@@ -205,6 +240,9 @@ func (ex *exchange) cannotCheck() {
 		h.Set(HeaderStale, "true")
 		ex.w.WriteHeader(s.local.StatusCode)
 		_, _ = io.Copy(ex.w, bytes.NewReader(s.body)) // the caller may have gone
+		for name, values := range s.local.Trailer {
+			h[http.TrailerPrefix+name] = values
+		}
 		return
 	}
 	p := problemOf(ReasonCannotCheck, "this region does not know, and the one that may know better cannot be asked now; try again")

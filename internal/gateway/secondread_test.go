@@ -239,3 +239,48 @@ func TestSecondReadOfAMissThatDoesNotEnd(t *testing.T) {
 	resp, text := w.call(t, "shanghai", "GET", "/v1/user?phone="+keyHomedIn(t, "beijing"), nil, nil)
 	wantProblem(t, resp, text, http.StatusServiceUnavailable, ReasonCannotCheck)
 }
+
+// TestSecondReadOfPinnedData asks the region that the data is pinned to, whatever the user's key says.
+func TestSecondReadOfPinnedData(t *testing.T) {
+	w := newWorld(t, nil)
+	w.config.Flows = append(w.config.Flows, routing.Flow{
+		Name: "tariffs", Core: true, Match: []routing.Match{{Path: "/v1/tariffs"}},
+		SecondRead: &routing.SecondRead{Timeout: slow, Homes: []string{"shenzhen", "beijing"}},
+	})
+	w.publish(t)
+	var here, home atomic.Int32
+	w.places["beijing"].knows(false, &here)
+	w.places["shanghai"].knows(false, &here)
+	w.places["shenzhen"].knows(true, &home)
+	for _, key := range []string{keyHomedIn(t, "beijing"), keyHomedIn(t, "shanghai"), ""} {
+		resp, text := w.call(t, "beijing", "GET", "/v1/tariffs", map[string]string{"X-User-Phone": key}, nil)
+		if resp.StatusCode != http.StatusOK || resp.Header.Get(HeaderSource) != "shenzhen" || resp.Header.Get("X-Key") != "" {
+			t.Errorf("key %q: %d %q, %v", key, resp.StatusCode, text, resp.Header)
+		}
+	}
+	w.places["shenzhen"].knows(false, &home)
+	resp, text := w.call(t, "shenzhen", "GET", "/v1/tariffs", nil, nil)
+	if resp.StatusCode != http.StatusNotFound || resp.Header.Get(HeaderSource) != "" {
+		t.Errorf("a miss at home: %d %q, %v", resp.StatusCode, text, resp.Header)
+	}
+	if here.Load() != 3 || home.Load() != 4 {
+		t.Errorf("%d requests here and %d at home, want 3 and 4", here.Load(), home.Load())
+	}
+	w.setState("shenzhen", ownership.RegionLost)
+	w.publish(t)
+	w.places["beijing"].knows(true, &here)
+	resp, text = w.call(t, "shanghai", "GET", "/v1/tariffs", nil, nil)
+	if resp.StatusCode != http.StatusOK || resp.Header.Get(HeaderSource) != "beijing" {
+		t.Errorf("after the first home is lost: %d %q, %v", resp.StatusCode, text, resp.Header)
+	}
+}
+
+func TestSecondReadOfDataThatIsPinnedNowhere(t *testing.T) {
+	cfg := testConfig()
+	cfg.Flows = append(cfg.Flows, routing.Flow{
+		Name: "tariffs", Match: []routing.Match{{Path: "/v1/tariffs"}}, SecondRead: &routing.SecondRead{Homes: []string{"mars"}},
+	})
+	if _, err := Compile(&cfg); err == nil || !strings.Contains(err.Error(), "flows[tariffs].secondRead.homes") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -251,8 +251,10 @@ type Session struct {
 	Regenerate bool `json:"regenerate,omitempty"`
 }
 
-// SecondRead asks the region that owns the key when the local application has a miss.
+// SecondRead asks the region that owns the key, or the data that Homes are of, when the local application has a miss.
 type SecondRead struct {
+	// Homes ranks the regions of data that has a fixed home; empty: the flow's key leads to it.
+	Homes []string `json:"homes,omitempty"`
 	// Timeout until its answer begins. 0: 300 ms.
 	Timeout time.Duration `json:"timeout,omitempty"`
 	// AnswerLocally, marked as stale, when nobody can be asked. Otherwise the request is refused.

@@ -5,9 +5,9 @@ import (
 	"multiactive.dev/operator/internal/routing"
 )
 
-// secondRead says how a flow's gateway asks the key's owner after a local miss.
-func secondRead(s *v1alpha1.SecondReadSync) *routing.SecondRead {
-	out := &routing.SecondRead{AnswerLocally: s.WhenUnreachable == v1alpha1.WhenUnreachableAnswerLocally}
+// secondRead says how a flow's gateway asks the data's owner after a local miss.
+func secondRead(s *v1alpha1.SecondReadSync, homes []string) *routing.SecondRead {
+	out := &routing.SecondRead{Homes: homes, AnswerLocally: s.WhenUnreachable == v1alpha1.WhenUnreachableAnswerLocally}
 	if s.Timeout != nil {
 		out.Timeout = s.Timeout.Duration
 	}

@@ -138,7 +138,7 @@ func routingFlows(rs *v1alpha1.RegionalService, own v1alpha1.OwnershipSlice, c o
 			flow.OnHomeLoss = string(b.OnHomeLoss.Action)
 		}
 		if b.SecondRead != nil && !flow.HomeRegion {
-			flow.SecondRead = secondRead(b.SecondRead)
+			flow.SecondRead = secondRead(b.SecondRead, b.SecondReadHomes)
 		}
 		for _, m := range f.Match {
 			flow.Match = append(flow.Match, routing.Match{Host: m.Host, Method: m.Method, Path: m.Path})

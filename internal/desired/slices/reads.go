@@ -25,13 +25,50 @@ func Sync(c v1alpha1.DataClass, method v1alpha1.SyncMethod) *v1alpha1.SyncPolicy
 	return &c.Sync[i]
 }
 
-// SecondReads reports whether a local miss in a flow leads to a second read for the sake of a class: the
-// flow is served by any region, reads the class, and the flow's key leads to the class's home.
+// SecondReads reports whether a local miss in a flow leads to a second read for the sake of a class: the flow is
+// served by any region, reads the class, and what is asked is the class's home. A miss does not say of which class it is,
+// so all second reads of a flow ask one region: the owner of its key, if that is the home of some class that it reads, or
+// else the home of the first class that is pinned.
 func SecondReads(spec v1alpha1.MultiActiveServiceSpec, f v1alpha1.Flow, c v1alpha1.DataClass) bool {
+	if !mayReadAgain(f, c) {
+		return false
+	}
+	homes := secondReadHomes(spec, f)
+	if c.Home != nil && c.Home.Pinned != nil {
+		return slices.Equal(homes, c.Home.Pinned.Regions)
+	}
+	return len(homes) == 0 && keyLeads(spec, f, c)
+}
+
+// ReadElsewhere reports whether a flow reads a class with a second read, and a miss asks another region than the
+// class's home, or none.
+func ReadElsewhere(spec v1alpha1.MultiActiveServiceSpec, f v1alpha1.Flow, c v1alpha1.DataClass) bool {
+	return mayReadAgain(f, c) && !SecondReads(spec, f, c)
+}
+
+func mayReadAgain(f v1alpha1.Flow, c v1alpha1.DataClass) bool {
+	return f.ServedBy != v1alpha1.ServedByHomeRegion && slices.Contains(f.Reads, c.Name) && Sync(c, v1alpha1.SyncSecondRead) != nil
+}
+
+// keyLeads reports whether a flow's key leads to the home of a class.
+func keyLeads(spec v1alpha1.MultiActiveServiceSpec, f v1alpha1.Flow, c v1alpha1.DataClass) bool {
 	key := Key(spec, f)
-	return f.ServedBy != v1alpha1.ServedByHomeRegion && slices.Contains(f.Reads, c.Name) &&
-		Sync(c, v1alpha1.SyncSecondRead) != nil && key != "" &&
-		(c.Home == nil || c.Home.Type == v1alpha1.HomeByKey && c.Home.Key == key)
+	return key != "" && (c.Home == nil || c.Home.Type == v1alpha1.HomeByKey && c.Home.Key == key)
+}
+
+// secondReadHomes returns the ranked homes that a flow's second reads ask; none: the key's, if there is one.
+func secondReadHomes(spec v1alpha1.MultiActiveServiceSpec, f v1alpha1.Flow) []string {
+	var homes []string
+	for _, c := range spec.DataClasses {
+		switch {
+		case !mayReadAgain(f, c):
+		case keyLeads(spec, f, c):
+			return nil
+		case homes == nil && c.Home != nil && c.Home.Pinned != nil:
+			homes = c.Home.Pinned.Regions
+		}
+	}
+	return homes
 }
 
 // secondRead sums up the policies of the classes that a flow reads: a miss does not say of which class it

@@ -1,6 +1,8 @@
 package slices_test
 
 import (
+	stdslices "slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +18,9 @@ func TestSecondRead(t *testing.T) {
 		return v1alpha1.DataClass{Name: name, Home: home, Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead, SecondRead: declared}}}
 	}
 	byKey := func(name string) *v1alpha1.DataHome { return &v1alpha1.DataHome{Type: v1alpha1.HomeByKey, Key: name} }
+	pinnedTo := func(regions ...string) *v1alpha1.DataHome {
+		return &v1alpha1.DataHome{Type: v1alpha1.HomePinned, Pinned: &v1alpha1.PinnedHome{Regions: regions}}
+	}
 	within := func(d time.Duration, when v1alpha1.WhenUnreachable) *v1alpha1.SecondReadSync {
 		return &v1alpha1.SecondReadSync{Timeout: &metav1.Duration{Duration: d}, WhenUnreachable: when}
 	}
@@ -45,15 +50,35 @@ func TestSecondRead(t *testing.T) {
 		"not read":       {v1alpha1.Flow{Key: "phone", Writes: []string{"a"}}, []v1alpha1.DataClass{class("a", nil, nil)}, nil},
 		"without a key":  {v1alpha1.Flow{Reads: []string{"a"}}, []v1alpha1.DataClass{class("a", nil, nil)}, nil},
 		"another's home": {v1alpha1.Flow{Key: "phone", Reads: []string{"a"}}, []v1alpha1.DataClass{class("a", byKey("mail"), nil)}, nil},
+		"a pinned class": {
+			v1alpha1.Flow{Reads: []string{"a"}}, []v1alpha1.DataClass{class("a", pinnedTo("beijing"), within(time.Second, locally))}, within(time.Second, locally),
+		},
+		"a pinned class of another home": {
+			v1alpha1.Flow{Reads: []string{"a", "b"}},
+			[]v1alpha1.DataClass{class("a", pinnedTo("beijing"), within(time.Second, locally)), class("b", pinnedTo("shanghai"), within(time.Hour, refuse))},
+			within(time.Second, locally),
+		},
+		"a pinned class beside the key's": {
+			v1alpha1.Flow{Key: "phone", Reads: []string{"a", "b"}},
+			[]v1alpha1.DataClass{class("a", pinnedTo("beijing"), within(time.Hour, refuse)), class("b", byKey("phone"), within(time.Second, locally))},
+			within(time.Second, locally),
+		},
 		"served at home": {
 			v1alpha1.Flow{Key: "phone", Reads: []string{"a"}, ServedBy: v1alpha1.ServedByHomeRegion}, []v1alpha1.DataClass{class("a", nil, nil)}, nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mas := &v1alpha1.MultiActiveService{Spec: v1alpha1.MultiActiveServiceSpec{Flows: []v1alpha1.Flow{test.flow}, DataClasses: test.classes}}
-			got := slices.Build(slices.Input{Service: mas}, "beijing").Spec.Behaviours[0].SecondRead
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			got := slices.Build(slices.Input{Service: mas}, "beijing").Spec.Behaviours[0]
+			if diff := cmp.Diff(test.want, got.SecondRead); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
+			}
+			var homes []string
+			if strings.HasPrefix(name, "a pinned class") && !strings.HasSuffix(name, "the key's") {
+				homes = []string{"beijing"}
+			}
+			if !stdslices.Equal(got.SecondReadHomes, homes) {
+				t.Errorf("second reads ask %v, want %v", got.SecondReadHomes, homes)
 			}
 		})
 	}

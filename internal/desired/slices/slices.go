@@ -209,7 +209,7 @@ func behaviours(spec v1alpha1.MultiActiveServiceSpec) []v1alpha1.FlowBehaviour {
 	for _, f := range spec.Flows {
 		out = append(out, v1alpha1.FlowBehaviour{
 			Name: f.Name, Tier: f.Tier, OnHomeLoss: f.OnHomeLoss, WhenDegraded: f.WhenDegraded,
-			SecondRead: secondRead(spec, f), ReadsSessions: sessionsAmong(spec, f.Reads), IssuesSessions: sessionsAmong(spec, f.Writes),
+			SecondRead: secondRead(spec, f), SecondReadHomes: secondReadHomes(spec, f), ReadsSessions: sessionsAmong(spec, f.Reads), IssuesSessions: sessionsAmong(spec, f.Writes),
 		})
 	}
 	return out

@@ -114,8 +114,8 @@ func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass)
 		switch s.Method {
 		case v1alpha1.SyncMessageQueue:
 		case v1alpha1.SyncSecondRead:
-			if !slices.ContainsFunc(spec.Flows, func(f v1alpha1.Flow) bool { return desired.SecondReads(spec, f, c) }) {
-				out = append(out, name+" (no flow with servedBy AnyRegion reads it by the key of its home)")
+			if why := secondReadNotActedOn(spec, c); why != "" {
+				out = append(out, name+" ("+why+")")
 			}
 		case v1alpha1.SyncOriginRead:
 			if why := originReadNotActedOn(spec, c); why != "" {
@@ -133,6 +133,23 @@ func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass)
 		out = append(out, fmt.Sprintf("dataClasses[%s].conflict", c.Name))
 	}
 	return out
+}
+
+// secondReadNotActedOn names the flows that read a class and do not ask its home after a miss.
+func secondReadNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass) string {
+	if !slices.ContainsFunc(spec.Flows, func(f v1alpha1.Flow) bool { return desired.SecondReads(spec, f, c) }) {
+		return "no flow with servedBy AnyRegion reads it by the key of its home"
+	}
+	var elsewhere []string
+	for _, f := range spec.Flows {
+		if desired.ReadElsewhere(spec, f, c) {
+			elsewhere = append(elsewhere, f.Name)
+		}
+	}
+	if len(elsewhere) == 0 {
+		return ""
+	}
+	return "a miss does not ask its home in flows that have no key of it, or also read a class with another home: " + strings.Join(elsewhere, ", ")
 }
 
 func originReadNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass) string {

@@ -83,6 +83,24 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 				"dataClasses[b].sync OriginRead (another class has its token in the same place)",
 			},
 		},
+		"a second read of pinned data": {
+			v1alpha1.MultiActiveServiceSpec{
+				DataClasses: []v1alpha1.DataClass{pinned("tariff", "beijing")}, Flows: []v1alpha1.Flow{{Name: "tariffs", Reads: []string{"tariff"}}},
+			}, nil,
+		},
+		"second reads that ask another region than the data's": {
+			v1alpha1.MultiActiveServiceSpec{
+				DataClasses: []v1alpha1.DataClass{
+					pinned("tariff", "beijing"), pinned("rate", "shanghai"),
+					{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead}}},
+				},
+				Flows: []v1alpha1.Flow{
+					{Name: "tariffs", Reads: []string{"tariff"}}, {Name: "rates", Reads: []string{"rate"}},
+					{Name: "both", Reads: []string{"rate", "tariff"}}, {Name: "login", Key: "phone", Reads: []string{"account", "rate"}},
+				},
+			},
+			[]string{"dataClasses[rate].sync SecondRead (a miss does not ask its home in flows that have no key of it, or also read a class with another home: both, login)"},
+		},
 		"a second read without a flow": {
 			v1alpha1.MultiActiveServiceSpec{
 				DataClasses: []v1alpha1.DataClass{{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead}}}},
@@ -126,5 +144,13 @@ func TestEndpointsThatRegionsDoNotHaveAreNamed(t *testing.T) {
 	seen.Regions[lacks].Region.Spec.NotifyEndpoints = []v1alpha1.NotifyEndpoint{{Name: "sms"}}
 	if got := told(); strings.Contains(got, "sms") {
 		t.Errorf("every region has the endpoint, and FieldsActedOn says %q", got)
+	}
+}
+
+// pinned is a class with a second read whose home is a region.
+func pinned(name, region string) v1alpha1.DataClass {
+	return v1alpha1.DataClass{
+		Name: name, Home: &v1alpha1.DataHome{Type: v1alpha1.HomePinned, Pinned: &v1alpha1.PinnedHome{Regions: []string{region}}},
+		Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncSecondRead}},
 	}
 }
