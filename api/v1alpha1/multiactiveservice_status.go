@@ -61,6 +61,10 @@ type ServiceSummary struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=4160
 	DegradedFlows string `json:"degradedFlows,omitempty"`
+	// deferred requests that wait, of the flow and in the region where most do, such as "<100"; empty: none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Deferred string `json:"deferred,omitempty"`
 	// lag of the worst data class in steps of its objective, such as "<5m", or "unknown".
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
@@ -125,6 +129,27 @@ type FlowStatus struct {
 	// since the state is so.
 	// +optional
 	Since *metav1.Time `json:"since,omitempty"`
+	// deferred requests that wait to be carried out; absent when none does in the regions that can be reached.
+	// +optional
+	Deferred *FlowBacklog `json:"deferred,omitempty"`
+}
+
+// FlowBacklog is how many deferred requests of a flow wait to be carried out.
+type FlowBacklog struct {
+	// requests that wait in the region where most do: <10, <100, <1000, <10000 or >=10000.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Requests string `json:"requests,omitempty"`
+	// oldest is since when the first of all waits: <1m, <10m, <1h, <6h, <24h or >=24h.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Oldest string `json:"oldest,omitempty"`
+	// regions that have accepted them, and have them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=32
+	Regions []string `json:"regions,omitempty"`
 }
 
 // LagState is a lag in steps of its objective.

@@ -472,6 +472,7 @@ type DNS struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Core",type=string,JSONPath=`.status.conditions[?(@.type=="CoreAvailable")].status`
 // +kubebuilder:printcolumn:name="Degraded",type=string,JSONPath=`.status.summary.degraded`
+// +kubebuilder:printcolumn:name="Deferred",type=string,JSONPath=`.status.summary.deferred`
 // +kubebuilder:printcolumn:name="Regions",type=string,JSONPath=`.status.summary.regions`
 // +kubebuilder:printcolumn:name="Lag",type=string,JSONPath=`.status.summary.lag`
 // +kubebuilder:printcolumn:name="Epoch",type=integer,JSONPath=`.status.summary.epoch`

@@ -374,6 +374,12 @@ type RegionalServiceStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=32
 	AcceptsPeers []string `json:"acceptsPeers,omitempty"`
+	// deferred requests that wait here to be carried out, by flow; flows without any are left out.
+	// +optional
+	// +listType=map
+	// +listMapKey=flow
+	// +kubebuilder:validation:MaxItems=64
+	Deferred []DeferredBacklog `json:"deferred,omitempty"`
 	// workloadHash that is fully rolled out here.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -403,6 +409,23 @@ type RegionalServiceStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=63
 	Features []string `json:"features,omitempty"`
+}
+
+// DeferredBacklog is how many requests of a flow wait in a region to be carried out. Both are steps, so that the status is
+// not written for every request; the gateways' metrics have the numbers.
+type DeferredBacklog struct {
+	// flow by name.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Flow string `json:"flow,omitempty"`
+	// requests that wait: <10, <100, <1000, <10000 or >=10000.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Requests string `json:"requests,omitempty"`
+	// oldest is since when the first of them waits: <1m, <10m, <1h, <6h, <24h or >=24h.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Oldest string `json:"oldest,omitempty"`
 }
 
 // ReplicaStatus counts replicas.

@@ -115,6 +115,10 @@ type IncidentService struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=63
 	DegradedFlows []string `json:"degradedFlows,omitempty"`
+	// deferred requests that waited to be carried out, the most of a flow at once, such as <100; empty: none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Deferred string `json:"deferred,omitempty"`
 }
 
 // RegionIncident is the record of one outage of a region.

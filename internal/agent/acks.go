@@ -37,6 +37,8 @@ type Ack struct {
 	Refused string `json:"refused,omitempty"`
 	// Peers are the regions whose gateways this one takes requests from over mutual TLS, as it says.
 	Peers []string `json:"peers,omitempty"`
+	// Deferred is how many requests wait in the region to be carried out, as routing.FormatBacklogs has it.
+	Deferred string `json:"deferred,omitempty"`
 	// Age is the time since the gateway said so.
 	Age time.Duration `json:"age"`
 }
@@ -52,7 +54,7 @@ type ackBook struct {
 	epoch  int64
 	// news is sent to when a gateway says something else than before.
 	news chan struct{}
-	// reports counts the changes of what gateways refuse, and of whom they take requests from.
+	// reports counts the changes of what gateways refuse, of whom they take requests from, and of what waits.
 	reports int64
 }
 
@@ -87,7 +89,7 @@ func (b *ackBook) note(a Ack) bool {
 		default:
 		}
 	}
-	if before.Refused != a.Refused || !slices.Equal(before.Peers, a.Peers) {
+	if before.Refused != a.Refused || !slices.Equal(before.Peers, a.Peers) || before.Deferred != a.Deferred {
 		b.reports++
 	}
 	a.Age = now
@@ -191,7 +193,7 @@ func (b *ackBook) all() []Ack {
 func (a *Agent) Acks() []Ack { return a.acks.all() }
 
 // Reports grows whenever a gateway begins to refuse its routing, for another reason, or not any more, and when it
-// takes requests from the gateways of other regions than before.
+// takes requests from the gateways of other regions than before, or more or fewer deferred requests wait.
 func (a *Agent) Reports() int64 {
 	a.acks.mu.Lock()
 	defer a.acks.mu.Unlock()

@@ -38,7 +38,9 @@ type question struct {
 	busy            int
 	// peers are the regions whose gateways this one takes requests from.
 	peers []string
-	wait  time.Duration
+	// deferred is how many requests wait in the region, as FormatBacklogs has it.
+	deferred string
+	wait     time.Duration
 }
 
 func parseQuestion(q url.Values) (question, error) {
@@ -48,6 +50,7 @@ func parseQuestion(q url.Values) (question, error) {
 	parsed := question{
 		namespace: q.Get(routing.ParamNamespace), name: q.Get(routing.ParamName), version: q.Get(routing.ParamVersion),
 		gateway: q.Get(routing.ParamGateway), refused: q.Get(routing.ParamRefused), reason: q.Get(routing.ParamReason), wait: routing.MaxWait,
+		deferred: q.Get(routing.ParamDeferred),
 	}
 	if parsed.namespace == "" || parsed.name == "" {
 		return question{}, fmt.Errorf("parameters namespace and name: both are required")
@@ -80,7 +83,7 @@ func parseQuestion(q url.Values) (question, error) {
 }
 
 // longer are the parameters that may have more than maxParameter bytes.
-var longer = map[string]int{routing.ParamPeers: routing.MaxPeers}
+var longer = map[string]int{routing.ParamPeers: routing.MaxPeers, routing.ParamDeferred: routing.MaxBacklog}
 
 // checkParameters bounds every parameter.
 func checkParameters(q url.Values) error {
@@ -158,7 +161,7 @@ func (a *Agent) noteAck(q question, current Published) bool {
 	if q.gateway == "" {
 		return false
 	}
-	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision, Busy: q.busy, Peers: q.peers}
+	ack := Ack{Namespace: q.namespace, Name: q.name, Gateway: q.gateway, Version: q.version, Revision: q.revision, Busy: q.busy, Peers: q.peers, Deferred: q.deferred}
 	if q.version == current.Version {
 		ack.Epoch = current.Config.Epoch
 	}

@@ -173,12 +173,25 @@ func (l *Ledger) Get(id string) (Entry, bool) {
 }
 
 // Heads yields, for partitions that are held, the first pending request of every key, in no order. The
-// ledger must not change meanwhile; so it is with Overdue and Untold.
+// ledger must not change meanwhile; so it is with Pending, Overdue and Untold.
 func (l *Ledger) Heads(held func(int32) bool) iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		for in, queue := range l.lanes {
 			if held(in.partition) && !yield(*queue[0]) {
 				return
+			}
+		}
+	}
+}
+
+// Pending yields all pending requests.
+func (l *Ledger) Pending() iter.Seq[*Entry] {
+	return func(yield func(*Entry) bool) {
+		for _, queue := range l.lanes {
+			for _, e := range queue {
+				if !yield(e) {
+					return
+				}
 			}
 		}
 	}

@@ -38,6 +38,8 @@ type agentClient struct {
 	client  *http.Client
 	// peers names the regions whose gateways this one takes requests from; nil: none.
 	peers func() []string
+	// backlog tells what waits of the deferred requests; nil: nothing is kept for later.
+	backlog func() []routing.Backlog
 	// failing is the last failure, to log each only once.
 	failing string
 	// refused is the version that could not be used, and why, to tell the agent with the next poll;
@@ -172,6 +174,11 @@ func (a *agentClient) url(busy int) string {
 	if a.peers != nil {
 		if taken := a.peers(); len(taken) > 0 {
 			q.Set(routing.ParamPeers, strings.Join(taken, ","))
+		}
+	}
+	if a.backlog != nil {
+		if waiting := a.backlog(); len(waiting) > 0 {
+			q.Set(routing.ParamDeferred, routing.FormatBacklogs(waiting))
 		}
 	}
 	if a.refused != "" {

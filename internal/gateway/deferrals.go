@@ -9,6 +9,7 @@ import (
 
 	"multiactive.dev/operator/internal/deferred"
 	"multiactive.dev/operator/internal/port/requestlog"
+	"multiactive.dev/operator/internal/routing"
 )
 
 const (
@@ -51,6 +52,9 @@ type deferrals struct {
 	swept   time.Time
 	// acted on last, to try everything again when the routing changes.
 	router *Router
+
+	// told is the backlog that the agent was told last, by flow. Only the agent client looks at it.
+	told map[string]routing.Backlog
 }
 
 // holding is a partition that this gateway works on.
@@ -65,13 +69,15 @@ type holding struct {
 
 func newDeferrals(g *Gateway, log requestlog.Log) *deferrals {
 	admit := newTransport(&g.options, connectTimeout, false)
-	return &deferrals{
+	d := &deferrals{
 		g: g, log: log, metrics: newDeferredMetrics(g.metrics.registry),
 		local:  &http.Client{Transport: admit, CheckRedirect: noRedirect, Timeout: admitTimeout},
 		notify: newNotifyClient(g.options.NotifyRefuse),
 		wake:   make(chan struct{}, 1), advanced: make(chan struct{}),
 		ledger: deferred.NewLedger(), held: map[int32]*holding{}, busy: map[string]jobKind{}, tries: map[string]*tries{},
 	}
+	g.metrics.registry.MustRegister(d)
+	return d
 }
 
 // run works until ctx ends and what is under way has ended.

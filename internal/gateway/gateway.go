@@ -72,6 +72,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	var background sync.WaitGroup
 	defer background.Wait()
 	if g.deferrals != nil {
+		client.backlog = g.deferrals.backlog
 		background.Go(func() { g.deferrals.run(ctx) })
 	}
 	background.Go(func() { g.identity.run(ctx) })

@@ -60,6 +60,7 @@ type fakeAgent struct {
 	acked   chan struct{} // closed when a gateway acts on the present version
 	settled chan struct{} // closed when it also has no write under way that this does not admit
 	busy    string        // as the gateway said last, of the present version
+	waiting string        // what the gateway said last that waits of the deferred requests
 	hold    time.Duration // for how long a poll is held
 }
 
@@ -115,6 +116,7 @@ func awaitClosed(t *testing.T, c <-chan struct{}, what string) {
 
 func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
+	a.waiting = r.URL.Query().Get(routing.ParamDeferred)
 	if r.URL.Query().Get("version") == a.answer.Version && !a.away {
 		a.busy = r.URL.Query().Get("busy")
 		closeOnce(a.acked)

@@ -22,6 +22,8 @@ import (
 //     gateway asks again at once when it reaches 0, so that the region can acknowledge (R8).
 //   - peers: the regions, separated by commas, whose gateways this one takes requests from over mutual TLS, and could
 //     send some to: it listens for them, has a certificate, and knows who signs theirs. Absent: none.
+//   - deferred: how many requests wait in the region to be carried out, by flow (FormatBacklogs). Absent: none, or not
+//     known yet.
 //   - refused: a version that the gateway was given and cannot use, and reason: why (Refusal).
 //   - wait: a Go duration; the agent answers at once when it has another version, and after at most
 //     this long otherwise.
@@ -36,6 +38,7 @@ const (
 	ParamRevision  = "revision"
 	ParamBusy      = "busy"
 	ParamPeers     = "peers"
+	ParamDeferred  = "deferred"
 	ParamRefused   = "refused"
 	ParamReason    = "reason"
 	ParamWait      = "wait"

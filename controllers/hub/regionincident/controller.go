@@ -174,6 +174,9 @@ func (r *Reconciler) services(ctx context.Context, agreed ownership.Incident) ([
 				s.Degraded = append(s.Degraded, f.Name)
 			}
 		}
+		if mas.Status.Summary != nil {
+			s.Deferred = mas.Status.Summary.Deferred
+		}
 		r.survivors(ctx, mas, agreed.Region, &s)
 		out = append(out, s)
 	}

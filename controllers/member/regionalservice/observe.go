@@ -40,9 +40,10 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 		return seen, err
 	}
 	seen.Acknowledged, seen.Refused, seen.TakesPeers = map[string]int64{}, map[string]string{}, map[string][]string{}
+	seen.Deferred = map[string]string{}
 	for _, ack := range r.Agent.AcksOf(rs.Namespace, rs.Name) {
 		seen.Acknowledged[ack.Gateway], seen.Refused[ack.Gateway] = ack.Epoch, ack.Refused
-		seen.TakesPeers[ack.Gateway] = ack.Peers
+		seen.TakesPeers[ack.Gateway], seen.Deferred[ack.Gateway] = ack.Peers, ack.Deferred
 	}
 	seen.Links = map[string]plan.Link{}
 	for _, p := range rs.Spec.Peers {

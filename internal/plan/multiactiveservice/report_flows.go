@@ -35,6 +35,7 @@ func (r reporter) flows() {
 	}
 	r.summary().Degraded = fmt.Sprintf("%d/%d", len(degraded), len(r.mas.Spec.Flows))
 	r.summary().DegradedFlows = strings.Join(degraded, ",")
+	r.summary().Deferred = mostDeferred(r.mas.Status.Flows)
 	switch {
 	case r.deleting(v1alpha1.ConditionCoreAvailable):
 		r.set.Unknown(v1alpha1.ConditionDegraded, v1alpha1.ReasonDeleting, "the service is being deleted: see CoreAvailable")
@@ -124,7 +125,7 @@ func (r reporter) flowStatuses(states []flows.State, known bool) []v1alpha1.Flow
 			s.State, s.Action = states[i].State, states[i].Action
 			s.AffectedKeysPercent = ptr.To(states[i].AffectedPercent)
 		}
-		s.Since = r.since(s)
+		s.Since, s.Deferred = r.since(s), r.deferred(f.Name)
 		out = append(out, s)
 	}
 	return out

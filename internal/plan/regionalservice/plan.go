@@ -44,7 +44,9 @@ type Seen struct {
 	Refused map[string]string
 	// TakesPeers are the regions whose gateways each gateway Pod takes requests from over mutual TLS, by its name.
 	TakesPeers map[string][]string
-	Topics     Topics
+	// Deferred is how many requests wait to be carried out, as each gateway Pod says (routing.ParseBacklogs), by its name.
+	Deferred map[string]string
+	Topics   Topics
 	// PeerProblem is what keeps the gateways' certificates from being as they should, for people; empty
 	// when nothing does, and for services that have none.
 	PeerProblem string

@@ -49,6 +49,7 @@ func Report(now time.Time, rs *v1alpha1.RegionalService, seen Seen, p Plan, err 
 	r.workload(seen)
 	r.gateway(seen)
 	rs.Status.AcceptsPeers = acceptsPeers(rs, seen)
+	rs.Status.Deferred = deferred(rs, seen)
 	status, reason, message := topicsCondition(rs, seen)
 	r.set(v1alpha1.ConditionTopicsReady, metav1.ConditionStatus(status), reason, message)
 	r.links(seen)

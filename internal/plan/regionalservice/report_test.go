@@ -456,3 +456,28 @@ func gatewayOf(rs *v1alpha1.RegionalService, seen *plan.Seen) *appsv1.Deployment
 	}
 	return nil
 }
+
+// TestDeferredBacklog takes the most that a ready gateway says: one that has just started has not read all.
+func TestDeferredBacklog(t *testing.T) {
+	const first, second, third = "user-gateway-1", "user-gateway-2", "user-gateway-3"
+	rs := sample()
+	seen := well(t, rs)
+	for _, name := range []string{second, third} {
+		pod := *seen.Pods[0].DeepCopy()
+		pod.Name = name
+		if name == third {
+			pod.Status.Conditions[0].Status = corev1.ConditionFalse
+		}
+		seen.Pods = append(seen.Pods, pod)
+	}
+	seen.Deferred = map[string]string{first: "transfer:<100:<1m,order:<10:<1h", second: "transfer:<10:<10m,nonsense", third: "transfer:>=10000:>=24h"}
+	report(t, rs, seen)
+	want := []v1alpha1.DeferredBacklog{{Flow: "order", Requests: "<10", Oldest: "<1h"}, {Flow: "transfer", Requests: "<100", Oldest: "<10m"}}
+	if diff := cmp.Diff(want, rs.Status.Deferred); diff != "" {
+		t.Error(diff)
+	}
+	seen.Deferred = nil
+	if report(t, rs, seen); rs.Status.Deferred != nil {
+		t.Errorf("nothing waits any more, and told is %v", rs.Status.Deferred)
+	}
+}

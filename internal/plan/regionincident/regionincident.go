@@ -15,6 +15,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/condition"
+	"multiactive.dev/operator/internal/routing"
 )
 
 // History is how many closed incidents are kept.
@@ -31,6 +32,8 @@ type ServiceSeen struct {
 	Namespace, Name string
 	// Degraded flows now.
 	Degraded []string
+	// Deferred is how many requests wait, as the service's summary has it.
+	Deferred string
 	// Risks by link, as the survivors report them.
 	Risks []v1alpha1.DataAtRisk
 	// Epochs that the survivors' gateways act on.
@@ -188,7 +191,7 @@ func recovery(i *v1alpha1.RegionIncident) {
 	}
 }
 
-// services keeps, for each service, the most flows that were degraded at once.
+// services keeps, for each service, the most flows that were degraded at once, and the most requests that waited.
 func services(i *v1alpha1.RegionIncident, seen Seen) {
 	if seen.Agreed.Epoch == 0 {
 		return
@@ -201,13 +204,15 @@ func services(i *v1alpha1.RegionIncident, seen Seen) {
 		n := slices.IndexFunc(i.Status.WorstServices, func(w v1alpha1.IncidentService) bool {
 			return w.Namespace == s.Namespace && w.Name == s.Name
 		})
-		entry := v1alpha1.IncidentService{Namespace: s.Namespace, Name: s.Name, DegradedFlows: slices.Clone(s.Degraded)}
-		switch {
-		case n < 0:
-			i.Status.WorstServices = append(i.Status.WorstServices, entry)
-		case len(s.Degraded) > len(i.Status.WorstServices[n].DegradedFlows):
-			i.Status.WorstServices[n] = entry
+		if n < 0 {
+			n = len(i.Status.WorstServices)
+			i.Status.WorstServices = append(i.Status.WorstServices, v1alpha1.IncidentService{Namespace: s.Namespace, Name: s.Name})
 		}
+		entry := &i.Status.WorstServices[n]
+		if len(s.Degraded) > len(entry.DegradedFlows) {
+			entry.DegradedFlows = slices.Clone(s.Degraded)
+		}
+		entry.Deferred = routing.Larger(entry.Deferred, s.Deferred)
 	}
 	slices.SortStableFunc(i.Status.WorstServices, func(a, b v1alpha1.IncidentService) int {
 		return cmp.Or(cmp.Compare(len(b.DegradedFlows), len(a.DegradedFlows)),

@@ -65,7 +65,7 @@ func TestOutage(t *testing.T) {
 	}
 
 	routed := plan.ServiceSeen{
-		Namespace: "accounts", Name: "user", Epochs: []int64{7, 8}, Degraded: []string{"register", "profile"},
+		Namespace: "accounts", Name: "user", Epochs: []int64{7, 8}, Degraded: []string{"register", "profile"}, Deferred: "<1000",
 		Risks: []v1alpha1.DataAtRisk{lag("account", 700*time.Millisecond), lag("account", 2*time.Second)},
 	}
 	quiet := plan.ServiceSeen{Namespace: "shop", Name: "cart", Epochs: []int64{8}}
@@ -77,7 +77,7 @@ func TestOutage(t *testing.T) {
 	}
 
 	// On the way back fewer flows are degraded and risks are gone: what was worst stays.
-	routed.Degraded, routed.Risks = routed.Degraded[:1], nil
+	routed.Degraded, routed.Risks, routed.Deferred = routed.Degraded[:1], nil, "<10"
 	steps = append(steps, ownership.StepReturned)
 	report(time.Minute, plan.Seen{
 		Agreed: agreed(steps...), View: view(ownership.RegionReturning), Services: []plan.ServiceSeen{routed},
@@ -87,7 +87,7 @@ func TestOutage(t *testing.T) {
 	closed := incident.Status.DeepCopy()
 	report(2*time.Hour, plan.Seen{}, v1alpha1.IncidentClosed, metav1.ConditionTrue)
 
-	want := []v1alpha1.IncidentService{{Namespace: "accounts", Name: "user", DegradedFlows: []string{"register", "profile"}}}
+	want := []v1alpha1.IncidentService{{Namespace: "accounts", Name: "user", DegradedFlows: []string{"register", "profile"}, Deferred: "<1000"}}
 	if diff := cmp.Diff(want, incident.Status.WorstServices); diff != "" {
 		t.Errorf("worst services (-want +got)\n%s", diff)
 	}
