@@ -2,9 +2,6 @@ package main
 
 import (
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 )
@@ -17,9 +14,9 @@ const minCompensation = 16
 
 // compensationSecret reads the file, and looks again every secretsEvery.
 type compensationSecret struct {
-	dir string
-	log *slog.Logger
-	now func() time.Time
+	secrets secretDir
+	log     *slog.Logger
+	now     func() time.Time
 
 	mu    sync.Mutex
 	next  time.Time
@@ -29,7 +26,7 @@ type compensationSecret struct {
 
 // get returns the secret, nil while there is none that is long enough.
 func (s *compensationSecret) get() []byte {
-	if s.dir == "" {
+	if s.secrets == "" {
 		return nil
 	}
 	s.mu.Lock()
@@ -39,7 +36,7 @@ func (s *compensationSecret) get() []byte {
 		return s.value
 	}
 	s.next = now.Add(secretsEvery)
-	s.value = []byte(secretFile(s.dir, fileCompensation))
+	s.value = []byte(s.secrets.read(fileCompensation))
 	if short := len(s.value) > 0 && len(s.value) < minCompensation; short != s.short {
 		if s.short = short; short {
 			s.log.Warn("nobody is recorded for compensation: the secret is too short", slog.String("file", fileCompensation), slog.Int("leastBytes", minCompensation))
@@ -49,10 +46,4 @@ func (s *compensationSecret) get() []byte {
 		s.value = nil
 	}
 	return s.value
-}
-
-// secretFile returns a file's content without the line break at its end, "" when there is none.
-func secretFile(dir, name string) string {
-	content, _ := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the directory is a flag's; a missing file is empty
-	return strings.TrimRight(string(content), "\r\n")
 }

@@ -15,12 +15,12 @@ import (
 func TestCompensationSecret(t *testing.T) {
 	var log bytes.Buffer
 	now := time.Unix(0, 0)
-	s := &compensationSecret{dir: t.TempDir(), log: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now }}
+	s := &compensationSecret{secrets: secretDir(t.TempDir()), log: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now }}
 	for _, step := range []struct{ write, want string }{
 		{"", ""}, {"a secret of the owner\n", "a secret of the owner"}, {"another one of theirs", "another one of theirs"}, {"short", ""}, {"long enough again", "long enough again"},
 	} {
 		if step.write != "" {
-			if err := os.WriteFile(filepath.Join(s.dir, fileCompensation), []byte(step.write), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(string(s.secrets), fileCompensation), []byte(step.write), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -25,9 +25,6 @@ const (
 	fileNotify    = "notify-secret"
 )
 
-// secretsEvery is how often the Secret's files are looked at: they change under a running gateway.
-const secretsEvery = 10 * time.Second
-
 // kafkaTimeout bounds one call.
 const kafkaTimeout = 5 * time.Second
 
@@ -35,9 +32,9 @@ const kafkaTimeout = 5 * time.Second
 type deferral struct {
 	topic   string
 	brokers string
-	// auth: the brokers want credentials.
-	auth      bool
-	secretDir string
+	// auth: the brokers want the credentials among the secrets.
+	auth    bool
+	secrets secretDir
 }
 
 // errNoCredentials is why nothing can be kept until somebody makes the Secret.
@@ -47,12 +44,12 @@ var errNoCredentials = errors.New("the brokers want credentials, and there are n
 func (d *deferral) options() (kafka.Options, error) {
 	o := kafka.Options{Brokers: strings.Split(d.brokers, ","), ClientID: "multiactive-gateway", Timeout: kafkaTimeout}
 	if d.auth {
-		o.SASL = &kafka.SASL{Mechanism: kafka.Mechanism(d.read(fileMechanism)), User: d.read(fileUser), Password: d.read(filePassword)}
+		o.SASL = &kafka.SASL{Mechanism: kafka.Mechanism(d.secrets.read(fileMechanism)), User: d.secrets.read(fileUser), Password: d.secrets.read(filePassword)}
 		if o.SASL.User == "" || o.SASL.Password == "" {
 			return o, errNoCredentials
 		}
 	}
-	if ca := d.read(fileCA); ca != "" {
+	if ca := d.secrets.read(fileCA); ca != "" {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
 		if !o.TLS.RootCAs.AppendCertsFromPEM([]byte(ca)) {
 			return o, fmt.Errorf("%s holds no PEM certificate", fileCA)
@@ -61,18 +58,10 @@ func (d *deferral) options() (kafka.Options, error) {
 	return o, nil
 }
 
-// read returns a file's content without the line break at its end, "" when there is none.
-func (d *deferral) read(name string) string {
-	if d.secretDir == "" {
-		return ""
-	}
-	return secretFile(d.secretDir, name)
-}
-
 // notifySecret returns what notifications are signed with. Without it nobody is told: a receiver could not
 // know who speaks.
 func (d *deferral) notifySecret() ([]byte, error) {
-	if secret := d.read(fileNotify); secret != "" {
+	if secret := d.secrets.read(fileNotify); secret != "" {
 		return []byte(secret), nil
 	}
 	return nil, errors.New("there is no " + fileNotify + " in the Secret <service>-gateway")
@@ -82,7 +71,7 @@ func (d *deferral) notifySecret() ([]byte, error) {
 func (d *deferral) state() string {
 	var b strings.Builder
 	for _, name := range []string{fileMechanism, fileUser, filePassword, fileCA} {
-		fmt.Fprintf(&b, "%q", d.read(name))
+		fmt.Fprintf(&b, "%q", d.secrets.read(name))
 	}
 	return b.String()
 }

@@ -40,7 +40,7 @@ func TestSecretLog(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var logged strings.Builder
-	d := deferral{topic: "a._deferred.u", brokers: b.Addr(), auth: true, secretDir: dir}
+	d := deferral{topic: "a._deferred.u", brokers: b.Addr(), auth: true, secrets: secretDir(dir)}
 	l, err := newSecretLog(d, slog.New(slog.NewTextHandler(&logged, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestSecretLog(t *testing.T) {
 
 func TestNotifySecret(t *testing.T) {
 	dir := t.TempDir()
-	d := deferral{secretDir: dir}
+	d := deferral{secrets: secretDir(dir)}
 	if _, err := d.notifySecret(); err == nil {
 		t.Error("a secret was found")
 	}

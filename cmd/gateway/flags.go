@@ -30,6 +30,7 @@ type config struct {
 	drainDelay            time.Duration
 	drainTimeout          time.Duration
 	logLevel              slog.Level
+	secrets               secretDir
 	deferral              deferral
 	tracing               tracing
 }
@@ -117,6 +118,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 		o.PeerIdentity = peerIdentity(c.peerFiles)
 	}
 	o.ListensForPeers = c.peerListen != ""
+	c.deferral.secrets = c.secrets
 	return c, nil
 }
 
@@ -126,7 +128,7 @@ func deferralFlags(flags *flag.FlagSet, c *config) {
 	flags.StringVar(&c.deferral.topic, "deferred-topic", "", "`topic` that keeps requests for later; none: flows with onHomeLoss Defer are refused on home loss")
 	flags.StringVar(&c.deferral.brokers, "kafka-brokers", "", "`addresses` of the region's Kafka, host:port, with commas between them; needed by --deferred-topic")
 	flags.BoolVar(&c.deferral.auth, "kafka-auth", false, "the brokers want the credentials in --secret-dir")
-	flags.StringVar(&c.deferral.secretDir, "secret-dir", "", "`directory` with the files mechanism, username, password, ca.crt, notify-secret and compensation-secret, as far as they are needed")
+	flags.StringVar((*string)(&c.secrets), "secret-dir", "", "`directory` with the files mechanism, username, password, ca.crt, notify-secret and compensation-secret, as far as they are needed")
 	flags.IntVar(&o.DeferredLimits.Requests, "deferred-requests", gateway.DefaultDeferredRequests, "deferred requests, pending or with a kept outcome, before others get 503")
 	flags.IntVar(&o.DeferredLimits.Bytes, "deferred-bytes", gateway.DefaultDeferredBytes, "bytes of pending deferred requests, which are kept in memory, before others get 503")
 	flags.IntVar(&o.DeferredLimits.PerKey, "deferred-per-key", gateway.DefaultDeferredPerKey, "pending deferred requests of one key before others get 503")

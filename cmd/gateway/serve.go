@@ -28,7 +28,7 @@ func serve(ctx context.Context, c *config) error {
 		defer deferred.Close()
 		c.options.Deferred, c.options.NotifySecret = deferred, c.deferral.notifySecret
 	}
-	c.options.CompensationSecret = (&compensationSecret{dir: c.deferral.secretDir, log: c.options.Log, now: time.Now}).get
+	c.options.CompensationSecret = (&compensationSecret{secrets: c.secrets, log: c.options.Log, now: time.Now}).get
 	if c.tracing.endpoint != "" {
 		traces := c.tracing.open(c)
 		defer c.endTraces(traces)

@@ -17,7 +17,8 @@ const minPeerKey = 16
 // hop is the proof that a gateway of the same service forwarded a request. It grants nothing but
 // that the request is not forwarded again and that its original host is believed: the receiver
 // finds flow, key and owner by itself. A repeated hop is therefore worth no more than the
-// request without it.
+// request without it: what it says of headers and body is proven on its own where it grants anything (passage,
+// sessionProof). So it need not expire, and regions whose clocks differ go on forwarding.
 type hop struct {
 	from, to string
 	// epoch that the sender acted on.

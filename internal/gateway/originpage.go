@@ -7,7 +7,7 @@ import (
 )
 
 // serveSession answers another gateway that asks for a session of this region. Nobody else gets past the
-// hop: its proof covers the page's path, and no request of a user is ever forwarded to it.
+// hop: its proof covers the page's path and the token, and no request of a user is ever forwarded to it.
 func (ex *exchange) serveSession() {
 	g := ex.g
 	leave, ok := ex.enter()
@@ -19,7 +19,7 @@ func (ex *exchange) serveSession() {
 		ex.refuse(unknownPage())
 		return
 	}
-	s := ex.snap.router.sessionNamed(ex.r.URL.Query().Get("class"))
+	s := ex.snap.router.sessionNamed(ex.r.URL.Query().Get(paramClass))
 	if s == nil || s.forwards() {
 		ex.refuse(problemOf(ReasonNotFound, "this region hands out no such sessions"))
 		return
@@ -27,7 +27,8 @@ func (ex *exchange) serveSession() {
 	raw, _ := s.first(ex.r.Header)
 	_, value := s.split(raw)
 	m, token, state := s.open(value)
-	if state != genuine || m.region != ex.snap.router.cfg.Region {
+	proven := ex.r.URL.Query().Get(paramToken) == sessionProof(ex.snap.router.cfg, s.Class, raw)
+	if state != genuine || m.region != ex.snap.router.cfg.Region || !proven {
 		ex.refuse(problemOf(ReasonInvalidSession, "the token is none of this region"))
 		return
 	}

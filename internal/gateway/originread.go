@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/routing"
 )
 
 // maxSessionBytes bounds a session that is handed to the application in a header, before base64.
@@ -17,6 +18,18 @@ const maxSessionBytes = 4 << 10
 
 // originPage is the gateway's own page where another gateway asks for a session.
 const originPage = OwnPrefix + "session"
+
+// Parameters of originPage.
+const (
+	paramClass = "class"
+	paramToken = "token"
+)
+
+// sessionProof stands for a token in the address of originPage, which the hop's proof covers: whoever has seen a hop
+// cannot ask for another session by it.
+func sessionProof(cfg *routing.Config, class, raw string) string {
+	return base64.RawURLEncoding.EncodeToString(macOf(cfg.PeerKey, "multiactive session read v1", cfg.UID, class, raw))
+}
 
 var (
 	errOriginLost     = errors.New("the origin is lost, or nobody says how to reach it")
@@ -138,7 +151,7 @@ func (ex *exchange) fetchSession(ctx context.Context, origin *region) (*fetched,
 	ctx, cancel := context.WithTimeout(ctx, p.session.Timeout)
 	defer cancel()
 	u := origin.endpoint.JoinPath(originPage)
-	u.RawQuery = url.Values{"class": {p.session.Class}}.Encode()
+	u.RawQuery = url.Values{paramClass: {p.session.Class}, paramToken: {sessionProof(cfg, p.session.Class, p.raw)}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -250,4 +251,25 @@ func TestSessionsAreNotHandedOut(t *testing.T) {
 	forged := map[string]string{"Cookie": cookie["Cookie"], HeaderHop: "v1,shanghai,beijing,1,n,h,AAAA"}
 	resp, text := w.call(t, "beijing", "GET", originPage+"?class=session", forged, nil)
 	wantProblem(t, resp, text, http.StatusNotFound, ReasonNotFound)
+}
+
+// TestSessionHopIsForOneToken: whoever has seen one gateway ask another for a session gets no other session by it.
+func TestSessionHopIsForOneToken(t *testing.T) {
+	w := sessionWorld(t, nil)
+	cfg := w.places["beijing"].gateway.state.load().router.cfg
+	seen := w.login(t, "beijing", keyHomedIn(t, "shanghai"))
+	other := w.login(t, "beijing", keyHomedIn(t, "beijing"))
+	uri := originPage + "?" + url.Values{
+		paramClass: {"session"}, paramToken: {sessionProof(cfg, "session", strings.TrimPrefix(seen, "sid="))},
+	}.Encode()
+	proof := hop{from: "shanghai", to: "beijing", epoch: cfg.Epoch, nonce: newNonce(), host: "h"}
+	ask := func(cookie string) (*http.Response, string) {
+		t.Helper()
+		return w.call(t, "beijing", "GET", uri, map[string]string{"Cookie": cookie, HeaderHop: proof.sign(cfg.PeerKey, cfg.UID, "GET", uri)}, nil)
+	}
+	if resp, text := ask(seen); resp.StatusCode != http.StatusOK || !strings.Contains(text, "of beijing") {
+		t.Fatalf("the session that was asked for: %d %q", resp.StatusCode, text)
+	}
+	resp, text := ask(other)
+	wantProblem(t, resp, text, http.StatusUnauthorized, ReasonInvalidSession)
 }
