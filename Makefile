@@ -126,7 +126,7 @@ bench: build build-examples kubernetes bench-gateway ## Benchmarks, the gateway 
 	$(BIN)/playground bench-failover --rounds $(BENCH_ROUNDS) --services $(BENCH_SERVICES) $(BENCH_ARGS)
 
 .PHONY: bench-gateway
-bench-gateway: build ## The gateway beside nginx with Lua and HAProxy, written to docs/performance.md (GATEWAY_ROUNDS=5).
+bench-gateway: build kubernetes ## The gateway beside nginx with Lua and HAProxy, forwarded requests, changes of owners; written to docs/performance.md (GATEWAY_ROUNDS=5).
 	@hack/ensure.sh packages proxies
 	go run ./hack/bench-gateway --gateway $(BIN)/gateway --rounds $(GATEWAY_ROUNDS) --out docs/performance.md
 

@@ -36,8 +36,11 @@ type contender struct {
 	direct bool
 	// key of a user, for a connection's first request.
 	key string
-	cmd *exec.Cmd
-	log *output
+	// behind is the other region's gateway, if requests pass one; stops ends what else was started for it.
+	behind *contender
+	stops  func()
+	cmd    *exec.Cmd
+	log    *output
 	// ended is closed after the process has ended; err says how.
 	ended chan struct{}
 	err   error
@@ -69,10 +72,10 @@ func start(ctx context.Context, w *world, gateway string) (list []*contender, mi
 	list = append(list, &contender{name: nameDirect, address: w.upstream[here].Addr().String(), direct: true})
 	for _, begin := range []func(context.Context, *world) (*contender, error){
 		func(ctx context.Context, w *world) (*contender, error) {
-			return startGateway(ctx, w, nameGateway, gateway)
+			return startGateway(ctx, w.agentURL, nameGateway, gateway)
 		},
 		func(ctx context.Context, w *world) (*contender, error) {
-			return startGateway(ctx, w, nameSlow, gateway, "--fast-path=false")
+			return startGateway(ctx, w.agentURL, nameSlow, gateway, "--fast-path=false")
 		},
 		startNginx, startHAProxy,
 	} {
@@ -116,9 +119,16 @@ func (c *contender) stop() {
 	}
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	<-c.ended
+	if c.stops != nil {
+		c.stops()
+	}
+	if c.behind != nil {
+		c.behind.stop()
+	}
 }
 
-func startGateway(ctx context.Context, w *world, name, program string, args ...string) (*contender, error) {
+// startGateway starts a gateway that asks the agent at a URL.
+func startGateway(ctx context.Context, agent, name, program string, args ...string) (*contender, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -128,8 +138,8 @@ func startGateway(ctx context.Context, w *world, name, program string, args ...s
 		return nil, err
 	}
 	c := &contender{name: name, address: address, version: "this source tree, " + runtime.Version()}
-	return launch(ctx, c, []string{"POD_NAME=bench"}, program, append([]string{
-		"--agent=" + w.agentURL, "--namespace=bench", "--name=bench", "--listen=" + address, "--admin-listen=" + admin,
+	return launch(ctx, c, []string{"POD_NAME=" + strings.ReplaceAll(name, " ", "-")}, program, append([]string{
+		"--agent=" + agent, "--namespace=bench", "--name=bench", "--listen=" + address, "--admin-listen=" + admin,
 		"--drain-delay=0s", "--drain-timeout=1s",
 	}, args...)...)
 }

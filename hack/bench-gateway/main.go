@@ -1,7 +1,8 @@
 // Command bench-gateway measures the gateway beside what else could stand in its place: nginx with Lua and
 // HAProxy, routing by the same hash of the same header to the same two upstreams. All run on this machine, in
-// turn, in one run; the load and the upstreams are this program's own, and the same for all. What was measured
-// is written as a page.
+// turn, in one run; the load and the upstreams are this program's own, and the same for all. Besides, it measures
+// requests that pass the gateways of two regions, and how soon ten gateways act on a change of their routing. What was
+// measured is written as a page.
 package main
 
 import (
@@ -23,6 +24,7 @@ type options struct {
 	idle         int
 	rounds       int
 	length       time.Duration
+	changes      int
 }
 
 const usage = `bench-gateway measures the gateway beside nginx with Lua and HAProxy, and writes a page of it.
@@ -47,6 +49,7 @@ func main() {
 	flags.IntVar(&o.connections, "connections", 64, "how many `connections` users have")
 	flags.IntVar(&o.idle, "idle", 10_000, "how many idle `connections` the memory is measured with")
 	flags.IntVar(&o.rounds, "rounds", 5, "`rounds` of each measurement; the medians count")
+	flags.IntVar(&o.changes, "changes", 100, "how many `changes` of the routing ten gateways act on")
 	flags.DurationVar(&o.length, "length", 3*time.Second, "how long one measurement takes")
 	_ = flags.Parse(os.Args[1:]) // it exits
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -60,8 +63,8 @@ func main() {
 
 // run starts everything, measures, and writes the page.
 func run(ctx context.Context, o *options) error {
-	if o.rounds < 1 || o.connections < 1 || o.length <= 0 {
-		return errors.New("--rounds, --connections and --length must be more than 0")
+	if o.rounds < 1 || o.connections < 1 || o.length <= 0 || o.changes < 1 {
+		return errors.New("--rounds, --connections, --changes and --length must be more than 0")
 	}
 	gateway, err := filepath.Abs(o.gateway)
 	if err != nil {
@@ -77,6 +80,22 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	defer w.close()
+	p := &page{options: o, machine: describeMachine(ctx)}
+	for _, part := range []func(context.Context, *options, *world, string, *page) error{compare, forward, change} {
+		if err := part(ctx, o, w, gateway, p); err != nil {
+			return err
+		}
+	}
+	p.machine.loadAfter = loadAverage()
+	if o.out == "" {
+		_, err := p.WriteTo(os.Stdout)
+		return err
+	}
+	return p.save(o.out)
+}
+
+// compare measures the gateway beside the others.
+func compare(ctx context.Context, o *options, w *world, gateway string, p *page) error {
 	contenders, missing, err := start(ctx, w, gateway)
 	defer func() {
 		for _, c := range contenders {
@@ -86,19 +105,28 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	p := &page{options: o, machine: describeMachine(ctx), missing: missing}
+	p.missing = missing
 	for _, c := range contenders {
 		if err := w.check(ctx, c); err != nil {
 			return fmt.Errorf("%s does not route as it should: %w", c.name, err)
 		}
 	}
-	if err := measure(ctx, o, w, contenders, p); err != nil {
-		return err
+	return measure(ctx, o, w, contenders, p)
+}
+
+// forward measures requests that pass two regions' gateways.
+func forward(ctx context.Context, o *options, w *world, gateway string, p *page) (err error) {
+	if p.hops, err = measureHops(ctx, o, w, gateway); err != nil {
+		return fmt.Errorf("requests that are forwarded: %w", err)
 	}
-	p.machine.loadAfter = loadAverage()
-	if o.out == "" {
-		_, err := p.WriteTo(os.Stdout)
-		return err
+	return nil
+}
+
+// change measures how soon gateways act on another routing.
+func change(ctx context.Context, o *options, w *world, gateway string, p *page) (err error) {
+	if p.views, err = measureViews(ctx, o, w, gateway); err != nil {
+		return fmt.Errorf("changes of the routing: %w", err)
 	}
-	return p.save(o.out)
+	progress("%d gateways act on a change after %s (median), %s (p99)", viewGateways, p.views.share(.5), p.views.share(.99))
+	return nil
 }

@@ -20,14 +20,13 @@ type figures struct {
 // measure goes through all contenders in every round.
 func measure(ctx context.Context, o *options, w *world, contenders []*contender, p *page) error {
 	p.figures = make([]figures, len(contenders))
-	progress := func(format string, args ...any) { _, _ = fmt.Fprintf(os.Stderr, format+"\n", args...) }
 	for i, c := range contenders {
 		p.figures[i] = figures{name: c.name, version: c.version}
 		c.key = w.local[0]
 	}
 	for round := range o.rounds {
 		for i, c := range contenders {
-			r, err := fullSpeed(ctx, o, w, c)
+			r, err := fullSpeed(ctx, o, c, w.local)
 			if err != nil {
 				return fmt.Errorf("%s at full speed: %w", c.name, err)
 			}
@@ -59,13 +58,16 @@ func measure(ctx context.Context, o *options, w *world, contenders []*contender,
 	return nil
 }
 
+// progress tells whoever waits what goes on.
+func progress(format string, args ...any) { _, _ = fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
 // fullSpeed measures one round as fast as it goes, and what processor time each request takes.
-func fullSpeed(ctx context.Context, o *options, w *world, c *contender) (result, error) {
+func fullSpeed(ctx context.Context, o *options, c *contender, keys []string) (result, error) {
 	before, err := c.processorTime()
 	if err != nil {
 		return result{}, err
 	}
-	r, err := load(ctx, o, c, w.local, 0)
+	r, err := load(ctx, o, c, keys, 0)
 	if err != nil {
 		return r, err
 	}

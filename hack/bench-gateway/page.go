@@ -21,7 +21,9 @@ type page struct {
 	missing []string
 	figures []figures
 	// rate of the measurements of latency, in requests per second.
-	rate float64
+	rate  float64
+	hops  []hopFigures
+	views views
 }
 
 // machine is where it was measured.
@@ -72,6 +74,7 @@ const (
 	goalHAProxy = 0.7
 	goalP99     = time.Millisecond
 	goalIdleMB  = 150
+	goalViews   = 200 * time.Millisecond
 )
 
 func (p *page) figureOf(name string) *figures {
@@ -97,6 +100,8 @@ func (p *page) WriteTo(w io.Writer) (int64, error) {
 	p.goals(&b)
 	p.tables(&b)
 	b.WriteString(tail)
+	p.forwarded(&b)
+	p.changes(&b)
 	return b.WriteTo(w)
 }
 
@@ -162,6 +167,8 @@ func (p *page) goals(b *bytes.Buffer) {
 	}
 	row(fmt.Sprintf("memory with %d idle connections", p.options.idle), fmt.Sprintf("at most %d MB", goalIdleMB),
 		fmt.Sprintf("%.0f MB", own.idleMB), own.idleMB <= goalIdleMB)
+	row(fmt.Sprintf("from a change of the routing to the last of %d gateways that acts on it, p99", viewGateways),
+		"at most "+goalViews.String(), round(p.views.share(.99)), p.views.share(.99) <= goalViews)
 	b.WriteString("\n")
 }
 
@@ -193,3 +200,34 @@ when it was due. Memory is the proportional set size of all processes of a conte
 request and was idle for 5 s. How the fast path works, and what it leaves to net/http, is in
 [its decision](adr/0013-a-path-of-its-own-for-plain-requests.md).
 `
+
+// forwarded writes what it costs to be at home in another region.
+func (p *page) forwarded(b *bytes.Buffer) {
+	b.WriteString(`
+## Requests that are forwarded
+
+Users are at home in the other region: the gateway here forwards each request to the gateway there, and that to its upstream.
+The latency is measured at half of what goes through each way at full speed, without the network that is between two regions.
+
+| between the regions | requests per second | processor time of a request, of both gateways, at full speed | at | p50 and p99 | added to no proxy at that rate |
+|---|---|---|---|---|---|
+`)
+	for i := range p.hops {
+		f := &p.hops[i]
+		of := func(get func(result) time.Duration) time.Duration { return median(f.direct, get) }
+		p50, p99 := of(func(r result) time.Duration { return r.p50 }), of(func(r result) time.Duration { return r.p99 })
+		fmt.Fprintf(b, "| %s | %.0f | %.1f µs | %.0f per second | %s, %s | %s, %s |\n", f.name, f.perSecond(),
+			float64(f.cpu())/float64(time.Microsecond), f.rate, round(f.p50()), round(f.p99()), round(f.p50()-p50), round(f.p99()-p99))
+	}
+}
+
+// changes writes how soon gateways act on another view.
+func (p *page) changes(b *bytes.Buffer) {
+	fmt.Fprintf(b, `
+## Changes of owners
+
+%d gateways, each a process, ask a region's agent, which runs on a coordination store of its own. Their routing is changed
+%d times, one change %s after all act on the one before. From the change at the agent until the last gateway admits nothing
+under the routing from before it takes %s (median), %s (p99) and %s (the longest).
+`, viewGateways, len(p.views), viewPause, round(p.views.share(.5)), round(p.views.share(.99)), round(p.views.share(1)))
+}

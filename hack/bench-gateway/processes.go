@@ -66,7 +66,11 @@ func (c *contender) processorTime() (time.Duration, error) {
 		return 0, nil
 	}
 	total := 0
-	for _, id := range family(c.cmd.Process.Pid) {
+	all := family(c.cmd.Process.Pid)
+	if c.behind != nil {
+		all = append(all, family(c.behind.cmd.Process.Pid)...)
+	}
+	for _, id := range all {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
 		if err != nil {
 			return 0, err

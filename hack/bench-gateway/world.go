@@ -25,8 +25,8 @@ const (
 type world struct {
 	dir      string
 	upstream map[string]*upstream
-	agent    *http.Server
 	agentURL string
+	stop     func()
 	// local and remote are users at home here and there.
 	local, remote []string
 }
@@ -47,18 +47,13 @@ func newWorld(dir string) (*world, error) {
 			w.remote = append(w.remote, key)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	w.agentURL = "http://" + l.Addr().String()
-	w.agent = &http.Server{Handler: http.HandlerFunc(w.serveAgent), ReadHeaderTimeout: time.Minute}
-	go func() { _ = w.agent.Serve(l) }()
-	return w, nil
+	var err error
+	w.agentURL, w.stop, err = serve(agentOf(w.routing()))
+	return w, err
 }
 
 func (w *world) close() {
-	_ = w.agent.Close()
+	w.stop()
 	for _, u := range w.upstream {
 		_ = u.Close()
 	}
@@ -69,18 +64,20 @@ func ownerOf(slot int) string {
 	return ownership.Rank(slot, []ownership.WeightedRegion{{Name: here, Weight: 1}, {Name: there, Weight: 1}})[0]
 }
 
-// serveAgent is the region's agent: it gives the gateway its routing and renews its lease.
-func (w *world) serveAgent(rw http.ResponseWriter, r *http.Request) {
-	answer := routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: 10 * time.Second}
-	if r.URL.Query().Get(routing.ParamVersion) == "" {
-		answer.Config = w.routing()
-	} else {
-		select {
-		case <-r.Context().Done():
-		case <-time.After(routing.MaxWait):
+// agentOf stands for a region's agent: it gives the gateway its routing and renews its lease.
+func agentOf(cfg *routing.Config) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		answer := routing.Answer{Version: "v1", Revision: 1, LeaseRemaining: 10 * time.Second}
+		if r.URL.Query().Get(routing.ParamVersion) == "" {
+			answer.Config = cfg
+		} else {
+			select {
+			case <-r.Context().Done():
+			case <-time.After(routing.MaxWait):
+			}
 		}
-	}
-	_ = json.NewEncoder(rw).Encode(answer)
+		_ = json.NewEncoder(rw).Encode(answer)
+	})
 }
 
 // routing is a service whose every request is a home write, keyed by a header.
