@@ -53,6 +53,8 @@ const (
 	ConditionStreaming = "Streaming"
 	// ConditionCaughtUp is True while a link's lag is within its objective.
 	ConditionCaughtUp = "CaughtUp"
+	// ConditionRetained is True while records that have not arrived through a link are kept at its source.
+	ConditionRetained = "Retained"
 
 	// ConditionResolved is True when an incident is closed.
 	ConditionResolved = "Resolved"
@@ -205,6 +207,12 @@ const (
 	ReasonEngineUnavailable = "EngineUnavailable"
 	// ReasonPaused: somebody has paused the link.
 	ReasonPaused = "Paused"
+	// ReasonResyncForecast: much of the retention has passed since the newest record that has arrived.
+	ReasonResyncForecast = "ResyncForecast"
+	// ReasonResyncRequired: records were deleted at the source before they could arrive.
+	ReasonResyncRequired = "ResyncRequired"
+	// ReasonNotDeclared: nothing is declared to compare with.
+	ReasonNotDeclared = "NotDeclared"
 	// ReasonLagUnknown: no canary has arrived.
 	ReasonLagUnknown = "LagUnknown"
 

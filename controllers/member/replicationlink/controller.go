@@ -103,7 +103,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
 	}
 	r.Transfers.Want(from, todo.Transfer)
-	return ctrl.Result{RequeueAfter: recheck(todo)}, r.act(ctx, todo)
+	return ctrl.Result{RequeueAfter: sooner(recheck(todo), todo.Outlives(seen.Lag))}, r.act(ctx, todo)
+}
+
+// sooner is the smaller of two waits; 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // recheck is how soon to look again at what nothing announces: Secrets, and what Strimzi says and leaves.

@@ -81,6 +81,8 @@ type Plan struct {
 	Delete []regional.Object
 	// Objectives by link name: the strictest of the services' that share it.
 	Objectives map[string]time.Duration
+	// Retentions by link name: how long the source keeps records of its topic, if that is declared.
+	Retentions map[string]time.Duration
 	// Problem keeps all links from being configured, for a Reason of the API's; empty without one.
 	Problem, Reason string
 	// Waiting says what the mirror waits for before it is set up; empty when it is.
@@ -99,7 +101,7 @@ type need struct {
 
 // Decide compares what the services of a region need from one source with what was seen.
 func Decide(from string, seen Seen, o regional.Options) (Plan, error) {
-	p := Plan{Objectives: map[string]time.Duration{}}
+	p := Plan{Objectives: map[string]time.Duration{}, Retentions: map[string]time.Duration{}}
 	n := p.need(from, seen, o)
 	if seen.Held {
 		if n.topics == nil {
@@ -138,7 +140,9 @@ func (p *Plan) need(from string, seen Seen, o regional.Options) need {
 		if n.topics == nil {
 			n.source, n.target = *peer.Kafka, *rs.Spec.Kafka
 		}
-		for _, t := range rs.Spec.Topics {
+		for i := range rs.Spec.Topics {
+			t := &rs.Spec.Topics[i]
+			p.retention(t, from)
 			n.topics, n.groups = append(n.topics, t.Name), append(n.groups, t.ConsumerGroups...)
 			p.objective(regional.LinkName(t.Name, from), t.Objective)
 		}

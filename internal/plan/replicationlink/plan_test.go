@@ -198,8 +198,8 @@ func TestReport(t *testing.T) {
 			if !strings.Contains(link.Status.LastError, test.lastError) || (test.lastError == "" && link.Status.LastError != "") {
 				t.Errorf("last error is %q, want %q", link.Status.LastError, test.lastError)
 			}
-			if len(link.Status.Conditions) != 3 {
-				t.Errorf("%d conditions, want all three", len(link.Status.Conditions))
+			if len(link.Status.Conditions) != 4 {
+				t.Errorf("%d conditions, want all four", len(link.Status.Conditions))
 			}
 			before := link.DeepCopy()
 			plan.Report(link, seen, decide(t, seen))
@@ -218,7 +218,7 @@ func TestReportBeforeAnythingWasRead(t *testing.T) {
 			t.Errorf("%s is %s/%s", c.Type, c.Status, c.Reason)
 		}
 	}
-	if len(link.Status.Conditions) != 3 || link.Status.State != "" {
+	if len(link.Status.Conditions) != 4 || link.Status.State != "" {
 		t.Errorf("status is %+v", link.Status)
 	}
 }

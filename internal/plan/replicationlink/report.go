@@ -22,7 +22,7 @@ const maxLastError = 1024
 func Report(link *v1alpha1.ReplicationLink, seen Seen, p Plan) {
 	r := reporter{link: link}
 	if !seen.Complete {
-		for _, c := range []string{v1alpha1.ConditionConfigured, v1alpha1.ConditionStreaming, v1alpha1.ConditionCaughtUp} {
+		for _, c := range []string{v1alpha1.ConditionConfigured, v1alpha1.ConditionStreaming, v1alpha1.ConditionCaughtUp, v1alpha1.ConditionRetained} {
 			if meta.FindStatusCondition(link.Status.Conditions, c) == nil {
 				r.set(c, metav1.ConditionUnknown, v1alpha1.ReasonNotYetObserved, "not observed yet")
 			}
@@ -39,6 +39,7 @@ func Report(link *v1alpha1.ReplicationLink, seen Seen, p Plan) {
 	configured := r.configured(seen, p, fault)
 	r.streaming(seen, p, fault)
 	r.caughtUp(seen, p.Objectives[link.Name])
+	r.retained(seen, p.Retentions[link.Name])
 	link.Status.State = state(seen, p.Objectives[link.Name], configured, p.Problem != "" || fault != "")
 	if Paused(link) {
 		link.Status.State = v1alpha1.LinkPaused
