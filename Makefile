@@ -140,7 +140,7 @@ bench-mirror: build kafka ## The built-in mirror beside MirrorMaker 2, written t
 E2E_JOBS ?= 1
 
 .PHONY: e2e
-e2e: kafka ## What needs Apache Kafka (build tag e2e): the contract, mirrors, SASL and TLS.
+e2e: kafka strimzi kubernetes ## What needs Apache Kafka or Strimzi (build tag e2e): the contract, mirrors, MirrorMaker, SASL and TLS.
 	@hack/ensure.sh packages race
 	CGO_ENABLED=1 go test -race -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS) $$(hack/packages.sh e2e)
 
@@ -196,6 +196,10 @@ endif
 .PHONY: kafka
 kafka: ## Apache Kafka with MirrorMaker 2, into bin/kafka: Java and Maven, installed by itself as root on Debian.
 	@hack/ensure.sh kafka
+
+.PHONY: strimzi
+strimzi: ## Strimzi's CustomResourceDefinitions, into bin/strimzi: Java 21 or later, and Maven.
+	@hack/ensure.sh strimzi
 
 # A tool is built again only when its module, or how it is built, changes.
 tool_sources = hack/ensure.sh $(wildcard hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum hack/tools/$(1)/*.go)

@@ -4,6 +4,7 @@
 #
 #   hack/ensure.sh tool lint|generate|deploy|image        the pinned tools of hack/tools/<name>, into bin/tools
 #   hack/ensure.sh kubernetes                             etcd, kube-apiserver and kubectl, into bin/kubernetes
+#   hack/ensure.sh strimzi                                Strimzi's CRDs (hack/strimzi/pom.xml), into bin/strimzi
 #   hack/ensure.sh kafka                                  Apache Kafka with MirrorMaker 2 (hack/kafka/pom.xml), into bin/kafka
 #   hack/ensure.sh packages race|stores|buildah|engine|proxies|java|maven...
 #                                                         compilers, databases, what builds images and what `make bench` compares with
@@ -271,6 +272,50 @@ kafka() {
 
 usage() { sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
 
+# java21 prints a Java of 21 or later, which Strimzi's program needs: the one on the PATH, or another that is
+# installed.
+java21() {
+  local candidate version
+  for candidate in "$(command -v java || true)" /usr/lib/jvm/*/bin/java; do
+    if [[ -x $candidate ]]; then
+      version=$({ "$candidate" -version 2>&1 || true; } | sed -nE 's/.* version "([0-9]+).*/\1/p')
+      if [[ -n $version && $version -ge 21 ]]; then
+        echo "$candidate"
+        return
+      fi
+    fi
+  done
+  say "Strimzi's program needs Java 21 or later: install one (Debian 13 has openjdk-21-jre-headless)"
+  exit 1
+}
+
+# After a change of the version in hack/strimzi/pom.xml, sums are made as for Kafka.
+strimzi() {
+  local target=$ROOT/bin/strimzi sums=$ROOT/hack/strimzi/jars.sha256 model=io.strimzi.api.kafka.model program jars
+  if [[ $(cat "$target/.of" 2>/dev/null || true) == $(git hash-object "$sums") ]]; then
+    return
+  fi
+  packages java maven
+  program=$(java21)
+  mkdir -p "$CACHE" "$target"
+  jars=$(mktemp -d "$CACHE/.strimzi.XXXXXX")
+  if ! with_progress "fetching Strimzi's types" mvn --batch-mode --no-transfer-progress --strict-checksums \
+    --file "$ROOT/hack/strimzi/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$jars"; then
+    rm -rf "$jars"
+    exit 1
+  fi
+  if ! (cd "$jars" && sha256sum --check --strict --quiet "$sums") || [[ $(find "$jars" -name '*.jar' | wc -l) != $(wc -l <"$sums") ]]; then
+    say "what came differs from hack/strimzi/jars.sha256; it lies in $jars"
+    exit 1
+  fi
+  "$program" -cp "$jars/*" io.strimzi.crdgenerator.CrdGenerator --target-kube 1.16+ --crd-api-version v1 \
+    --api-versions v1 --storage-version v1 --yaml "$model.topic.KafkaTopic=$target/kafkatopics.yaml" \
+    "$model.mirrormaker2.KafkaMirrorMaker2=$target/kafkamirrormaker2s.yaml"
+  rm -rf "$jars"
+  git hash-object "$sums" >"$target/.of"
+  say "Strimzi's CRDs in ${target#"$ROOT/"}"
+}
+
 if ! command -v go >/dev/null; then
   say "go is missing: install the version that go.mod names"
   exit 1
@@ -285,6 +330,7 @@ case ${1:-} in
     ;;
   kubernetes) kubernetes ;;
   kafka) kafka ;;
+  strimzi) strimzi ;;
   packages) shift && packages "$@" ;;
   -h | --help | help) usage ;;
   *) usage && exit 2 ;;

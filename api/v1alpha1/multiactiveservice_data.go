@@ -226,6 +226,17 @@ const (
 	TopicObserve TopicAdoption = "Observe"
 )
 
+// DeletionPolicy says what becomes of data when the service that declared it is deleted.
+// +kubebuilder:validation:Enum=Keep;Delete
+type DeletionPolicy string
+
+const (
+	// DeletionKeep leaves the data, and the record of whose it is.
+	DeletionKeep DeletionPolicy = "Keep"
+	// DeletionDelete deletes it for good.
+	DeletionDelete DeletionPolicy = "Delete"
+)
+
 // MessageQueueSync carries records through a Kafka topic in every region, mirrored to the others.
 type MessageQueueSync struct {
 	// topic; in Kafka it is named <namespace>.<topic>. Immutable.
@@ -264,6 +275,12 @@ type MessageQueueSync struct {
 	// +optional
 	// +kubebuilder:default=Create
 	Adoption TopicAdoption `json:"adoption,omitempty"`
+	// deletionPolicy says what becomes of the topic when the service is deleted, or leaves a region: Delete
+	// deletes it there for good, with the copies of other regions' and the record of whose it is; a topic that
+	// was adopted too, one that is only observed never. Default: Keep.
+	// +optional
+	// +kubebuilder:default=Keep
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// orderBy: Key keeps a key's records in order by never changing the partition count;
 	// Version lets consumers ignore older versions.
 	// +optional

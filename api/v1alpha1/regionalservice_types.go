@@ -332,6 +332,9 @@ type TopicSlice struct {
 	// adoption of a topic that exists.
 	// +required
 	Adoption TopicAdoption `json:"adoption,omitempty"`
+	// deletionPolicy says what becomes of the topic when this slice is deleted. Default: Keep.
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// orderByKey is Yes for topics whose partition count never changes.
 	// +optional
 	OrderByKey WorkState `json:"orderByKey,omitempty"`

@@ -87,6 +87,38 @@ func TestEngines(t *testing.T) {
 		t.Errorf("the KafkaMirrorMaker2 is still there: %v", err)
 	}
 	w.positions("the built-in mirror's", 9, w.builtinPosition)
+	w.deletedWithTopics(rs, topic)
+}
+
+// deletedWithTopics deletes the service, which takes its topic along, the copy of the other region's, and the claim.
+func (w *world) deletedWithTopics(rs *v1alpha1.RegionalService, topic string) {
+	w.t.Helper()
+	copied := mirror.TargetTopic(there, topic)
+	before, err := w.admin().Describe(w.t.Context(), topic, copied)
+	if err != nil || !before[topic].Exists || !before[copied].Exists {
+		w.t.Fatalf("topics are %v, %v; want both", before, err)
+	}
+	edit(w, &v1alpha1.RegionalService{}, rs.Namespace, rs.Name, func(rs *v1alpha1.RegionalService) {
+		rs.Spec.Topics[0].DeletionPolicy = v1alpha1.DeletionDelete
+	})
+	if err := w.client.Delete(w.t.Context(), rs); err != nil {
+		w.t.Fatal(err)
+	}
+	testkit.Eventually(w.t, timeout, func() error {
+		got, err := get(w, &v1alpha1.RegionalService{}, rs.Namespace, rs.Name)
+		if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the regional service is still there: %v, %w", got.Status.Conditions, err)
+		}
+		return nil
+	})
+	after, err := w.admin().Describe(w.t.Context(), topic, copied)
+	if err != nil || after[topic].Exists || after[copied].Exists {
+		w.t.Errorf("topics are %v, %v; want none", after, err)
+	}
+	claims, err := kafka.NewClaims(w.admin()).Load(w.t.Context())
+	if err != nil || len(claims) > 0 {
+		w.t.Errorf("claims are %v, %v; want none", claims, err)
+	}
 }
 
 // pause takes the topic out of what is mirrored, and puts it back.

@@ -251,6 +251,15 @@ func (o *Offsets) Store(ctx context.Context, to string, wanted []string, positio
 	return nil
 }
 
+// Forget takes away the positions of a topic.
+func (o *Offsets) Forget(ctx context.Context, to, topic string) error {
+	positions, err := o.Positions(ctx)
+	if err != nil || len(positions[topic]) == 0 {
+		return err
+	}
+	return o.Store(ctx, to, []string{topic}, nil, 1) // the topic is there, or there would be no position
+}
+
 // records returns those that make the positions of a topic the given ones, and take others away.
 func (o *Offsets) records(connector, topic string, positions map[int32]int64) []*kgo.Record {
 	wanted := maps.Clone(positions)

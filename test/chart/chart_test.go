@@ -160,6 +160,35 @@ func TestGatewaysAreLedToTheActingMember(t *testing.T) {
 	}
 }
 
+// The image for MirrorMaker reaches the members, and no other is made up.
+func TestMirrorMakerImage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		arguments []string
+		want      string
+	}{
+		"none":  {nil, ""},
+		"given": {[]string{"--set", "mirrorMaker.image=registry.example.com/kafka:4.3.1"}, "--mirrormaker-image=registry.example.com/kafka:4.3.1"},
+	} {
+		arguments := append([]string{"template", "release", "charts/multiactive", "--namespace", namespace, "--kube-version", kubeVersion, "--set", "mode=member", "--set", "region=north"}, endpoints...)
+		got := ""
+		for _, o := range decode(t, run(t, "helm", append(arguments, tt.arguments...)...)) {
+			if o.GetKind() != "Deployment" {
+				continue
+			}
+			containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+			args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+			for _, arg := range args {
+				if strings.HasPrefix(arg, "--mirrormaker-image") {
+					got = arg
+				}
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: the member is given %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 func TestChartPassesLint(t *testing.T) {
 	run(t, "helm", append([]string{"lint", "--strict", "charts/multiactive", "--kube-version", kubeVersion}, endpoints...)...)
 }

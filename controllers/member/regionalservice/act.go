@@ -65,6 +65,8 @@ func (r *Reconciler) step(ctx context.Context, rs *v1alpha1.RegionalService, see
 		} else {
 			r.Topics.Forget(client.ObjectKeyFromObject(rs))
 		}
+	case plan.StepDeleteTopics:
+		r.Topics.Keep(client.ObjectKeyFromObject(rs), doomedTopics(rs, r.Options.Region))
 	case plan.StepForgetTopics:
 		r.Topics.Forget(client.ObjectKeyFromObject(rs))
 	}

@@ -3,6 +3,7 @@ package regionalservice
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -47,8 +48,11 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 		seen.Acknowledged[ack.Gateway], seen.Refused[ack.Gateway] = ack.Epoch, ack.Refused
 		seen.TakesPeers[ack.Gateway], seen.Deferred[ack.Gateway] = ack.Peers, ack.Deferred
 	}
-	if seen.Links, err = r.links(ctx, rs); err != nil {
+	if err := r.links(ctx, rs, &seen); err != nil {
 		return seen, err
+	}
+	if rs.DeletionTimestamp != nil {
+		seen.Topics = r.Topics.Look(client.ObjectKeyFromObject(rs), doomedTopics(rs, r.Options.Region))
 	}
 	if r.PeerCertificates != nil && regional.OwnPeerCertificate(rs) {
 		seen.PeerProblem = r.PeerCertificates.Problem(rs.Namespace)
@@ -57,24 +61,29 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 	return seen, nil
 }
 
-// links reads what the canaries measure, and what somebody has paused.
-func (r *Reconciler) links(ctx context.Context, rs *v1alpha1.RegionalService) (map[string]plan.Link, error) {
+// links reads what the canaries measure, what somebody has paused, and what carries the service's topics.
+func (r *Reconciler) links(ctx context.Context, rs *v1alpha1.RegionalService, seen *plan.Seen) error {
 	list := &v1alpha1.ReplicationLinkList{}
 	if err := r.Client.List(ctx, list); err != nil {
-		return nil, fmt.Errorf("listing links: %w", err)
+		return fmt.Errorf("listing links: %w", err)
 	}
-	out := map[string]plan.Link{}
+	seen.Links = map[string]plan.Link{}
 	for _, p := range rs.Spec.Peers {
 		reading := r.Canaries.Read(p.Name)
-		link := plan.Link{Known: reading.Known, Age: reading.Age}
-		for i := range list.Items {
-			if l := &list.Items[i]; l.Spec.From == p.Name && replicationlink.Paused(l) {
-				link.Paused = append(link.Paused, l.Spec.Topic)
-			}
-		}
-		out[p.Name] = link
+		seen.Links[p.Name] = plan.Link{Known: reading.Known, Age: reading.Age}
 	}
-	return out, nil
+	for i := range list.Items {
+		l := &list.Items[i]
+		if !slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool { return t.Name == l.Spec.Topic }) {
+			continue
+		}
+		seen.Receiving = append(seen.Receiving, l.Name)
+		if link, known := seen.Links[l.Spec.From]; known && replicationlink.Paused(l) {
+			link.Paused = append(link.Paused, l.Spec.Topic)
+			seen.Links[l.Spec.From] = link
+		}
+	}
+	return nil
 }
 
 // ownedLists are the kinds that a member writes in a service's namespace.

@@ -37,6 +37,27 @@ const (
 type WantedTopics struct {
 	Kafka  v1alpha1.RegionKafka
 	Topics []topic.Desired
+	// Delete has the topics deleted, with their copies from Origins.
+	Delete  bool
+	Origins []string
+	// Region that the Kafka is in.
+	Region string
+}
+
+// doomedTopics are those that are to be deleted, with the regions that there may be copies from.
+func doomedTopics(rs *v1alpha1.RegionalService, region string) WantedTopics {
+	want := wantedTopics(rs)
+	doomed := plan.Doomed(rs)
+	want.Delete, want.Region = true, region
+	want.Topics = slices.DeleteFunc(want.Topics, func(t topic.Desired) bool {
+		return !slices.ContainsFunc(doomed, func(d v1alpha1.TopicSlice) bool { return d.Name == t.Name })
+	})
+	for _, p := range rs.Spec.Peers {
+		if p.Name != region {
+			want.Origins = append(want.Origins, p.Name)
+		}
+	}
+	return want
 }
 
 // wantedTopics translates the slice. It is empty when there is nothing that the member may do.
@@ -225,7 +246,7 @@ func compareNames(a, b types.NamespacedName) int {
 // is news.
 func (k *TopicKeeper) store(j job, found plan.Topics) bool {
 	after := topicsEvery
-	if found.Unavailable != nil {
+	if found.Unavailable != nil || j.entry.want.Delete {
 		after = topicsRetry
 	}
 	for _, r := range found.Results {
@@ -268,6 +289,10 @@ func (k *TopicKeeper) work(ctx context.Context, jobs []job) (_ []plan.Topics, ta
 		return all(unavailable(err)), nil, err
 	}
 	for i, j := range jobs {
+		if j.entry.want.Delete {
+			found[i] = k.delete(ctx, cluster, j.entry.want)
+			continue
+		}
 		found[i] = plan.Topics{Known: true, Results: make(map[string]plan.TopicResult, len(j.entry.want.Topics))}
 		for _, want := range j.entry.want.Topics {
 			result, err := cluster.keep(ctx, want)

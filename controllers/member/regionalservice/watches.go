@@ -55,7 +55,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, chan
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
 			return w.ServiceRef != nil && w.ServiceRef.Name == name
 		}))).
-		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(r.receiving), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
+		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(r.receiving), builder.WithPredicates(pausedOrGone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4})
 	for _, ch := range append(changed, views.Changed()) {
 		b = b.WatchesRawSource(source.Channel(ch, &handler.EnqueueRequestForObject{}))
@@ -79,6 +79,16 @@ func ofPod(_ context.Context, pod client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
 	}
 	return nil
+}
+
+// pausedOrGone lets pass that a link is paused, or not any more, and that there is none any more.
+func pausedOrGone() predicate.Predicate {
+	annotations := predicate.AnnotationChangedPredicate{}
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  annotations.Update,
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
 }
 
 // receiving maps a link to the services that it carries the data of.

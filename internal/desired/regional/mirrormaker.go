@@ -23,8 +23,8 @@ const (
 	LabelMirrorEngine = "multiactive.dev/mirror-engine"
 	// AnnotationReplicationFactor keeps the replication factor that a MirrorMaker was begun with.
 	AnnotationReplicationFactor = "multiactive.dev/replication-factor"
-	// AnnotationSecretVersions restarts a MirrorMaker whose Secrets were written again.
-	AnnotationSecretVersions = "multiactive.dev/secret-versions"
+	// AnnotationLogins restarts a MirrorMaker whose Secrets were written again.
+	AnnotationLogins = "multiactive.dev/logins"
 	// AnnotationPaused on a ReplicationLink pauses it; its value says why.
 	AnnotationPaused = "multiactive.dev/paused"
 	// CanaryTopic is the topic with a region's canary, which every mirror carries.
@@ -218,7 +218,7 @@ func MirrorMakerObjects(o Options, m MirrorMaker) (*corev1.ConfigMap, *appsv1.De
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{
-					AnnotationConfigHash: hex.EncodeToString(sum[:8]), AnnotationSecretVersions: m.SecretVersions,
+					AnnotationConfigHash: hex.EncodeToString(sum[:8]), AnnotationLogins: m.SecretVersions,
 				}},
 				Spec: mirrorMakerPod(o, m, objectMeta.Name),
 			},

@@ -121,6 +121,7 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 			ReplicationFactor: cmp.Or(q.ReplicationFactor, DefaultReplicationFactor),
 			Retention:         metav1.Duration{Duration: DefaultRetention},
 			Adoption:          cmp.Or(q.Adoption, v1alpha1.TopicCreate),
+			DeletionPolicy:    deletionPolicy(q),
 			ConsumerGroups:    q.ConsumerGroups,
 			Objective:         &metav1.Duration{Duration: normal},
 		}
@@ -133,4 +134,12 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 		out = append(out, topic)
 	}
 	return out
+}
+
+// deletionPolicy leaves the default out: members of before it know none.
+func deletionPolicy(q *v1alpha1.MessageQueueSync) v1alpha1.DeletionPolicy {
+	if q.DeletionPolicy == v1alpha1.DeletionDelete && q.Adoption != v1alpha1.TopicObserve {
+		return v1alpha1.DeletionDelete
+	}
+	return ""
 }

@@ -66,13 +66,25 @@ func Decide(rs *v1alpha1.RegionalService, seen Seen, o regional.Options) (Plan, 
 // remove takes down what was made, the routing first. The member removes what it made by its own
 // rights: an account that is gone or has lost its roles must not keep a service from going.
 func remove(rs *v1alpha1.RegionalService, seen Seen) Plan {
-	p := Plan{Steps: []Step{{Kind: StepWithdraw, Reason: "the service is being deleted"}, {Kind: StepForgetTopics}}}
+	p := Plan{Steps: []Step{{Kind: StepWithdraw, Reason: "the service is being deleted"}}}
+	topics := Doomed(rs)
+	switch {
+	case len(topics) == 0:
+		p.Steps = append(p.Steps, Step{Kind: StepForgetTopics})
+	case len(seen.Receiving) == 0 && len(seen.Owned) == 0:
+		// No consumer and no mirror is left that would make them again.
+		p.Steps = append(p.Steps, Step{Kind: StepDeleteTopics, Condition: v1alpha1.ConditionTopicsReady})
+	default:
+		p.Steps = append(p.Steps, Step{Kind: StepForgetTopics})
+		p.RecheckAfter = recheckRouting
+	}
 	for _, obj := range seen.Owned {
 		if obj.GetDeletionTimestamp() == nil {
 			p.Steps = append(p.Steps, Step{Kind: StepDelete, Object: obj, Condition: v1alpha1.ConditionReady, Reason: "the service is being deleted"})
 		}
 	}
-	if len(seen.Owned) == 0 && slices.Contains(rs.Finalizers, Finalizer) {
+	gone := len(topics) == 0 || len(seen.Receiving) == 0 && seen.Topics.Deleted
+	if len(seen.Owned) == 0 && gone && slices.Contains(rs.Finalizers, Finalizer) {
 		p.Steps = append(p.Steps, Step{Kind: StepRemoveFinalizer, Reason: "nothing is left"})
 	}
 	return p

@@ -243,6 +243,13 @@ func TestDecide(t *testing.T) {
 			},
 			want: []string{"Withdraw", "ForgetTopics", "RemoveFinalizer"},
 		},
+		"topics go too, after what would make them again": {change: doomed(func(_ *v1alpha1.RegionalService, seen *plan.Seen) {
+			seen.Receiving = []string{"account-from-shanghai"}
+		}), want: []string{"Withdraw", "ForgetTopics"}},
+		"topics go too":          {change: doomed(nil), want: []string{"Withdraw", "DeleteTopics"}},
+		"topics are gone":        {change: doomed(func(_ *v1alpha1.RegionalService, seen *plan.Seen) { seen.Topics.Deleted = true }), want: []string{"Withdraw", "DeleteTopics", "RemoveFinalizer"}},
+		"observed topics stay":   {change: doomed(func(rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Topics[0].Adoption = v1alpha1.TopicObserve }), want: []string{"Withdraw", "ForgetTopics", "RemoveFinalizer"}},
+		"there is no Kafka more": {change: doomed(func(rs *v1alpha1.RegionalService, _ *plan.Seen) { rs.Spec.Kafka = nil }), want: []string{"Withdraw", "ForgetTopics", "RemoveFinalizer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rs := sample()
@@ -266,6 +273,19 @@ func TestDecide(t *testing.T) {
 				t.Errorf("problems are %+v, want %d", p.Problems, len(test.problems))
 			}
 		})
+	}
+}
+
+// doomed is a service that is being deleted with its topics, and of which nothing else is left.
+func doomed(change func(*v1alpha1.RegionalService, *plan.Seen)) func(*testing.T, *v1alpha1.RegionalService, *plan.Seen) {
+	return func(_ *testing.T, rs *v1alpha1.RegionalService, seen *plan.Seen) {
+		rs.DeletionTimestamp, seen.Owned, seen.Topics = &metav1.Time{Time: now}, nil, plan.Topics{Known: true}
+		for i := range rs.Spec.Topics {
+			rs.Spec.Topics[i].DeletionPolicy = v1alpha1.DeletionDelete
+		}
+		if change != nil {
+			change(rs, seen)
+		}
 	}
 }
 

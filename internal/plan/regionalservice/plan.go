@@ -52,6 +52,8 @@ type Seen struct {
 	PeerProblem string
 	// Links are the measured incoming links by source region.
 	Links map[string]Link
+	// Receiving are the names of the ReplicationLinks that carry the service's topics here.
+	Receiving []string
 }
 
 // Link is what is known of the data that arrives from a region.
@@ -86,6 +88,8 @@ const (
 	StepTopics StepKind = "Topics"
 	// StepForgetTopics ends that; the topics stay.
 	StepForgetTopics StepKind = "ForgetTopics"
+	// StepDeleteTopics has those deleted in the background that are declared to go with the service.
+	StepDeleteTopics StepKind = "DeleteTopics"
 	// StepRemoveFinalizer comes when nothing is left.
 	StepRemoveFinalizer StepKind = "RemoveFinalizer"
 )

@@ -35,7 +35,7 @@ const maxMessage = 2048
 // Report fills the status in. err is what ended the pass early, nil if nothing did.
 func Report(now time.Time, rs *v1alpha1.RegionalService, seen Seen, p Plan, err error) {
 	r := reporter{rs: rs, problems: p.Problems}
-	defer r.ready(err)
+	defer func() { r.ready(seen, err) }()
 	if !seen.Complete {
 		r.notObserved()
 		return
@@ -99,11 +99,11 @@ func (r reporter) notObserved() {
 }
 
 // ready sums the other conditions up.
-func (r reporter) ready(err error) {
+func (r reporter) ready(seen Seen, err error) {
 	rs := r.rs
 	switch {
 	case rs.DeletionTimestamp != nil:
-		r.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting, "routing has stopped; workload and gateway are being removed, topics and data stay")
+		r.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleting, deleting(rs, seen))
 		return
 	case err != nil:
 		// The error itself may differ from one try to the next; it is in the log.

@@ -120,7 +120,14 @@ func TestReport(t *testing.T) {
 		}, condition: v1alpha1.ConditionFieldsActedOn, status: isTrue, reason: v1alpha1.ReasonAsDeclared},
 		"deleting": {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 			rs.DeletionTimestamp = &metav1.Time{Time: now}
-		}, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting},
+		}, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting, message: "topics and data stay"},
+		"deleting, a mirror still runs": {change: doomed(func(_ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.Receiving = []string{"x-from-y"}
+		}), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting, message: "x-from-y"},
+		"deleting, Kafka is away": {change: doomed(func(_ *v1alpha1.RegionalService, s *plan.Seen) {
+			s.Topics.Unavailable = &plan.Problem{Message: "no broker answers"}
+		}), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting, message: "no broker answers"},
+		"paused": {change: link(plan.Link{Known: true, Age: time.Second, Paused: []string{"accounts.account"}}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonPaused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rs := sample()

@@ -1,6 +1,7 @@
 package regionalservice
 
 import (
+	"slices"
 	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
@@ -16,6 +17,8 @@ type Topics struct {
 	Unavailable *Problem
 	// Results by topic.
 	Results map[string]TopicResult
+	// Deleted is true when all topics that were to be deleted are.
+	Deleted bool
 }
 
 // TopicResult is the state of one topic.
@@ -96,4 +99,28 @@ func orElse(s, otherwise string) string {
 		return s
 	}
 	return otherwise
+}
+
+// Doomed returns the topics that are deleted with the service.
+func Doomed(rs *v1alpha1.RegionalService) []v1alpha1.TopicSlice {
+	if rs.Spec.Kafka == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(rs.Spec.Topics), func(t v1alpha1.TopicSlice) bool {
+		return t.DeletionPolicy != v1alpha1.DeletionDelete || t.Adoption == v1alpha1.TopicObserve
+	})
+}
+
+// deleting says what a service that is being deleted waits for.
+func deleting(rs *v1alpha1.RegionalService, seen Seen) string {
+	const what = "routing has stopped; workload and gateway are being removed, "
+	switch {
+	case len(Doomed(rs)) == 0:
+		return what + "topics and data stay"
+	case len(seen.Receiving) > 0:
+		return what + "and topics with deletionPolicy Delete when no mirror carries them any more: " + strings.Join(seen.Receiving, ", ")
+	case seen.Topics.Unavailable != nil:
+		return what + "topics with deletionPolicy Delete cannot be deleted yet: " + seen.Topics.Unavailable.Message
+	}
+	return what + "then topics with deletionPolicy Delete"
 }

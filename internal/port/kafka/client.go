@@ -197,6 +197,26 @@ func (c *Client) AlterConfigs(ctx context.Context, topic string, set map[string]
 	})
 }
 
+// Delete deletes topics and all that is in them; those that do not exist are no error. Whoever calls it carries
+// out what somebody has declared.
+func (c *Client) Delete(ctx context.Context, topics ...string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	return c.call(ctx, fmt.Sprintf("deleting topics %q", topics), func(ctx context.Context) error {
+		answers, err := c.adm.DeleteTopics(ctx, topics...)
+		if err != nil {
+			return err
+		}
+		for _, answer := range answers {
+			if answer.Err != nil && !errors.Is(answer.Err, kerr.UnknownTopicOrPartition) {
+				return fmt.Errorf("topic %s: %w", answer.Topic, answer.Err)
+			}
+		}
+		return nil
+	})
+}
+
 // Brokers implements Admin.
 func (c *Client) Brokers(ctx context.Context) (int, error) {
 	var n int

@@ -3,8 +3,8 @@
 // more. It describes, creates, grows and configures topics, and keeps the
 // record of which service claims which topic.
 //
-// It must never delete a topic or records: the data outlives the service that
-// declared it. It never decides anything (internal/plan/topic does), and never
+// It must never delete a topic or records of its own accord: the data outlives
+// the service that declared it, unless that says otherwise. It never decides anything (internal/plan/topic does), and never
 // puts a credential into an error or a log line.
 package kafka
 
