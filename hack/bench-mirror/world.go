@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,8 +108,8 @@ func (w *world) closed() error {
 		admin.Close()
 	}
 	var errs []error
-	for i := len(w.end) - 1; i >= 0; i-- {
-		errs = append(errs, w.end[i]())
+	for _, end := range slices.Backward(w.end) {
+		errs = append(errs, end())
 	}
 	return errors.Join(errs...)
 }

@@ -118,7 +118,7 @@ func (w *world) silent() {
 		said["broker "+name] = string(text)
 	}
 	for who, text := range said {
-		if len(text) == 0 {
+		if text == "" {
 			w.t.Errorf("%s: nothing was said, so nothing was looked at", who)
 		}
 		for _, p := range w.passwords {

@@ -126,18 +126,6 @@ func (b *Broker) configure() error {
 	)
 }
 
-// SetProperties changes the broker's configuration, for the next start.
-func (b *Broker) SetProperties(properties map[string]string) error {
-	merged := map[string]string{}
-	for _, m := range []map[string]string{b.options.Properties, properties} {
-		for k, v := range m {
-			merged[k] = v
-		}
-	}
-	b.options.Properties = merged
-	return b.configure()
-}
-
 func (b *Broker) file(name string) string { return filepath.Join(b.options.Dir, name) }
 
 func (b *Broker) address(port int) string {

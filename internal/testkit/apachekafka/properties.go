@@ -86,11 +86,12 @@ func (b *Broker) security() map[string]string {
 	prefix := "listener.name." + strings.ToLower(listenClients) + "."
 	if len(o.Users) > 0 {
 		p[prefix+"sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
-		plain := "org.apache.kafka.common.security.plain.PlainLoginModule required"
+		var plain strings.Builder
+		plain.WriteString("org.apache.kafka.common.security.plain.PlainLoginModule required")
 		for _, user := range slices.Sorted(maps.Keys(o.Users)) {
-			plain += fmt.Sprintf(" user_%s=%q", user, o.Users[user])
+			fmt.Fprintf(&plain, " user_%s=%q", user, o.Users[user])
 		}
-		p[prefix+"plain.sasl.jaas.config"] = plain + ";"
+		p[prefix+"plain.sasl.jaas.config"] = plain.String() + ";"
 		for _, mechanism := range []string{"scram-sha-256", "scram-sha-512"} {
 			p[prefix+mechanism+".sasl.jaas.config"] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 		}

@@ -18,8 +18,6 @@ func Run(t testing.TB, o Options) *Broker {
 func RunAll(t testing.TB, all ...Options) []*Broker {
 	t.Helper()
 	brokers := make([]*Broker, len(all))
-	errs := make([]error, len(all))
-	var wait sync.WaitGroup
 	for i, o := range all {
 		if o.Dir == "" {
 			o.Dir = t.TempDir()
@@ -30,6 +28,10 @@ func RunAll(t testing.TB, all ...Options) []*Broker {
 		}
 		t.Cleanup(func() { end(t, b.options.Name, b) })
 		brokers[i] = b
+	}
+	errs := make([]error, len(all))
+	var wait sync.WaitGroup
+	for i, b := range brokers {
 		wait.Go(func() { errs[i] = b.Start(t.Context()) })
 	}
 	wait.Wait()
