@@ -96,7 +96,7 @@ func autoscaled(w *world) {
 // declaresReplicas reports whether the member is an owner of the replicas.
 func declaresReplicas(d *appsv1.Deployment) bool {
 	return slices.ContainsFunc(d.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
-		return m.Manager == "multiactive-member" && bytes.Contains(m.FieldsV1.Raw, []byte(`"f:replicas"`)) && m.Subresource == ""
+		return m.Manager == "multiactive-member" && bytes.Contains(m.FieldsV1.GetRawBytes(), []byte(`"f:replicas"`)) && m.Subresource == ""
 	})
 }
 

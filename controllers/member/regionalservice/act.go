@@ -148,7 +148,7 @@ func (r *Reconciler) releaseReplicas(ctx context.Context, writer client.Client, 
 	}
 	declared := slices.ContainsFunc(live.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
 		return m.Manager == string(FieldOwner) && m.Operation == metav1.ManagedFieldsOperationApply && m.FieldsV1 != nil &&
-			bytes.Contains(m.FieldsV1.Raw, []byte(`"f:replicas"`))
+			bytes.Contains(m.FieldsV1.GetRawBytes(), []byte(`"f:replicas"`))
 	})
 	if !declared || live.Spec.Replicas == nil {
 		return nil

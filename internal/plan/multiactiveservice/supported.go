@@ -58,16 +58,7 @@ func (r reporter) notActedOn() bool {
 
 // NotActedOn names the declared fields that this version does not act on, and what it does instead.
 func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
-	var out []string
-	if spec.Partition != nil {
-		for _, k := range spec.Partition.Keys {
-			for _, from := range k.From {
-				if from.Type == v1alpha1.KeySourceSession && len(desired.Sessions(spec)) == 0 {
-					out = append(out, fmt.Sprintf("partition.keys[%s].from Session (no data class has sync OriginRead, which says where the token is)", k.Name))
-				}
-			}
-		}
-	}
+	out := keysNotActedOn(spec)
 	for _, r := range spec.Regions {
 		if spec.Workload.Autoscaling != nil && r.Overrides != nil && r.Overrides.Replicas != nil {
 			out = append(out, fmt.Sprintf("regions[%s].overrides.replicas (workload.autoscaling chooses them)", r.Name))
@@ -81,6 +72,21 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	}
 	if spec.DNS != nil {
 		out = append(out, "dns (no DNSEndpoint is written)")
+	}
+	return out
+}
+
+func keysNotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
+	if spec.Partition == nil || len(desired.Sessions(spec)) > 0 {
+		return nil
+	}
+	var out []string
+	for _, k := range spec.Partition.Keys {
+		for _, from := range k.From {
+			if from.Type == v1alpha1.KeySourceSession {
+				out = append(out, fmt.Sprintf("partition.keys[%s].from Session (no data class has sync OriginRead, which says where the token is)", k.Name))
+			}
+		}
 	}
 	return out
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
-
 	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"

@@ -13,7 +13,7 @@ import (
 // stages are the parts of the retention after which somebody is told that a link is about to outlive it. A status
 // says which has been reached, so that it is written once for each.
 var stages = []struct {
-	hundredths time.Duration
+	hundredths int64
 	reason     string
 	of         string
 }{
@@ -23,6 +23,10 @@ var stages = []struct {
 		"mend the link or raise the retention there, or records are deleted before they have arrived"},
 	{50, v1alpha1.ReasonResyncForecast, "half of the topic's retention of %[2]s has passed since the newest record that has arrived from %[1]s: " +
 		"mend the link or raise the retention there, or records are deleted before they have arrived"},
+}
+
+func part(of time.Duration, hundredths int64) time.Duration {
+	return time.Duration(of.Nanoseconds() / 100 * hundredths)
 }
 
 // retained tells whether records that have not arrived are still at the source.
@@ -40,7 +44,7 @@ func (r reporter) retained(seen Seen, retention time.Duration) {
 		return
 	}
 	for _, s := range stages {
-		if seen.Lag.Age >= retention/100*s.hundredths {
+		if seen.Lag.Age >= part(retention, s.hundredths) {
 			r.set(condition, metav1.ConditionFalse, s.reason, fmt.Sprintf(s.of, r.link.Spec.From, retention))
 			return
 		}
@@ -54,7 +58,7 @@ func (p *Plan) Outlives(lag Lag) time.Duration {
 	var soonest time.Duration
 	for _, retention := range p.Retentions {
 		for _, s := range stages {
-			if left := retention/100*s.hundredths - lag.Age; lag.Known && left > 0 && (soonest == 0 || left < soonest) {
+			if left := part(retention, s.hundredths) - lag.Age; lag.Known && left > 0 && (soonest == 0 || left < soonest) {
 				soonest = left
 			}
 		}
