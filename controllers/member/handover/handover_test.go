@@ -22,7 +22,9 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/controllers/member/handover"
 	"multiactive.dev/operator/internal/canary"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/mirror"
+	"multiactive.dev/operator/internal/mirrormaker"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/port/kafka/embedded"
@@ -368,5 +370,71 @@ func TestStopped(t *testing.T) {
 				t.Errorf("stopped %t, %v; want %t", got, err, c.want)
 			}
 		})
+	}
+}
+
+// A paused link is not seen by the canary: nothing planned begins for the services whose topic it is.
+func TestLaggingWhilePaused(t *testing.T) {
+	paused := map[string]string{regional.AnnotationPaused: "maintenance"}
+	for name, c := range map[string]struct {
+		link v1alpha1.ReplicationLinkSpec
+		open bool
+		note map[string]string
+		want []string
+	}{
+		"paused":                    {v1alpha1.ReplicationLinkSpec{Topic: topic, From: there}, true, paused, []string{uid}},
+		"not paused":                {v1alpha1.ReplicationLinkSpec{Topic: topic, From: there}, true, nil, nil},
+		"another topic":             {v1alpha1.ReplicationLinkSpec{Topic: "x", From: there}, true, paused, nil},
+		"another origin":            {v1alpha1.ReplicationLinkSpec{Topic: topic, From: "shenzhen"}, true, paused, nil},
+		"the origin's gate is shut": {v1alpha1.ReplicationLinkSpec{Topic: topic, From: there}, false, paused, nil},
+	} {
+		link := v1alpha1.ReplicationLink{ObjectMeta: metav1.ObjectMeta{Name: "l", Annotations: c.note}, Spec: c.link}
+		r := region(&cluster{services: []v1alpha1.RegionalService{service("127.0.0.1:1")}, links: []v1alpha1.ReplicationLink{link}})
+		r.Canary = func(string) canary.Reading { return canary.Reading{Known: true, Age: time.Second} }
+		r.Snapshot = func() (ownership.Configuration, bool) {
+			return ownership.Configuration{Gates: map[string]ownership.Gate{there: {Open: c.open}}}, true
+		}
+		if diff := cmp.Diff(c.want, r.Lagging(t.Context())); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestCaughtUpWithMirrorMaker reads what Connect stores; what the built-in mirror stored before counts too.
+func TestCaughtUpWithMirrorMaker(t *testing.T) {
+	source, target := broker(t), broker(t)
+	for _, addr := range []string{source, target} {
+		if err := kafkatest.NewAdmin(t, addr).Create(t.Context(), kafka.NewTopic{Name: topic, Partitions: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rs := service(target)
+	rs.Spec.Topics[0].ConsumerGroups = nil
+	rs.Spec.Kafka.Mirrors = &v1alpha1.KafkaMirrors{Engine: v1alpha1.MirrorMirrorMaker2}
+	rs.Spec.Peers[1].Kafka.BootstrapServers = []string{source}
+	produce(t, source, 0, 3)
+	r := region(&cluster{services: []v1alpha1.RegionalService{rs}})
+	want := ownership.Vector{there: {fmt.Sprintf("kafka/%s/0", topic): 3}}
+	if got := stuck(t, r, want); len(got) != 1 {
+		t.Errorf("stuck are %v before anything was mirrored, want the service", got)
+	}
+	offsets, err := mirrormaker.NewOffsets(there, kafka.Options{Brokers: []string{target}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(offsets.Close)
+	store := func(position int64) {
+		t.Helper()
+		if err := offsets.Store(t.Context(), here, []string{topic}, mirrormaker.Positions{topic: {0: position}}, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store(2)
+	if got := stuck(t, r, want); len(got) != 1 {
+		t.Errorf("stuck are %v though a record of the source has not arrived, want the service", got)
+	}
+	store(3)
+	if got := stuck(t, r, want); len(got) > 0 {
+		t.Errorf("stuck are %v, and everything has arrived", got)
 	}
 }

@@ -121,6 +121,7 @@ func TestReport(t *testing.T) {
 		"deleting": {change: func(_ *testing.T, rs *v1alpha1.RegionalService, _ *plan.Seen) {
 			rs.DeletionTimestamp = &metav1.Time{Time: now}
 		}, condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting, message: "topics and data stay"},
+		"deleting, its topics": {change: doomed(nil), condition: v1alpha1.ConditionTopicsReady, status: unknown, reason: v1alpha1.ReasonDeleting, message: "then topics with deletionPolicy Delete"},
 		"deleting, a mirror still runs": {change: doomed(func(_ *v1alpha1.RegionalService, s *plan.Seen) {
 			s.Receiving = []string{"x-from-y"}
 		}), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting, message: "x-from-y"},

@@ -63,6 +63,8 @@ func topicsCondition(rs *v1alpha1.RegionalService, seen Seen) (status, reason, m
 	const isTrue, isFalse, unknown = "True", "False", "Unknown"
 	kafka, topics := rs.Spec.Kafka, regional.KeptTopics(rs)
 	switch {
+	case rs.DeletionTimestamp != nil && seen.Topics.Unavailable == nil:
+		return unknown, v1alpha1.ReasonDeleting, deleting(rs, seen)
 	case len(topics) == 0:
 		return isTrue, v1alpha1.ReasonNoTopics, "the service declares no topic"
 	case kafka == nil:

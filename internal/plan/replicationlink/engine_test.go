@@ -227,6 +227,24 @@ func TestLinksGoLast(t *testing.T) {
 	}
 }
 
+// Pods that were evicted long ago hold nothing up.
+func TestEndedPods(t *testing.T) {
+	w := newWorld("accounts.account", "accounts.ledger")
+	w.settle(t)
+	evicted := w.Pods[0]
+	evicted.Annotations, evicted.Status.Phase = nil, corev1.PodFailed
+	choose(&w.Seen, v1alpha1.MirrorMirrorMaker2, "")
+	w.Services[0].Spec.Topics = w.Services[0].Spec.Topics[:1]
+	for range 10 {
+		w.step(t)
+		w.pods()
+		w.Pods = append(w.Pods, evicted)
+	}
+	if w.MakerDeployment == nil || len(w.Links) != 1 {
+		t.Errorf("an evicted Pod holds up the change: links %v, %v", w.engines(), w.log)
+	}
+}
+
 // A paused link's topic is in no configuration, and is again afterwards.
 func TestPaused(t *testing.T) {
 	for _, engine := range []v1alpha1.MirrorEngine{v1alpha1.MirrorBuiltin, v1alpha1.MirrorMirrorMaker2} {

@@ -102,6 +102,7 @@ type need struct {
 // Decide compares what the services of a region need from one source with what was seen.
 func Decide(from string, seen Seen, o regional.Options) (Plan, error) {
 	p := Plan{Objectives: map[string]time.Duration{}, Retentions: map[string]time.Duration{}}
+	seen.Pods = slices.DeleteFunc(slices.Clone(seen.Pods), ended)
 	n := p.need(from, seen, o)
 	if seen.Held {
 		if n.topics == nil {
@@ -127,6 +128,11 @@ func Decide(from string, seen Seen, o regional.Options) (Plan, error) {
 	}
 	p.links(from, n.topics, seen, o)
 	return p, err
+}
+
+// ended reports whether a Pod's program has ended for good; an evicted one may stay on show for long.
+func ended(pod corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // need sums up what the services receive. The first of them, by name, is asked for the addresses.
