@@ -29,7 +29,7 @@ import (
 const (
 	north, south = "north", "south"
 	partitions   = 6
-	startTimeout = 3 * time.Minute
+	startTimeout = 10 * time.Minute
 )
 
 // javaDefaults are the options that Kafka's own scripts start Java with.

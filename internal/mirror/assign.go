@@ -83,10 +83,7 @@ func (e *Engine) renew(topic, identity string) {
 		return
 	}
 	e.log.Warn("topic was made anew; mirroring it from its start", "topic", topic)
-	e.queued = append(e.queued, func() {
-		e.consumer.PurgeTopicsFromConsuming(topic)
-		e.producer.PurgeTopicsFromProducing(TargetTopic(e.cfg.Origin, topic))
-	})
+	e.forget(topic)
 }
 
 // unread ends the fetching of a partition. Only the pump calls it.
@@ -134,16 +131,34 @@ func (e *Engine) begin(p *partition, identity string, offset int64) {
 	e.log.Info("partition starts", "topic", p.topic, "partition", p.number, "offset", offset)
 }
 
-// drop forgets the partitions that the source no longer has.
+// drop forgets the partitions that the source no longer has. The clients forget
+// a topic that is gone as a whole: one that is made later under its name is
+// another, which they would not find.
 func (e *Engine) drop(sources map[string]kafka.Topic) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	gone := map[string]bool{}
 	for tp, p := range e.partitions {
-		if s := sources[tp.topic]; s.Err != nil || (s.Exists && int(tp.partition) < s.Partitions) {
+		s := sources[tp.topic]
+		if s.Err != nil || (s.Exists && int(tp.partition) < s.Partitions) {
 			continue
 		}
 		p.progress.stop()
 		delete(e.partitions, tp)
 		e.queued = append(e.queued, func() { e.unread(p) })
+		gone[tp.topic] = !s.Exists
 	}
+	for topic := range gone {
+		if gone[topic] {
+			e.forget(topic)
+		}
+	}
+}
+
+// forget queues that both clients forget a topic.
+func (e *Engine) forget(topic string) {
+	e.queued = append(e.queued, func() {
+		e.consumer.PurgeTopicsFromConsuming(topic)
+		e.producer.PurgeTopicsFromProducing(TargetTopic(e.cfg.Origin, topic))
+	})
 }

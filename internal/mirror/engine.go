@@ -73,6 +73,8 @@ type Engine struct {
 	// between two polls, so that no record of before mixes with those after.
 	queued []func()
 	status Status
+	// warned is when a partition that cannot be read was last in the log. Only the pump uses it.
+	warned map[topicPartition]time.Time
 	// limits are the largest batches, in bytes, by target topic, and applied
 	// those that the producer works with.
 	limits, applied map[string]int32
@@ -91,7 +93,7 @@ func New(cfg Config, set Settings, c clock.WithTicker, log *slog.Logger, m *Metr
 	}
 	e := &Engine{
 		cfg: cfg, set: set.withDefaults(), clock: c, log: log.With("origin", cfg.Origin), metrics: m,
-		partitions: map[topicPartition]*partition{}, limits: map[string]int32{}, applied: map[string]int32{},
+		partitions: map[topicPartition]*partition{}, warned: map[topicPartition]time.Time{}, limits: map[string]int32{}, applied: map[string]int32{},
 		status: Status{Source: errNotYet, Target: errNotYet},
 	}
 	if err := e.connect(); err != nil {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -120,6 +121,29 @@ func TestTopicsMadeAnew(t *testing.T) {
 		}
 		arrived(t, target, "beijing", w)
 	}
+}
+
+// A source topic that is away for a while, so that the mirror sees it missing, is
+// mirrored again when it is back.
+func TestTopicComesBack(t *testing.T) {
+	source, target := inside(t, "s"), inside(t, "t")
+	topic(t, source, "a.t", 2)
+	w := &writer{topic: "a.t", partitions: 2}
+	e := engine(t, config("beijing", source, target, "a.t"), fast)
+	w.write(t, source, 100)
+	arrived(t, target, "beijing", w)
+	if _, err := administrator(t, source).DeleteTopics(t.Context(), "a.t"); err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.Eventually(t, "the mirror to see it missing", func() error {
+		if e.partition(topicPartition{"a.t", 0}) != nil || e.partition(topicPartition{"a.t", 1}) != nil {
+			return errors.New("it has the partitions still")
+		}
+		return nil
+	})
+	topic(t, source, "a.t", 2)
+	w.write(t, source, 100)
+	arrived(t, target, "beijing", w)
 }
 
 // Partitions added at the source are added at the target and mirrored, and the

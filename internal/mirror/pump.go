@@ -24,6 +24,8 @@ const (
 	pollWait = 200 * time.Millisecond
 	// pollRecords bounds what one poll hands over.
 	pollRecords = 5000
+	// warnEvery is how often a partition that cannot be read is in the log.
+	warnEvery = 10 * time.Second
 )
 
 // pump reads the source and hands records to the producer, until ctx ends.
@@ -60,6 +62,12 @@ func (e *Engine) fetchFailed(topic string, p int32, err error) {
 		return
 	}
 	e.metrics.errors.WithLabelValues(e.cfg.Origin, stageSource).Inc()
+	// The library may try hundreds of times a second; the log needs it once in a while.
+	tp, now := topicPartition{topic, p}, e.clock.Now()
+	if last, told := e.warned[tp]; told && now.Sub(last) < warnEvery {
+		return
+	}
+	e.warned[tp] = now
 	e.log.Warn("reading the source failed; trying again", "topic", topic, "partition", p, "error", err)
 }
 

@@ -129,27 +129,26 @@ func TestCoordinatorIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	left := 8 // the library itself tries fewer times
-	cluster.ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+	left := 3 // the library itself tries twice
+	cluster.ControlKey(int16(kmsg.FindCoordinator), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		if left--; left < 0 {
 			return nil, nil, false
 		}
-		req := r.(*kmsg.OffsetFetchRequest)
-		resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
-		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
-		for _, g := range req.Groups {
-			resp.Groups = append(resp.Groups, kmsg.OffsetFetchResponseGroup{Group: g.Group, ErrorCode: kerr.CoordinatorNotAvailable.Code})
+		req := r.(*kmsg.FindCoordinatorRequest)
+		resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		for _, k := range req.CoordinatorKeys {
+			resp.Coordinators = append(resp.Coordinators, kmsg.FindCoordinatorResponseCoordinator{Key: k, NodeID: -1, Port: -1, ErrorCode: kerr.CoordinatorNotAvailable.Code})
 		}
 		return resp, nil, true
 	})
 	admin := kafkatest.NewAdmin(t, cluster.ListenAddrs()...)
-	position := []kafka.GroupOffset{{Topic: "t", Offset: 3}}
-	if err := admin.CommitOffsets(t.Context(), "g", position); err != nil {
-		t.Error(err)
+	if got, err := admin.GroupOffsets(t.Context(), "g"); err != nil || len(got) > 0 {
+		t.Errorf("offsets %v, error %v; want none", got, err)
 	}
-	if got, err := admin.GroupOffsets(t.Context(), "g"); err != nil || len(got) != 1 || got[0].Offset != 3 {
-		t.Errorf("offsets %v, error %v", got, err)
+	left = 3
+	if err := admin.CommitOffsets(t.Context(), "other", []kafka.GroupOffset{{Topic: "t", Offset: 3}}); err != nil {
+		t.Error(err)
 	}
 }
 
