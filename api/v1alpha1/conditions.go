@@ -211,6 +211,8 @@ const (
 	ReasonResyncForecast = "ResyncForecast"
 	// ReasonResyncRequired: records were deleted at the source before they could arrive.
 	ReasonResyncRequired = "ResyncRequired"
+	// ReasonRecordsLost: the mirror found that records are gone which it had not copied.
+	ReasonRecordsLost = "RecordsLost"
 	// ReasonNotDeclared: nothing is declared to compare with.
 	ReasonNotDeclared = "NotDeclared"
 	// ReasonLagUnknown: no canary has arrived.

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -77,6 +78,10 @@ func (e *Engine) renew(topic, identity string) {
 		if tp.topic == topic && !p.starting && p.identity != "" && p.identity != identity {
 			changed = true
 			p.progress.stop()
+			if was, _, _ := strings.Cut(p.identity, "/"); !strings.HasPrefix(identity, was+"/") {
+				l := e.lossOf(tp)
+				l.rewound, l.at = 0, e.clock.Now()
+			}
 		}
 	}
 	if !changed {

@@ -78,6 +78,9 @@ type Engine struct {
 	// limits are the largest batches, in bytes, by target topic, and applied
 	// those that the producer works with.
 	limits, applied map[string]int32
+	// gaps are still to be judged; losses are what came of earlier ones.
+	gaps   []gap
+	losses map[topicPartition]*loss
 }
 
 type topicPartition struct {
@@ -93,7 +96,7 @@ func New(cfg Config, set Settings, c clock.WithTicker, log *slog.Logger, m *Metr
 	}
 	e := &Engine{
 		cfg: cfg, set: set.withDefaults(), clock: c, log: log.With("origin", cfg.Origin), metrics: m,
-		partitions: map[topicPartition]*partition{}, warned: map[topicPartition]time.Time{}, limits: map[string]int32{}, applied: map[string]int32{},
+		partitions: map[topicPartition]*partition{}, warned: map[topicPartition]time.Time{}, limits: map[string]int32{}, applied: map[string]int32{}, losses: map[topicPartition]*loss{},
 		status: Status{Source: errNotYet, Target: errNotYet},
 	}
 	if err := e.connect(); err != nil {

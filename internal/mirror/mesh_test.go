@@ -107,7 +107,7 @@ func TestTopicsMadeAnew(t *testing.T) {
 	source, target := inside(t, "s"), inside(t, "t")
 	topic(t, source, "a.t", 2)
 	w := &writer{topic: "a.t", partitions: 2}
-	engine(t, config("beijing", source, target, "a.t"), fast)
+	e := engine(t, config("beijing", source, target, "a.t"), fast)
 	w.write(t, source, 100)
 	arrived(t, target, "beijing", w)
 
@@ -120,7 +120,11 @@ func TestTopicsMadeAnew(t *testing.T) {
 			w.write(t, source, 400) // numbers go on; the old ones are at the target
 		}
 		arrived(t, target, "beijing", w)
+		if lost := e.Losses(); (len(lost) > 0) != (at.addr == source) {
+			t.Errorf("with %s made anew there is lost: %q", at.name, lost)
+		}
 	}
+	said(t, e, "a.t: partition 0: the source began again at offset 0", "a.t: partition 1: the source began again")
 }
 
 // A source topic that is away for a while, so that the mirror sees it missing, is

@@ -8,6 +8,7 @@ type Metrics struct {
 	records  *prometheus.CounterVec
 	bytes    *prometheus.CounterVec
 	skipped  *prometheus.CounterVec
+	lost     *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 	rewinds  *prometheus.CounterVec
 	lag      *prometheus.GaugeVec
@@ -43,6 +44,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		skipped:  counter("skipped_records_total", "Records not forwarded because they did not originate at the source.", "origin", "topic"),
 		errors:   counter("errors_total", "Failures by stage: source, target, produce, commit, config.", "origin", "stage"),
 		rewinds:  counter("source_rewinds_total", "Times a source partition started again below what was read: records lost there or the topic made anew.", "origin", "topic"),
+		lost:     counter("lost_records_total", "Records that were deleted at the source before they were copied.", "origin", "topic"),
 		lag:      gauge("lag_records", "Source records that the target has not acknowledged. Absent while unknown.", "origin", "topic"),
 		inFlight: gauge("in_flight_bytes", "Bytes read and not yet acknowledged by the target.", "origin"),
 		up:       gauge("up", "1 when the last look at the cluster of that side succeeded.", "origin", "side"),

@@ -60,23 +60,22 @@ func (p *progress) halt(err error) {
 }
 
 // accept takes a record from the source. ok is false when the partition is not
-// running and the record must be dropped (it will be read again). rewound says
-// that the source restarted below what was read before: it lost records or its
-// topic was made anew.
-func (p *progress) accept(offset, bytes int64) (generation int, rewound, ok bool) {
+// running and the record must be dropped (it will be read again). expected is the
+// offset after what was read before: a record below it says that the source lost
+// records or its topic was made anew, one above it that some were not there.
+func (p *progress) accept(offset, bytes int64) (generation int, expected int64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.running {
-		return 0, false, false
+		return 0, 0, false
 	}
-	if offset < p.next {
+	if expected = p.next; offset < expected {
 		p.restart(offset)
-		rewound = true
 	}
 	p.next = offset + 1
 	p.sent = append(p.sent, sent{offset: offset, bytes: bytes})
 	p.bytes += bytes
-	return p.generation, rewound, true
+	return p.generation, expected, true
 }
 
 // done marks a record as arrived (or as one that need not arrive).

@@ -62,9 +62,9 @@ func TestProgressFollowsARewoundSource(t *testing.T) {
 	var p progress
 	p.start(100)
 	old, _, _ := p.accept(100, 1)
-	g, rewound, ok := p.accept(3, 1)
-	if !rewound || !ok {
-		t.Fatalf("rewound %v, ok %v", rewound, ok)
+	g, expected, ok := p.accept(3, 1)
+	if expected != 101 || !ok {
+		t.Fatalf("expected %d, ok %v", expected, ok)
 	}
 	p.done(old, 100)
 	p.done(g, 3)

@@ -77,11 +77,17 @@ func (e *Engine) forward(sending context.Context, r *kgo.Record) {
 		return
 	}
 	size := recordBytes(r)
-	generation, rewound, ok := p.progress.accept(r.Offset, size)
+	generation, expected, ok := p.progress.accept(r.Offset, size)
 	if !ok {
 		return
 	}
-	if rewound {
+	switch at := (topicPartition{r.Topic, r.Partition}); {
+	case r.Offset > expected:
+		if expected > 0 { // what was deleted before the mirror ever began was nobody's to copy
+			e.noteGap(at, expected, r.Offset)
+		}
+	case r.Offset < expected:
+		e.noteRewound(at, r.Offset)
 		e.metrics.rewinds.WithLabelValues(e.cfg.Origin, r.Topic).Inc()
 		e.log.Warn("source partition started again below what was read: records were lost there, or the topic was made anew", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset)
 	}

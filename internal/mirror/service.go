@@ -94,6 +94,9 @@ func (s *Service) Run(ctx context.Context) error {
 // launch runs an engine; the returned function stops it and waits.
 func (s *Service) launch(ctx context.Context, e *Engine) (stop func()) {
 	s.mu.Lock()
+	if s.engine != nil {
+		e.inherit(s.engine)
+	}
 	s.engine, s.broken = e, nil
 	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
@@ -210,8 +213,19 @@ func (s *Service) alive() error {
 	return nil
 }
 
+func (s *Service) losses() []string {
+	s.mu.Lock()
+	engine := s.engine
+	s.mu.Unlock()
+	if engine == nil {
+		return nil
+	}
+	return engine.Losses()
+}
+
 // Handler answers /healthz (the process makes its rounds), /readyz (all
-// topics run; the body lists what does not) and /metrics.
+// topics run; the body lists what does not, or in lines that begin with "lost"
+// what is known to be lost of which topic) and /metrics.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -226,7 +240,7 @@ func (s *Service) Handler() http.Handler {
 			http.Error(w, strings.Join(p, "\n"), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "ok")
+		fmt.Fprintln(w, strings.Join(append([]string{"ok"}, s.losses()...), "\nlost "))
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	return mux

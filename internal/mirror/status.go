@@ -127,6 +127,7 @@ func (e *Engine) measure(ctx context.Context, sources map[string]kafka.Topic) {
 		e.forgetLag()
 		return
 	}
+	e.judge(starts)
 	for _, t := range e.cfg.topics() {
 		lag, known := e.lag(t, starts[t], ends[t])
 		if !known {

@@ -207,7 +207,7 @@ func (r *Reconciler) mirror(ctx context.Context, from string, seen *plan.Seen) (
 		return fmt.Errorf("listing the mirror's Pods: %w", err)
 	}
 	seen.Pods = pods.Items
-	seen.MirrorError = r.Mirrors.Problem(from)
+	seen.MirrorError, seen.Losses = r.Mirrors.Problem(from), r.Mirrors.Losses(from)
 	return nil
 }
 

@@ -24,10 +24,24 @@ import (
 const (
 	mirrorsEvery   = 5 * time.Second
 	mirrorTimeout  = time.Second
-	mirrorMaxBytes = 1024
+	mirrorMaxBytes = 16 << 10
+	// mirrorMaxProblem bounds what is passed on of a problem.
+	mirrorMaxProblem = 1024
+	// lossPrefix begins the lines in which a mirror that is ready says what is lost.
+	lossPrefix = "lost "
 )
 
-// Mirrors asks the mirrors that run and are not ready what is wrong. It is safe for concurrent use.
+// said is what a mirror says of itself: what is wrong, or what is lost of which topic.
+type said struct {
+	problem string
+	losses  []string
+}
+
+func (s said) is(other said) bool {
+	return s.problem == other.problem && slices.Equal(s.losses, other.losses)
+}
+
+// Mirrors asks the mirrors that run what is wrong, and what is lost. It is safe for concurrent use.
 type Mirrors struct {
 	reader    client.Reader
 	namespace string
@@ -35,14 +49,14 @@ type Mirrors struct {
 	http      *http.Client
 	changed   chan event.GenericEvent
 
-	mu       sync.Mutex
-	problems map[string]string // by source region
+	mu   sync.Mutex
+	said map[string]said // by source region
 }
 
 // NewMirrors returns mirrors that are asked while Start runs. reader is the cache.
 func NewMirrors(reader client.Reader, namespace string, c clock.WithTicker) *Mirrors {
 	return &Mirrors{
-		reader: reader, namespace: namespace, clock: c, changed: make(chan event.GenericEvent, 16), problems: map[string]string{},
+		reader: reader, namespace: namespace, clock: c, changed: make(chan event.GenericEvent, 16), said: map[string]said{},
 		http: &http.Client{
 			Timeout:       mirrorTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -58,7 +72,14 @@ func (m *Mirrors) Changed() <-chan event.GenericEvent { return m.changed }
 func (m *Mirrors) Problem(from string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.problems[from]
+	return m.said[from].problem
+}
+
+// Losses is what the mirror from a region last said is lost, a line each: the topic, a colon, a sentence.
+func (m *Mirrors) Losses(from string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.said[from].losses
 }
 
 // Start asks until ctx ends.
@@ -80,21 +101,21 @@ func (m *Mirrors) round(ctx context.Context) {
 	if err := m.reader.List(ctx, pods, client.InNamespace(m.namespace), client.HasLabels{regional.LabelMirrorFrom}); err != nil {
 		return // asked again with the next tick
 	}
-	problems := map[string]string{}
+	now := map[string]said{}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if pod.DeletionTimestamp == nil && pod.Status.PodIP != "" && !ready(pod) {
-			problems[pod.Labels[regional.LabelMirrorFrom]] = m.ask(ctx, pod.Status.PodIP)
+		if pod.DeletionTimestamp == nil && pod.Status.PodIP != "" {
+			now[pod.Labels[regional.LabelMirrorFrom]] = m.ask(ctx, pod.Status.PodIP, ready(pod))
 		}
 	}
 	m.mu.Lock()
-	before := m.problems
-	m.problems = problems
+	before := m.said
+	m.said = now
 	m.mu.Unlock()
 	sources := maps.Clone(before)
-	maps.Copy(sources, problems)
+	maps.Copy(sources, now)
 	for from := range sources {
-		if before[from] == problems[from] {
+		if before[from].is(now[from]) {
 			continue
 		}
 		link := &v1alpha1.ReplicationLink{}
@@ -107,26 +128,36 @@ func (m *Mirrors) round(ctx context.Context) {
 	}
 }
 
-// ask returns what a mirror's readiness check says is wrong.
-func (m *Mirrors) ask(ctx context.Context, address string) string {
+// ask returns what a mirror's readiness check says. What is wrong with one that is ready passes by itself.
+func (m *Mirrors) ask(ctx context.Context, address string, ready bool) said {
 	url := "http://" + net.JoinHostPort(address, strconv.Itoa(regional.MirrorPort)) + "/readyz"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return ""
+		return said{}
 	}
 	answer, err := m.http.Do(request)
 	if err != nil {
-		return "" // a network policy may keep the member out; the mirror's log says more
+		return said{} // a network policy may keep the member out; the mirror's log says more
 	}
 	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusServiceUnavailable {
-		return ""
-	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, mirrorMaxBytes))
 	if err != nil {
-		return ""
+		return said{}
 	}
-	return strings.TrimSpace(strings.ToValidUTF8(string(text), ""))
+	sound := strings.TrimSpace(strings.ToValidUTF8(string(text), ""))
+	switch {
+	case answer.StatusCode == http.StatusServiceUnavailable && !ready:
+		return said{problem: strings.ToValidUTF8(sound[:min(len(sound), mirrorMaxProblem)], "")}
+	case answer.StatusCode != http.StatusOK:
+		return said{}
+	}
+	var out said
+	for line := range strings.Lines(sound) {
+		if loss, is := strings.CutPrefix(strings.TrimSpace(line), lossPrefix); is {
+			out.losses = append(out.losses, loss)
+		}
+	}
+	return out
 }
 
 func ready(pod *corev1.Pod) bool {

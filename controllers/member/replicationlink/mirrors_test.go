@@ -3,6 +3,7 @@ package replicationlink
 import (
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,11 +25,13 @@ func TestMirrors(t *testing.T) {
 		body   string
 		ready  corev1.ConditionStatus
 		want   string
+		losses string
 	}{
-		"what is wrong":         {http.StatusServiceUnavailable, "source: no broker answers\n", corev1.ConditionFalse, "source: no broker answers"},
-		"ready: not asked":      {http.StatusServiceUnavailable, "stale", corev1.ConditionTrue, ""},
-		"nothing wrong":         {http.StatusOK, "ok", corev1.ConditionFalse, ""},
-		"redirects are refused": {http.StatusFound, "elsewhere", corev1.ConditionFalse, ""},
+		"what is wrong":         {http.StatusServiceUnavailable, "source: no broker answers\n", corev1.ConditionFalse, "source: no broker answers", ""},
+		"ready: it passes":      {http.StatusServiceUnavailable, "stale", corev1.ConditionTrue, "", ""},
+		"something is lost":     {http.StatusOK, "ok\nlost a.t: partition 0: 5 records\nlost a.u: more\n", corev1.ConditionTrue, "", "a.t: partition 0: 5 records|a.u: more"},
+		"nothing wrong":         {http.StatusOK, "ok", corev1.ConditionFalse, "", ""},
+		"redirects are refused": {http.StatusFound, "elsewhere", corev1.ConditionFalse, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := ports.Host()
@@ -53,10 +56,13 @@ func TestMirrors(t *testing.T) {
 			if got := m.Problem("beijing"); got != test.want {
 				t.Errorf("problem %q, want %q", got, test.want)
 			}
-			if news := len(m.changed); (news > 0) != (test.want != "") {
+			if got := strings.Join(m.Losses("beijing"), "|"); got != test.losses {
+				t.Errorf("losses %q, want %q", got, test.losses)
+			}
+			if news := len(m.changed); (news > 0) != (test.want+test.losses != "") {
 				t.Errorf("%d announcements for problem %q", news, test.want)
 			}
-			if test.want == "" {
+			if test.want+test.losses == "" {
 				return
 			}
 			<-m.changed
@@ -68,7 +74,7 @@ func TestMirrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			m.round(t.Context())
-			if m.Problem("beijing") != "" || len(m.changed) != 1 {
+			if m.Problem("beijing") != "" || len(m.Losses("beijing")) > 0 || len(m.changed) != 1 {
 				t.Errorf("problem %q, %d announcements after the mirror went", m.Problem("beijing"), len(m.changed))
 			}
 		})

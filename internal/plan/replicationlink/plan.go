@@ -51,6 +51,8 @@ type Seen struct {
 	SourceLost bool
 	// MirrorError is what the mirror itself says is wrong; empty when nothing is, or it is silent.
 	MirrorError string
+	// Losses are what the mirror says is lost, a line each: the topic, a colon, a sentence.
+	Losses []string
 }
 
 // Credentials are what the Secret of a Kafka says of how it is used.

@@ -2,6 +2,7 @@ package replicationlink
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +33,17 @@ func part(of time.Duration, hundredths int64) time.Duration {
 // retained tells whether records that have not arrived are still at the source.
 func (r reporter) retained(seen Seen, retention time.Duration) {
 	const condition = v1alpha1.ConditionRetained
+	var lost []string
+	for _, l := range seen.Losses {
+		if what, of := strings.CutPrefix(l, r.link.Spec.Topic+": "); of {
+			lost = append(lost, what)
+		}
+	}
 	switch {
+	case len(lost) > 0:
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonRecordsLost, truncate(strings.Join(lost, "; ")+
+			". Compare the data of both regions before anything is handed back; this is told for a day"))
+		return
 	case Paused(r.link):
 		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonPaused, "the link is paused: since when records have not arrived is not known here")
 		return

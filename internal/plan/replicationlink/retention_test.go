@@ -56,3 +56,14 @@ func TestRetained(t *testing.T) {
 		})
 	}
 }
+
+func TestRecordsLost(t *testing.T) {
+	seen := settled(t, service("user", time.Minute, "accounts.account"))
+	seen.Losses = []string{"accounts.account: partition 0: 5 records were deleted", "accounts.account: partition 2: more", "accounts.account2: another"}
+	link := seen.Links[0].DeepCopy()
+	plan.Report(link, seen, decide(t, seen))
+	got := meta.FindStatusCondition(link.Status.Conditions, v1alpha1.ConditionRetained)
+	if got.Reason != v1alpha1.ReasonRecordsLost || !strings.HasPrefix(got.Message, "partition 0: 5 records were deleted; partition 2: more. Compare") {
+		t.Errorf("got %s %q", got.Reason, got.Message)
+	}
+}
