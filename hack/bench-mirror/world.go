@@ -205,7 +205,7 @@ func (w *world) startMirrorMaker(ctx context.Context, c *contender, heapMB int, 
 		return err
 	}
 	c.pid = m.PID()
-	c.about = fmt.Sprintf("Apache Kafka %s, %s, heap up to %d MB, `tasks.max=%d`, otherwise as it is by default", apachekafka.Version(), javaVersion(ctx), heapMB, runtime.NumCPU())
+	c.about = fmt.Sprintf("Apache Kafka %s, %s, heap up to %d MB, `tasks.max=%d`, `plugin.discovery=service_load`, otherwise as it is by default", apachekafka.Version(), javaVersion(ctx), heapMB, runtime.NumCPU())
 	return nil
 }
 
