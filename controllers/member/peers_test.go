@@ -300,5 +300,14 @@ func (r *region) take(namespace string, peers []string) {
 	defer r.mu.Unlock()
 	r.acks = slices.DeleteFunc(r.acks, func(a agent.Ack) bool { return a.Namespace == namespace })
 	r.acks = append(r.acks, agent.Ack{Namespace: namespace, Name: "user", Gateway: "user-gateway-1", Epoch: r.conf.View.Epoch, Peers: peers})
+	r.report(namespace)
+}
+
+// report counts a change of what a namespace's gateway says.
+func (r *region) report(namespace string) {
 	r.reports++
+	if r.reported == nil {
+		r.reported = map[string]int64{}
+	}
+	r.reported[namespace] = r.reports
 }

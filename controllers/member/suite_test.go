@@ -375,12 +375,13 @@ func service(namespace, name string) *corev1.Service {
 
 // region stands for the agent: what the regions agreed on, the lease, the gateways' answers.
 type region struct {
-	mu      sync.Mutex
-	conf    ownership.Configuration
-	lease   time.Duration
-	acks    []agent.Ack
-	reports int64
-	builds  map[string]agent.Build
+	mu       sync.Mutex
+	conf     ownership.Configuration
+	lease    time.Duration
+	acks     []agent.Ack
+	reports  int64
+	reported map[string]int64 // by namespace
+	builds   map[string]agent.Build
 	// behind: some gateway has not taken up its routing.
 	behind bool
 	subs   map[chan struct{}]bool
@@ -448,11 +449,24 @@ func (r *region) ask(namespace, refused string) {
 			return false
 		}
 		if a.Refused != refused {
-			r.reports++
+			r.report(namespace)
 		}
 		return true
 	})
 	r.acks = append(r.acks, ack)
+}
+
+// ReportedSince implements regionalservice.Agent.
+func (r *region) ReportedSince(since int64) []agent.Reporting {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []agent.Reporting
+	for namespace, at := range r.reported {
+		if at > since {
+			out = append(out, agent.Reporting{Namespace: namespace, Name: "user"})
+		}
+	}
+	return out
 }
 
 // Reports implements regionalservice.Agent.

@@ -56,11 +56,14 @@ type ackBook struct {
 	news chan struct{}
 	// reports counts the changes of what gateways refuse, of whom they take requests from, and of what waits.
 	reports int64
+	// reported is what reports was when that of a service changed last.
+	reported map[serviceName]int64
 }
 
 func newAckBook(c Clock) *ackBook {
 	return &ackBook{
 		clock: c, acks: map[serviceName]map[string]Ack{}, leased: map[serviceName]map[string]time.Duration{}, news: make(chan struct{}, 1),
+		reported: map[serviceName]int64{},
 	}
 }
 
@@ -91,6 +94,7 @@ func (b *ackBook) note(a Ack) bool {
 	}
 	if before.Refused != a.Refused || !slices.Equal(before.Peers, a.Peers) || before.Deferred != a.Deferred {
 		b.reports++
+		b.reported[service] = b.reports
 	}
 	a.Age = now
 	b.acks[service][a.Gateway] = a
@@ -152,6 +156,7 @@ func (b *ackBook) expire(now time.Duration) {
 		}
 		if len(gateways) == 0 {
 			delete(b.acks, service)
+			delete(b.reported, service)
 		}
 	}
 }
@@ -198,6 +203,22 @@ func (a *Agent) Reports() int64 {
 	a.acks.mu.Lock()
 	defer a.acks.mu.Unlock()
 	return a.acks.reports
+}
+
+// Reporting is a service whose gateways say something.
+type Reporting struct{ Namespace, Name string }
+
+// ReportedSince returns the services for which Reports has grown since it was n, in no order.
+func (a *Agent) ReportedSince(n int64) []Reporting {
+	a.acks.mu.Lock()
+	defer a.acks.mu.Unlock()
+	var out []Reporting
+	for service, at := range a.acks.reported {
+		if at > n {
+			out = append(out, Reporting{service.namespace, service.name})
+		}
+	}
+	return out
 }
 
 // AcksOf returns what one service's gateways in the region act on, by gateway, as Acks does.

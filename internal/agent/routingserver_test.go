@@ -453,6 +453,9 @@ func TestReports(t *testing.T) {
 		t.Errorf("%d changes, want one for the beginning and one for the end", got)
 	}
 	before = d.Reports()
+	if list := d.ReportedSince(before); len(list) != 0 {
+		t.Errorf("nothing has changed, and reported is %v", list)
+	}
 	for _, query := range []string{"&peers=shanghai,shenzhen", "&peers=shanghai,shenzhen", "&peers=shanghai", ""} {
 		said(query)
 		var want []string
@@ -462,6 +465,9 @@ func TestReports(t *testing.T) {
 		if got := d.AcksOf("accounts", "user")[0].Peers; !slices.Equal(got, want) {
 			t.Errorf("%q: takes requests from %q, want %q", query, got, want)
 		}
+	}
+	if list := d.ReportedSince(before); !slices.Equal(list, []Reporting{{"accounts", "user"}}) {
+		t.Errorf("reported is %v", list)
 	}
 	if got := d.Reports() - before; got != 3 {
 		t.Errorf("%d changes of whom the gateway takes requests from, want 3", got)

@@ -47,6 +47,8 @@ type Agent interface {
 	AcksOf(namespace, name string) []agent.Ack
 	// Reports grows when something else changes that gateways say.
 	Reports() int64
+	// ReportedSince returns the services for which Reports has grown since.
+	ReportedSince(reports int64) []agent.Reporting
 }
 
 // Publisher is where the routing of services is published.

@@ -132,21 +132,36 @@ type agreed struct {
 	reports int64
 }
 
-// watchView wakes all services when the regions agreed on something else, when the region got or lost
-// its lease, and when what gateways report has changed.
+// watchView wakes all services when the regions agreed on something else, and when the region got or lost
+// its lease; and each service when its gateways report something else.
 func (r *Reconciler) watchView(reader client.Reader, c clock.WithTicker) *viewwatch.Watcher[agreed] {
 	state := func() agreed {
 		c, _ := r.Agent.Snapshot()
 		return agreed{decided: c.Decided, holds: r.Agent.Lease() > 0, reports: r.Agent.Reports()}
 	}
 	views := viewwatch.New(r.Agent, state, func(ctx context.Context, before, after agreed) ([]client.Object, error) {
-		if before == after {
+		switch others := (agreed{before.decided, before.holds, after.reports}); {
+		case before == after:
 			return nil, nil
+		case others == after: // there may be many services, each of whose gateways reports something now and then
+			return r.reporting(before.reports), nil
+		default:
+			return services(ctx, reader)
 		}
-		return services(ctx, reader)
 	})
 	views.Every, views.Clock = leaseTick, c
 	return views
+}
+
+// reporting returns the services whose gateways report something else since.
+func (r *Reconciler) reporting(since int64) []client.Object {
+	var out []client.Object
+	for _, s := range r.Agent.ReportedSince(since) {
+		rs := &v1alpha1.RegionalService{}
+		rs.Namespace, rs.Name = s.Namespace, s.Name
+		out = append(out, rs)
+	}
+	return out
 }
 
 func services(ctx context.Context, reader client.Reader) ([]client.Object, error) {
