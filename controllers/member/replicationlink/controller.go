@@ -103,7 +103,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
 	}
 	r.Transfers.Want(from, todo.Transfer)
-	return ctrl.Result{RequeueAfter: sooner(recheck(todo), todo.Outlives(seen.Lag))}, r.act(ctx, todo)
+	return ctrl.Result{RequeueAfter: sooner(recheck(seen, todo), todo.Outlives(seen.Lag))}, r.act(ctx, todo)
 }
 
 // sooner is the smaller of two waits; 0 is none.
@@ -115,11 +115,11 @@ func sooner(a, b time.Duration) time.Duration {
 }
 
 // recheck is how soon to look again at what nothing announces: Secrets, and what Strimzi says and leaves.
-func recheck(todo plan.Plan) time.Duration {
+func recheck(seen plan.Seen, todo plan.Plan) time.Duration {
 	switch {
 	case todo.Runner == plan.RunsStrimzi, todo.Waiting != "", todo.Reason == v1alpha1.ReasonStrimziMissing:
 		return recheckSoon
-	case todo.Runner == plan.RunsMaker:
+	case todo.Runner == plan.RunsMaker, seen.Source.Mechanism != "", seen.Target.Mechanism != "", seen.Source.CA, seen.Target.CA:
 		return recheckSecrets
 	}
 	return 0
