@@ -133,6 +133,8 @@ func ordersWorld(t *testing.T) *secured {
 	if err := os.WriteFile(file, declared, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// A region that joins after the service has its keys only when a person orders it.
+	w.kubectl("hub", "wait", "regions", "--all", "--for=condition=Serving", "--timeout="+storyTimeout.String())
 	w.kubectl("hub", "create", "-f", file)
 	w.kubectl("hub", "-n", "shop", "wait", "multiactiveservice/orders", "--for=condition=Ready", "--timeout="+storyTimeout.String())
 	return w
