@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"multiactive.dev/operator/hack/internal/report"
 )
 
 // settleTime is how long connections are idle before the memory is read.
@@ -57,39 +59,24 @@ func family(pid int) []int {
 	return list
 }
 
-// tick is the unit of processor times in /proc, on every architecture that Linux has today.
-const tick = 10 * time.Millisecond
-
 // processorTime is what a contender has used since it began, in user mode and in the kernel.
 func (c *contender) processorTime() (time.Duration, error) {
 	if c.direct {
 		return 0, nil
 	}
-	total := 0
 	all := family(c.cmd.Process.Pid)
 	if c.behind != nil {
 		all = append(all, family(c.behind.cmd.Process.Pid)...)
 	}
+	var total time.Duration
 	for _, id := range all {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
+		took, err := report.ProcessorTime(id)
 		if err != nil {
 			return 0, err
 		}
-		// The name, in brackets, may have spaces; utime and stime are the 12th and 13th field after it.
-		_, rest, _ := strings.Cut(string(text), ") ")
-		fields := strings.Fields(rest)
-		if len(fields) < 13 {
-			return 0, fmt.Errorf("process %d: the kernel does not tell its time", id)
-		}
-		for _, field := range fields[11:13] {
-			n, err := strconv.Atoi(field)
-			if err != nil {
-				return 0, err
-			}
-			total += n
-		}
+		total += took
 	}
-	return time.Duration(total) * tick, nil
+	return total, nil
 }
 
 func proportional(pid int) (float64, error) {
