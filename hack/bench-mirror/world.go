@@ -219,8 +219,7 @@ func javaVersion(ctx context.Context) string {
 	return strings.ReplaceAll(line, `"`, "")
 }
 
-// mirrorMakerConfig copies one topic. Its groups and internal topics are its own; there is one broker, so one
-// copy of each. How plugins are found changes the start alone.
+// mirrorMakerConfig copies one topic. Its groups and internal topics are its own; there is one broker.
 func (w *world) mirrorMakerConfig(topic, group string) string {
 	return fmt.Sprintf(`clusters = north, south
 north.bootstrap.servers = %s
@@ -228,19 +227,11 @@ south.bootstrap.servers = %s
 north->south.enabled = true
 north->south.topics = %s
 tasks.max = %d
-plugin.discovery = service_load
-replication.factor = 1
-checkpoints.topic.replication.factor = 1
-heartbeats.topic.replication.factor = 1
-offset-syncs.topic.replication.factor = 1
-offset.storage.replication.factor = 1
-status.storage.replication.factor = 1
-config.storage.replication.factor = 1
-south.group.id = %s
-south.offset.storage.topic = %[5]s-offsets
-south.status.storage.topic = %[5]s-status
-south.config.storage.topic = %[5]s-configs
-`, w.brokers[north].Addr(), w.brokers[south].Addr(), topic, runtime.NumCPU(), group)
+%ssouth.group.id = %s
+south.offset.storage.topic = %[6]s-offsets
+south.status.storage.topic = %[6]s-status
+south.config.storage.topic = %[6]s-configs
+`, w.brokers[north].Addr(), w.brokers[south].Addr(), topic, runtime.NumCPU(), apachekafka.SingleCopies, group)
 }
 
 // ends is how many records a topic has had.

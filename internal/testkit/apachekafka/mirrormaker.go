@@ -135,3 +135,15 @@ func (m *MirrorMaker) LogTail() string {
 	}
 	return m.process.LogTail()
 }
+
+// SingleCopies are the settings of a MirrorMaker between clusters of one broker: one copy of every topic that it makes.
+// How plugins are found changes the start alone.
+const SingleCopies = `plugin.discovery = service_load
+replication.factor = 1
+checkpoints.topic.replication.factor = 1
+heartbeats.topic.replication.factor = 1
+offset-syncs.topic.replication.factor = 1
+offset.storage.replication.factor = 1
+status.storage.replication.factor = 1
+config.storage.replication.factor = 1
+`

@@ -72,15 +72,7 @@ north.bootstrap.servers = %s
 south.bootstrap.servers = %s
 north->south.enabled = true
 north->south.topics = t
-plugin.discovery = service_load
-replication.factor = 1
-checkpoints.topic.replication.factor = 1
-heartbeats.topic.replication.factor = 1
-offset-syncs.topic.replication.factor = 1
-offset.storage.replication.factor = 1
-status.storage.replication.factor = 1
-config.storage.replication.factor = 1
-`, north.Addr(), south.Addr()), Clusters: []string{"south"}})
+%s`, north.Addr(), south.Addr(), apachekafka.SingleCopies), Clusters: []string{"south"}})
 	admin := apachekafka.AdminOf(t, south)
 	copied(t, admin, 1)
 	if err := m.Kill(); err != nil {
