@@ -13,7 +13,6 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
-	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/canary"
 	plan "multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/port/kafka"
@@ -215,12 +214,6 @@ func (c *Canaries) look(ctx context.Context) {
 		if !news {
 			continue
 		}
-		link := &v1alpha1.ReplicationLink{}
-		link.Name = origin
-		select {
-		case c.changed <- event.GenericEvent{Object: link}:
-		case <-ctx.Done():
-			return
-		}
+		announce(ctx, c.changed, origin)
 	}
 }

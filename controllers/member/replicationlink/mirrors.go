@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
-	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 )
 
@@ -118,13 +117,7 @@ func (m *Mirrors) round(ctx context.Context) {
 		if before[from].is(now[from]) {
 			continue
 		}
-		link := &v1alpha1.ReplicationLink{}
-		link.Name = from
-		select {
-		case m.changed <- event.GenericEvent{Object: link}:
-		case <-ctx.Done():
-			return
-		}
+		announce(ctx, m.changed, from)
 	}
 }
 

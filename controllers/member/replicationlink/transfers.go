@@ -120,12 +120,7 @@ func (t *Transfers) round(ctx context.Context) {
 		if !news {
 			continue
 		}
-		link := &v1alpha1.ReplicationLink{}
-		link.Name = from
-		select {
-		case t.changed <- event.GenericEvent{Object: link}:
-		case <-ctx.Done():
-		}
+		announce(ctx, t.changed, from)
 	}
 }
 

@@ -126,3 +126,13 @@ func (r *Reconciler) watchView() *viewwatch.Watcher[map[string]ownership.RegionR
 		return out, nil
 	})
 }
+
+// announce wakes the pass for a source region; it waits for room, or the end of ctx.
+func announce(ctx context.Context, changed chan<- event.GenericEvent, from string) {
+	link := &v1alpha1.ReplicationLink{}
+	link.Name = from
+	select {
+	case changed <- event.GenericEvent{Object: link}:
+	case <-ctx.Done():
+	}
+}
