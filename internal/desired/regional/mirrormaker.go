@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,19 +74,11 @@ func (m MirrorMaker) Patterns() []string {
 // GroupPatterns are the groups likewise.
 func (m MirrorMaker) GroupPatterns() []string { return quoted(m.Groups) }
 
-// quoted escapes what means something in a pattern. Of what names of topics have, that is the dot; names of
-// groups have anything.
+// quoted makes patterns that match the names alone: topics' names have dots, groups' have anything.
 func quoted(names []string) []string {
 	out := make([]string, len(names))
 	for i, name := range names {
-		var b strings.Builder
-		for _, r := range name {
-			if strings.ContainsRune(`\.+*?()[]{}|^$`, r) {
-				b.WriteByte('\\')
-			}
-			b.WriteRune(r)
-		}
-		out[i] = b.String()
+		out[i] = regexp.QuoteMeta(name)
 	}
 	return out
 }
