@@ -90,7 +90,7 @@ func (r *Reconciler) keep(ctx context.Context, namespace string, ids []peertls.I
 		secret = nil
 	case err != nil:
 		return 0, fmt.Errorf("reading Secret %s/%s: %w", namespace, regional.PeerSecretName, err)
-	case secret.Labels[regional.LabelManagedBy] != regional.ManagedBy:
+	case !regional.Made(secret):
 		if len(ids) == 0 {
 			return 0, nil
 		}

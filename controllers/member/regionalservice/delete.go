@@ -7,7 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
-	"multiactive.dev/operator/internal/desired/strimzi"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/mirror"
 	"multiactive.dev/operator/internal/mirrormaker"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
@@ -96,7 +96,7 @@ func (s *strimziTopics) remove(ctx context.Context, name string) error {
 	if obj == nil {
 		return nil
 	}
-	if !strimzi.Ours(obj) {
+	if !regional.Made(obj) {
 		return &problemError{v1alpha1.ReasonTopicNotOurs, fmt.Sprintf("KafkaTopic %s/%s was not made by the operator: delete it to have topic %s deleted", obj.GetNamespace(), obj.GetName(), name)}
 	}
 	if err := client.IgnoreNotFound(s.writer.Delete(ctx, obj)); err != nil {

@@ -37,9 +37,9 @@ func readStrimzi(ctx context.Context, live client.Reader, writer client.Client, 
 	s := &strimziTopics{kafka: k, writer: writer, found: map[string]*unstructured.Unstructured{}}
 	for i := range list.Items {
 		// The operator's own is the one that counts, should somebody have made a second one for the topic.
-		if obj := &list.Items[i]; obj.GetLabels()[strimzi.LabelCluster] == k.Cluster || strimzi.Ours(obj) {
+		if obj := &list.Items[i]; obj.GetLabels()[strimzi.LabelCluster] == k.Cluster || regional.Made(obj) {
 			name := strimzi.TopicOf(obj)
-			if before := s.found[name]; before == nil || strimzi.Ours(obj) {
+			if before := s.found[name]; before == nil || regional.Made(obj) {
 				s.found[name] = obj
 			}
 		}
@@ -51,7 +51,7 @@ func readStrimzi(ctx context.Context, live client.Reader, writer client.Client, 
 // is not the service's, or is only observed, has been told from the others before.
 func (s *strimziTopics) keep(ctx context.Context, want topic.Desired, seen topic.Observed, decided topic.Plan) (plan.TopicResult, error) {
 	live := s.found[want.Name]
-	if live != nil && !strimzi.Ours(live) && want.Adoption != topic.AdoptionAdopt {
+	if live != nil && !regional.Made(live) && want.Adoption != topic.AdoptionAdopt {
 		return plan.TopicResult{Reason: v1alpha1.ReasonTopicNotOurs, Message: fmt.Sprintf(
 			"KafkaTopic %s/%s has topic %s and was not made by this operator; set adoption: Adopt to have it managed here, or adoption: Observe to use the topic as it is",
 			live.GetNamespace(), live.GetName(), want.Name)}, nil

@@ -307,7 +307,7 @@ func (r *Reconciler) apply(ctx context.Context, obj regional.Object) error {
 	switch {
 	case client.IgnoreNotFound(err) != nil:
 		return err
-	case err == nil && found.Labels[regional.LabelManagedBy] != regional.ManagedBy:
+	case err == nil && !regional.Made(found):
 		return fmt.Errorf("it exists and was not made by the operator, which leaves it alone; rename or remove %s %s",
 			found.Kind, client.ObjectKeyFromObject(found))
 	}

@@ -93,11 +93,13 @@ func Selector(service string, component Component) map[string]string {
 	return map[string]string{LabelService: service, LabelComponent: string(component)}
 }
 
+// Made reports whether the operator made an object.
+func Made(obj metav1.Object) bool { return obj.GetLabels()[LabelManagedBy] == ManagedBy }
+
 // Owned reports whether an object was made for this RegionalService: its controller is the
 // RegionalService, also an earlier one of the same name, and it carries the labels.
 func Owned(obj metav1.Object, rs *v1alpha1.RegionalService) bool {
-	labels := obj.GetLabels()
-	if labels[LabelManagedBy] != ManagedBy || labels[LabelService] != rs.Name || obj.GetNamespace() != rs.Namespace {
+	if !Made(obj) || obj.GetLabels()[LabelService] != rs.Name || obj.GetNamespace() != rs.Namespace {
 		return false
 	}
 	owner := metav1.GetControllerOfNoCopy(obj)

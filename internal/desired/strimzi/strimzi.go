@@ -90,11 +90,6 @@ func object(kind, namespace, name string, labels map[string]string) *unstructure
 	return obj
 }
 
-// Ours reports whether the operator made an object.
-func Ours(obj *unstructured.Unstructured) bool {
-	return obj.GetLabels()[regional.LabelManagedBy] == regional.ManagedBy
-}
-
 // State is what Strimzi says of an object.
 type State struct {
 	// Known is false until Strimzi has looked at the object as it is now.

@@ -28,8 +28,8 @@ func TestTopic(t *testing.T) {
 	if d := cmp.Diff(want, obj.Object); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if !strimzi.Ours(obj) || strimzi.TopicOf(obj) != "accounts.account" || strimzi.Replicas(obj) != 3 {
-		t.Errorf("read back: ours %t, topic %s, replicas %d", strimzi.Ours(obj), strimzi.TopicOf(obj), strimzi.Replicas(obj))
+	if !regional.Made(obj) || strimzi.TopicOf(obj) != "accounts.account" || strimzi.Replicas(obj) != 3 {
+		t.Errorf("read back: ours %t, topic %s, replicas %d", regional.Made(obj), strimzi.TopicOf(obj), strimzi.Replicas(obj))
 	}
 	other := strimzi.Topic(kafka, "accounts._deferred.user", shape)
 	if strimzi.TopicOf(other) != "accounts._deferred.user" || other.GetName() == "accounts._deferred.user" {

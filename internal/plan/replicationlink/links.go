@@ -35,7 +35,7 @@ func (p *Plan) links(from string, topics []string, seen Seen, o regional.Options
 		switch {
 		case i < 0:
 			p.Apply = append(p.Apply, link)
-		case seen.Links[i].Spec.Engine != link.Spec.Engine && p.Problem == "" && p.Waiting == "" && ours(&seen.Links[i]):
+		case seen.Links[i].Spec.Engine != link.Spec.Engine && p.Problem == "" && p.Waiting == "" && regional.Made(&seen.Links[i]):
 			p.Apply = append(p.Apply, link)
 		}
 	}
@@ -43,14 +43,10 @@ func (p *Plan) links(from string, topics []string, seen Seen, o regional.Options
 	for i := range seen.Links {
 		l := &seen.Links[i]
 		// Links that somebody else made are left alone.
-		if !wanted[l.Name] && ours(l) && l.DeletionTimestamp == nil && !still {
+		if !wanted[l.Name] && regional.Made(l) && l.DeletionTimestamp == nil && !still {
 			p.Delete = append(p.Delete, l)
 		}
 	}
-}
-
-func ours(l *v1alpha1.ReplicationLink) bool {
-	return l.Labels[regional.LabelManagedBy] == regional.ManagedBy
 }
 
 // restarts reports whether a mirror may still run by another configuration than the present one.

@@ -153,7 +153,7 @@ func runnerOfPod(pod *corev1.Pod) Runner {
 
 func (p *Plan) remove(objects []regional.Object) {
 	for _, obj := range objects {
-		if obj.GetDeletionTimestamp() == nil && obj.GetLabels()[regional.LabelManagedBy] == regional.ManagedBy {
+		if obj.GetDeletionTimestamp() == nil && regional.Made(obj) {
 			p.Delete = append(p.Delete, obj)
 		}
 	}
