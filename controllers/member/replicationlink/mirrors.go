@@ -104,7 +104,10 @@ func (m *Mirrors) round(ctx context.Context) {
 	for i := range pods.Items {
 		pod := &pods.Items[i]
 		if pod.DeletionTimestamp == nil && pod.Status.PodIP != "" {
-			now[pod.Labels[regional.LabelMirrorFrom]] = m.ask(ctx, pod.Status.PodIP, ready(pod))
+			// A Pod that has ended, and one that only starts, do not take away what the other says.
+			if s := m.ask(ctx, pod.Status.PodIP, ready(pod)); !s.is(said{}) {
+				now[pod.Labels[regional.LabelMirrorFrom]] = s
+			}
 		}
 	}
 	m.mu.Lock()

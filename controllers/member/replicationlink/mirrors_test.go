@@ -50,7 +50,10 @@ func TestMirrors(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "mirror", Labels: map[string]string{regional.LabelMirrorFrom: "beijing"}},
 				Status:     corev1.PodStatus{PodIP: host, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: test.ready}}},
 			}
-			reader := fake.NewClientBuilder().WithObjects(pod).WithStatusSubresource(pod).Build()
+			// One that has ended, and does not answer, is asked after it.
+			ended := pod.DeepCopy()
+			ended.Name, ended.Status.PodIP = "mirror-ended", ports.Host()
+			reader := fake.NewClientBuilder().WithObjects(pod, ended).WithStatusSubresource(pod).Build()
 			m := NewMirrors(reader, "system", clocktesting.NewFakeClock(time.Now()))
 			m.round(t.Context())
 			if got := m.Problem("beijing"); got != test.want {
