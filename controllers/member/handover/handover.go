@@ -115,9 +115,11 @@ func (r *Region) Lagging(ctx context.Context) []string {
 	if err != nil || !known {
 		return []string{ownership.LaggingAll}
 	}
-	paused, err := r.paused(ctx)
-	if err != nil {
-		return []string{ownership.LaggingAll}
+	var paused map[string]map[string]bool
+	if slices.ContainsFunc(services, func(rs v1alpha1.RegionalService) bool { return len(rs.Spec.Topics) > 0 }) {
+		if paused, err = r.paused(ctx); err != nil {
+			return []string{ownership.LaggingAll}
+		}
 	}
 	out := r.unknown(c, services)
 	for i := range services {

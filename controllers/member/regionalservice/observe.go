@@ -63,14 +63,17 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 
 // links reads what the canaries measure, what somebody has paused, and what carries the service's topics.
 func (r *Reconciler) links(ctx context.Context, rs *v1alpha1.RegionalService, seen *plan.Seen) error {
-	list := &v1alpha1.ReplicationLinkList{}
-	if err := r.Client.List(ctx, list); err != nil {
-		return fmt.Errorf("listing links: %w", err)
-	}
 	seen.Links = map[string]plan.Link{}
 	for _, p := range rs.Spec.Peers {
 		reading := r.Canaries.Read(p.Name)
 		seen.Links[p.Name] = plan.Link{Known: reading.Known, Age: reading.Age}
+	}
+	if len(rs.Spec.Topics) == 0 {
+		return nil // there may be many links, of other services
+	}
+	list := &v1alpha1.ReplicationLinkList{}
+	if err := r.Client.List(ctx, list); err != nil {
+		return fmt.Errorf("listing links: %w", err)
 	}
 	for i := range list.Items {
 		l := &list.Items[i]
