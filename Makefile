@@ -14,6 +14,7 @@ CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
 HELM := $(TOOLS)/helm
 KUSTOMIZE := $(TOOLS)/kustomize
 IMAGE_TAR := $(TOOLS)/image-tar
+COREDNS := $(TOOLS)/coredns
 
 # Modules with code of the product; the example is a service of its own.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -29,7 +30,7 @@ GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VER
 UNIT_TIMEOUT ?= 5m
 TEST_TIMEOUT ?= 20m
 # Packages that start API servers, at a time.
-SERVER_JOBS ?= 1
+SERVER_JOBS ?= 2
 BENCH_TIMEOUT ?= 20m
 SEEDS ?= 10000
 BENCH_TIME ?= 1s
@@ -41,6 +42,10 @@ BENCH_ARGS ?=
 GATEWAY_ROUNDS ?= 5
 # Rounds of the mirror's beside MirrorMaker 2.
 MIRROR_ROUNDS ?= 5
+# Servers that the measurement of stores kills.
+STORE_KILLS ?= 20
+# Topics of the measurement of many.
+TOPICS ?= 1000
 RUNS ?= 10
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
@@ -82,7 +87,7 @@ unit: ## Unit tests: no process besides the tests' own.
 	go test -timeout $(UNIT_TIMEOUT) $(ARGS) $$(hack/packages.sh unit)
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Write deep copies, CRDs, RBAC and the API reference.
+generate: $(CONTROLLER_GEN) $(CRD_REF_DOCS) ## Write deep copies, CRDs, RBAC, the API reference and the design rules.
 	CONTROLLER_GEN=$(CONTROLLER_GEN) CRD_REF_DOCS=$(CRD_REF_DOCS) hack/generate.sh
 
 ##@ Tests
@@ -105,13 +110,14 @@ test-stores: setup-test
 
 .PHONY: setup-test
 setup-test: kubernetes $(HELM) $(KUSTOMIZE) $(IMAGE_TAR)
-	@hack/ensure.sh packages race stores buildah
+	@hack/ensure.sh packages race stores prometheus buildah
 
 .PHONY: verify
-verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(HELM) $(KUSTOMIZE) ## Fail when generated files, manifests, links or modules are out of date.
+verify: $(CONTROLLER_GEN) $(CRD_REF_DOCS) $(HELM) $(KUSTOMIZE) ## Fail when generated files, manifests, pages (links, manifests, commands, values) or modules are out of date.
 	CONTROLLER_GEN=$(CURDIR)/$(CONTROLLER_GEN) CRD_REF_DOCS=$(CURDIR)/$(CRD_REF_DOCS) hack/verify-generated.sh
 	HELM=$(HELM) KUSTOMIZE=$(KUSTOMIZE) hack/verify-manifests.sh
 	hack/verify-words.sh
+	go test -count=1 -run '^TestDocs' ./test/docs ./test/chart ./cmd/kubectl-multiactive
 	@$(foreach module,$(MODULES),echo 'go -C $(module) mod tidy -diff' && go -C $(module) mod tidy -diff &&) true
 
 .PHONY: simulate
@@ -132,17 +138,39 @@ bench-gateway: build kubernetes ## The gateway beside nginx with Lua and HAProxy
 	@hack/ensure.sh packages proxies
 	go run ./hack/bench-gateway --gateway $(BIN)/gateway --rounds $(GATEWAY_ROUNDS) --out docs/performance.md
 
+.PHONY: bench-stores
+bench-stores: build build-examples kubernetes ## Stores while their servers are killed, fences and digests, written to docs/performance.md (STORE_KILLS=20).
+	@hack/ensure.sh packages stores
+	go run ./hack/bench-stores --kills $(STORE_KILLS) --out docs/performance.md
+
 .PHONY: bench-mirror
 bench-mirror: build kafka ## The built-in mirror beside MirrorMaker 2, written to docs/performance.md (MIRROR_ROUNDS=5).
 	go run ./hack/bench-mirror --mirror $(BIN)/mirror --rounds $(MIRROR_ROUNDS) --out docs/performance.md
 
+.PHONY: bench-topics
+bench-topics: build kubernetes ## What many topics cost in three regions, written to docs/performance.md (TOPICS=1000).
+	go run ./hack/bench-topics --bin $(BIN) --topics $(TOPICS) --out docs/performance.md
+
 # Packages, at a time, each with brokers of its own.
 E2E_JOBS ?= 1
+# Runs of mixed faults over the mirror, each about three quarters of a minute.
+SOAK_RUNS ?= 50
+SOAKED := internal/mirror
+# Whole clusters, one world at a time.
+CLUSTERS := ./internal/testkit/cluster ./test/clusters
 
 .PHONY: e2e
-e2e: kafka strimzi kubernetes ## What needs Apache Kafka or Strimzi (build tag e2e): the contract, mirrors, MirrorMaker, SASL and TLS.
-	@hack/ensure.sh packages race
-	CGO_ENABLED=1 go test -race -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS) $$(hack/packages.sh e2e)
+e2e: e2e-systems e2e-clusters ## What needs more than Debian's packages and Go modules: both of these.
+
+.PHONY: e2e-systems
+e2e-systems: kafka strimzi postgres16 kubernetes ## Apache Kafka, Strimzi, PostgreSQL 16 (build tag e2e): contracts, mirrors, MirrorMaker, SASL and TLS (SOAK_RUNS=50).
+	@hack/ensure.sh packages race stores
+	CGO_ENABLED=1 go test -race -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS) $$(hack/packages.sh e2e | grep -vxF $(foreach package,./$(SOAKED) $(CLUSTERS),-e $(package)))
+	CGO_ENABLED=1 go test -race -tags e2e -timeout $(E2E_TIMEOUT) $(ARGS) ./$(SOAKED) -runs $(SOAK_RUNS)
+
+.PHONY: e2e-clusters
+e2e-clusters: cluster-images ## The chart in whole Kubernetes clusters, one per region, which are lost and come back (root on Linux).
+	go test -tags e2e -p 1 -timeout $(E2E_TIMEOUT) -v $(ARGS) $(CLUSTERS)
 
 ##@ Build and run
 
@@ -193,6 +221,15 @@ else
 	@hack/ensure.sh kubernetes
 endif
 
+.PHONY: clusters
+clusters: kubernetes $(HELM) $(IMAGE_TAR) $(COREDNS) ## What whole clusters are made of: kubelet and its kind into bin/clusters, containerd and CNI as packages.
+	@hack/ensure.sh clusters
+	@hack/ensure.sh packages containers
+
+.PHONY: cluster-images
+cluster-images: build build-examples clusters ## The images that whole clusters run, in bin/clusters/images.
+	hack/cluster-images.sh
+
 .PHONY: kafka
 kafka: ## Apache Kafka with MirrorMaker 2, into bin/kafka: Java and Maven, installed by itself as root on Debian.
 	@hack/ensure.sh kafka
@@ -200,6 +237,10 @@ kafka: ## Apache Kafka with MirrorMaker 2, into bin/kafka: Java and Maven, insta
 .PHONY: strimzi
 strimzi: ## Strimzi's CustomResourceDefinitions, into bin/strimzi: Java 21 or later, and Maven.
 	@hack/ensure.sh strimzi
+
+.PHONY: postgres16
+postgres16: ## PostgreSQL 16 or later, for meshes, into bin/postgres16: Java and Maven, installed by itself as root on Debian.
+	@hack/ensure.sh postgres16
 
 # A tool is built again only when its module, or how it is built, changes.
 tool_sources = hack/ensure.sh $(wildcard hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum hack/tools/$(1)/*.go)
@@ -212,6 +253,9 @@ $(CONTROLLER_GEN) $(CRD_REF_DOCS) &: $(call tool_sources,generate)
 
 $(HELM) $(KUSTOMIZE) &: $(call tool_sources,deploy)
 	@hack/ensure.sh tool deploy && touch $(HELM) $(KUSTOMIZE)
+
+$(COREDNS): $(call tool_sources,coredns)
+	@hack/ensure.sh tool coredns && touch $@
 
 $(IMAGE_TAR): $(call tool_sources,image)
 	@hack/ensure.sh tool image && touch $@

@@ -2,12 +2,15 @@
 # Makes sure that what a make target needs is there: pinned tools, the Kubernetes binaries, Debian
 # packages. Safe to run again; what is there already costs nothing.
 #
-#   hack/ensure.sh tool lint|generate|deploy|image        the pinned tools of hack/tools/<name>, into bin/tools
+#   hack/ensure.sh tool lint|generate|deploy|image|coredns   the pinned tools of hack/tools/<name>, into bin/tools
 #   hack/ensure.sh kubernetes                             etcd, kube-apiserver and kubectl, into bin/kubernetes
+#   hack/ensure.sh clusters                               what a whole cluster runs beside them, into bin/clusters
 #   hack/ensure.sh strimzi                                Strimzi's CRDs (hack/strimzi/pom.xml), into bin/strimzi
 #   hack/ensure.sh kafka                                  Apache Kafka with MirrorMaker 2 (hack/kafka/pom.xml), into bin/kafka
-#   hack/ensure.sh packages race|stores|buildah|engine|proxies|java|maven...
-#                                                         compilers, databases, what builds images and what `make bench` compares with
+#   hack/ensure.sh postgres16                             PostgreSQL 16 or later (hack/postgres/pom.xml), into bin/postgres16
+#   hack/ensure.sh packages race|stores|prometheus|buildah|engine|proxies|java|maven|unpack|containers...
+#                                                         compilers, databases, what builds images, what `make bench` compares with,
+#                                                         what runs containers
 #
 # Variables: KUBEBUILDER_ASSETS (a directory that holds the Kubernetes binaries: nothing is built),
 # MULTIACTIVE_KAFKA (a directory that holds Kafka's jars: nothing is fetched), MULTIACTIVE_CACHE (where
@@ -29,11 +32,14 @@ missing() {
   fi
 }
 
-# fingerprint MODULE names a build of a tool module: its pinned versions, its sources, the toolchain.
+# sources NAME prints the module that a build comes from: its own, but for two of Kubernetes.
+sources() { if [[ $1 == clusters ]]; then echo kubernetes; else echo "$1"; fi; }
+
+# fingerprint NAME names a build of a tool module: its pinned versions, its sources, the toolchain.
 fingerprint() {
   {
     go env GOVERSION GOOS GOARCH
-    cd "$ROOT/hack/tools/$1"
+    cd "$ROOT/hack/tools/$(sources "$1")"
     find . -type f \( -name '*.go' -o -name go.mod -o -name go.sum \) | LC_ALL=C sort | xargs cat
     declare -f "build_$1"
   } | git hash-object --stdin | cut -c1-16
@@ -90,15 +96,23 @@ build_deploy() {
     "$helm/cmd/helm" &&
     go_build deploy -ldflags '-s -w' -o "$1/kustomize" sigs.k8s.io/kustomize/kustomize/v5
 }
+build_coredns() { go_build coredns -ldflags '-s -w' -o "$1/coredns" .; }
 build_image() { go_build image -ldflags '-s -w' -o "$1/image-tar" .; }
 build_kubernetes() {
-  local version stamp=k8s.io/component-base/version
-  version=$(go -C "$ROOT/hack/tools/kubernetes" list -m -f '{{.Version}}' k8s.io/kubernetes)
-  # kubectl and the API server tell their version to clients; unset it would read v0.0.0.
   go_build kubernetes -ldflags '-s -w' -o "$1/etcd" go.etcd.io/etcd/server/v3 &&
-    go_build kubernetes -o "$1/" -ldflags "-s -w -X $stamp.gitVersion=$version \
+    build_stamped "$1" kube-apiserver kubectl
+}
+build_clusters() { build_stamped "$1" kube-controller-manager kube-scheduler kubelet kube-proxy; }
+
+# build_stamped DIRECTORY NAME... builds programs of Kubernetes that tell their version to others; unset
+# it would read v0.0.0.
+build_stamped() {
+  local target=$1 version stamp=k8s.io/component-base/version
+  shift
+  version=$(go -C "$ROOT/hack/tools/kubernetes" list -m -f '{{.Version}}' k8s.io/kubernetes)
+  go_build kubernetes -o "$target/" -ldflags "-s -w -X $stamp.gitVersion=$version \
     -X $stamp.gitMajor=$(cut -d. -f1 <<<"${version#v}") -X $stamp.gitMinor=$(cut -d. -f2 <<<"$version")" \
-    k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl
+    "${@/#/k8s.io/kubernetes/cmd/}"
 }
 
 # installed STAMP KEY tells whether what the stamp lists was built from KEY and is still there.
@@ -110,7 +124,7 @@ installed() {
   done < <(tail -n +2 "$stamp")
 }
 
-# module MODULE DIRECTORY puts the binaries of one tool module into a directory, from the cache when
+# module NAME DIRECTORY puts the binaries of one build into a directory, from the cache when
 # another clone has built the same ones.
 module() {
   local name=$1 target=$2 key cached fresh file
@@ -122,7 +136,7 @@ module() {
   if [[ ! -d $cached ]]; then
     mkdir -p "$CACHE"
     fresh=$(mktemp -d "$CACHE/.$name.XXXXXX")
-    if ! with_progress "building hack/tools/$name" "build_$name" "$fresh"; then
+    if ! with_progress "building $name from hack/tools/$(sources "$name")" "build_$name" "$fresh"; then
       rm -rf "$fresh"
       exit 1
     fi
@@ -156,6 +170,13 @@ kubernetes() {
   module kubernetes "$ROOT/bin/kubernetes"
 }
 
+clusters() {
+  if [[ ! -d $CACHE/clusters-$(fingerprint clusters) ]]; then
+    say "kubelet and its kind are built from source once per machine: 5 to 10 minutes on two cores"
+  fi
+  module clusters "$ROOT/bin/clusters"
+}
+
 # install_debian PACKAGES... installs what is missing where that is possible without asking anyone.
 install_debian() {
   if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
@@ -182,6 +203,8 @@ packages() {
       stores)
         { have mariadbd || have mysqld; } && have mariadb-install-db || wanted+=(mariadb-server)
         have redis-server || wanted+=(redis-server)
+        # Its programs stand outside of everybody's path.
+        compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || wanted+=(postgresql)
         ;;
       # Tests build with buildah, wherever they run: it needs no engine and leaves nothing behind.
       buildah) have buildah || wanted+=(buildah) ;;
@@ -192,10 +215,26 @@ packages() {
         have nginx && [[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]] || wanted+=(nginx libnginx-mod-http-lua)
         have haproxy || wanted+=(haproxy)
         ;;
+      # Its promtool tests the alerts.
+      prometheus) have promtool || wanted+=(prometheus) ;;
       # Apache Kafka runs on it: real brokers, for `make e2e`.
       java) have java || wanted+=(default-jre-headless) ;;
       maven) have mvn || wanted+=(maven) ;;
-      *) say "packages: \"$group\" is none of: race, stores, buildah, engine, proxies, java, maven" && exit 2 ;;
+      # Maven's PostgreSQL is an archive within an archive.
+      unpack)
+        have unzip || wanted+=(unzip)
+        have xz || wanted+=(xz-utils)
+        ;;
+      # What a node of a whole cluster has beside the kubelet.
+      containers)
+        have containerd || wanted+=(containerd)
+        have runc || wanted+=(runc)
+        [[ -x /usr/lib/cni/bridge ]] || wanted+=(containernetworking-plugins)
+        have iptables || wanted+=(iptables)
+        have conntrack || wanted+=(conntrack)
+        have ip || wanted+=(iproute2)
+        ;;
+      *) say "packages: \"$group\" is none of: race, stores, prometheus, buildah, engine, proxies, java, maven, unpack, containers" && exit 2 ;;
     esac
   done
   if ((${#wanted[@]} > 0)); then
@@ -270,7 +309,7 @@ kafka() {
   say "Apache Kafka in ${target#"$ROOT/"}"
 }
 
-usage() { sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
+usage() { sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
 
 # java21 prints a Java of 21 or later, which Strimzi's program needs: the one on the PATH, or another that is
 # installed.
@@ -287,6 +326,32 @@ java21() {
   done
   say "Strimzi's program needs Java 21 or later: install one (Debian 13 has openjdk-21-jre-headless)"
   exit 1
+}
+
+# After a change of the version in hack/postgres/pom.xml, sums are made as for Kafka.
+postgres16() {
+  local target=$ROOT/bin/postgres16 sums=$ROOT/hack/postgres/jars.sha256 jars
+  if [[ $(cat "$target/.of" 2>/dev/null || true) == $(git hash-object "$sums") ]]; then
+    return
+  fi
+  packages java maven unpack
+  mkdir -p "$CACHE"
+  jars=$(mktemp -d "$CACHE/.postgres.XXXXXX")
+  if ! with_progress "fetching PostgreSQL" mvn --batch-mode --no-transfer-progress --strict-checksums \
+    --file "$ROOT/hack/postgres/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$jars"; then
+    rm -rf "$jars"
+    exit 1
+  fi
+  if ! (cd "$jars" && sha256sum --check --strict --quiet "$sums") || [[ $(find "$jars" -name '*.jar' | wc -l) != $(wc -l <"$sums") ]]; then
+    say "what came differs from hack/postgres/jars.sha256; it lies in $jars"
+    exit 1
+  fi
+  rm -rf "$target"
+  mkdir -p "$target"
+  unzip -p "$jars"/embedded-postgres-binaries-*.jar '*.txz' | tar --extract --xz --directory "$target"
+  rm -rf "$jars"
+  git hash-object "$sums" >"$target/.of"
+  say "$("$target/bin/postgres" --version) in ${target#"$ROOT/"}"
 }
 
 # After a change of the version in hack/strimzi/pom.xml, sums are made as for Kafka.
@@ -324,13 +389,15 @@ fi
 case ${1:-} in
   tool)
     case ${2:-} in
-      lint | generate | deploy | image) module "$2" "$ROOT/bin/tools" ;;
-      *) say "tool: \"${2:-}\" is none of: lint, generate, deploy, image" && exit 2 ;;
+      lint | generate | deploy | image | coredns) module "$2" "$ROOT/bin/tools" ;;
+      *) say "tool: \"${2:-}\" is none of: lint, generate, deploy, image, coredns" && exit 2 ;;
     esac
     ;;
   kubernetes) kubernetes ;;
+  clusters) clusters ;;
   kafka) kafka ;;
   strimzi) strimzi ;;
+  postgres16) postgres16 ;;
   packages) shift && packages "$@" ;;
   -h | --help | help) usage ;;
   *) usage && exit 2 ;;

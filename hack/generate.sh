@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes what is derived from the Go types: deep copies, CRDs, RBAC and the API reference. Run by
+# Writes what is derived from Go: deep copies, CRDs, RBAC, the API reference and the page of design rules. Run by
 # `make generate`, which passes CONTROLLER_GEN and CRD_REF_DOCS.
 set -euo pipefail
 
@@ -38,11 +38,16 @@ trap 'rm -f "$page"' EXIT
   awk '{sub(/[[:space:]]+$/, "")} !NF {empty = 1; next} {if (empty && NR > 1) print ""; empty = 0; print}' "$page"
 } >docs/reference/api.md
 
+go run ./hack/lintdocs >docs/lint.md
+
 # The chart carries copies, since it is packed by itself.
 if [[ -f charts/multiactive/Chart.yaml ]]; then
   mkdir -p charts/multiactive/{crds,files}
   rm -f charts/multiactive/crds/*.yaml charts/multiactive/files/*_role.yaml
   cp config/crd/bases/*.yaml charts/multiactive/crds/
+  cp config/webhook/webhook.yaml charts/multiactive/files/webhook.yaml
+  cp config/webhook/rbac.yaml charts/multiactive/files/webhook_rbac.yaml
+  cp config/admission/policy.yaml charts/multiactive/files/admission.yaml
   for part in hub member peer; do
     if [[ -f config/rbac/$part/role.yaml ]]; then
       cp "config/rbac/$part/role.yaml" "charts/multiactive/files/${part}_role.yaml"

@@ -5,7 +5,7 @@
 #   hack/packages.sh servers   packages whose tests start API servers or etcd: everything under
 #                              controllers/, test/ and internal/testkit/, and what imports a part
 #                              of internal/testkit that starts processes
-#   hack/packages.sh e2e       packages with tests under the build tag e2e, which need Apache Kafka
+#   hack/packages.sh e2e       packages with tests under the build tag e2e, which need Apache Kafka or whole clusters
 #
 # Benchmarks and whole-cluster tests (test/bench, test/clusters) are in neither of the first two: `make
 # bench` and `make e2e` run them.

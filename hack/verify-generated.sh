@@ -15,11 +15,11 @@ git ls-files -z --cached --others --exclude-standard |
 
 "$copy/hack/generate.sh"
 
-generated=(api config docs/reference charts)
+generated=(api config docs/reference docs/lint.md charts)
 status=0
-for directory in "${generated[@]}"; do
-  if [[ -d $directory || -d $copy/$directory ]]; then
-    diff --unified --recursive --new-file "$directory" "$copy/$directory" || status=1
+for path in "${generated[@]}"; do
+  if [[ -e $path || -e $copy/$path ]]; then
+    diff --unified --recursive --new-file "$path" "$copy/$path" || status=1
   fi
 done
 if ((status != 0)); then

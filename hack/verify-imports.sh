@@ -30,7 +30,7 @@ forbid '^(k8s\.io|sigs\.k8s\.io|go\.etcd\.io)/' \
 
 forbid "^($module/(internal/(agent|coordination|gateway|port|testkit|webhook)|controllers|cmd)|k8s\.io/client-go/(rest|kubernetes|dynamic)|sigs\.k8s\.io/controller-runtime|go\.etcd\.io)(/|$)" \
   'it decides only; reading and acting are for those that call it' \
-  ./internal/plan/... ./internal/ownership/... ./internal/health/... ./internal/deferred/... ./internal/desired/... ./internal/lint/... ./internal/routing/...
+  ./internal/plan/... ./internal/ownership/... ./internal/health/... ./internal/deferred/... ./internal/desired/... ./internal/lint/... ./internal/routing/... ./internal/storage/...
 
 forbid "^($module/(internal|controllers|cmd)|k8s\.io/client-go|sigs\.k8s\.io/controller-runtime)(/|$)" \
   'others import the API types: they must not drag the operator in' \

@@ -24,7 +24,7 @@ for mode in hub member peer; do
   if [[ -f charts/multiactive/Chart.yaml ]]; then
     values=(--set "mode=$mode" --set 'coordination.endpoints={https://etcd.example.com:2379}')
     if [[ $mode != hub ]]; then values+=(--set region=beijing); fi
-    quietly "charts/multiactive as a $mode (lint)" "$HELM" lint charts/multiactive "${values[@]}"
+    quietly "charts/multiactive as a $mode (lint)" "$HELM" lint --strict charts/multiactive "${values[@]}"
     quietly "charts/multiactive as a $mode" "$HELM" template multiactive charts/multiactive "${values[@]}"
   fi
 done
@@ -35,6 +35,8 @@ if [[ -f charts/multiactive/Chart.yaml ]]; then
     quietly "charts/multiactive as a $mode with a member of the store (lint)" "$HELM" lint --strict charts/multiactive "${values[@]}"
     quietly "charts/multiactive as a $mode with a member of the store" "$HELM" template multiactive charts/multiactive "${values[@]}"
   done
+  quietly "charts/multiactive with a certificate of cert-manager" "$HELM" template multiactive charts/multiactive \
+    --set 'coordination.endpoints={https://etcd.example.com:2379}' --set webhook.certManager.enabled=true --set webhook.certManager.issuerRef.name=ca
 fi
 
 exit "$status"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails when a tracked file names a place that only one machine has, or when a page links to a file
-# that does not exist.
+# Fails when a tracked file names a place that only one machine has. What pages tell of is compared with
+# the code by test/docs.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,27 +11,5 @@ if git grep -nIE '(^|[^[:alnum:]_.-])(/work/|/root/)|\.\./shared(/|[^[:alnum:]]|
   echo 'verify: the lines above name paths of one machine' >&2
   status=1
 fi
-
-# links PAGE prints the relative targets of a page's Markdown links, code blocks left out.
-links() {
-  # shellcheck disable=SC2016 # the backquotes are Markdown's
-  awk '/^[[:space:]]*```/ {code = !code; next} !code' "$1" |
-    sed 's/`[^`]*`//g' | grep -oE '\]\([^()[:space:]]+(\([^()]*\)[^()[:space:]]*)?( "[^"]*")?\)' |
-    sed -E 's/^\]\(//; s/( "[^"]*")?\)$//' | grep -vE '^([a-z][a-z0-9+.-]*:|#)' || true
-}
-
-# Pages not added yet count as well, so that a page is checked before its first commit.
-while IFS= read -r -d '' page; do
-  if [[ ! -f $page ]]; then continue; fi
-  while read -r link; do
-    if [[ -z $link ]]; then continue; fi
-    target=${link%%#*}
-    if [[ $target == /* ]]; then target=.$target; else target=$(dirname "$page")/$target; fi
-    if [[ ! -e $target ]]; then
-      echo "$page: the link to $link leads nowhere" >&2
-      status=1
-    fi
-  done < <(links "$page")
-done < <(git ls-files -z --cached --others --exclude-standard -- '*.md')
 
 exit "$status"

@@ -21,6 +21,8 @@ const (
 	ConditionWorkloadsAvailable = "WorkloadsAvailable"
 	// ConditionTopicsReady is True while every topic is as declared in every region.
 	ConditionTopicsReady = "TopicsReady"
+	// ConditionStoresReady is True while every store that the service names is ready in every region of it.
+	ConditionStoresReady = "StoresReady"
 	// ConditionReplicationHealthy is True while every link is within its objective.
 	ConditionReplicationHealthy = "ReplicationHealthy"
 	// ConditionRoutingReady is True while every region's gateways act on the current epoch.
@@ -34,6 +36,9 @@ const (
 	// ConditionPeersAuthenticated is True when the gateways of the service's regions prove to each other by
 	// certificates who they are. It does not count for Ready.
 	ConditionPeersAuthenticated = "PeersAuthenticated"
+	// ConditionDNSReady is True while the DNSEndpoint of a service that declares dns leads to the regions that
+	// serve. It does not count for Ready.
+	ConditionDNSReady = "DNSReady"
 	// ConditionFieldsActedOn is False while the declaration has fields that this version does not
 	// act on; the message names them.
 	ConditionFieldsActedOn = "FieldsActedOn"
@@ -55,6 +60,8 @@ const (
 	ConditionCaughtUp = "CaughtUp"
 	// ConditionRetained is True while records that have not arrived through a link are kept at its source.
 	ConditionRetained = "Retained"
+	// ConditionRowsEqual is True when the rows of a region that came back were found to be those of a link's source.
+	ConditionRowsEqual = "RowsEqual"
 
 	// ConditionResolved is True when an incident is closed.
 	ConditionResolved = "Resolved"
@@ -180,7 +187,9 @@ const (
 	ReasonTopicConflict = "TopicConflict"
 	// ReasonTopicNotOurs: the topic exists and adoption is Create.
 	ReasonTopicNotOurs = "TopicNotOurs"
-	// ReasonTopicNameRefused: the name begins with a region's name and a dot.
+	// ReasonRetentionShort: a topic keeps records for less than its class's objective while a region is lost.
+	ReasonRetentionShort = "RetentionShort"
+	// ReasonTopicNameRefused: the name begins with a region's name and a dot, or with the operator's own.
 	ReasonTopicNameRefused = "TopicNameRefused"
 	// ReasonPartitionsLowered: partitions can only be raised.
 	ReasonPartitionsLowered = "PartitionsLowered"
@@ -194,6 +203,47 @@ const (
 	ReasonStrimziMissing = "StrimziMissing"
 	// ReasonStrimziRefused: Strimzi does not carry out what was written; the message is its own.
 	ReasonStrimziRefused = "StrimziRefused"
+
+	// ReasonNoStores: the service declares none.
+	ReasonNoStores = "NoStores"
+	// ReasonStoreUnknown: there is no DataStore of that name.
+	ReasonStoreUnknown = "StoreUnknown"
+	// ReasonStoreNotAllowed: the DataStore does not allow the service's namespace.
+	ReasonStoreNotAllowed = "StoreNotAllowed"
+	// ReasonStoreWithoutEndpoint: the DataStore has no server in a region of the service.
+	ReasonStoreWithoutEndpoint = "StoreWithoutEndpoint"
+	// ReasonStoreConflict: the DataStore has one writable region, and another service uses it already.
+	ReasonStoreConflict = "StoreConflict"
+	// ReasonServerUnreachable: the region's server does not answer.
+	ReasonServerUnreachable = "ServerUnreachable"
+	// ReasonServerUnauthorized: the region's server refuses the credentials, or its certificate is not trusted.
+	ReasonServerUnauthorized = "ServerUnauthorized"
+	// ReasonPrivilegesMissing: the operator's user may not do what it must.
+	ReasonPrivilegesMissing = "PrivilegesMissing"
+	// ReasonPreconditions: the server is not set up as replication needs it.
+	ReasonPreconditions = "Preconditions"
+	// ReasonBootstrapRequired: the server lacks what its source does not have any more, and must be seeded.
+	ReasonBootstrapRequired = "BootstrapRequired"
+	// ReasonEngineFault: the engine says that a link has failed.
+	ReasonEngineFault = "EngineFault"
+	// ReasonConflictingRows: a change that arrived does not fit what is there.
+	ReasonConflictingRows = "ConflictingRows"
+	// ReasonLateChanges: what a region had accepted and not shipped before it was lost is being settled.
+	ReasonLateChanges = "LateChanges"
+	// ReasonErrantTransactions: a server has transactions that no other has, for its region was lost.
+	ReasonErrantTransactions = "ErrantTransactions"
+	// ReasonComparing: rows are being compared with those of another region.
+	ReasonComparing = "Comparing"
+	// ReasonRowsEqual: rows were compared with those of another region, and are the same.
+	ReasonRowsEqual = "RowsEqual"
+	// ReasonRowsDiffer: rows were compared with those of another region, and some differ.
+	ReasonRowsDiffer = "RowsDiffer"
+	// ReasonNotCompared: rows could not be compared with those of another region.
+	ReasonNotCompared = "NotCompared"
+	// ReasonExternal: the store is consistent by itself; the operator leaves it alone.
+	ReasonExternal = "External"
+	// ReasonNotUsed: no service uses the store, so no region looks at it.
+	ReasonNotUsed = "NotUsed"
 
 	// ReasonNoLinks: nothing is replicated.
 	ReasonNoLinks = "NoLinks"
@@ -218,6 +268,12 @@ const (
 	// ReasonLagUnknown: no canary has arrived.
 	ReasonLagUnknown = "LagUnknown"
 
+	// ReasonDesignSound: no rule of design lint has anything to say, or only what was accepted.
+	ReasonDesignSound = "DesignSound"
+	// ReasonDesignWarnings: rules of design lint warn; the message names their codes.
+	ReasonDesignWarnings = "DesignWarnings"
+	// ReasonDesignErrors: rules of design lint find what loses data, or the service, in an outage.
+	ReasonDesignErrors = "DesignErrors"
 	// ReasonFlowWithoutHome: a flow is served in its home region and nothing leads to one.
 	ReasonFlowWithoutHome = "FlowWithoutHome"
 	// ReasonKeyNeverFound: requests of a flow that is served in its home region can never have their
@@ -233,6 +289,16 @@ const (
 	ReasonMutualTLS = "MutualTLS"
 	// ReasonPlaintextHops: some region is forwarded requests to, or takes them, in another way.
 	ReasonPlaintextHops = "PlaintextHops"
+	// ReasonNoDNS: the service declares no dns.
+	ReasonNoDNS = "NoDNS"
+	// ReasonExternalDNSMissing: the cluster lacks ExternalDNS's resource DNSEndpoint.
+	ReasonExternalDNSMissing = "ExternalDNSMissing"
+	// ReasonHostNotAllowed: the service's namespace may not have records of the host.
+	ReasonHostNotAllowed = "HostNotAllowed"
+	// ReasonTargetsUnfit: the regions' endpoints cannot be records of one name.
+	ReasonTargetsUnfit = "TargetsUnfit"
+	// ReasonEndpointUnwritten: the DNSEndpoint cannot be read or written; the message says what the API server answers.
+	ReasonEndpointUnwritten = "EndpointUnwritten"
 	// ReasonNoPeers: the service is in one region.
 	ReasonNoPeers = "NoPeers"
 	// ReasonPeerCertificates: the member cannot keep the certificates that the gateways show each other.

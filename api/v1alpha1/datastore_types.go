@@ -42,6 +42,7 @@ const (
 
 // DataStoreSpec declares a database as the platform team knows it.
 // +kubebuilder:validation:XValidation:rule="self.engine == 'Redis' ? self.topology.type != 'Mesh' : true",message="Redis cannot replicate as a Mesh: use topology.type PrimaryReplica, or OriginRead and Regenerate for sessions and caches"
+// +kubebuilder:validation:XValidation:rule="self.management == 'Managed' ? has(self.replicationSecretRef) : true",message="replicationSecretRef is required with management Managed: a Secret, of that name in every region's operator namespace, with the username and password that the servers replicate from each other as; the operator makes the user"
 // +kubebuilder:validation:XValidation:rule="!has(self.topology.primary) || self.endpoints.exists(e, e.region == self.topology.primary)",message="topology.primary must name a region of endpoints"
 type DataStoreSpec struct {
 	// engine is the product. Immutable.
@@ -60,10 +61,22 @@ type DataStoreSpec struct {
 	// +optional
 	// +kubebuilder:default=No
 	ManageSettings Choice `json:"manageSettings,omitempty"`
+	// replicationSecretRef names a Secret, in every region's operator namespace, with the username and password
+	// that the servers replicate from each other as: the same in all regions. The operator makes the user on the
+	// servers, and gives it another password when the Secret has one.
+	// +optional
+	ReplicationSecretRef *SecretReference `json:"replicationSecretRef,omitempty"`
+	// database that the operator connects to (PostgreSQL; replication is of this one). Default: postgres.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="database is immutable: create another DataStore"
+	Database string `json:"database,omitempty"`
 	// allowedNamespaces chooses the namespaces whose services may use the store. Default: none.
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
-	// endpoints has one server per region.
+	// endpoints has one server per region. Their order gives the servers the numbers that they must not share, so new
+	// regions are appended.
 	// +required
 	// +listType=map
 	// +listMapKey=region
@@ -98,7 +111,8 @@ type StoreEndpoint struct {
 	// +kubebuilder:validation:MaxLength=261
 	// +kubebuilder:validation:Pattern=`^[^\s/@]+:[0-9]{1,5}$`
 	Address string `json:"address,omitempty"`
-	// secretRef names a Secret in that region's operator namespace with username and password.
+	// secretRef names a Secret in that region's operator namespace with username and password, and with ca.crt when
+	// connections are to be encrypted and the server's certificate checked.
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
 }
@@ -114,6 +128,39 @@ type DataStoreStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// regions as their members see them; those where no service uses the store are left out.
+	// +optional
+	// +listType=map
+	// +listMapKey=region
+	// +kubebuilder:validation:MaxItems=16
+	Regions []StoreRegionStatus `json:"regions,omitempty"`
+	// regionsReady is how many of the regions that use the store are ready, such as 2/3.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	RegionsReady string `json:"regionsReady,omitempty"`
+}
+
+// StoreRegionStatus is what a region's member says of its server.
+type StoreRegionStatus struct {
+	// region that the server is in.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Region string `json:"region,omitempty"`
+	// ready: True, False or Unknown.
+	// +required
+	Ready metav1.ConditionStatus `json:"ready,omitempty"`
+	// reason in one word, as conditions have it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+	// message for people: what is wrong, and what to do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// version of the server.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Version string `json:"version,omitempty"`
 }
 
 // DataStore is a database, or a Redis, that services share: replication links exist once per
@@ -126,6 +173,7 @@ type DataStoreStatus struct {
 // +kubebuilder:printcolumn:name="Topology",type=string,JSONPath=`.spec.topology.type`
 // +kubebuilder:printcolumn:name="Management",type=string,JSONPath=`.spec.management`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Regions",type=string,JSONPath=`.status.regionsReady`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type DataStore struct {
 	metav1.TypeMeta `json:",inline"`

@@ -388,4 +388,10 @@ type SessionToken struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Header string `json:"header,omitempty"`
+	// originClaim names the claim of a JSON Web Token that says which of the service's regions has the session. The
+	// gateway then reads it, unverified: routing only, and writes nothing into tokens. Without it, tokens are stamped.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	OriginClaim string `json:"originClaim,omitempty"`
 }

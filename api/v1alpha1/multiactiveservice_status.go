@@ -12,7 +12,7 @@ type MultiActiveServiceStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions: Ready, CoreAvailable, Degraded, WorkloadsAvailable, TopicsReady,
 	// ReplicationHealthy, RoutingReady, RegionsHealthy, DesignSound, FieldsActedOn, SpecInSync,
-	// PeersAuthenticated.
+	// PeersAuthenticated, DNSReady.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -73,7 +73,9 @@ type MultiActiveServiceSpec struct {
 	// +kubebuilder:default={}
 	Failover *Failover `json:"failover,omitempty"`
 
-	// dns asks for DNSEndpoint objects for ExternalDNS.
+	// dns asks for a DNSEndpoint for ExternalDNS, in the cluster and namespace of this object and with its name: a
+	// record for each region that serves, of the host of its endpoint. Needs the annotation
+	// multiactive.dev/dns-hosts of the namespace.
 	// +optional
 	DNS *DNS `json:"dns,omitempty"`
 }
@@ -446,15 +448,20 @@ type Failover struct {
 	Survivors string `json:"survivors,omitempty"`
 }
 
-// DNS asks for DNSEndpoint objects.
+// AnnotationDNSHosts lists, on a namespace, the hosts that services in it may have DNS records of, divided by
+// commas; *.example.com stands for everything below example.com. Without it they may have none: who may declare a
+// service is not who may have any name.
+const AnnotationDNSHosts = "multiactive.dev/dns-hosts"
+
+// DNS asks for a DNSEndpoint.
 type DNS struct {
-	// host that users resolve.
+	// host that users resolve. The namespace's annotation multiactive.dev/dns-hosts must have it.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Host string `json:"host,omitempty"`
-	// ttl of the records. Default: 30s.
+	// ttl of the records, in whole seconds: what is between two is rounded up, and 0s is 1s. Default: 30s.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32

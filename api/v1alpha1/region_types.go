@@ -287,6 +287,9 @@ type RegionCoordination struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Active;Silent;Never
 	Agent string `json:"agent,omitempty"`
+	// leads is Yes while the region's agent decides for all regions which are lost and who owns what.
+	// +optional
+	Leads Choice `json:"leads,omitempty"`
 	// epoch of the view that the hub has seen.
 	// +optional
 	Epoch int64 `json:"epoch,omitempty"`

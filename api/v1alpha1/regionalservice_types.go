@@ -78,6 +78,12 @@ type RegionalServiceSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Topics []TopicSlice `json:"topics,omitempty"`
+	// stores that the service's data classes are replicated by.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Stores []StoreSlice `json:"stores,omitempty"`
 	// notifyEndpoints of the Region that the service's flows name.
 	// +optional
 	// +listType=map
@@ -360,8 +366,8 @@ type RegionalServiceStatus struct {
 	// actedStamp is the highest stamp that was acted on; slices with a lower one are refused.
 	// +optional
 	ActedStamp *ActedStamp `json:"actedStamp,omitempty"`
-	// conditions: WorkloadAvailable, GatewayReady, TopicsReady, LinksHealthy, Routed, FieldsActedOn,
-	// Ready.
+	// conditions: WorkloadAvailable, GatewayReady, TopicsReady, StoresReady, LinksHealthy, Routed,
+	// FieldsActedOn, Ready.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -409,6 +415,12 @@ type RegionalServiceStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	DataAtRisk []DataAtRisk `json:"dataAtRisk,omitempty"`
+	// stores as this region's member sees its servers.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Stores []StoreStatus `json:"stores,omitempty"`
 	// features that this member acts on.
 	// +optional
 	// +listType=set

@@ -72,6 +72,12 @@ type RegionIncidentStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	DataAtRiskSummary string `json:"dataAtRiskSummary,omitempty"`
+	// lateChanges by store: what became of changes that the region had accepted and not shipped.
+	// +optional
+	// +listType=map
+	// +listMapKey=store
+	// +kubebuilder:validation:MaxItems=64
+	LateChanges []IncidentLateChanges `json:"lateChanges,omitempty"`
 	// services that the outage touched.
 	// +optional
 	Services *int32 `json:"services,omitempty"`
@@ -80,6 +86,87 @@ type RegionIncidentStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	WorstServices []IncidentService `json:"worstServices,omitempty"`
+}
+
+// IncidentLateChanges are those in one store.
+type IncidentLateChanges struct {
+	// store is the DataStore's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Store string `json:"store,omitempty"`
+	// applied were changed by nobody else, and are in all regions.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Applied int64 `json:"applied,omitempty"`
+	// ownerStands were changed by others too, whose version stands.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	OwnerStands int64 `json:"ownerStands,omitempty"`
+	// lateStands were changed by others too, and the late version stands.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	LateStands int64 `json:"lateStands,omitempty"`
+	// open were changed by others too, whose version stands until a person has decided.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Open int64 `json:"open,omitempty"`
+	// conflicts are the first 20 rows that both had changed. Both versions are in the store's table multiactive.conflict.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	Conflicts []RowConflict `json:"conflicts,omitempty"`
+}
+
+// LateChanges are those of one region that was lost, by what became of them.
+type LateChanges struct {
+	// region that was lost.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Region string `json:"region,omitempty"`
+	// lostAt is when it was declared lost.
+	// +required
+	LostAt metav1.MicroTime `json:"lostAt,omitzero"`
+	// applied were changed by nobody else, and are in all regions.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Applied int64 `json:"applied,omitempty"`
+	// ownerStands were changed by others too, whose version stands.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	OwnerStands int64 `json:"ownerStands,omitempty"`
+	// lateStands were changed by others too, and the late version stands.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	LateStands int64 `json:"lateStands,omitempty"`
+	// open were changed by others too, whose version stands until a person has decided.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Open int64 `json:"open,omitempty"`
+	// conflicts are the first 20 rows that both had changed. Both versions are in the store's table multiactive.conflict.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	Conflicts []RowConflict `json:"conflicts,omitempty"`
+}
+
+// RowConflict is a row that two regions changed.
+type RowConflict struct {
+	// table as schema.table.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=320
+	Table string `json:"table,omitempty"`
+	// key of the row, a JSON object; cut off if it is long.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Key string `json:"key,omitempty"`
+	// outcome: OwnerStands, LateStands or Open.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Outcome string `json:"outcome,omitempty"`
 }
 
 // IncidentTime is one measured step.

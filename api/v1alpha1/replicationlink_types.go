@@ -78,7 +78,7 @@ type ReplicationLinkStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	LastError string `json:"lastError,omitempty"`
-	// conditions: Configured, Streaming, CaughtUp, Retained.
+	// conditions: Configured, Streaming, CaughtUp, Retained, and RowsEqual of stores' links.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

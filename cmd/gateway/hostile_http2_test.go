@@ -154,7 +154,9 @@ func (c *frameCase) run(t *testing.T, h *hostility) {
 	}
 	var seen []string
 	for _, r := range h.app.seen() {
-		seen = append(seen, r.String())
+		if r.err == nil { // else it broke off: the application did not take it, and it may be of the case before
+			seen = append(seen, r.String())
+		}
 		if c.broken && r.body != "" && r.err == nil || strings.Contains(r.URL.Path, "hidden") {
 			t.Errorf("the application took %s for whole", r)
 		}
@@ -187,7 +189,7 @@ var frameCases = []frameCase{
 	{name: "`content-length` of 0, and a request as the body", send: func(f *frames) {
 		f.head(1, false, h2post("content-length", "0")...)
 		_ = f.WriteData(1, true, []byte(hidden))
-	}, outcome: malformed, broken: true},
+	}, outcome: append([]string{"200"}, malformed...), broken: true}, // by then it may have its answer, for it was whole without
 	{name: "two different `content-length`", send: func(f *frames) {
 		f.head(1, false, h2post("content-length", "5", "content-length", "6")...)
 		_ = f.WriteData(1, true, []byte("hello"))

@@ -39,15 +39,24 @@ func newLiar(t *testing.T, say func(conn net.Conn)) *liar {
 			}
 			go func() {
 				defer func() { _ = conn.Close() }()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				in := bufio.NewReader(conn)
+				if _, err := http.ReadRequest(in); err == nil {
 					out.heard.Add(1)
-					say(conn)
+					say(&liarConn{conn, in})
 				}
 			}()
 		}
 	}()
 	return out
 }
+
+// liarConn reads on after the head that was read.
+type liarConn struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (c *liarConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 
 // says has it say a text and end.
 func says(text string) func(net.Conn) {
@@ -224,8 +233,10 @@ var upstreamCases = []scenario{
 	}},
 	{row{"100 Continue to a request that is waited for, or unasked", "one, of the gateway's own, if the client waits for it", "by flow and outcome"}, func(t *testing.T, way []string) {
 		l := newLiar(t, func(conn net.Conn) {
-			_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 3)+"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
-			_, _ = io.Copy(io.Discard, conn) // the body, which may come later
+			_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 3))
+			_, _ = io.ReadFull(conn, make([]byte, len("hello"))) // an answer before the body would spare the client that
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
+			_, _ = io.Copy(io.Discard, conn)
 		})
 		h := hostile(t, func(c *routing.Config) { c.Upstream = l.address }, way...)
 		for expect, want := range map[string]int{"": 0, "Expect: 100-continue\r\n": 1} {

@@ -23,6 +23,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
 	"multiactive.dev/operator/internal/testkit"
+	"multiactive.dev/operator/internal/testkit/locked"
 	"multiactive.dev/operator/internal/testkit/ports"
 )
 
@@ -36,7 +37,7 @@ var ways = map[string][]string{"net/http": {"--fast-path=false"}, "fast path": {
 // hostility is a service in two regions, beijing with a real gateway and whatever a test puts elsewhere.
 type hostility struct {
 	app    *recordingApp
-	log    *lockedBuffer
+	log    *locked.Buffer
 	listen string
 	admin  string
 	config routing.Config
@@ -45,7 +46,7 @@ type hostility struct {
 // hostile starts an application and a gateway before it. change may alter the routing.
 func hostile(t *testing.T, change func(*routing.Config), args ...string) *hostility {
 	t.Helper()
-	h := &hostility{app: newRecordingApp(t), log: &lockedBuffer{}, listen: ownAddress(t), admin: ownAddress(t)}
+	h := &hostility{app: newRecordingApp(t), log: &locked.Buffer{}, listen: ownAddress(t), admin: ownAddress(t)}
 	h.config = hostileConfig()
 	h.config.Upstream = h.app.URL
 	if change != nil {
@@ -413,22 +414,4 @@ func eventually(t *testing.T, what string, is func() bool) {
 		}
 		return nil
 	})
-}
-
-// lockedBuffer is a log that can be read while it is written.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

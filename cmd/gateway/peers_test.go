@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"multiactive.dev/operator/internal/gateway"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/ownership"
-	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/peertls"
 	"multiactive.dev/operator/internal/routing"
 )
@@ -27,7 +27,7 @@ func TestPeerIdentity(t *testing.T) {
 	if _, err := read(); err == nil || !strings.Contains(err.Error(), "--peer-tls-dir") {
 		t.Errorf("an empty directory: error is %v", err)
 	}
-	ca, err := peerca.NewAuthority("here", time.Now(), time.Hour)
+	ca, err := ownca.ForGateways("here")(time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestPeerIdentity(t *testing.T) {
 	if identity, err := read(); err != nil || identity.Authorities != nil || identity.ID.Name != "u" {
 		t.Errorf("without authorities: %+v, %v", identity, err)
 	}
-	put("ca.crt", peerca.PEM(ca.Certificate))
+	put("ca.crt", ownca.PEM(ca.Certificate))
 	if identity, err := read(); err != nil || identity.Authorities == nil {
 		t.Errorf("with authorities: %+v, %v", identity, err)
 	}
@@ -62,7 +62,7 @@ func TestPeerIdentity(t *testing.T) {
 
 // TestPeerPort asks the whole program over mutual TLS, and ends it.
 func TestPeerPort(t *testing.T) {
-	ca, err := peerca.NewAuthority("there", time.Now(), time.Hour)
+	ca, err := ownca.ForGateways("there")(time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestPeerPort(t *testing.T) {
 			Regions: []routing.Region{
 				{Name: "here", Weight: 1, Endpoint: "http://127.0.0.1:1", State: ownership.RegionServing},
 				{
-					Name: "there", Weight: 1, PeerEndpoint: "https://127.0.0.1:1", Authorities: string(peerca.PEM(ca.Certificate)),
+					Name: "there", Weight: 1, PeerEndpoint: "https://127.0.0.1:1", Authorities: string(ownca.PEM(ca.Certificate)),
 					State: ownership.RegionServing,
 				},
 			},

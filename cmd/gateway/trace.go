@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // traceFlush is how long the end of the process waits for the last traces to be exported.
@@ -41,11 +42,15 @@ func (t tracing) check() error {
 // open starts exporting, in the background: a collector that is away costs spans and no request. The whole trace is
 // recorded at every gateway that it passes, or at none, since all decide by its ID.
 func (t tracing) open(c *config) *sdktrace.TracerProvider {
+	sampler := sdktrace.TraceIDRatioBased(t.ratio)
+	c.options.TraceSampled = func(id trace.TraceID) bool {
+		return sampler.ShouldSample(sdktrace.SamplingParameters{ParentContext: context.Background(), TraceID: id}).Decision == sdktrace.RecordAndSample
+	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		c.options.Log.Warn("traces could not be exported", slog.Any("error", err))
 	}))
 	return sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(newOTLPExporter(t.endpoint)), sdktrace.WithSampler(sdktrace.TraceIDRatioBased(t.ratio)),
+		sdktrace.WithBatcher(newOTLPExporter(t.endpoint)), sdktrace.WithSampler(sampler),
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", c.options.Name+"-gateway"), attribute.String("service.namespace", c.options.Namespace),
 			attribute.String("service.instance.id", c.options.Gateway), attribute.String("service.version", version),

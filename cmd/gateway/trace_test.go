@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"multiactive.dev/operator/internal/gateway"
+	"multiactive.dev/operator/internal/testkit/locked"
 )
 
 // collector takes traces as the OpenTelemetry Collector reads them.
@@ -139,5 +140,68 @@ func TestTracingFlags(t *testing.T) {
 		if _, err := parse(append(required, arg), environment(), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", arg, err)
 		}
+	}
+}
+
+// A request to a running gateway is a trace at the collector, an exemplar among the durations and a name in the access log.
+func TestTraceOfARequest(t *testing.T) {
+	const id, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	for way, flags := range ways {
+		t.Run(way, func(t *testing.T) {
+			c := newCollector(t)
+			told := make(chan string, 1)
+			app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- r.Header.Get("Traceparent") }))
+			defer app.Close()
+			log := &locked.Buffer{}
+			public, admin, stop, done := running(t, app.URL, slog.New(slog.NewJSONHandler(log, nil)), append(flags,
+				"--trace-endpoint="+c.URL+"/v1/traces", "--trace-ratio=1", "--access-log", "--drain-delay=0s")...)
+			ask := func(url string, header, value string) string {
+				t.Helper()
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set(header, value)
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = resp.Body.Close() }()
+				text, _ := io.ReadAll(resp.Body)
+				return string(text)
+			}
+			ask("http://"+public+"/v1/profile", "Traceparent", "00-"+id+"-"+parent+"-01")
+			sent := <-told
+			eventually(t, "the request is counted", func() bool { return strings.Contains(log.String(), `"trace":"`+id+`"`) })
+			metrics := ask("http://"+admin+"/metrics", "Accept", "application/openmetrics-text")
+			if !strings.Contains(metrics, `# {trace_id="`+id+`"}`) {
+				t.Error("no exemplar among the durations")
+			}
+			if fast := way == "fast path"; strings.Contains(metrics, "multiactive_gateway_fast_requests_total 1.0") != fast {
+				t.Errorf("served on the fast path: %t", !fast)
+			}
+			stop() // which exports what is left
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			found := map[string]ptrace.Span{}
+			for _, exported := range c.traces {
+				for _, scope := range exported.ResourceSpans().At(0).ScopeSpans().All() {
+					for _, span := range scope.Spans().All() {
+						found[span.Name()] = span
+					}
+				}
+			}
+			whole, attempt := found["GET _unmatched"], found["to application"]
+			if len(found) != 2 || len(c.wrong) > 0 {
+				t.Fatalf("spans %v, wrong: %v", found, c.wrong)
+			}
+			if whole.TraceID().String() != id || whole.ParentSpanID().String() != parent || attempt.ParentSpanID() != whole.SpanID() {
+				t.Errorf("span %s of trace %s below %s, the attempt's below %s", whole.SpanID(), whole.TraceID(), whole.ParentSpanID(), attempt.ParentSpanID())
+			}
+			if want := "00-" + id + "-" + attempt.SpanID().String() + "-01"; sent != want {
+				t.Errorf("the application was told %q, want %q", sent, want)
+			}
+		})
 	}
 }

@@ -3,12 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,10 +32,7 @@ until this command is run again.
 
   kubectl multiactive coordination adopt --cluster-id=cdf818194e3a8c32
   kubectl multiactive coordination adopt --cluster-id=cdf818194e3a8c32 --without=beijing
-  kubectl multiactive coordination adopt --cluster-id=cdf818194e3a8c32 --region=beijing   # when it is back
-
-Flags:
-`
+  kubectl multiactive coordination adopt --cluster-id=cdf818194e3a8c32 --region=beijing   # when it is back`
 
 const (
 	// poll is the pause between two looks at a region.
@@ -58,16 +55,15 @@ type adoptOptions struct {
 	idText, only, leave string
 }
 
-func (o *adoptOptions) parse(args []string, t terminal) error {
-	err := parse(args, t, adoptUsage, &o.hubOptions, func(fs *flag.FlagSet) {
-		fs.StringVar(&o.idText, "cluster-id", "", "cluster `ID` of the store to follow, in hexadecimal, as coordination status and etcd's log show it (required)")
-		fs.StringVar(&o.only, "region", "", "comma-separated `names` of regions to tell (default: all)")
-		fs.StringVar(&o.leave, "without", "", "comma-separated `names` of regions that cannot be reached or do not meet the store: go on without them")
-		fs.BoolVar(&o.yes, "yes", false, "do not ask")
-	})
-	if err != nil {
-		return err
-	}
+func (o *adoptOptions) bind(fs *pflag.FlagSet) {
+	fs.StringVar(&o.idText, "cluster-id", "", "cluster `ID` of the store to follow, in hexadecimal, as coordination status and etcd's log show it (required)")
+	fs.StringVar(&o.only, "region", "", "comma-separated `names` of regions to tell (default: all)")
+	fs.StringVar(&o.leave, "without", "", "comma-separated `names` of regions that cannot be reached or do not meet the store: go on without them")
+	fs.BoolVar(&o.yes, "yes", false, "do not ask")
+	o.hubOptions.bind(fs)
+}
+
+func (o *adoptOptions) check() (err error) {
 	if o.idText == "" {
 		return fmt.Errorf("--cluster-id is required: %w", errUsage)
 	}
@@ -145,9 +141,8 @@ func hindrance(s *standing, id uint64) string {
 	}
 }
 
-func adopt(ctx context.Context, args []string, t terminal) error {
-	var o adoptOptions
-	if err := o.parse(args, t); err != nil {
+func adopt(ctx context.Context, o *adoptOptions, t terminal) error {
+	if err := o.check(); err != nil {
 		return err
 	}
 	say := func(format string, a ...any) { _, _ = fmt.Fprintf(t.out, format+"\n", a...) }
@@ -156,7 +151,7 @@ func adopt(ctx context.Context, args []string, t terminal) error {
 		return err
 	}
 	before := o.look(ctx, regions)
-	v := judge(&o, nil, before)
+	v := judge(o, nil, before)
 	if err := refusal(v); err != nil {
 		return err
 	}
@@ -171,13 +166,13 @@ func adopt(ctx context.Context, args []string, t terminal) error {
 	if len(o.without) > 0 {
 		say("Left out: %s. If a member of the old store still runs there, two regions may accept writes for the same users.", strings.Join(o.without, ", "))
 	}
-	if err := confirm(t, &o); err != nil {
+	if err := confirm(t, o); err != nil {
 		return err
 	}
 	if err := waitOut(ctx, t, v.wait, say); err != nil {
 		return err
 	}
-	v = judge(&o, before, o.look(ctx, regions))
+	v = judge(o, before, o.look(ctx, regions))
 	if err := refusal(v); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -11,8 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
 )
 
 const compensationUsage = `kubectl multiactive compensation lists whom outages have hit: the users whose requests to a service were refused,
@@ -33,10 +33,7 @@ given as files:
 It needs the rights to list Pods, to get pods/proxy and to get RegionalServices in the namespace, in each region's
 cluster.
 
-Exit code 3 when a gateway could not be asked, or has affected requests that it did not record.
-
-Flags:
-`
+Exit code 3 when a gateway could not be asked, or has affected requests that it did not record.`
 
 // compensationOptions are the flags.
 type compensationOptions struct {
@@ -46,17 +43,17 @@ type compensationOptions struct {
 	at time.Time
 }
 
-func (o *compensationOptions) bind(fs *flag.FlagSet) {
-	fs.StringVar(&o.namespace, "namespace", "default", "namespace of the service")
-	fs.StringVar(&o.namespace, "n", "default", "short for --namespace")
+func (o *compensationOptions) bind(fs *pflag.FlagSet) {
+	fs.StringVarP(&o.namespace, "namespace", "n", "default", "namespace of the service")
 	fs.StringVar(&o.service, "service", "", "name of the MultiActiveService")
 	fs.StringVar(&o.contexts, "contexts", "", "contexts of the kubeconfig that are the regions' clusters, separated by commas (default: the current one)")
 	fs.StringVar(&o.from, "from", "", "files with what gateways say, separated by commas, in place of asking; - is standard input")
+	bindKubeconfig(fs)
 	fs.StringVar(&o.since, "since", "", "only who was hit since then: a duration such as 2h, or a time such as 2026-01-02T15:04:05Z")
 	fs.StringVar(&o.users, "users", "", "file with the keys of users to find in the records, one a line")
 	fs.StringVar(&o.secretFiles, "secret-file", "", "files with the compensation-secret, and former ones, separated by commas; for --users")
 	fs.StringVar(&o.normalize, "normalize", "", "how keys of --users are normalised, such as DigitsOnly, separated by commas (default: as the service declares; needed with --from)")
-	fs.StringVar(&o.output, "o", "csv", "csv, or json for one object a line")
+	fs.StringVarP(&o.output, "output", "o", "csv", "csv, or json for one object a line")
 }
 
 func (o *compensationOptions) check(now time.Time) error {
@@ -82,12 +79,13 @@ func (o *compensationOptions) check(now time.Time) error {
 	return nil
 }
 
-func compensationCommand(ctx context.Context, args []string, t terminal) error {
+func compensationCommand(t *terminal) *cobra.Command {
 	var o compensationOptions
-	if err := parseFlags(args, t, compensationUsage, o.bind); err != nil {
-		return err
-	}
-	if err := o.check(time.Now()); err != nil {
+	return leaf("compensation", "Whom outages have hit", compensationUsage, o.bind, func(ctx context.Context) error { return compensation(ctx, &o, *t) })
+}
+
+func compensation(ctx context.Context, o *compensationOptions, t terminal) error {
+	if err := o.check(t.clock()); err != nil {
 		return err
 	}
 	all := newHit(o.at)
@@ -112,10 +110,7 @@ func (o *compensationOptions) gather(ctx context.Context, t terminal, all *hit) 
 		}
 		return nil, problems
 	}
-	get := t.config
-	if get == nil {
-		get = config.GetConfigWithContext
-	}
+	get := t.configOf
 	for name := range strings.SplitSeq(o.contexts, ",") {
 		found, err := o.askCluster(ctx, get, name, all)
 		if err != nil {

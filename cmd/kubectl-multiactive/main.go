@@ -7,17 +7,17 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/term"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
@@ -31,23 +31,12 @@ const (
 	exitAttention = 3
 )
 
-const usage = `kubectl-multiactive looks after MultiActive. With it in the PATH, kubectl knows it as a plugin.
-
-  kubectl multiactive coordination status   which coordination store every region follows or refuses
-  kubectl multiactive coordination adopt    let the regions follow a store that was replaced or restored
-  kubectl multiactive compensation          whom outages have hit
-  kubectl multiactive version
-
-The first two use the kubeconfig of the hub's cluster, compensation those of the regions'. Each has --help.
-
-Exit codes: 0 all is well, 1 it failed, 2 the command line is wrong, 3 a region needs attention, or something
-is missing from the answer.
-`
-
 // Errors that choose the exit code.
 var (
 	errUsage     = errors.New("see --help")
 	errAttention = errors.New("a region needs attention")
+	// errNotDone is of an order that has ended without being done; everything has been said.
+	errNotDone = errors.New("the order was not carried out")
 )
 
 // terminal is what a command speaks through, and the time that it takes.
@@ -55,21 +44,30 @@ type terminal struct {
 	in       io.Reader
 	out, err io.Writer
 	sleep    func(ctx context.Context, d time.Duration) error
-	// config returns the hub's; the command line chooses it.
+	// now is the time of day. Default: the machine's.
+	now func() time.Time
+	// config returns the cluster of a context; the command line chooses it.
 	config func(context string) (*rest.Config, error)
+	// screen: out is a terminal. asks: in is one, and a person can be asked. colour: out shows colours.
+	screen, asks, colour bool
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ctrl.SetLogger(logr.Discard())
-	code := exitCode(run(ctx, os.Args[1:], terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr, sleep: sleep}), os.Stderr)
+	klog.SetLogger(logr.Discard()) // a watch that breaks off is made anew
+	screen := term.IsTerminal(int(os.Stdout.Fd()))
+	code := exitCode(run(ctx, os.Args[1:], terminal{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, sleep: sleep, now: time.Now,
+		screen: screen, asks: term.IsTerminal(int(os.Stdin.Fd())), colour: screen && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}), os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 func exitCode(err error, stderr io.Writer) int {
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
 		return 0
 	case errors.Is(err, errAttention):
 		if err != errAttention { //nolint:errorlint // bare, everything has been said
@@ -77,33 +75,32 @@ func exitCode(err error, stderr io.Writer) int {
 		}
 		return exitAttention
 	}
+	if err == errFindings || err == errNotDone || err == errSick { //nolint:errorlint // bare: everything has been said
+		return exitFailed
+	}
 	_, _ = fmt.Fprintln(stderr, "kubectl multiactive:", err)
-	if errors.Is(err, errUsage) {
+	if errors.Is(err, errUsage) || errors.Is(err, errInput) {
 		return exitUsage
 	}
 	return exitFailed
 }
 
 func run(ctx context.Context, args []string, t terminal) error {
-	if len(args) > 0 && args[0] == "compensation" {
-		return compensationCommand(ctx, args[1:], t)
-	}
-	command := strings.Join(args[:min(2, len(args))], " ")
-	switch command {
-	case "coordination status":
-		return status(ctx, args[2:], t)
-	case "coordination adopt":
-		return adopt(ctx, args[2:], t)
-	case "version", "--version":
-		_, err := fmt.Fprintln(t.out, version)
-		return err
-	case "", "help", "-h", "--help", "coordination", "coordination -h", "coordination --help":
-		_, err := io.WriteString(t.out, usage)
-		return err
-	default:
-		return fmt.Errorf("there is no command %q: %w", command, errUsage)
-	}
+	root := newRoot(&t)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
 }
+
+// clock returns the time of day.
+func (t *terminal) clock() time.Time {
+	if t.now == nil {
+		return time.Now()
+	}
+	return t.now()
+}
+
+// say writes a line.
+func (t *terminal) say(format string, a ...any) { _, _ = fmt.Fprintf(t.out, format+"\n", a...) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	select {

@@ -180,6 +180,9 @@ func TestCommandLine(t *testing.T) {
 		"coordination status nothing":           {exitUsage, "unexpected argument"},
 		"coordination adopt --cluster-id=store": {exitUsage, "not a cluster ID in hexadecimal"},
 		"restart":                               {exitUsage, "there is no command"},
+		"completion kubectl":                    {0, "exec kubectl multiactive __complete"},
+		"completion bash":                       {0, "kubectl-multiactive"},
+		"help plan":                             {0, "changes nothing"},
 	} {
 		t.Run(line, func(t *testing.T) {
 			var out bytes.Buffer

@@ -5,17 +5,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/spf13/pflag"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
@@ -33,67 +32,38 @@ const kubeconfigKey = "kubeconfig"
 // hubOptions are the flags of every command.
 type hubOptions struct {
 	namespace, context string
+	// kubeconfig is the flag that names the file.
+	kubeconfig *pflag.Flag
 }
 
-// parse reads the flags of a command that speaks with the hub.
-func parse(args []string, t terminal, about string, o *hubOptions, bind func(*flag.FlagSet)) error {
-	return parseFlags(args, t, about, func(fs *flag.FlagSet) {
-		o.bind(fs)
-		bind(fs)
-	})
-}
-
-func (o *hubOptions) bind(fs *flag.FlagSet) {
+func (o *hubOptions) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&o.namespace, "operator-namespace", "multiactive-system", "namespace of the operator, in the hub's cluster and in the regions'")
 	fs.StringVar(&o.context, "context", "", "context of the kubeconfig that is the hub's cluster (default: the current one)")
+	bindKubeconfig(fs)
+	o.kubeconfig = fs.Lookup(config.KubeconfigFlagName)
 }
 
-// parseFlags reads the flags of a command. Its help is about, and the flags.
-func parseFlags(args []string, t terminal, about string, bind func(*flag.FlagSet)) error {
-	fs := flag.NewFlagSet("kubectl multiactive", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	config.RegisterFlags(fs)
-	bind(fs)
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(t.out, about)
-		fs.SetOutput(t.out)
-		fs.PrintDefaults()
-		return err
-	case err != nil:
-		return fmt.Errorf("%w: %w", err, errUsage)
-	case fs.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q: %w", fs.Arg(0), errUsage)
-	}
-	return nil
+// bindKubeconfig lets the command line name the kubeconfig.
+func bindKubeconfig(fs *pflag.FlagSet) {
+	var known flag.FlagSet
+	config.RegisterFlags(&known)
+	fs.AddGoFlagSet(&known)
+	fs.Lookup(config.KubeconfigFlagName).Usage = "`file` with the kubeconfig (default: $KUBECONFIG, or ~/.kube/config)"
 }
 
 // regionClient is how one region's cluster is reached, or why it is not.
 type regionClient struct {
 	name    string
 	client  client.Client
+	config  *rest.Config
 	problem error
 }
 
 // connect returns the regions that the hub has, by name. A region that runs nothing has no cluster.
 func (o hubOptions) connect(ctx context.Context, t terminal) ([]regionClient, error) {
-	get := t.config
-	if get == nil {
-		get = config.GetConfigWithContext
-	}
-	hubConfig, err := get(o.context)
+	hub, err := o.hub(t)
 	if err != nil {
-		return nil, fmt.Errorf("finding the hub's API server: %w; give --kubeconfig", err)
-	}
-	hubConfig.Timeout = perRequest
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
-	}
-	hub, err := client.New(hubConfig, client.Options{Scheme: scheme})
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the hub: %w", err)
 	}
 	var list v1alpha1.RegionList
 	if err := hub.List(ctx, &list); err != nil {
@@ -102,8 +72,8 @@ func (o hubOptions) connect(ctx context.Context, t terminal) ([]regionClient, er
 	var out []regionClient
 	for i := range list.Items {
 		if rg := &list.Items[i]; rg.Spec.Cluster != nil {
-			c, err := o.dial(ctx, hub, rg, scheme)
-			out = append(out, regionClient{rg.Name, c, err})
+			c, config, err := o.dial(ctx, hub, rg)
+			out = append(out, regionClient{rg.Name, c, config, err})
 		}
 	}
 	if len(out) == 0 {
@@ -114,20 +84,21 @@ func (o hubOptions) connect(ctx context.Context, t terminal) ([]regionClient, er
 }
 
 // dial prepares a client of the region's cluster. Nothing is asked of the cluster yet.
-func (o hubOptions) dial(ctx context.Context, hub client.Client, rg *v1alpha1.Region, scheme *runtime.Scheme) (client.Client, error) {
+func (o hubOptions) dial(ctx context.Context, hub client.Client, rg *v1alpha1.Region) (client.Client, *rest.Config, error) {
 	name := rg.Spec.Cluster.KubeconfigSecretRef.Name
 	var secret corev1.Secret
 	if err := hub.Get(ctx, client.ObjectKey{Namespace: o.namespace, Name: name}, &secret); err != nil {
-		return nil, fmt.Errorf("reading Secret %s/%s in the hub: %w", o.namespace, name, err)
+		return nil, nil, fmt.Errorf("reading Secret %s/%s in the hub: %w", o.namespace, name, err)
 	}
 	access, err := clusters.Parse(secret.Data[kubeconfigKey])
 	if err != nil {
-		return nil, fmt.Errorf("reading the kubeconfig in Secret %s/%s in the hub: %w", o.namespace, name, err)
+		return nil, nil, fmt.Errorf("reading the kubeconfig in Secret %s/%s in the hub: %w", o.namespace, name, err)
 	}
 	c := access.Config()
 	c.Timeout = perRequest
 	// Without a mapper of its own the client would ask the cluster for one here.
-	return client.New(c, client.Options{Scheme: scheme, Mapper: leaseMapper()})
+	out, err := client.New(c, client.Options{Scheme: hub.Scheme(), Mapper: leaseMapper()})
+	return out, c, err
 }
 
 // standing is what a region's Lease says, or why nothing is known.

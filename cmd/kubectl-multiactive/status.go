@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strconv"
 	"text/tabwriter"
@@ -15,10 +14,7 @@ const statusUsage = `kubectl multiactive coordination status shows, for every re
 and how far, whether it refuses the store that answers now, and what else is wrong with it there: damaged
 content, a full disk, certificates that expire, another member of the same name. Each since when, and what to do.
 
-Exit code 3 when a region refuses a store, is in trouble with it or cannot be read.
-
-Flags:
-`
+Exit code 3 when a region refuses a store, is in trouble with it or cannot be read.`
 
 // leaseMapper knows the one kind that is read in regions.
 func leaseMapper() meta.RESTMapper {
@@ -27,11 +23,7 @@ func leaseMapper() meta.RESTMapper {
 	return m
 }
 
-func status(ctx context.Context, args []string, t terminal) error {
-	var o hubOptions
-	if err := parse(args, t, statusUsage, &o, func(*flag.FlagSet) {}); err != nil {
-		return err
-	}
+func status(ctx context.Context, o *hubOptions, t terminal) error {
 	regions, err := o.connect(ctx, t)
 	if err != nil {
 		return err

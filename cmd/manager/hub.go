@@ -148,7 +148,7 @@ func addHub(mgr ctrl.Manager, o hubOptions, parts hubParts) error {
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	return (&datastore.Reconciler{Client: mgr.GetClient(), Clock: wall}).SetupWithManager(mgr)
+	return (&datastore.Reconciler{Client: mgr.GetClient(), Clusters: registry, Clock: wall}).SetupWithManager(mgr)
 }
 
 // regionsWithCluster returns what lists the regions that run a member.

@@ -15,14 +15,17 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	opmetrics "multiactive.dev/operator/internal/metrics"
 )
 
 // version is set by the linker.
@@ -58,7 +61,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(restConfig, managerOptions(o, scheme))
+	if o.common.check {
+		return check(ctx, o, restConfig, scheme, clock.RealClock{}.Now(), stdout)
+	}
+	mgr, err := ctrl.NewManager(restConfig, managerOptions(&o, scheme))
 	if err != nil {
 		return fmt.Errorf("preparing the controller manager: %w", err)
 	}
@@ -68,6 +74,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("adding the readiness check: %w", err)
 	}
+	if err := o.common.webhook.setup(mgr, o.common.operatorNamespace); err != nil {
+		return err
+	}
 	if err := setup(ctx, mgr, o); err != nil {
 		return fmt.Errorf("preparing mode %s: %w", o.common.mode, err)
 	}
@@ -76,6 +85,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func setup(ctx context.Context, mgr ctrl.Manager, o options) error {
 	o.member.common = o.common
+	objects := &opmetrics.Objects{Reader: mgr.GetCache(), Hub: o.common.mode != modeMember, Member: o.common.mode != modeHub}
+	if err := metrics.Registry.Register(objects); err != nil {
+		return fmt.Errorf("registering the objects' metrics: %w", err)
+	}
 	switch o.common.mode {
 	case modeHub:
 		return setupHub(mgr, hubOptions{common: o.common})
@@ -86,7 +99,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o options) error {
 	return err
 }
 
-func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
+func managerOptions(o *options, scheme *runtime.Scheme) ctrl.Options {
 	m := ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       server.Options{BindAddress: o.common.metricsAddress},
@@ -105,6 +118,10 @@ func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
 	case modePeer:
 		m.Cache.ByObject = memberCache()
 		maps.Copy(m.Cache.ByObject, hubCache(o.common))
+	}
+	if server := o.common.webhook.server(); server != nil {
+		m.WebhookServer = server
+		maps.Copy(m.Cache.ByObject, o.common.webhook.cached())
 	}
 	return m
 }

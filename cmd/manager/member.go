@@ -35,14 +35,18 @@ import (
 	"multiactive.dev/operator/controllers/member/peercerts"
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
+	"multiactive.dev/operator/controllers/member/storelink"
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/coordination"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
+	"multiactive.dev/operator/internal/linkindex"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/pace"
-	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/port/kafka"
+	"multiactive.dev/operator/internal/port/store/engines"
 	"multiactive.dev/operator/internal/storehealth"
+	"multiactive.dev/operator/internal/storekeeper"
 	"multiactive.dev/operator/internal/storeposition"
 )
 
@@ -55,7 +59,7 @@ type memberOptions struct {
 	agentURL     string
 	gatewayImage string
 	gatewayArgs  []string
-	peers        peerca.Lifetimes
+	peers        ownca.Lifetimes
 	mirrorImage  string
 	// mirrorMakerImage is empty where no dedicated MirrorMaker is to run.
 	mirrorMakerImage string
@@ -71,9 +75,9 @@ func (o *memberOptions) bind(fs *flag.FlagSet) {
 		"member, peer: that address as gateways dial it (default http://multiactive-agent.<operator-namespace>.svc:8090)")
 	fs.StringVar(&o.gatewayImage, "gateway-image", "", "member, peer: image with /gateway for the services' gateways (required)")
 	fs.Func("gateway-arg", "member, peer: one more `argument` for every gateway, such as --access-log or --trace-endpoint=URL; may be repeated", o.addGatewayArg)
-	fs.DurationVar(&o.peers.Certificate, "peer-certificate-lifetime", peerca.DefaultCertificate,
+	fs.DurationVar(&o.peers.Certificate, "peer-certificate-lifetime", ownca.DefaultCertificate,
 		"member, peer: lifetime of the certificates that gateways show those of other regions; they are renewed after half of it")
-	fs.DurationVar(&o.peers.Authority, "peer-authority-lifetime", peerca.DefaultAuthority,
+	fs.DurationVar(&o.peers.Authority, "peer-authority-lifetime", ownca.DefaultAuthority,
 		"member, peer: lifetime of the region's authority that issues them, at least six times theirs; its successor is made after two thirds of it")
 	o.podName, o.podNamespace = os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE")
 	fs.StringVar(&o.mirrorImage, "mirror-image", "", "member, peer: image with /mirror for the mirrors (default: --gateway-image)")
@@ -195,13 +199,11 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 		Started: known, RegionLease: timings.RegionLease, Log: ctrl.Log.WithName("coordination"),
 		Epoch: func() int64 { c, _ := regionAgent.Snapshot(); return c.View.Epoch },
 	}
-	mirrors := replicationlink.NewMirrors(mgr.GetClient(), o.common.operatorNamespace, machine)
-	transfers := replicationlink.NewTransfers(credentials, machine, ctrl.Log.WithName("transfers"))
 	health := &storehealth.Monitor{Store: store, Clock: machine, Log: ctrl.Log.WithName("coordination")}
 	position.Trouble = troubles(regionAgent.Trouble, health.Trouble)
 	parts := []manager.Runnable{
 		closing(store), health, position, settled(position, regionAgent), agentServer{o.agentAddress, regionAgent.Handler(regionAgent.Publisher())},
-		topics, canaries, mirrors, transfers,
+		topics, canaries,
 	}
 	for _, part := range append(parts, own...) {
 		if err := mgr.Add(part); err != nil {
@@ -214,23 +216,27 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 	if err != nil {
 		return member{}, err
 	}
+	stores, err := addStores(mgr, storelink.Reconciler{Options: options, Agent: regionAgent, Pace: pacer}, regionAgent, timings.RegionLease)
+	if err != nil {
+		return member{}, err
+	}
+	local.Stores = stores.Keepers
 	services := &regionalservice.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Impersonate: impersonator(mgr), Options: options,
-		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries,
+		Agent: regionAgent, Publisher: regionAgent.Publisher(), Topics: topics, Canaries: canaries, Stores: stores.Keepers,
 		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease, Pace: pacer,
 		PeerCertificates: certificates,
 	}
-	if err := services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed()); err != nil {
+	if err := services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed(), stores.Changed()); err != nil {
 		return member{}, fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options,
-		Agent: regionAgent, Canaries: canaries, Mirrors: mirrors, Transfers: transfers, Pace: pacer,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: regionAgent, Canaries: canaries, Pace: pacer,
 	}
-	if err := addLinks(mgr, links, canaries); err != nil {
+	if err := addLinks(ctx, mgr, links, machine); err != nil {
 		return member{}, err
 	}
-	return member{store: store, health: health, agent: regionAgent}, nil
+	return member{store: store, health: health, agent: regionAgent}, metrics.Registry.Register(regionAgent)
 }
 
 // regional are the options of what is built for services.
@@ -248,12 +254,36 @@ func newTopicKeeper(mgr ctrl.Manager, credentials func(context.Context, v1alpha1
 	return topics
 }
 
-// addLinks adds the controller of the region's incoming links, and their metric.
-func addLinks(mgr ctrl.Manager, links *replicationlink.Reconciler, canaries *replicationlink.Canaries) error {
-	if err := links.SetupWithManager(mgr); err != nil {
-		return fmt.Errorf("adding the controller of replication links: %w", err)
+// addStores adds what looks after the region's servers of stores: the controller of their links, the keepers and the fences.
+func addStores(mgr ctrl.Manager, r storelink.Reconciler, regionAgent *agent.Agent, longest time.Duration) (*storelink.Reconciler, error) {
+	machine := agent.SystemClock()
+	r.Client, r.Live = mgr.GetClient(), mgr.GetAPIReader()
+	r.Keepers = storekeeper.New(storekeeper.Config{
+		Region: r.Options.Region, Clock: machine, Open: engines.Open, Lease: regionAgent.Lease, LongestLease: longest, Log: ctrl.Log.WithName("stores"),
+	})
+	fences := &storelink.Fences{
+		Client: r.Client, Region: r.Options.Region, Agent: regionAgent, Keepers: r.Keepers, Clock: machine, Log: ctrl.Log.WithName("fences"),
 	}
-	if err := metrics.Registry.Register(canaries); err != nil {
+	links := storelink.New(r)
+	for _, err := range []error{mgr.Add(r.Keepers), mgr.Add(fences), links.SetupWithManager(mgr), metrics.Registry.Register(r.Keepers)} {
+		if err != nil {
+			return nil, fmt.Errorf("adding what looks after stores: %w", err)
+		}
+	}
+	return links, nil
+}
+
+// addLinks adds the controller of the region's incoming mirrors, with what it hands work to, and the canaries' metric.
+func addLinks(ctx context.Context, mgr ctrl.Manager, links *replicationlink.Reconciler, machine clock.WithTicker) error {
+	links.Mirrors = replicationlink.NewMirrors(mgr.GetClient(), links.Options.OperatorNamespace, machine)
+	links.Transfers = replicationlink.NewTransfers(links.Credentials, machine, ctrl.Log.WithName("transfers"))
+	links.Rights = replicationlink.NewRights(links.Credentials, machine, ctrl.Log.WithName("rights"))
+	for _, err := range []error{linkindex.Add(ctx, mgr.GetFieldIndexer()), mgr.Add(links.Mirrors), mgr.Add(links.Transfers), mgr.Add(links.Rights), links.SetupWithManager(mgr)} {
+		if err != nil {
+			return fmt.Errorf("adding the controller of replication links: %w", err)
+		}
+	}
+	if err := metrics.Registry.Register(links.Canaries); err != nil {
 		return fmt.Errorf("registering the metric of the links' lag: %w", err)
 	}
 	return nil

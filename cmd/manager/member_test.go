@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/testkit"
 )
 
 func TestMemberOptions(t *testing.T) {
 	t.Parallel()
-	lifetimes := peerca.Lifetimes{Certificate: peerca.DefaultCertificate, Authority: peerca.DefaultAuthority}
+	lifetimes := ownca.Lifetimes{Certificate: ownca.DefaultCertificate, Authority: ownca.DefaultAuthority}
 	for name, test := range map[string]struct {
 		args    []string
 		want    memberOptions

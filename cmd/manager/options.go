@@ -50,6 +50,8 @@ type commonOptions struct {
 	leaderElect       bool
 	timingsName       string
 	showVersion       bool
+	webhook           webhookOptions
+	check             bool
 
 	coordinationEndpoints string
 	coordinationPrefix    string
@@ -103,6 +105,9 @@ func (o *commonOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.timingsName, "timings", "default",
 		"default: round trips between regions below 100 ms; fast: below 30 ms. The same for every manager")
 	fs.BoolVar(&o.showVersion, "version", false, "print the version and end")
+	o.webhook.bind(fs)
+	fs.BoolVar(&o.check, "check", false,
+		"look whether the resources of multiactive.dev can be read and the coordination store serves, print that and end: 0, or 1 when something is missing")
 	fs.StringVar(&o.coordinationEndpoints, "coordination-endpoints", "",
 		"comma-separated client URLs of all members of the coordination store, the nearest first: it is asked as long as it answers (required)")
 	fs.StringVar(&o.coordinationPrefix, "coordination-prefix", coordination.DefaultPrefix,
@@ -127,6 +132,9 @@ func (o commonOptions) validate() error {
 		return errors.New("--operator-namespace must not be empty")
 	}
 	if _, err := o.timings(); err != nil {
+		return err
+	}
+	if err := o.webhook.validate(o.mode); err != nil {
 		return err
 	}
 	if (o.coordinationCert == "") != (o.coordinationKey == "") {

@@ -28,6 +28,10 @@ func TestParse(t *testing.T) {
 		"an argument":            {args: append(hub[:2:2], "start"), want: `unexpected argument "start"`},
 		"no flag of a gateway":   {args: []string{"--mode=member", "--gateway-arg=access-log"}, want: "gateway-arg: it is no flag"},
 		"the operator's flag":    {args: []string{"--mode=member", "--gateway-arg=--agent=http://x"}, want: "the operator gives --agent"},
+		"a webhook":              {args: append(hub[:2:2], "--webhook-port=9443", "--webhook-host=a.b.svc")},
+		"nobody calls it":        {args: append(hub[:2:2], "--webhook-port=9443"), want: "--webhook-host is required"},
+		"no port of a webhook":   {args: append(hub[:2:2], "--webhook-port=70000"), want: "--webhook-port=70000 is no port"},
+		"a member's webhook":     {args: []string{"--mode=member", "--coordination-endpoints=http://a:2379", "--region=a", "--webhook-port=9443"}, want: "for the modes hub and peer"},
 		"an unknown flag":        {args: []string{"--mod=hub"}, want: "-mod; see --help"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -489,10 +489,13 @@ func degraded(w *world) {
 	})
 	w.flag("register", "on")
 	w.flag("login", "off")
-	config, _ := w.region.routing(ns)
-	if !config.Flows[1].Degraded || config.Flows[0].Degraded {
-		w.t.Errorf("flows are routed as %+v, want register alone degraded", config.Flows)
-	}
+	testkit.Eventually(w.t, timeout, func() error {
+		config, _ := w.region.routing(ns)
+		if len(config.Flows) != 2 || !config.Flows[1].Degraded || config.Flows[0].Degraded {
+			return fmt.Errorf("flows are routed as %+v, want register alone degraded", config.Flows)
+		}
+		return nil
+	})
 	w.region.agree(func(c *ownership.Configuration) {
 		c.View.Regions["shenzhen"] = ownership.RegionRecord{State: ownership.RegionServing}
 	})

@@ -17,8 +17,8 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/agent"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/ownership"
-	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/peertls"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -30,7 +30,7 @@ const (
 	peersNamespace = "peers"
 )
 
-var peerLifetimes = peerca.Lifetimes{Certificate: 24 * time.Hour, Authority: 240 * time.Hour}
+var peerLifetimes = ownca.Lifetimes{Certificate: 24 * time.Hour, Authority: 240 * time.Hour}
 
 // PutTrust implements peercerts.Agent.
 func (r *region) PutTrust(_ context.Context, t ownership.Trust) error {
@@ -159,13 +159,13 @@ func TestPeerCertificates(t *testing.T) {
 	leaf = w.certificate("user", first, leaf.SerialNumber.Text(16))
 
 	// The next authority is made, and signs nothing before the other region believes it.
-	w.region.trust(there, ownership.Trust{Authorities: w.region.said().Authorities, Knows: map[string][]string{here: {peerca.Fingerprint(first)}}})
+	w.region.trust(there, ownership.Trust{Authorities: w.region.said().Authorities, Knows: map[string][]string{here: {ownca.Fingerprint(first)}}})
 	w.time.Step(peerLifetimes.Authority * 3 / 4)
 	next := w.awaitAuthorities(2)[1]
 	w.touch(ns)
 	leaf = w.certificate("user", first, leaf.SerialNumber.Text(16))
 	w.region.trust(there, ownership.Trust{
-		Authorities: w.region.said().Authorities, Knows: map[string][]string{here: {peerca.Fingerprint(first), peerca.Fingerprint(next)}},
+		Authorities: w.region.said().Authorities, Knows: map[string][]string{here: {ownca.Fingerprint(first), ownca.Fingerprint(next)}},
 	})
 	leaf = w.certificate("user", next, leaf.SerialNumber.Text(16))
 	w.certificate("order", next, "")
@@ -217,15 +217,15 @@ func (w *world) touch(namespace string) {
 func TestPeersBelieved(t *testing.T) {
 	w := newWorld(t)
 	w.awaitAuthorities(1)
-	theirs, err := peerca.NewAuthority(there, w.time.Now(), peerLifetimes.Authority)
+	theirs, err := ownca.ForGateways(there)(w.time.Now(), peerLifetimes.Authority)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fingerprint := peerca.Fingerprint(theirs.Certificate)
+	fingerprint := ownca.Fingerprint(theirs.Certificate)
 	w.region.mu.Lock()
 	w.region.behind = true
 	w.region.mu.Unlock()
-	w.region.trust(there, ownership.Trust{Authorities: []string{string(peerca.PEM(theirs.Certificate))}})
+	w.region.trust(there, ownership.Trust{Authorities: []string{string(ownca.PEM(theirs.Certificate))}})
 	w.time.Step(time.Minute)
 	if known := w.region.said().Knows[there]; len(known) > 0 {
 		t.Errorf("a gateway lags, and the region says that all believe %v", known)

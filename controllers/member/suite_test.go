@@ -39,13 +39,17 @@ import (
 	"multiactive.dev/operator/controllers/member/peercerts"
 	"multiactive.dev/operator/controllers/member/regionalservice"
 	"multiactive.dev/operator/controllers/member/replicationlink"
+	"multiactive.dev/operator/controllers/member/storelink"
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/kafkasecret"
+	"multiactive.dev/operator/internal/linkindex"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/port/kafka"
 	"multiactive.dev/operator/internal/port/kafka/embedded"
+	"multiactive.dev/operator/internal/port/store/engines"
 	"multiactive.dev/operator/internal/routing"
+	"multiactive.dev/operator/internal/storekeeper"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apiserver"
 	"multiactive.dev/operator/internal/testkit/binaries"
@@ -147,6 +151,9 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if err := linkindex.Add(w.t.Context(), mgr.GetFieldIndexer()); err != nil {
+		w.t.Fatal(err)
+	}
 	options := regional.Options{
 		Region: here, OperatorNamespace: operator, AgentURL: "http://agent:8090", GatewayImage: gateImage, MirrorImage: gateImage,
 		MirrorMakerImage: kafkaImage,
@@ -174,11 +181,18 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	services.PeerCertificates = certificates
 	mirrors := replicationlink.NewMirrors(mgr.GetClient(), operator, machine)
 	transfers := replicationlink.NewTransfers(credentials, machine, mgr.GetLogger())
+	rights := replicationlink.NewRights(credentials, machine, mgr.GetLogger())
 	links := &replicationlink.Reconciler{
-		Mirrors: mirrors, Transfers: transfers, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries,
+		Mirrors: mirrors, Transfers: transfers, Rights: rights, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Credentials: credentials, Options: options, Agent: w.region, Canaries: canaries,
 	}
+	stores := storekeeper.New(storekeeper.Config{
+		Region: here, Clock: agent.SystemClock(), Open: engines.Open, Lease: w.region.Lease, LongestLease: time.Second, Log: mgr.GetLogger(),
+	})
+	services.Stores = stores
+	storeLinks := storelink.New(storelink.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Options: options, Agent: w.region, Keepers: stores})
+	fences := &storelink.Fences{Client: mgr.GetClient(), Region: here, Agent: w.region, Keepers: stores, Clock: machine, Log: mgr.GetLogger()}
 	for _, err := range []error{
-		mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), mgr.Add(transfers), services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
+		mgr.Add(stores), mgr.Add(fences), storeLinks.SetupWithManager(mgr), mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), mgr.Add(transfers), mgr.Add(rights), services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed(), storeLinks.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
 	} {
 		if err != nil {
 			w.t.Fatal(err)

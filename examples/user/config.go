@@ -104,7 +104,7 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.ledgerRegex, "ledger-topics-regex", `^accounts\.ledger$`, "sync: `pattern` of all regions' ledger topics; - takes in none")
 	fs.StringVar(&c.group, "consumer-group", "account-sync", "sync: consumer `group`")
 	fs.StringVar(&c.fenceService, "fence-service", "",
-		"this service's `namespace/name` in the table multiactive_fence; with it every write needs a valid fencing token")
+		"this service's `namespace/name` among the fences that the operator keeps in MariaDB; with it every write needs a valid fencing token")
 	fs.IntVar(&c.loginCost, "login-cost", password.DefaultCost,
 		"bcrypt `cost`, 4 to 15: each step doubles the time of a login; 5 is about 2 ms (a demo), 12 about 250 ms (use it in production)")
 	fs.DurationVar(&c.sessionTTL, "session-ttl", 12*time.Hour, "how long a login lasts")

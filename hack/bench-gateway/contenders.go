@@ -32,6 +32,8 @@ type contender struct {
 	name, address string
 	// version as it tells itself.
 	version string
+	// admin is where a gateway tells what it has allocated; empty for others.
+	admin string
 	// direct: there is nothing in between.
 	direct bool
 	// key of a user, for a connection's first request.
@@ -137,7 +139,7 @@ func startGateway(ctx context.Context, agent, name, program string, args ...stri
 	if err != nil {
 		return nil, err
 	}
-	c := &contender{name: name, address: address, version: "this source tree, " + runtime.Version()}
+	c := &contender{name: name, address: address, admin: admin, version: "this source tree, " + runtime.Version()}
 	return launch(ctx, c, []string{"POD_NAME=" + strings.ReplaceAll(name, " ", "-")}, program, append([]string{
 		"--agent=" + agent, "--namespace=bench", "--name=bench", "--listen=" + address, "--admin-listen=" + admin,
 		"--drain-delay=0s", "--drain-timeout=1s",

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/peertls"
 	"multiactive.dev/operator/internal/routing"
 )
@@ -119,7 +119,7 @@ type place struct {
 
 // certify gives it a certificate of an authority of its region.
 func (p *place) certify(dir, region string) error {
-	authority, err := peerca.NewAuthority(region, time.Now(), 24*time.Hour)
+	authority, err := ownca.ForGateways(region)(time.Now(), 24*time.Hour)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (p *place) certify(dir, region string) error {
 	if err != nil {
 		return err
 	}
-	p.authorities = string(peerca.PEM(authority.Certificate))
+	p.authorities = string(ownca.PEM(authority.Certificate))
 	p.args = []string{"--peer-listen=" + p.peers, "--peer-tls-dir=" + dir}
 	return writeFiles(dir, map[string][]byte{peertls.FileCertificate: cert, peertls.FileKey: key})
 }

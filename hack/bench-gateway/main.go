@@ -1,6 +1,7 @@
 // Command bench-gateway measures the gateway beside what else could stand in its place: nginx with Lua and
 // HAProxy, routing by the same hash of the same header to the same two upstreams. All run on this machine, in
-// turn, in one run; the load and the upstreams are this program's own, and the same for all. Besides, it measures
+// turn, in one run; the load and the upstreams are this program's own, and the same for all. Latencies are measured by a
+// process of its own. Besides, it measures
 // requests that pass the gateways of two regions, and how soon ten gateways act on a change of their routing. What was
 // measured is written as a page.
 package main
@@ -40,6 +41,13 @@ alike. Contenders that are not installed are left out, and the page says how to 
 `
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == pacedCommand {
+		if err := runPaced(); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "bench-gateway:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	o := options{}
 	flags := flag.NewFlagSet("bench-gateway", flag.ExitOnError)
 	flags.Usage = func() {

@@ -16,8 +16,9 @@ type page struct {
 	machine report.Machine
 	missing []string
 	figures []figures
-	// rate of the measurements of latency, in requests per second.
-	rate  float64
+	// rate and lightRate are those of the measurements of latency, in requests per second.
+	rate, lightRate float64
+
 	hops  []hopFigures
 	views views
 }
@@ -28,7 +29,11 @@ const (
 	goalHAProxy = 0.7
 	goalP99     = time.Millisecond
 	goalIdleMB  = 150
-	goalViews   = 200 * time.Millisecond
+	// goalAllocations are those of a request that the local application answers.
+	goalAllocations = 15
+	goalViews       = 200 * time.Millisecond
+	// lightName is lightShare in words.
+	lightName = "eighth"
 )
 
 func (p *page) figureOf(name string) *figures {
@@ -111,12 +116,14 @@ func (p *page) goals(b *bytes.Buffer) {
 		ratio := own.perSecond() / other.perSecond()
 		row(what, fmt.Sprintf("at least %.1f", goal.least), fmt.Sprintf("%.2f", ratio), ratio >= goal.least)
 	}
-	what, added := fmt.Sprintf("p99 that it adds at %.0f requests per second, half of its own most", p.rate), own.p99()-direct.p99()
-	if direct.p99() > goalP99 {
-		fmt.Fprintf(b, "| %s | at most %s | not to be told: it is %s without any proxy, on this machine | not measured |\n", what, goalP99, round(direct.p99()))
-	} else {
-		row(what, "at most "+goalP99.String(), round(added), added <= goalP99)
+	p.latencyGoal(b, row, fmt.Sprintf("p99 that it adds at %.0f requests per second, half of its own most", p.rate), own.half, direct.half)
+	if nginx := p.figureOf(nameNginx); nginx != nil && nginx.p99() > direct.p99() {
+		ratio := float64(own.p99()-direct.p99()) / float64(nginx.p99()-direct.p99())
+		row("the same, of what nginx with Lua adds there", "at most 1.0", fmt.Sprintf("%.2f", ratio), ratio <= 1)
 	}
+	p.latencyGoal(b, row, fmt.Sprintf("p99 that it adds at %.0f requests per second, an %s of its own most", p.lightRate, lightName), own.light, direct.light)
+	row("allocations of a request, of all that its process makes meanwhile", fmt.Sprintf("at most %d", goalAllocations),
+		fmt.Sprintf("%.1f", own.allocations()), own.allocations() <= goalAllocations)
 	row(fmt.Sprintf("memory with %d idle connections", p.options.idle), fmt.Sprintf("at most %d MB", goalIdleMB),
 		fmt.Sprintf("%.0f MB", own.idleMB), own.idleMB <= goalIdleMB)
 	row(fmt.Sprintf("from a change of the routing to the last of %d gateways that acts on it, p99", viewGateways),
@@ -124,31 +131,50 @@ func (p *page) goals(b *bytes.Buffer) {
 	b.WriteString("\n")
 }
 
+// latencyGoal writes the goal of what is added to the rounds without any proxy.
+func (*page) latencyGoal(b *bytes.Buffer, row func(what, wanted, measured string, met bool), what string, own, direct []result) {
+	if least := p99(direct); least > goalP99 {
+		fmt.Fprintf(b, "| %s | at most %s | not to be told: it is %s without any proxy, on this machine | not measured |\n", what, goalP99, round(least))
+		return
+	}
+	added := p99(own) - p99(direct)
+	row(what, "at most "+goalP99.String(), round(added), added <= goalP99)
+}
+
 func round(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
 
 // tables writes what all contenders did.
 func (p *page) tables(b *bytes.Buffer) {
 	own, direct := p.figureOf(nameGateway), p.figureOf(nameDirect)
-	fmt.Fprintf(b, "| | requests per second (least to most) | the gateway to this | processor time of a request, at full speed | p50 and p99 at %.0f requests per second | added to no proxy | memory, %d idle connections |\n|---|---|---|---|---|---|---|\n",
-		p.rate, p.options.idle)
+	fmt.Fprintf(b, "| | requests per second (least to most) | the gateway to this | processor time of a request, at full speed | p50 and p99 at %.0f requests per second | added to no proxy | p50 and p99 at %.0f | added to no proxy | memory, %d idle connections |\n|---|---|---|---|---|---|---|---|---|\n",
+		p.rate, p.lightRate, p.options.idle)
 	for i := range p.figures {
 		f := &p.figures[i]
 		least := slices.MinFunc(f.full, func(x, y result) int { return int(x.perSecond - y.perSecond) })
 		most := slices.MaxFunc(f.full, func(x, y result) int { return int(x.perSecond - y.perSecond) })
-		added, memory, cpu := "", "", ""
+		added, addedLight, memory, cpu := "", "", "", ""
 		if f != direct {
-			added = round(f.p50()-direct.p50()) + ", " + round(f.p99()-direct.p99())
+			added, addedLight = addedTo(direct.half, f.half), addedTo(direct.light, f.light)
 			memory = fmt.Sprintf("%.0f MB", f.idleMB)
 			cpu = fmt.Sprintf("%.1f µs", float64(f.cpu())/float64(time.Microsecond))
 		}
-		fmt.Fprintf(b, "| %s | %.0f (%.0f to %.0f) | %.2f | %s | %s, %s | %s | %s |\n", f.name, f.perSecond(), least.perSecond, most.perSecond,
-			own.perSecond()/f.perSecond(), cpu, round(f.p50()), round(f.p99()), added, memory)
+		fmt.Fprintf(b, "| %s | %.0f (%.0f to %.0f) | %.2f | %s | %s, %s | %s | %s, %s | %s | %s |\n", f.name, f.perSecond(), least.perSecond, most.perSecond,
+			own.perSecond()/f.perSecond(), cpu, round(f.p50()), round(f.p99()), added, round(p50(f.light)), round(p99(f.light)), addedLight, memory)
 	}
+	fmt.Fprintf(b, `
+The processors were %.0f %% busy at %.0f requests per second through the gateway, %.0f %% at %.0f: with the gateway, the load, the
+upstreams, and whatever else the machine did.
+`, 100*busy(own.half), p.rate, 100*busy(own.light), p.lightRate)
+}
+
+// addedTo is what a contender's p50 and p99 are above those without any proxy.
+func addedTo(direct, rounds []result) string {
+	return round(p50(rounds)-p50(direct)) + ", " + round(p99(rounds)-p99(direct))
 }
 
 const tail = `
-Latency is measured at a fixed rate that does not wait for answers; a request that could not be sent in time counts from
-when it was due. Memory is the proportional set size of all processes of a contender, after each connection has made one
+Latency is measured at a fixed rate that does not wait for answers, by a process of its own with one thread; a request that
+could not be sent in time counts from when it was due. Memory is the proportional set size of all processes of a contender, after each connection has made one
 request and was idle for 5 s. How the fast path works, and what it leaves to net/http, is in
 [its decision](adr/0013-a-path-of-its-own-for-plain-requests.md).
 `

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -77,6 +80,66 @@ func (c *contender) processorTime() (time.Duration, error) {
 		total += took
 	}
 	return total, nil
+}
+
+// processorTimes are what all processors have done since the machine began, in ticks.
+type processorTimes struct{ busy, all float64 }
+
+// machineTime reads them.
+func machineTime() (processorTimes, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return processorTimes{}, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(line)
+	// The first is a name; user, nice, system, idle, iowait, irq, softirq and steal follow.
+	if len(fields) < 9 {
+		return processorTimes{}, errors.New("/proc/stat: the kernel does not tell what the processors did")
+	}
+	var t processorTimes
+	for i, field := range fields[1:9] {
+		n, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return t, fmt.Errorf("/proc/stat: %w", err)
+		}
+		t.all += n
+		if i != 3 && i != 4 {
+			t.busy += n
+		}
+	}
+	return t, nil
+}
+
+// busyShare is how much of the time since an earlier look was not idle.
+func (t processorTimes) busyShare(before processorTimes) float64 {
+	return (t.busy - before.busy) / max(t.all-before.all, 1)
+}
+
+// allocations is how many a gateway has made on its heap since it began, as its metrics tell; 0 for others.
+func (c *contender) allocations(ctx context.Context) (float64, error) {
+	if c.admin == "" {
+		return 0, nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.admin+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }() // only read
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "go_memstats_mallocs_total "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(rest), 64)
+		}
+	}
+	return 0, fmt.Errorf("%s does not tell its allocations", c.name)
 }
 
 func proportional(pid int) (float64, error) {

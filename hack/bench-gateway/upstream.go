@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"syscall"
 )
 
 // bodyBytes is the length of an answer's body.
@@ -43,26 +45,40 @@ func (u *upstream) serve() {
 	}
 }
 
+// answerAll answers within the poller's read, which then waits for what follows.
 func (u *upstream) answerAll(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
-	buf, n := make([]byte, 8<<10), 0
-	for {
-		read, err := conn.Read(buf[n:])
-		if err != nil {
-			return
-		}
-		n += read
-		for {
-			end := bytes.Index(buf[:n], headEnd)
-			if end < 0 {
-				break
-			}
-			if _, err := conn.Write(u.answer); err != nil {
-				return
-			}
-			n = copy(buf, buf[end+len(headEnd):n])
-		}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
 	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf, n := make([]byte, 8<<10), 0
+	_ = raw.Read(func(fd uintptr) bool { // it is over when the connection is
+		for {
+			read, err := rawRead(fd, buf[n:])
+			if errors.Is(err, syscall.EAGAIN) {
+				return false
+			}
+			if err != nil || read == 0 {
+				return true
+			}
+			n += read
+			for {
+				end := bytes.Index(buf[:n], headEnd)
+				if end < 0 {
+					break
+				}
+				if sent, err := rawWrite(fd, u.answer); err != nil || sent < len(u.answer) {
+					return true // nobody sends so many requests at once
+				}
+				n = copy(buf, buf[end+len(headEnd):n])
+			}
+		}
+	})
 }
 
 var headEnd = []byte("\r\n\r\n")

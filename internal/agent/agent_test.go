@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr/testr"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/coordination"
@@ -245,8 +246,12 @@ func TestRegionLostAndReturned(t *testing.T) {
 				t.Error("the dead agent still leads")
 			}
 			for _, r := range regions {
-				if a := w.agents[r]; (a.Lease() > 0) != (r != victim) {
+				a := w.agents[r]
+				if (a.Lease() > 0) != (r != victim) {
 					t.Errorf("%s has a lease of %s after the loss of %s", r, a.Lease(), victim)
+				}
+				if r != victim {
+					checkTells(t, a.Agent, victim)
 				}
 			}
 			if err := w.store.Member(victim).Start(t.Context()); err != nil {
@@ -258,6 +263,39 @@ func TestRegionLostAndReturned(t *testing.T) {
 			}
 			w.checkHistory(victim)
 		})
+	}
+}
+
+// checkTells: a survivor's metrics tell of the loss.
+func checkTells(t *testing.T, a *agent.Agent, victim string) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(a)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			key := strings.TrimPrefix(f.GetName(), "multiactive_agent_")
+			for _, l := range m.GetLabel() {
+				key += " " + l.GetValue()
+			}
+			got[key] = m.GetGauge().GetValue()
+		}
+	}
+	for name, want := range map[string]float64{
+		"region_state " + victim + " " + a.Region() + " Lost": 1, "region_state " + victim + " " + a.Region() + " Serving": 0,
+		"peer_reachable " + victim + " " + a.Region(): 0, "store_reachable " + a.Region(): 1,
+		"store_damaged " + a.Region(): 0, "contested " + a.Region(): 0,
+	} {
+		if value, known := got[name]; value != want || !known {
+			t.Errorf("%s is %v (known: %t), want %v; there are %v", name, value, known, want, got)
+		}
+	}
+	if got["lease_remaining_seconds "+a.Region()] <= 0 {
+		t.Error("no lease is told of")
 	}
 }
 

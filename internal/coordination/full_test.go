@@ -17,7 +17,8 @@ import (
 // once that is done, without a restart of anybody.
 func TestFullStore(t *testing.T) {
 	o := fast
-	o.ExtraArgs = []string{"--quota-backend-bytes=4194304"}
+	// The size is known once a batch is committed: each put is one, else all fit into the first.
+	o.ExtraArgs = []string{"--quota-backend-bytes=4194304", "--backend-batch-limit=1"}
 	members := testkit.StartStore(t, o, "beijing")
 	direct, err := clientv3.New(clientv3.Config{Endpoints: members.Endpoints(), Logger: zap.NewNop()})
 	if err != nil {

@@ -37,12 +37,14 @@ var notable = []struct {
 	{v1alpha1.ConditionDegraded, metav1.ConditionFalse},
 	{v1alpha1.ConditionWorkloadsAvailable, metav1.ConditionTrue},
 	{v1alpha1.ConditionTopicsReady, metav1.ConditionTrue},
+	{v1alpha1.ConditionStoresReady, metav1.ConditionTrue},
 	{v1alpha1.ConditionRoutingReady, metav1.ConditionTrue},
 	{v1alpha1.ConditionDesignSound, metav1.ConditionTrue},
 	{v1alpha1.ConditionWorkloadAvailable, metav1.ConditionTrue},
 	{v1alpha1.ConditionGatewayReady, metav1.ConditionTrue},
 	{v1alpha1.ConditionLinksHealthy, metav1.ConditionTrue},
 	{v1alpha1.ConditionFieldsActedOn, metav1.ConditionTrue},
+	{v1alpha1.ConditionDNSReady, metav1.ConditionTrue},
 }
 
 // Transitions returns an event for each notable condition that became bad, or good after it was

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -66,19 +67,28 @@ func (g *Gateway) serveRouting(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, noRouting, http.StatusServiceUnavailable)
 		return
 	}
-	k, err := snap.router.keyNamed(r.URL.Query().Get("name"))
+	e, err := snap.router.Explain(r.URL.Query().Get("name"), r.URL.Query().Get("key"), g.leaseRemaining() > 0)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	value, p := k.check(r.URL.Query().Get("key"), "query parameter key")
-	if p != nil {
-		http.Error(w, p.detail, http.StatusBadRequest)
-		return
-	}
-	e := snap.router.explain(ownership.Slot(value), g.leaseRemaining() > 0)
 	e.Version, e.Revision, e.LeaseRemainingSeconds = snap.version, snap.revision, g.leaseRemaining().Seconds()
 	writeJSON(w, http.StatusOK, e)
+}
+
+// Explain tells who owns a key and why. The key is normalised as the key of that name, without a name as the only one
+// of the service; leased: the gateway's region holds its lease. An error says what is wrong with the key, which it does
+// not repeat.
+func (r *Router) Explain(name, value string, leased bool) (Explanation, error) {
+	k, err := r.keyNamed(name)
+	if err != nil {
+		return Explanation{}, err
+	}
+	normalised, p := k.check(value, "query parameter key")
+	if p != nil {
+		return Explanation{}, errors.New(p.detail)
+	}
+	return r.explain(ownership.Slot(normalised), leased), nil
 }
 
 // keyNamed returns a declared key, and without a name the only one.

@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
 )
 
@@ -38,6 +40,8 @@ type agentClient struct {
 	client  *http.Client
 	// peers names the regions whose gateways this one takes requests from; nil: none.
 	peers func() []string
+	// lost is told that the view has lost a region; nil: nobody needs to know.
+	lost func()
 	// backlog tells what waits of the deferred requests; nil: nothing is kept for later.
 	backlog func() []routing.Backlog
 	// failing is the last failure, to log each only once.
@@ -218,7 +222,19 @@ func (a *agentClient) take(answer *routing.Answer, asked time.Duration) error {
 	if old == nil || old.router != next.router {
 		a.announce(next)
 	}
+	if old != nil && a.lost != nil && loses(old.router, next.router) {
+		a.lost()
+	}
 	return nil
+}
+
+// loses tells whether a region is lost that was not.
+func loses(before, after *Router) bool {
+	was := map[string]bool{}
+	for i := range before.cfg.Regions {
+		was[before.cfg.Regions[i].Name] = before.cfg.Regions[i].State == ownership.RegionLost
+	}
+	return slices.ContainsFunc(after.cfg.Regions, func(r routing.Region) bool { return r.State == ownership.RegionLost && !was[r.Name] })
 }
 
 // routerOf returns the compiled configuration of an answer, which may be the one that there is.

@@ -38,6 +38,9 @@ func (d *deferrals) waiting() map[string]routing.Waiting {
 		if w.Requests++; w.Requests == 1 || e.AcceptedAt.Before(w.Oldest) {
 			w.Oldest = e.AcceptedAt
 		}
+		if w.Expiry.IsZero() || e.ExpiresAt.Before(w.Expiry) {
+			w.Expiry = e.ExpiresAt
+		}
 		out[e.Flow] = w
 	}
 	return out
@@ -48,12 +51,15 @@ var (
 		"Deferred requests in this region that wait to be carried out, by flow.", []string{"flow"}, nil)
 	oldestDesc = prometheus.NewDesc("multiactive_gateway_deferred_oldest_seconds",
 		"Time since the oldest deferred request that waits in this region was accepted, by flow.", []string{"flow"}, nil)
+	expiryDesc = prometheus.NewDesc("multiactive_gateway_deferred_next_expiry_seconds",
+		"Time until the first deferred request that waits in this region is given up, by flow.", []string{"flow"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (*deferrals) Describe(c chan<- *prometheus.Desc) {
 	c <- waitingDesc
 	c <- oldestDesc
+	c <- expiryDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -62,5 +68,6 @@ func (d *deferrals) Collect(c chan<- prometheus.Metric) {
 	for flow, w := range d.waiting() {
 		c <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(w.Requests), flow)
 		c <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, max(now.Sub(w.Oldest).Seconds(), 0), flow)
+		c <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, max(w.Expiry.Sub(now).Seconds(), 0), flow)
 	}
 }

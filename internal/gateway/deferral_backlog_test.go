@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -45,11 +46,29 @@ func TestBacklogIsTold(t *testing.T) {
 	if n, err := testutil.GatherAndCount(p.gateway.metrics.registry, "multiactive_gateway_deferred_oldest_seconds"); n != 1 || err != nil {
 		t.Errorf("%d flows have an oldest request, %v", n, err)
 	}
+	if left := nextExpiry(t, p.gateway); left < 23*time.Hour || left > 24*time.Hour {
+		t.Errorf("the first request is given up in %s, want the declared day", left)
+	}
 	d.restore(t)
 	for _, id := range ids {
 		d.await(t, id, deferred.StateExecuted)
 	}
 	told("", 0)
+}
+
+// nextExpiry is what the gateway's metric tells.
+func nextExpiry(t *testing.T, g *Gateway) time.Duration {
+	t.Helper()
+	families, err := g.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "multiactive_gateway_deferred_next_expiry_seconds" {
+			return time.Duration(f.GetMetric()[0].GetGauge().GetValue() * float64(time.Second))
+		}
+	}
+	return 0
 }
 
 // TestBacklogOfManyFlows: the question with which the lease is renewed stays one that the agent takes.

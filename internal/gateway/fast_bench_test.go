@@ -58,10 +58,14 @@ type fastClient struct {
 	gateway *Gateway
 }
 
-func newFastClient(tb testing.TB) *fastClient {
+func newFastClient(tb testing.TB, change ...func(*Options)) *fastClient {
 	tb.Helper()
 	app := plainApp(tb, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n"+strings.Repeat("x", 1024))
-	g, err := New(Options{Agent: "http://127.0.0.1:1", Namespace: "accounts", Name: "user", Gateway: "g", Log: slog.New(slog.DiscardHandler)})
+	options := Options{Agent: "http://127.0.0.1:1", Namespace: "accounts", Name: "user", Gateway: "g", Log: slog.New(slog.DiscardHandler)}
+	for _, f := range change {
+		f(&options)
+	}
+	g, err := New(options)
 	if err != nil {
 		tb.Fatal(err)
 	}

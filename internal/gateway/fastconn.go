@@ -71,8 +71,6 @@ type fastConn struct {
 	begun, admitted, last bool
 	// failure is how the application has failed for the request that is lent.
 	failure error
-	// forwardedFor is X-Forwarded-For of requests that come straight from the client. Nobody changes it.
-	forwardedFor []string
 
 	mu    sync.Mutex
 	phase phase
@@ -106,7 +104,6 @@ func newFastConn(f *FastListener, conn net.Conn) (*fastConn, error) {
 	if c.ip, _, err = net.SplitHostPort(c.remote); err != nil {
 		return nil, err
 	}
-	c.forwardedFor = []string{c.ip}
 	return c, nil
 }
 

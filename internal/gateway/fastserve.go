@@ -22,6 +22,7 @@ func (c *fastConn) exchange(fd uintptr, total int) step {
 	if !c.admit(total) {
 		return stepLend
 	}
+	c.trace()
 	c.compose(total)
 	up, n, err := c.send()
 	if err != nil {
@@ -54,8 +55,6 @@ func (c *fastConn) admit(total int) bool {
 	*ex = exchange{g: g, r: &w.r, w: &w.rw, start: g.options.Clock.Now(), outcome: OutcomeAborted, snap: g.state.load()}
 	w.rw.status = 0
 	switch limit := g.options.MaxBodyBytes; {
-	case g.tracer != nil: // its requests have contexts, which cost more than this path saves
-		return false
 	case ex.snap == nil, ex.snap.router.direct == "", strings.HasPrefix(w.req.Path, OwnPrefix):
 		return false
 	case isGRPC(ex.r), int64(w.head) > g.options.MaxHeaderBytes, limit >= 0 && w.req.Body() > limit:
@@ -75,10 +74,12 @@ func (c *fastConn) admit(total int) bool {
 // finish counts and logs the request.
 func (c *fastConn) finish() {
 	c.admitted = false
+	c.work.traced()
 	c.work.ex.finish()
 }
 
-// withdraw takes a request back that was sent nowhere, or may be sent again: net/http decides it anew.
+// withdraw takes a request back that was sent nowhere, or may be sent again: net/http decides it anew, and makes the spans
+// that are exported.
 func (c *fastConn) withdraw(failure error) step {
 	ex := &c.work.ex
 	if ex.admitted {
@@ -136,26 +137,14 @@ func (ex *exchange) admitLocal() bool {
 	return true
 }
 
-// compose writes the request for the local application, as rewrite does it for net/http.
+// compose writes the request for the local application, as rewrite does it for net/http. What the gateway adds is not put
+// into the header, which stays small then.
 func (c *fastConn) compose(total int) {
 	w := c.work
 	ex, h := &w.ex, w.r.Header
 	for _, name := range [...]string{"Content-Length", "Keep-Alive", "Forwarded"} {
 		delete(h, name)
 	}
-	if before := h["X-Forwarded-For"]; len(before) > 0 {
-		h["X-Forwarded-For"] = []string{strings.Join(before, ", ") + ", " + c.ip}
-	} else {
-		h["X-Forwarded-For"] = c.forwardedFor
-	}
-	if _, ok := h["X-Forwarded-Host"]; !ok || ex.hop != nil {
-		h["X-Forwarded-Host"] = []string{ex.host}
-	}
-	if _, ok := h["X-Forwarded-Proto"]; !ok {
-		h["X-Forwarded-Proto"] = protoValue
-	}
-	ex.brief(h)
-	ex.present(h)
 	out := w.out[:0]
 	out = append(out, w.req.Method...)
 	out = append(out, ' ')
@@ -163,7 +152,11 @@ func (c *fastConn) compose(total int) {
 	out = append(out, " HTTP/1.1\r\nHost: "...)
 	out = append(out, ex.host...)
 	out = append(out, "\r\n"...)
+	out = c.appendForwarded(out)
+	ex.tell(func(name string, values []string) { out = appendLine(out, name, values[0]) })
+	ex.present(h)
 	out = appendHeader(out, h)
+	out = append(out, w.traceParent...)
 	if n := w.req.Body(); n > 0 || w.req.Method == http.MethodPost || w.req.Method == http.MethodPut || w.req.Method == http.MethodPatch {
 		out = appendLength(out, n)
 	}
@@ -172,15 +165,37 @@ func (c *fastConn) compose(total int) {
 	w.out = out
 }
 
-var protoValue = []string{"http"}
+// appendForwarded says for whom the request is forwarded. What a proxy in front of the gateway said is kept.
+func (c *fastConn) appendForwarded(out []byte) []byte {
+	w := c.work
+	h := w.r.Header
+	out = append(out, "X-Forwarded-For: "...)
+	if before, is := h["X-Forwarded-For"]; is {
+		for _, v := range before {
+			out = append(append(out, v...), ", "...)
+		}
+		delete(h, "X-Forwarded-For")
+	}
+	out = append(append(out, c.ip...), "\r\n"...)
+	if _, is := h["X-Forwarded-Host"]; !is || w.ex.hop != nil {
+		delete(h, "X-Forwarded-Host")
+		out = appendLine(out, "X-Forwarded-Host", w.ex.host)
+	}
+	if _, is := h["X-Forwarded-Proto"]; !is {
+		out = appendLine(out, "X-Forwarded-Proto", "http")
+	}
+	return out
+}
+
+func appendLine(out []byte, name, value string) []byte {
+	out = append(append(out, name...), ": "...)
+	return append(append(out, value...), "\r\n"...)
+}
 
 func appendHeader(out []byte, h http.Header) []byte {
 	for name, values := range h {
 		for _, v := range values {
-			out = append(out, name...)
-			out = append(out, ": "...)
-			out = append(out, v...)
-			out = append(out, "\r\n"...)
+			out = appendLine(out, name, v)
 		}
 	}
 	return out

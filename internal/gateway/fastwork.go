@@ -26,6 +26,10 @@ type fastWork struct {
 	// back is what the application sends, out what is sent to either side.
 	back, out []byte
 	resp      http1.Response
+	// traceParent is the line that the application gets with a trace that is not recorded, attempted ends the span of one
+	// that is.
+	traceParent []byte
+	attempted   func(error)
 
 	ex     exchange
 	r      http.Request
@@ -53,7 +57,7 @@ func (f *FastListener) putWork(w *fastWork) {
 		return
 	}
 	w.n, w.seen, w.head = 0, 0, 0
-	w.ex, w.r = exchange{}, http.Request{}
+	w.ex, w.r, w.attempted = exchange{}, http.Request{}, nil
 	f.work.Put(w)
 }
 

@@ -66,7 +66,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	transport := &http.Transport{IdleConnTimeout: idleConnTimeout, MaxIdleConnsPerHost: 2}
 	defer transport.CloseIdleConnections()
 	client := &agentClient{
-		options: &g.options, state: &g.state, metrics: g.metrics, peers: g.peersTaken,
+		options: &g.options, state: &g.state, metrics: g.metrics, peers: g.peersTaken, lost: g.transports.forgetPeers,
 		client: &http.Client{Transport: transport, CheckRedirect: noRedirect},
 	}
 	var background sync.WaitGroup

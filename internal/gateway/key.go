@@ -286,13 +286,12 @@ func (s *source) claim(header string, yield func(string) *problem) *problem {
 	if scheme, rest, ok := strings.Cut(header, " "); ok && strings.EqualFold(scheme, "Bearer") {
 		token = strings.TrimSpace(rest)
 	}
-	if strings.Count(token, ".") != 2 {
-		return nil
-	}
-	payload := strings.Split(token, ".")[1]
-	claims, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(payload, "="))
+	claims, err := claimsOf(token)
 	if err != nil {
 		return problemOf(ReasonInvalidKey, "%s: the token in header %s is malformed", s.label, s.Header)
+	}
+	if claims == nil {
+		return nil
 	}
 	v, found, err := scalarAt(claims, s.pointer)
 	if err != nil {
@@ -302,4 +301,24 @@ func (s *source) claim(header string, yield func(string) *problem) *problem {
 		return nil
 	}
 	return yield(v)
+}
+
+// claimsOf returns the claims of a JSON Web Token, unverified; nil: it is a token of another form.
+func claimsOf(token string) ([]byte, error) {
+	if strings.Count(token, ".") != 2 {
+		return nil, nil
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	return base64.RawURLEncoding.DecodeString(strings.TrimRight(payload, "="))
+}
+
+// claimOf returns one claim of a token, if that is a JSON Web Token that has it.
+func claimOf(token, name string) (string, bool) {
+	claims, err := claimsOf(token)
+	if err != nil || len(claims) == 0 {
+		return "", false
+	}
+	value, found, err := scalarAt(claims, []string{name})
+	return value, found && err == nil && value != ""
 }

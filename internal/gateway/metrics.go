@@ -80,6 +80,14 @@ func newMetrics(g *Gateway) *metrics {
 	return m
 }
 
+// DescribeMetrics tells which metrics a gateway has, for whoever checks what is written about them.
+func DescribeMetrics(out chan<- *prometheus.Desc) {
+	registry := newMetrics(&Gateway{}).registry
+	newDeferredMetrics(registry)
+	registry.Describe(out)
+	(*deferrals)(nil).Describe(out)
+}
+
 // handler serves the metrics.
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true, EnableOpenMetrics: true})

@@ -93,6 +93,9 @@ type Options struct {
 	// TracerProvider makes spans of requests, and of each attempt to have one answered; nil: none are made, and W3C
 	// trace headers pass as they are.
 	TracerProvider trace.TracerProvider
+	// TraceSampled reports whether the provider records a trace, if its ID alone decides that; nil: the provider is asked
+	// for every request, which costs more than it has to for those that are not recorded.
+	TraceSampled func(trace.TraceID) bool
 
 	// PeerIdentity reads the files of this gateway's certificate for peers, again and again: they change under
 	// it. Nil: it has none, and speaks to no region that is to be spoken to over mutual TLS.

@@ -26,7 +26,7 @@ func (ex *exchange) serveSession() {
 	}
 	raw, _ := s.first(ex.r.Header)
 	_, value := s.split(raw)
-	m, token, state := s.open(value)
+	m, token, state := s.read(value)
 	proven := ex.r.URL.Query().Get(paramToken) == sessionProof(ex.snap.router.cfg, s.Class, raw)
 	if state != genuine || m.region != ex.snap.router.cfg.Region || !proven {
 		ex.refuse(problemOf(ReasonInvalidSession, "the token is none of this region"))

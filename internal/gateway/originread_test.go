@@ -273,3 +273,67 @@ func TestSessionHopIsForOneToken(t *testing.T) {
 	resp, text := ask(other)
 	wantProblem(t, resp, text, http.StatusUnauthorized, ReasonInvalidSession)
 }
+
+// webToken is a JSON Web Token that nobody has signed: applications here know theirs by sight.
+func webToken(claims string) string {
+	part := base64.RawURLEncoding.EncodeToString
+	return part([]byte(`{"alg":"none"}`)) + "." + part([]byte(claims)) + "." + part([]byte("signature"))
+}
+
+// A token that says itself where it is from is read there, and nobody writes into it.
+func TestOriginClaim(t *testing.T) {
+	for name, where := range map[string]struct {
+		change func(*routing.Session)
+		header string
+		scheme string
+	}{
+		"in a header": {func(s *routing.Session) { s.Cookie, s.Header, s.OriginClaim = "", "Authorization", "region" }, "Authorization", "Bearer "},
+		"in a cookie": {func(s *routing.Session) { s.OriginClaim = "region" }, "Cookie", "sid="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := sessionWorld(t, where.change)
+			own := map[string]string{}
+			for region, p := range w.places {
+				own[region] = where.scheme + webToken(`{"region":"`+region+`","sub":"u"}`)
+				p.handle(func(rw http.ResponseWriter, r *http.Request) {
+					sent := r.Header.Get(where.header)
+					if r.URL.Path == "/internal/session" {
+						if sent != own[region] {
+							http.Error(rw, "none", http.StatusUnauthorized)
+							return
+						}
+						_, _ = io.WriteString(rw, "session of "+region)
+						return
+					}
+					rw.Header().Set("Authorization", own[region])
+					rw.Header().Set("Set-Cookie", own[region])
+					session, _ := base64.StdEncoding.DecodeString(r.Header.Get(HeaderSession))
+					_, _ = fmt.Fprintf(rw, "%s got %s, %s", region, sent, session)
+				})
+			}
+			stranger, plain := where.scheme+webToken(`{"region":"mars"}`), where.scheme+webToken(`{"sub":"u"}`)
+			forged := where.scheme + webToken(`{"region":"beijing","sub":"somebody else"}`)
+			for what, tc := range map[string]struct{ token, want string }{
+				"from here":            {own["shanghai"], "shanghai got " + own["shanghai"] + ", "},
+				"from elsewhere":       {own["beijing"], "shanghai got " + own["beijing"] + ", session of beijing"},
+				"the origin has none":  {forged, "shanghai got " + forged + ", "},
+				"no such claim":        {plain, "shanghai got " + plain + ", "},
+				"no JSON Web Token":    {where.scheme + "opaque", "shanghai got " + where.scheme + "opaque, "},
+				"a claim that is none": {where.scheme + "a.!.c", "shanghai got " + where.scheme + "a.!.c, "},
+			} {
+				resp, text := w.call(t, "shanghai", "GET", "/v1/inbox", map[string]string{where.header: tc.token}, nil)
+				if resp.StatusCode != http.StatusOK || text != tc.want {
+					t.Errorf("%s: got %d %q, want %q", what, resp.StatusCode, text, tc.want)
+				}
+				if resp.Header.Get("Authorization") != own["shanghai"] || resp.Header.Get("Set-Cookie") != own["shanghai"] {
+					t.Errorf("%s: a token was changed on its way out: %v", what, resp.Header)
+				}
+			}
+			resp, text := w.call(t, "shanghai", "GET", "/v1/inbox", map[string]string{where.header: stranger}, nil)
+			wantProblem(t, resp, text, http.StatusUnauthorized, ReasonRegenerate)
+			if got := resp.Header.Get(HeaderRegenerate); got != "session" {
+				t.Errorf("a region that is none: to regenerate %q", got)
+			}
+		})
+	}
+}

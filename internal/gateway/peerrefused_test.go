@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/peertls"
 )
 
@@ -73,7 +73,7 @@ func TestPeersThatAreRefused(t *testing.T) {
 	})
 }
 
-func issueAt(t testing.TB, a *peerca.Authority, id peertls.ID, now time.Time) pair {
+func issueAt(t testing.TB, a *ownca.Authority, id peertls.ID, now time.Time) pair {
 	t.Helper()
 	cert, key, err := a.Issue(id, now, testCertificate)
 	if err != nil {

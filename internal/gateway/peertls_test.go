@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/routing"
 )
 
@@ -79,7 +79,7 @@ func TestPeersTaken(t *testing.T) {
 	taken(slices.DeleteFunc(slices.Clone(others), func(r string) bool { return r == "beijing" })...)
 	files := m.mutual["shanghai"].files
 	files.mu.Lock()
-	files.ca = peerca.PEM(m.mutual["beijing"].authority.Certificate)
+	files.ca = ownca.PEM(m.mutual["beijing"].authority.Certificate)
 	files.mu.Unlock()
 	g.identity.look()
 	taken(others...) // by its own file, which holds for all regions

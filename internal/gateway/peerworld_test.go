@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/peertls"
 )
 
@@ -43,7 +43,7 @@ type pair struct{ cert, key []byte }
 
 // mutualPlace is what mutual TLS adds to a region.
 type mutualPlace struct {
-	authority *peerca.Authority
+	authority *ownca.Authority
 	files     *files
 	log       *logBuffer
 	// serials of the certificates that peers have shown with their requests.
@@ -79,16 +79,16 @@ func idOf(region string) peertls.ID {
 	return peertls.ID{Region: region, Namespace: "accounts", Name: "user"}
 }
 
-func newAuthority(t testing.TB, region string) *peerca.Authority {
+func newAuthority(t testing.TB, region string) *ownca.Authority {
 	t.Helper()
-	a, err := peerca.NewAuthority(region, time.Now(), testAuthority)
+	a, err := ownca.ForGateways(region)(time.Now(), testAuthority)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
-func issue(t testing.TB, a *peerca.Authority, id peertls.ID) pair {
+func issue(t testing.TB, a *ownca.Authority, id peertls.ID) pair {
 	t.Helper()
 	cert, key, err := a.Issue(id, time.Now(), testCertificate)
 	if err != nil {
@@ -111,7 +111,7 @@ func newMutualWorld(t *testing.T) *mutualWorld {
 	for i := range m.config.Regions {
 		r := &m.config.Regions[i]
 		r.PeerEndpoint = "https://" + m.mutual[r.Name].listen(t, m.places[r.Name].gateway)
-		r.Authorities = string(peerca.PEM(m.mutual[r.Name].authority.Certificate))
+		r.Authorities = string(ownca.PEM(m.mutual[r.Name].authority.Certificate))
 	}
 	m.config.PlainHopsRefused = true
 	m.publish(t)
@@ -160,7 +160,7 @@ func (m *mutualWorld) trusts(t *testing.T, region string, authorities ...*x509.C
 	t.Helper()
 	var all []byte
 	for _, a := range authorities {
-		all = append(all, peerca.PEM(a)...)
+		all = append(all, ownca.PEM(a)...)
 	}
 	for i := range m.config.Regions {
 		if m.config.Regions[i].Name == region {

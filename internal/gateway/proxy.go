@@ -99,6 +99,14 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
+// forgetPeers has no kept connection to another region be used again: those to one that was lost without a word
+// look as if they were open, and what is sent on them once it has returned is never answered.
+func (t *transports) forgetPeers() {
+	t.peer.CloseIdleConnections()
+	t.peerH2.CloseIdleConnections()
+	t.mutual.renew()
+}
+
 // to returns the connections to a region's gateway. There is no way from one kind to the other: what is to
 // be mutual is never sent otherwise.
 func (t *transports) to(region string, mutual, h2 bool) http.RoundTripper {
@@ -201,22 +209,20 @@ func requestURI(u *url.URL) string {
 
 // brief tells the local application what the gateway has found out.
 func (ex *exchange) brief(h http.Header) {
-	switch {
-	case ex.target.home:
-		ex.token(h)
-	case ex.target.peer == "" && ex.key != "" && !ex.flow.home:
-		h[HeaderKey] = []string{ex.key}
-	}
+	ex.tell(func(name string, values []string) { h[name] = values })
 }
 
-// token adds the fencing token (R11).
-func (ex *exchange) token(h http.Header) {
-	if ex.key != "" {
-		h[HeaderKey] = []string{ex.key}
+// tell yields the headers for that, of which requests have none before.
+func (ex *exchange) tell(yield func(name string, values []string)) {
+	home := ex.target.home
+	if ex.key != "" && (home || ex.target.peer == "" && !ex.flow.home) {
+		yield(HeaderKey, []string{ex.key})
 	}
-	h[HeaderSlot] = slotValues[min(ex.slot, pinnedSlot)]
-	h[HeaderEpoch] = ex.snap.router.epochValue
-	h[HeaderOwner] = ex.snap.router.ownerValue
+	if home { // the fencing token (R11)
+		yield(HeaderSlot, slotValues[min(ex.slot, pinnedSlot)])
+		yield(HeaderEpoch, ex.snap.router.epochValue)
+		yield(HeaderOwner, ex.snap.router.ownerValue)
+	}
 }
 
 // slotValues are the values of HeaderSlot. Nobody changes them.

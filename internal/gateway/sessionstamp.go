@@ -13,6 +13,9 @@ const maxCookieBytes = 4096
 // stamp is the application's to judge. h is the request's own.
 func (ex *exchange) stripStamps(h http.Header) {
 	for _, s := range ex.snap.router.sessions {
+		if s.OriginClaim != "" {
+			continue // its tokens are as the application has issued them
+		}
 		name := "Cookie"
 		if s.Header != "" {
 			name = s.Header
@@ -51,6 +54,9 @@ func (ex *exchange) stampAnswer(h http.Header) {
 		return // nobody could read them elsewhere
 	}
 	for _, s := range ex.snap.router.sessions {
+		if s.OriginClaim != "" {
+			continue
+		}
 		if s.Header != "" {
 			for i, v := range h[s.Header] {
 				if v != "" {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -68,10 +69,11 @@ func (ex *exchange) tidy() *problem {
 	if !plainHost(ex.host) {
 		return problemOf(ReasonInvalidHost, "the host is no name or address with a port")
 	}
-	for name, values := range r.Header {
+	if refused := lengthProblem(r.Header["Content-Length"]); refused != nil {
+		return refused
+	}
+	for name := range r.Header {
 		switch {
-		case name == "Content-Length" && len(values) > 1: // in HTTP/2; HTTP/1.1 is refused before
-			return problemOf(ReasonMalformedBody, "the request has two lengths")
 		case reserved(name), router.aliased(name):
 			delete(r.Header, name)
 		case name == "Proxy", name == "X-Original-Url", name == "X-Rewrite-Url":
@@ -87,6 +89,21 @@ func (ex *exchange) tidy() *problem {
 	}
 	if ex.body != nil {
 		ex.body.declare(r)
+	}
+	return nil
+}
+
+// lengthProblem refuses lengths that the application may read otherwise. Those of HTTP/1.1 are refused before; in HTTP/2,
+// net/http takes what is no number for 0.
+func lengthProblem(lengths []string) *problem {
+	switch {
+	case len(lengths) == 0:
+		return nil
+	case len(lengths) > 1:
+		return problemOf(ReasonMalformedBody, "the request has two lengths")
+	}
+	if _, err := strconv.ParseUint(lengths[0], 10, 63); err != nil {
+		return problemOf(ReasonMalformedBody, "the request's length is no number")
 	}
 	return nil
 }

@@ -27,18 +27,20 @@ func newTracer(p trace.TracerProvider) trace.Tracer {
 
 // traced begins the span of a request as a whole, if there is a tracer.
 func (ex *exchange) traced() {
-	t := ex.g.tracer
-	if t == nil {
-		return
+	if ex.g.tracer != nil {
+		ex.record(traceContext.Extract(ex.r.Context(), propagation.HeaderCarrier(ex.r.Header)))
 	}
-	ctx := traceContext.Extract(ex.r.Context(), propagation.HeaderCarrier(ex.r.Header))
-	ctx, ex.span = t.Start(ctx, ex.r.Method, trace.WithSpanKind(trace.SpanKindServer))
+}
+
+// record begins that span in the trace that the context has, or in a new one.
+func (ex *exchange) record(ctx context.Context) {
+	ctx, ex.span = ex.g.tracer.Start(ctx, ex.r.Method, trace.WithSpanKind(trace.SpanKindServer))
 	ex.r = ex.r.WithContext(ctx)
 }
 
 // traceID names the trace that the request is recorded in, "" when it is not.
 func (ex *exchange) traceID() string {
-	if ex.span == nil || !ex.span.IsRecording() {
+	if ex.span == nil || !ex.span.SpanContext().IsSampled() { // also once it has ended
 		return ""
 	}
 	return ex.span.SpanContext().TraceID().String()
@@ -106,6 +108,7 @@ func (ex *exchange) attempt(ctx context.Context, to target) (context.Context, fu
 // hand passes the trace on to an application or a peer.
 func (ex *exchange) hand(ctx context.Context, h http.Header) {
 	if ex.g.tracer != nil {
+		h.Del(headerTraceState) // it is the context's, or of no trace
 		traceContext.Inject(ctx, propagation.HeaderCarrier(h))
 	}
 }

@@ -49,6 +49,18 @@ func (p *place) got(t *testing.T) *seen {
 	return p.last
 }
 
+// ended waits until every request is counted and its spans have ended: callers may have their answers before that.
+func (w *world) ended(t *testing.T) {
+	t.Helper()
+	for region, p := range w.places {
+		for deadline := time.Now().Add(patience); p.gateway.InFlight() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has %d requests under way", region, p.gateway.InFlight())
+			}
+		}
+	}
+}
+
 // A request is one trace from its caller to the application, through every gateway on its way.
 func TestTrace(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
@@ -57,6 +69,7 @@ func TestTrace(t *testing.T) {
 	w.publish(t)
 	user := keyHomedIn(t, "shenzhen")
 	w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": user, "Traceparent": callersTrace}, nil)
+	w.ended(t)
 	const id = "0af7651916cd43dd8448eb211c80319c"
 	byName := spans(recorder)
 	for _, name := range []string{"POST register", "to shenzhen", "to application"} {
@@ -92,6 +105,7 @@ func TestTraceOfARefusal(t *testing.T) {
 	w.setState("beijing", ownership.RegionLost)
 	w.publish(t)
 	w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": keyHomedIn(t, "beijing")}, nil)
+	w.ended(t)
 	s := spans(recorder)["POST register"]
 	if s == nil || s.Status().Code != codes.Error {
 		t.Fatalf("span %+v", s)
@@ -125,6 +139,7 @@ func TestExemplars(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.TracerProvider = sdktrace.NewTracerProvider() })
 	w.publish(t)
 	w.call(t, "shanghai", "POST", "/v1/accounts", map[string]string{"X-User-Phone": keyHomedIn(t, "shanghai"), "Traceparent": callersTrace}, nil)
+	w.ended(t)
 	rec := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept", "application/openmetrics-text")

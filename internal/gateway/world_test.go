@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -244,11 +245,28 @@ func newPlace(t *testing.T, name string, change func(*Options)) *place {
 type gatewayServer struct {
 	*httptest.Server
 	fast *FastListener
+	// accepted counts connections.
+	accepted atomic.Int32
+}
+
+// countedListener counts the connections that come.
+type countedListener struct {
+	net.Listener
+	accepted *atomic.Int32
+}
+
+func (l countedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return conn, err
 }
 
 func newGatewayServer(g *Gateway) *gatewayServer {
 	s := &gatewayServer{Server: httptest.NewUnstartedServer(g)}
 	s.Config.Protocols = bothProtocols()
+	s.Listener = countedListener{s.Listener, &s.accepted}
 	if os.Getenv(envNoFastPath) == "" {
 		s.Listener = g.NewFastListener(s.Listener, s.Config)
 		s.fast, _ = s.Listener.(*FastListener)

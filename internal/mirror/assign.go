@@ -2,10 +2,7 @@ package mirror
 
 import (
 	"context"
-	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"multiactive.dev/operator/internal/port/kafka"
 )
@@ -17,6 +14,9 @@ func (e *Engine) assign(ctx context.Context, ready map[string]string, sources ma
 	var stored map[topicPartition]kafka.GroupOffset
 	now := e.clock.Now()
 	for topic, identity := range ready {
+		if !e.settleBefore(topic, identity, sources[topic].Partitions) {
+			continue
+		}
 		e.renew(topic, identity)
 		e.relimit(topic)
 		for n := range int32(sources[topic].Partitions) { //nolint:gosec // a partition count
@@ -25,7 +25,7 @@ func (e *Engine) assign(ctx context.Context, ready map[string]string, sources ma
 			if !restart {
 				continue
 			}
-			offset := p.progress.snapshot().acked
+			at := p.progress.snapshot().acked
 			if !known {
 				if stored == nil {
 					var err error
@@ -33,9 +33,11 @@ func (e *Engine) assign(ctx context.Context, ready map[string]string, sources ma
 						return err
 					}
 				}
-				offset = startAt(stored[topicPartition{topic, n}], identity)
+				before := stored[topicPartition{topic, n}]
+				e.noteUnwatched(p, before, identity)
+				at = startAt(before, identity)
 			}
-			e.begin(p, identity, offset)
+			e.begin(p, identity, at)
 		}
 	}
 	e.drop(sources)
@@ -53,8 +55,10 @@ func (e *Engine) due(p *partition, identity string, now time.Time) (restart, kno
 		return false, true
 	case p.identity != identity:
 		return true, false
+	case p.leaving: // the very topic is back
+		return p.left && s.waiting == 0, true
 	case s.running:
-		if s.acked > p.failedAt {
+		if s.acked.offset > p.failedAt {
 			p.failures = 0
 		}
 		return false, true
@@ -62,33 +66,34 @@ func (e *Engine) due(p *partition, identity string, now time.Time) (restart, kno
 		return !p.retryAt.After(now), true
 	}
 	backoff := min(time.Second<<min(p.failures, 6), maxBackoff)
-	p.failures, p.failedAt, p.retryAt = p.failures+1, s.acked, now.Add(backoff)
+	p.failures, p.failedAt, p.retryAt = p.failures+1, s.acked.offset, now.Add(backoff)
 	e.queued = append(e.queued, func() { e.unread(p) })
 	e.log.Warn("partition stopped; trying again", "topic", p.topic, "partition", p.number, "after", backoff, "error", s.err)
 	return false, true
 }
 
-// renew makes both clients forget a topic that was made anew on one of the
-// sides: they hold on to the identity that they saw first.
+// renew makes the clients forget a topic that was made anew on their side: they hold on to the identity that
+// they saw first.
 func (e *Engine) renew(topic, identity string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	changed := false
-	for tp, p := range e.partitions {
-		if tp.topic == topic && !p.starting && p.identity != "" && p.identity != identity {
-			changed = true
+	source, target := false, false
+	for _, p := range e.of(topic) {
+		if !p.starting && p.identity != "" && p.identity != identity {
 			p.progress.stop()
-			if was, _, _ := strings.Cut(p.identity, "/"); !strings.HasPrefix(identity, was+"/") {
-				l := e.lossOf(tp)
-				l.rewound, l.at = 0, e.clock.Now()
-			}
+			source = source || sourceOf(p.identity) != sourceOf(identity)
+			target = target || targetOf(p.identity) != targetOf(identity)
 		}
 	}
-	if !changed {
-		return
+	if source || target {
+		e.log.Warn("topic was made anew; mirroring it from its start", "topic", topic)
 	}
-	e.log.Warn("topic was made anew; mirroring it from its start", "topic", topic)
-	e.forget(topic)
+	if source {
+		e.forgetSource(topic)
+	}
+	if target {
+		e.queued = append(e.queued, func() { e.producer.PurgeTopicsFromProducing(TargetTopic(e.cfg.Origin, topic)) })
+	}
 }
 
 // unread ends the fetching of a partition. Only the pump calls it.
@@ -98,11 +103,15 @@ func (e *Engine) unread(p *partition) {
 
 // startAt is the stored position if it is about this pair of topics, else 0;
 // a source that no longer has offset 0 starts at its oldest record.
-func startAt(o kafka.GroupOffset, identity string) int64 {
-	if o.Metadata != identity {
-		return 0
+func startAt(o kafka.GroupOffset, identity string) position {
+	of, _ := parseRemark(o.Metadata)
+	switch {
+	case of != identity:
+		return position{0, noEpoch}
+	case o.Epoch == nil:
+		return position{o.Offset, noEpoch}
 	}
-	return o.Offset
+	return position{o.Offset, *o.Epoch}
 }
 
 func (e *Engine) load(ctx context.Context) (map[topicPartition]kafka.GroupOffset, error) {
@@ -116,54 +125,35 @@ func (e *Engine) load(ctx context.Context) (map[topicPartition]kafka.GroupOffset
 			out[topicPartition{topic, o.Partition}] = o
 		}
 	}
+	e.remember(out)
 	return out, nil
 }
 
-// begin queues the (new) start of a partition at an offset.
-func (e *Engine) begin(p *partition, identity string, offset int64) {
+// begin queues the (new) start of a partition.
+func (e *Engine) begin(p *partition, identity string, at position) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p.starting = true
 	e.queued = append(e.queued, func() {
 		e.unread(p)
 		e.mu.Lock()
-		p.identity, p.starting, p.retryAt = identity, false, time.Time{}
-		p.stored, p.storedAt = -1, time.Time{}
-		p.progress.start(offset)
+		p.identity, p.starting, p.leaving, p.left, p.retryAt = identity, false, false, false, time.Time{}
+		p.stored, p.storedAt = kafka.GroupOffset{Offset: -1}, time.Time{}
+		p.progress.start(at)
 		e.mu.Unlock()
-		e.consumer.AddConsumePartitions(map[string]map[int32]kgo.Offset{p.topic: {p.number: kgo.NewOffset().At(offset)}})
+		e.consume(p, at)
 	})
-	e.log.Info("partition starts", "topic", p.topic, "partition", p.number, "offset", offset)
+	e.log.Info("partition starts", "topic", p.topic, "partition", p.number, "offset", at.offset, "epoch", at.epoch, "topicID", sourceOf(identity))
 }
 
-// drop forgets the partitions that the source no longer has. The clients forget
-// a topic that is gone as a whole: one that is made later under its name is
-// another, which they would not find.
+// drop has the partitions left that the source no longer has. They are kept until the topic is back, or another
+// of its name: what is lost with it shows then.
 func (e *Engine) drop(sources map[string]kafka.Topic) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	gone := map[string]bool{}
 	for tp, p := range e.partitions {
-		s := sources[tp.topic]
-		if s.Err != nil || (s.Exists && int(tp.partition) < s.Partitions) {
-			continue
-		}
-		p.progress.stop()
-		delete(e.partitions, tp)
-		e.queued = append(e.queued, func() { e.unread(p) })
-		gone[tp.topic] = !s.Exists
-	}
-	for topic := range gone {
-		if gone[topic] {
-			e.forget(topic)
+		if s := sources[tp.topic]; s.Err == nil && !s.Exists && p.identity != "" && !p.starting {
+			e.leave(p)
 		}
 	}
-}
-
-// forget queues that both clients forget a topic.
-func (e *Engine) forget(topic string) {
-	e.queued = append(e.queued, func() {
-		e.consumer.PurgeTopicsFromConsuming(topic)
-		e.producer.PurgeTopicsFromProducing(TargetTopic(e.cfg.Origin, topic))
-	})
 }

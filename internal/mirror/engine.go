@@ -16,8 +16,9 @@ import (
 
 // Settings bound what the engine uses. The zero value means the defaults.
 type Settings struct {
-	// Interval is how often topics are compared, lag is measured and positions
-	// are stored. Default 1s: a restart repeats at most that much.
+	// Interval is how often positions are stored; topics are compared and lag
+	// is measured as often, with more than 200 topics once in as many intervals as
+	// there are times 200. Default 1s: a restart repeats at most that much.
 	Interval time.Duration
 	// BufferBytes bounds what is read but not acknowledged. Default 32 MiB.
 	BufferBytes int
@@ -63,7 +64,10 @@ type Engine struct {
 	log      *slog.Logger
 	metrics  *Metrics
 	consumer *kgo.Client
+	// producer is another one after revive. Only the pump uses it without the lock.
 	producer *kgo.Client
+	// produces is how the target is reached.
+	produces kafka.Options
 	source   *kafka.Client
 	target   *kafka.Client
 
@@ -73,14 +77,28 @@ type Engine struct {
 	// between two polls, so that no record of before mixes with those after.
 	queued []func()
 	status Status
+	// denied are the partitions that might not be read when that was last tried.
+	denied map[topicPartition]denial
+	// refused: the target gives the producer no identity, which that takes for final; revived is when there was another.
+	refused bool
+	revived time.Time
 	// warned is when a partition that cannot be read was last in the log. Only the pump uses it.
 	warned map[topicPartition]time.Time
 	// limits are the largest batches, in bytes, by target topic, and applied
 	// those that the producer works with.
 	limits, applied map[string]int32
+	// limitsOf are the identities of the topics that the limits were read of.
+	limitsOf map[string][16]byte
 	// gaps are still to be judged; losses are what came of earlier ones.
 	gaps   []gap
 	losses map[topicPartition]*loss
+	// departed are the last positions of partitions that are not there any more, until what is known to be lost of
+	// them is stored.
+	departed map[topicPartition]kafka.GroupOffset
+	// starts are the oldest records' offsets that the source last said, and startsIn after how many looks it is
+	// asked again. Only supervise uses them.
+	starts   map[string]map[int32]int64
+	startsIn int
 }
 
 type topicPartition struct {
@@ -96,7 +114,7 @@ func New(cfg Config, set Settings, c clock.WithTicker, log *slog.Logger, m *Metr
 	}
 	e := &Engine{
 		cfg: cfg, set: set.withDefaults(), clock: c, log: log.With("origin", cfg.Origin), metrics: m,
-		partitions: map[topicPartition]*partition{}, warned: map[topicPartition]time.Time{}, limits: map[string]int32{}, applied: map[string]int32{}, losses: map[topicPartition]*loss{},
+		partitions: map[topicPartition]*partition{}, warned: map[topicPartition]time.Time{}, denied: map[topicPartition]denial{}, limits: map[string]int32{}, limitsOf: map[string][16]byte{}, applied: map[string]int32{}, losses: map[topicPartition]*loss{}, departed: map[topicPartition]kafka.GroupOffset{},
 		status: Status{Source: errNotYet, Target: errNotYet},
 	}
 	if err := e.connect(); err != nil {
@@ -126,6 +144,7 @@ func (e *Engine) connect() error {
 	if e.consumer, err = newConsumer(source, e.set); err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
+	e.produces = target
 	if e.producer, err = e.newProducer(target); err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
@@ -200,7 +219,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	giveUp()
 	wg.Wait()
-	e.commit(context.WithoutCancel(ctx))
+	rest := context.WithoutCancel(ctx)
+	if e.pendingGaps() > 0 {
+		_ = e.readStarts(rest, e.cfg.topics()) // without an answer what is behind a gap is copied once more
+	}
+	e.commit(rest)
 	return context.Cause(ctx)
 }
 

@@ -3,10 +3,15 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"multiactive.dev/operator/internal/port/kafka/kafkatest"
 )
@@ -51,9 +56,61 @@ func TestExpiredRecordsAreTold(t *testing.T) {
 	})
 	w.write(t, source, 20)
 	expire(15)
-	e := engine(t, config("beijing", source, target, "a.t"), fast)
-	said(t, e, "a.t: partition 0: 5 records were deleted at the source before they were copied")
+	const lost = "a.t: partition 0: 5 records were deleted at the source before they were copied"
+	t.Run("since", func(t *testing.T) {
+		said(t, engine(t, config("beijing", source, target, "a.t"), fast), lost)
+		inCopy(t, target, 6+15)
+	})
+	said(t, engine(t, config("beijing", source, target, "a.t"), fast), lost)
 	inCopy(t, target, 6+15)
+}
+
+// What was lost with a topic that had more partitions than the one in its place is told by a mirror that starts again,
+// for a day.
+func TestLossesAreStored(t *testing.T) {
+	source, target := inside(t, "s"), inside(t, "t")
+	topic(t, source, "a.t", 3)
+	w := &writer{topic: "a.t", partitions: 3}
+	w.write(t, source, 30)
+	c := config("beijing", source, target, "a.t")
+	again := &writer{topic: "a.t", partitions: 1, next: w.next}
+	var lost []string
+	t.Run("before", func(t *testing.T) {
+		e := engine(t, c, fast)
+		stored(t, target, "beijing", w)
+		remake(t, source, "a.t", 1)
+		again.write(t, source, 10)
+		said(t, e, "a.t: partition 0: the source began again at offset 0", "a.t: partition 1: the source", "a.t: partition 2: the source")
+		kafkatest.Eventually(t, "the losses to be stored", func() error {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			if p := e.partitions[topicPartition{"a.t", 0}]; p == nil || p.stored.Offset != 10 || len(e.departed) > 0 {
+				return errors.New("they are not")
+			}
+			return nil
+		})
+		lost = e.Losses()
+	})
+	fake := clocktesting.NewFakeClock(clock.RealClock{}.Now())
+	e, err := New(c, fast, fake, slog.New(slog.NewTextHandler(t.Output(), nil)), NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	if _, err := e.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(lost, e.Losses()); d != "" {
+		t.Errorf("a mirror that starts again tells (-before +after):\n%s", d)
+	}
+	clear(e.losses)
+	fake.Step(tellLosses + 1e9)
+	if _, err := e.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all := e.Losses(); len(all) > 0 {
+		t.Errorf("a day later it tells %q", all)
+	}
 }
 
 // inCopy waits until so many records are in the copy.

@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -140,8 +139,12 @@ func TestTopicComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	kafkatest.Eventually(t, "the mirror to see it missing", func() error {
-		if e.partition(topicPartition{"a.t", 0}) != nil || e.partition(topicPartition{"a.t", 1}) != nil {
-			return errors.New("it has the partitions still")
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for tp, p := range e.partitions {
+			if !p.leaving {
+				return fmt.Errorf("partition %d is read still", tp.partition)
+			}
 		}
 		return nil
 	})

@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(kafkatest.Main(m, map[string]kafkatest.Role{"mirror": role}))
+	os.Exit(kafkatest.Main(m, map[string]kafkatest.Role{"mirror": role, "soaked": soaked}))
 }
 
 // role runs the service as a process that a test can kill.

@@ -10,8 +10,7 @@ import (
 // its way to the target, and below which offset everything has arrived.
 //
 // A generation is one uninterrupted run over the partition. Acknowledgements
-// of an earlier generation are ignored: after a failure everything from the
-// acknowledged offset on is read and sent again.
+// of records of an earlier generation that are to be sent again are ignored.
 type progress struct {
 	mu         sync.Mutex
 	generation int
@@ -19,31 +18,36 @@ type progress struct {
 	// next is the lowest offset that may come from the source now.
 	next int64
 	// acked: every record below it is at the target, or needs not be there.
-	acked int64
-	// sent are the records above acked, by offset.
+	acked position
+	// sent are the records from acked on, by offset.
 	sent  []sent
 	bytes int64
 	err   error
 }
 
-type sent struct {
+// position is an offset of the source, with the leader epoch of the record before it; noEpoch when that is not known.
+type position struct {
 	offset int64
-	bytes  int64
-	done   bool
+	epoch  int32
 }
 
-// start begins a generation at an offset.
-func (p *progress) start(offset int64) {
+const noEpoch int32 = -1
+
+type sent struct {
+	position
+	generation int
+	bytes      int64
+	done       bool
+}
+
+// start begins a generation at a position.
+func (p *progress) start(at position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.restart(offset)
-	p.running, p.err = true, nil
-}
-
-func (p *progress) restart(offset int64) {
 	p.generation++
-	p.next, p.acked = offset, offset
+	p.next, p.acked = at.offset, at
 	p.sent, p.bytes = nil, 0
+	p.running, p.err = true, nil
 }
 
 // stop ends the generation; acked stays where it was.
@@ -63,36 +67,73 @@ func (p *progress) halt(err error) {
 // running and the record must be dropped (it will be read again). expected is the
 // offset after what was read before: a record below it says that the source lost
 // records or its topic was made anew, one above it that some were not there.
-func (p *progress) accept(offset, bytes int64) (generation int, expected int64, ok bool) {
+func (p *progress) accept(record position, bytes int64) (generation int, expected position, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.running {
-		return 0, 0, false
+		return 0, position{}, false
 	}
-	if expected = p.next; offset < expected {
-		p.restart(offset)
+	expected = position{p.next, p.newest()}
+	if record.offset < expected.offset {
+		p.cut(record.offset)
 	}
-	p.next = offset + 1
-	p.sent = append(p.sent, sent{offset: offset, bytes: bytes})
+	p.next = record.offset + 1
+	p.sent = append(p.sent, sent{position: record, generation: p.generation, bytes: bytes})
 	p.bytes += bytes
 	return p.generation, expected, true
+}
+
+// newest is the leader epoch of the record before next.
+func (p *progress) newest() int32 {
+	if n := len(p.sent); n > 0 {
+		return p.sent[n-1].epoch
+	}
+	return p.acked.epoch
+}
+
+// rewind is told that the source has lost what it had from an offset on. It returns how far it was read; ok is false
+// when that is not beyond the offset.
+func (p *progress) rewind(offset int64) (read int64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if read = p.next; !p.running || offset >= read {
+		return read, false
+	}
+	p.cut(offset)
+	p.next = offset
+	return read, true
+}
+
+// cut begins a generation for what comes from an offset on, in place of what was read of it. What is below it and on
+// its way is still waited for: the source has it, and it is to be sent again if it does not arrive.
+func (p *progress) cut(offset int64) {
+	p.generation++
+	kept, _ := p.find(offset)
+	for _, s := range p.sent[kept:] {
+		p.bytes -= s.bytes
+	}
+	p.sent = p.sent[:kept]
+	if p.acked.offset > offset {
+		p.acked = position{offset, noEpoch}
+	}
+}
+
+func (p *progress) find(offset int64) (int, bool) {
+	return slices.BinarySearchFunc(p.sent, offset, func(s sent, o int64) int { return cmp.Compare(s.offset, o) })
 }
 
 // done marks a record as arrived (or as one that need not arrive).
 func (p *progress) done(generation int, offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if generation != p.generation {
-		return
-	}
-	i, found := slices.BinarySearchFunc(p.sent, offset, func(s sent, o int64) int { return cmp.Compare(s.offset, o) })
-	if !found {
+	i, found := p.find(offset)
+	if !found || p.sent[i].generation != generation {
 		return
 	}
 	p.sent[i].done = true
 	n := 0
 	for n < len(p.sent) && p.sent[n].done {
-		p.acked = p.sent[n].offset + 1
+		p.acked = position{p.sent[n].offset + 1, p.sent[n].epoch}
 		p.bytes -= p.sent[n].bytes
 		n++
 	}
@@ -102,11 +143,11 @@ func (p *progress) done(generation int, offset int64) {
 	}
 }
 
-// fail ends the generation because the target refused a record.
-func (p *progress) fail(generation int, err error) {
+// fail ends the generation because the target refused a record that is still waited for.
+func (p *progress) fail(generation int, offset int64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if generation == p.generation {
+	if i, found := p.find(offset); found && p.sent[i].generation == generation {
 		p.halt(err)
 	}
 }
@@ -114,7 +155,9 @@ func (p *progress) fail(generation int, err error) {
 // snapshot is what others may know about a partition.
 type snapshot struct {
 	running bool
-	acked   int64
+	acked   position
+	// waiting are the records that were read and have not arrived.
+	waiting int
 	bytes   int64
 	err     error
 }
@@ -122,5 +165,5 @@ type snapshot struct {
 func (p *progress) snapshot() snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return snapshot{running: p.running, acked: p.acked, bytes: p.bytes, err: p.err}
+	return snapshot{running: p.running, acked: p.acked, waiting: len(p.sent), bytes: p.bytes, err: p.err}
 }

@@ -2,10 +2,13 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"multiactive.dev/operator/internal/port/kafka"
 )
@@ -18,7 +21,9 @@ type Status struct {
 	Topics map[string]error
 	// Partitions that wait for another try, as topic/partition.
 	Stopped map[string]error
-	// LookedAt is when the last comparison ended, whatever came of it; zero
+	// Unread are those that the source does not let be read, as topic/partition.
+	Unread map[string]error
+	// LookedAt is when the last round ended, whatever came of it; zero
 	// before the first.
 	LookedAt time.Time
 }
@@ -36,8 +41,10 @@ func (s Status) Problems() []string {
 	for t, err := range s.Topics {
 		out = append(out, fmt.Sprintf("topic %s: %v", t, err))
 	}
-	for p, err := range s.Stopped {
-		out = append(out, fmt.Sprintf("partition %s: %v", p, err))
+	for _, partitions := range []map[string]error{s.Stopped, s.Unread} {
+		for p, err := range partitions {
+			out = append(out, fmt.Sprintf("partition %s: %v", p, err))
+		}
 	}
 	slices.Sort(out)
 	return out
@@ -54,7 +61,41 @@ func (e *Engine) Status() Status {
 			s.Stopped[fmt.Sprintf("%s/%d", tp.topic, tp.partition)] = snap.err
 		}
 	}
+	s.Unread = map[string]error{}
+	for tp, u := range e.denied {
+		if e.clock.Since(u.at) < deniedStands {
+			s.Unread[fmt.Sprintf("%s/%d", tp.topic, tp.partition)] = u.err
+		}
+	}
 	return s
+}
+
+// denial says why a partition may not be read, and when that was last tried.
+type denial struct {
+	err error
+	at  time.Time
+}
+
+// deniedStands is for how long a partition that might not be read counts as such: it is tried again and again, and
+// that it can be read shows only when something is there.
+const deniedStands = 10 * time.Second
+
+// noteDenied keeps that a partition may not be read. What else keeps it from being read passes by itself, or the look
+// at the source says so.
+func (e *Engine) noteDenied(at topicPartition, err error) {
+	if !errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.denied[at] = denial{fmt.Errorf("the source does not let it be read: %w; grant the user that the mirror logs in as there Read on the topic", err), e.clock.Now()}
+}
+
+// noteRead keeps that a partition was read.
+func (e *Engine) noteRead(at topicPartition) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.denied, at)
 }
 
 // saw records the outcome of talking to one side and says whether it is well.
@@ -122,14 +163,13 @@ func (e *Engine) measure(ctx context.Context, sources map[string]kafka.Topic) {
 		e.forgetLag()
 		return
 	}
-	starts, err := e.source.StartOffsets(ctx, existing...)
-	if !e.saw(ctx, stageSource, err) {
+	if !e.saw(ctx, stageSource, e.readStarts(ctx, existing)) {
 		e.forgetLag()
 		return
 	}
-	e.judge(starts)
+	e.noteEnds(sources, ends)
 	for _, t := range e.cfg.topics() {
-		lag, known := e.lag(t, starts[t], ends[t])
+		lag, known := e.lag(t, topicID(sources[t]), e.starts[t], ends[t])
 		if !known {
 			e.metrics.lag.DeleteLabelValues(e.cfg.Origin, t)
 			continue
@@ -138,23 +178,60 @@ func (e *Engine) measure(ctx context.Context, sources map[string]kafka.Topic) {
 	}
 }
 
-func (e *Engine) lag(topic string, starts, ends map[int32]int64) (records int64, known bool) {
+// startsEvery is after how many looks the source is asked for its oldest records when nothing tells that they matter.
+const startsEvery = 10
+
+// readStarts asks the source for its oldest records, and judges by them what was not there when it was read.
+func (e *Engine) readStarts(ctx context.Context, topics []string) error {
+	e.mu.Lock()
+	gaps := len(e.gaps) // those that come later may be of what is deleted after the answer
+	e.mu.Unlock()
+	if e.startsIn--; e.startsIn > 0 && gaps == 0 {
+		return nil
+	}
+	starts, err := e.source.StartOffsets(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	e.starts, e.startsIn = starts, startsEvery
+	e.judge(starts, gaps)
+	return nil
+}
+
+func (e *Engine) lag(topic, id string, starts, ends map[int32]int64) (records int64, known bool) {
 	for n, end := range ends {
 		p := e.partition(topicPartition{topic, n})
-		if p == nil || !e.settled(p) {
+		if p == nil || !e.settled(p, id) {
 			return 0, false
 		}
 		// What expired at the source before it was read is lost, not late.
-		records += max(0, end-max(starts[n], p.progress.snapshot().acked))
+		records += max(0, end-max(starts[n], p.progress.snapshot().acked.offset))
 	}
 	return records, len(ends) > 0
 }
 
-// settled: the progress is about the topics that exist now.
-func (e *Engine) settled(p *partition) bool {
+// settled: the progress is about the topic that the source has now.
+func (e *Engine) settled(p *partition, id string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return p.identity != "" && !p.starting
+	return p.about(id)
+}
+
+// about reports whether the progress is about a topic of the source. The caller holds the engine's lock.
+func (p *partition) about(id string) bool {
+	return sourceOf(p.identity) == id && p.identity != "" && !p.starting && !p.leaving
+}
+
+// noteEnds keeps how far the source has come. An end that is lower than one before is of a topic that was made
+// anew since it was described, or of a source that has lost records, which shows when it is read.
+func (e *Engine) noteEnds(sources map[string]kafka.Topic, ends map[string]map[int32]int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for tp, p := range e.partitions {
+		if p.about(topicID(sources[tp.topic])) {
+			p.end = max(p.end, ends[tp.topic][tp.partition])
+		}
+	}
 }
 
 func (e *Engine) forgetLag() {
@@ -174,7 +251,7 @@ func (e *Engine) partitionOrNew(tp topicPartition) *partition {
 	defer e.mu.Unlock()
 	p, ok := e.partitions[tp]
 	if !ok {
-		p = &partition{topic: tp.topic, number: tp.partition, failedAt: -1, stored: -1}
+		p = &partition{topic: tp.topic, number: tp.partition, failedAt: -1, stored: kafka.GroupOffset{Offset: -1}}
 		e.partitions[tp] = p
 	}
 	return p
@@ -201,7 +278,7 @@ func Positions(ctx context.Context, target kafka.Admin, origin string) (map[stri
 	out := map[string]map[int32]int64{}
 	for _, o := range offsets {
 		topic, ok := strings.CutPrefix(o.Topic, origin+".")
-		if !ok || !strings.HasSuffix(o.Metadata, "/"+topicID(copies[o.Topic])) {
+		if of, _ := parseRemark(o.Metadata); !ok || targetOf(of) != topicID(copies[o.Topic]) {
 			continue
 		}
 		if out[topic] == nil {

@@ -3,7 +3,10 @@
 // or a store. The rules are numbered R1 to R14 in docs/concepts/ownership.md.
 package ownership
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // RegionState is what the agreed view says of a region.
 type RegionState string
@@ -300,7 +303,7 @@ type Configuration struct {
 	// Decided is the revision at which the view, a service record or a region's Trust last changed: what
 	// routing depends on. A reader of these has nothing to do while it stays.
 	Decided int64
-	// Leader is the identity of the acting leader, empty when there is none.
+	// Leader is the identity of the acting leader, <region>/<its registration>, empty when there is none.
 	Leader string
 	// LeaderSince is the revision at which that leader's key was created, 0 when there is none: no two
 	// terms have the same.
@@ -333,6 +336,12 @@ type Configuration struct {
 	// Ignored has the keys that are there and not acted on, with the reason: their writers write them
 	// anew, or no version of this one knows them.
 	Ignored map[string]string
+}
+
+// LeadingRegion returns the region whose agent leads, "" when none does.
+func (c *Configuration) LeadingRegion() string {
+	region, _, _ := strings.Cut(c.Leader, "/")
+	return region
 }
 
 // EpochFloor returns the highest epoch that any region has seen in stores before this one.

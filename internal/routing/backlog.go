@@ -19,6 +19,8 @@ type Waiting struct {
 	Requests int
 	// Oldest is when the first of them was accepted.
 	Oldest time.Time
+	// Expiry is when the first of them is given up.
+	Expiry time.Time
 }
 
 // Backlog is what statuses tell of the requests of a flow that wait to be carried out: in coarse steps, so that no

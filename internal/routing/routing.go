@@ -246,6 +246,8 @@ type Session struct {
 	// Cookie or Header holds the token, in requests and answers.
 	Cookie string `json:"cookie,omitempty"`
 	Header string `json:"header,omitempty"`
+	// OriginClaim of the token, a JSON Web Token, names the region that has the session; empty: a stamp does.
+	OriginClaim string `json:"originClaim,omitempty"`
 	// FetchPath of the application answers with the session. Empty: requests are forwarded to the origin.
 	FetchPath string `json:"fetchPath,omitempty"`
 	// Timeout of a read at the origin. 0: 200 ms.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +51,15 @@ func TestManifestsApply(t *testing.T) {
 	}{
 		"chart, hub": {
 			command: chart(),
-			want:    []string{"Deployment/multiactive-hub", "ClusterRole/multiactive-hub", "CustomResourceDefinition/regions.multiactive.dev"},
+			want: []string{
+				"Deployment/multiactive-hub", "ClusterRole/multiactive-hub", "CustomResourceDefinition/regions.multiactive.dev",
+				"ValidatingWebhookConfiguration/multiactive", "Service/multiactive-webhook", "Secret/multiactive-webhook", "Role/multiactive-webhook",
+			},
+		},
+		"chart, hub without a webhook": {
+			command: chart("--set", "webhook.enabled=false"),
+			want:    []string{"Deployment/multiactive-hub"},
+			not:     []string{"ValidatingWebhookConfiguration/multiactive", "Secret/multiactive-webhook", "ClusterRole/multiactive-webhook"},
 		},
 		"chart, member with TLS": {
 			command: chart("--set", "mode=member", "--set", "region=north", "--set", "coordination.tls.secretName=etcd"),
@@ -76,7 +85,25 @@ func TestManifestsApply(t *testing.T) {
 			command: chart("--set", "mode=peer", "--set", "region=north", "--set", "coordination.tls.secretName=etcd"),
 			want: []string{
 				"Deployment/multiactive-peer", "Service/multiactive-peer-agent", "ClusterRole/multiactive-peer", "Role/multiactive-peer", "ClusterRole/multiactive-hub-access",
+				"ValidatingWebhookConfiguration/multiactive",
 			},
+		},
+		"chart, hub with the resources in its release": {
+			command: slices.DeleteFunc(chart("--set", "crds.managed=true", "--set", "priorityClassName=system-cluster-critical"),
+				func(argument string) bool { return argument == "--include-crds" }),
+			want: []string{"Deployment/multiactive-hub", "CustomResourceDefinition/regions.multiactive.dev", "CustomResourceDefinition/multiactiveservices.multiactive.dev"},
+		},
+		"chart, peer with all options": {
+			command: store("--set", "mode=peer", "--set", "region=shanghai", "--set", "monitoring.dashboards.enabled=true", "--set", "peerCertificates.lifetime=48h",
+				"--set", "topologySpreadConstraints[0].maxSkew=1,topologySpreadConstraints[0].topologyKey=zone,topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule",
+				"--set", "imagePullSecrets[0].name=pull", "--set", "podAnnotations.a=b", "--set", "podLabels.a=b", "--set", "nodeSelector.a=b", "--set", "tolerations[0].key=a",
+				"--set", "agent.service.type=LoadBalancer", "--set", "agent.service.annotations.a=b", "--set", "gateway.args={--access-log}", "--set", "mirrorMaker.image=kafka:4",
+				"--set", "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=a",
+				"--set", "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists"),
+			want: append([]string{
+				"Deployment/multiactive-peer", "ConfigMap/multiactive-dashboard-overview", "ConfigMap/multiactive-dashboard-gateways", "ConfigMap/multiactive-dashboard-replication",
+				"ValidatingAdmissionPolicy/multiactive-slices", "ValidatingAdmissionPolicyBinding/multiactive-links", "Pod/multiactive-peer-check",
+			}, storeObjects...),
 		},
 		"kustomize, peer": {
 			command: []string{"kustomize", "build", "config/peer"},
@@ -90,7 +117,10 @@ func TestManifestsApply(t *testing.T) {
 		},
 		"kustomize, member": {
 			command: []string{"kustomize", "build", "config/member"},
-			want:    []string{"Deployment/multiactive-member", "Service/multiactive-member-agent", "ClusterRole/multiactive-hub-access"},
+			want: []string{
+				"Deployment/multiactive-member", "Service/multiactive-member-agent", "ClusterRole/multiactive-hub-access",
+				"ValidatingAdmissionPolicy/multiactive-slices", "ValidatingAdmissionPolicy/multiactive-links",
+			},
 		},
 	}
 	for name, tt := range tests {

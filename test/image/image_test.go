@@ -26,6 +26,8 @@ import (
 
 const (
 	certificates = "etc/ssl/certs/ca-certificates.crt"
+	// bill is the bill of materials, which `make image-tar` writes.
+	bill = "sbom.cdx.json"
 	// helpTimeout is for a program that takes --help for something else.
 	helpTimeout = 30 * time.Second
 )
@@ -39,7 +41,7 @@ func TestImage(t *testing.T) {
 		// want is what the image holds besides programs.
 		want map[string]string
 	}{
-		"make image-tar":       {build: tarFromMake, prebuilt: true},
+		"make image-tar":       {build: tarFromMake, prebuilt: true, want: map[string]string{bill: "-rw-r--r-- 0:0"}},
 		"Dockerfile, prebuilt": {build: tarFromPrebuilt, prebuilt: true},
 		"Dockerfile": {
 			build: tarFromSources,
@@ -74,6 +76,9 @@ func TestImage(t *testing.T) {
 			for _, program := range programs {
 				img.checkProgram(t, program, tt.prebuilt)
 			}
+			if _, has := tt.want[bill]; has {
+				img.checkBill(t, programs)
+			}
 			if got := img.run(t, img.config.Entrypoint[0], "--version"); got != version+"\n" {
 				t.Errorf("%s --version says %q, want %q", img.config.Entrypoint[0], got, version)
 			}
@@ -98,7 +103,8 @@ func (img image) checkProgram(t *testing.T, name string, prebuilt bool) {
 	if built := filepath.Join(root(t), "bin", name); prebuilt && hash(t, path) != hash(t, built) {
 		t.Errorf("%s is not the one in bin/: run `make image-tar`", name)
 	}
-	if help := img.run(t, "/"+name, "--help"); !strings.HasPrefix(help, name+" ") {
+	// A plugin calls itself as kubectl's users do.
+	if help := img.run(t, "/"+name, "--help"); !strings.HasPrefix(help, strings.ReplaceAll(name, "-", " ")+" ") {
 		t.Errorf("%s --help says %q", name, help)
 	}
 }

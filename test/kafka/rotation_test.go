@@ -5,6 +5,7 @@ package kafka_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -82,7 +83,8 @@ func TestRealRotation(t *testing.T) {
 	w.silent()
 }
 
-// A user with less than is needed is told by the mirror which topic it is about; it works as soon as it may.
+// A user with less than is needed is told by the mirror which topic it is about, and what to grant, whether it may not
+// see the topic, sees it and may not read it, may write nothing at all, or not the copy; it works as soon as it may.
 func TestRealPermissions(t *testing.T) {
 	w := newWorld(t, map[string]string{mirror: "mirror-f1rst", member: "member-f1rst"})
 	admin := apachekafka.AdminOf(t, w.source)
@@ -98,12 +100,34 @@ func TestRealPermissions(t *testing.T) {
 	stop := w.writer()
 	w.ready(mirrorService, "topic "+orders)
 	w.ready(mirrorService, "grant the user the ACL")
-	if _, err := admin.CreateACLs(t.Context(), reading); err != nil {
+	w.grant(w.source, kadm.NewACLs().Allow("User:"+mirror).AllowHosts().Topics(orders).Operations(kadm.OpDescribe, kadm.OpDescribeConfigs))
+	w.ready(mirrorService, "partition "+orders+"/0: the source does not let it be read")
+	w.ready(mirrorService, "grant the user that the mirror logs in as there Read on the topic")
+	writing := func() *kadm.ACLBuilder {
+		return kadm.NewACLs().Allow("User:" + mirror).AllowHosts().Topics(origin + ".").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpWrite)
+	}
+	if _, err := apachekafka.AdminOf(t, w.target).DeleteACLs(t.Context(), writing()); err != nil {
 		t.Fatal(err)
 	}
-	w.ready(mirrorService, "")
+	w.grant(w.source, reading)
+	w.ready(mirrorService, "was refused by the target")
+	w.ready(mirrorService, "there Write on the copy")
+	w.grant(w.target, kadm.NewACLs().Allow("User:"+mirror).AllowHosts().Topics("another").Operations(kadm.OpWrite))
+	w.ready(mirrorService, "refused by the target: TOPIC_AUTHORIZATION_FAILED")
+	w.grant(w.target, writing())
 	w.arrived(stop())
 	w.silent()
+}
+
+func (w *world) grant(b *apachekafka.Broker, list *kadm.ACLBuilder) {
+	w.t.Helper()
+	results, err := apachekafka.AdminOf(w.t, b).CreateACLs(w.t.Context(), list)
+	for _, r := range results {
+		err = errors.Join(err, r.Err)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // startMirror runs the mirror with its password in a file.

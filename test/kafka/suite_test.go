@@ -5,13 +5,11 @@
 package kafka_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apachekafka"
+	"multiactive.dev/operator/internal/testkit/locked"
 )
 
 const (
@@ -35,7 +34,7 @@ type world struct {
 	t              *testing.T
 	ca             *apachekafka.Authority
 	source, target *apachekafka.Broker
-	logs           buffer
+	logs           locked.Buffer
 	// passwords that were ever used; none may be in what anything says.
 	passwords []string
 }
@@ -209,22 +208,4 @@ func (w *world) file(dir, name, content string) string {
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
 	testkit.Eventually(t, patience, check)
-}
-
-// buffer keeps what programs say.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

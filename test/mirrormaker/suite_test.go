@@ -47,16 +47,20 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
+	return newWorldOf(t, apachekafka.Options{}, apachekafka.Options{})
+}
+
+// newWorldOf has a source and a target that are like other brokers.
+func newWorldOf(t *testing.T, source, target apachekafka.Options) *world {
 	t.Helper()
+	source.Name, source.Users = "source", map[string]string{user: "from-there-1"}
 	ca, err := apachekafka.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, ca: ca, dir: t.TempDir()}
-	brokers := apachekafka.RunAll(t,
-		apachekafka.Options{Name: "source", Users: map[string]string{user: "from-there-1"}},
-		apachekafka.Options{Name: "target", Users: map[string]string{user: "over-here-1"}, TLS: ca},
-	)
+	target.Name, target.Users, target.TLS = "target", map[string]string{user: "over-here-1"}, ca
+	brokers := apachekafka.RunAll(t, source, target)
 	w.source, w.target = brokers[0], brokers[1]
 	w.passwords = map[*apachekafka.Broker]string{w.source: "from-there-1", w.target: "over-here-1"}
 	w.files()
@@ -113,10 +117,10 @@ func (w *world) admin(b *apachekafka.Broker) *kafka.Client {
 	return admin
 }
 
-// properties are what the operator writes, with the mounts of this machine.
-func (w *world) properties() string {
+// properties are what the operator writes, with the mounts of this machine, for the topic and others.
+func (w *world) properties(others ...string) string {
 	m := regional.MirrorMaker{
-		From: from, To: to, Topics: []string{topic}, Groups: []string{group}, ReplicationFactor: 1, ExactlyOnce: true,
+		From: from, To: to, Topics: append([]string{topic}, others...), Groups: []string{group}, ReplicationFactor: 1, ExactlyOnce: true,
 		Source: regional.MirrorCluster{Kafka: w.kafka(w.source), Mechanism: "SCRAM-SHA-512"},
 		Target: regional.MirrorCluster{Kafka: w.kafka(w.target), Mechanism: "PLAIN", CA: true},
 	}

@@ -19,7 +19,7 @@ import (
 
 	"k8s.io/utils/clock"
 
-	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/peertls"
 	"multiactive.dev/operator/internal/playground/node"
 	"multiactive.dev/operator/internal/playground/world"
@@ -183,7 +183,7 @@ func (w *secured) shown(region string) string {
 func (w *secured) intrude(region string) error {
 	w.t.Helper()
 	id := peertls.ID{Region: "south", Namespace: "shop", Name: "orders"}
-	authority, err := peerca.NewAuthority(id.Region, time.Now(), time.Hour)
+	authority, err := ownca.ForGateways(id.Region)(time.Now(), time.Hour)
 	if err != nil {
 		w.t.Fatal(err)
 	}

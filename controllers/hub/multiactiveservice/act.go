@@ -21,6 +21,7 @@ import (
 // all of them at once, so that one which is just dying costs its own timeout only, then the rest.
 func (r *Reconciler) act(ctx context.Context, s subject, seen *plan.Seen, steps []plan.Step) error {
 	var inRegions, after []plan.Step
+	var dnsErr error
 	for _, step := range steps {
 		switch step.Kind {
 		case plan.StepAddFinalizer:
@@ -31,9 +32,11 @@ func (r *Reconciler) act(ctx context.Context, s subject, seen *plan.Seen, steps 
 			inRegions = append(inRegions, step)
 		case plan.StepPropose, plan.StepWithdraw, plan.StepRemoveFinalizer:
 			after = append(after, step)
+		case plan.StepWriteDNS, plan.StepDeleteDNS:
+			dnsErr = r.actOnDNS(ctx, seen.DNS, step)
 		}
 	}
-	regionErr := r.actInRegions(ctx, s.declared, seen, inRegions)
+	regionErr := errors.Join(dnsErr, r.actInRegions(ctx, s.declared, seen, inRegions))
 	for _, step := range after {
 		if err := r.actHere(ctx, s, step); err != nil {
 			return errors.Join(regionErr, fmt.Errorf("step %s: %w", step.Kind, err))
@@ -54,7 +57,7 @@ func (r *Reconciler) actHere(ctx context.Context, s subject, step plan.Step) err
 	case plan.StepWithdraw:
 		_, err := r.Store.DeleteServiceIntent(ctx, string(s.declared.UID))
 		return err
-	case plan.StepStage, plan.StepDelete: // actInRegion's
+	case plan.StepStage, plan.StepDelete, plan.StepWriteDNS, plan.StepDeleteDNS: // actInRegion's and actOnDNS's
 	}
 	return fmt.Errorf("step %q cannot be carried out here", step.Kind)
 }

@@ -1,13 +1,15 @@
 // Package multiactiveservice reconciles MultiActiveServices in the hub: it writes one slice into
-// every region's cluster, proposes the service to the coordination store's leader, and reports
-// what the regions and the agreed view say. It must never write anything else into a region, let a
-// region that cannot be reached hold up the others, or decide who owns a slot.
+// every region's cluster, proposes the service to the coordination store's leader, keeps the
+// service's DNSEndpoint in its own cluster, and reports what the regions and the agreed view say. It
+// must never write anything else into a region, let a region that cannot be reached hold up the
+// others, or decide who owns a slot.
 package multiactiveservice
 
 import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	desired "multiactive.dev/operator/internal/desired/slices"
 	transitions "multiactive.dev/operator/internal/events"
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/follow"
@@ -38,11 +41,11 @@ import (
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
-// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch;update;patch
-// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices/status,verbs=get;update;patch
-// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices/finalizers,verbs=update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices/status,verbs=patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=operations,verbs=get;list;watch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=datastores,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -177,8 +180,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("multiactiveservice").
 		For(&v1alpha1.MultiActiveService{}, changed).
 		Watches(&v1alpha1.Region{}, handler.EnqueueRequestsFromMapFunc(r.allServices), changed).
+		Watches(&v1alpha1.MultiActiveService{}, handler.EnqueueRequestsFromMapFunc(r.sharing), builder.WithPredicates(gone())).
+		Watches(&v1alpha1.DataStore{}, handler.EnqueueRequestsFromMapFunc(r.servicesWith), changed).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.servicesIn),
-			builder.WithPredicates(predicate.LabelChangedPredicate{})).
+			builder.WithPredicates(predicate.Or[client.Object](predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&v1alpha1.Operation{}, handler.EnqueueRequestsFromMapFunc(r.servicesOf), builder.WithPredicates(drains())).
 		WatchesRawSource(source.Func(r.watchClusters)).
 		WatchesRawSource(source.Func(r.watchView)).
@@ -227,6 +232,49 @@ func (r *Reconciler) allServices(ctx context.Context, _ client.Object) []reconci
 
 func (r *Reconciler) servicesIn(ctx context.Context, namespace client.Object) []reconcile.Request {
 	return r.services(ctx, client.InNamespace(namespace.GetName()))
+}
+
+// sharing wakes the services that name a DataStore which one that is gone did: some of those one service alone may use.
+func (r *Reconciler) sharing(ctx context.Context, o client.Object) []reconcile.Request {
+	mas, is := o.(*v1alpha1.MultiActiveService)
+	if !is {
+		return nil
+	}
+	var out []reconcile.Request
+	for _, name := range desired.StoreNames(mas.Spec) {
+		store := &v1alpha1.DataStore{}
+		store.Name = name
+		out = append(out, r.servicesWith(ctx, store)...)
+	}
+	return out
+}
+
+// gone lets deletions pass.
+func gone() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+// servicesWith wakes the services that name a DataStore; in peer mode all, whose declarations may differ.
+func (r *Reconciler) servicesWith(ctx context.Context, store client.Object) []reconcile.Request {
+	if r.Peers != nil {
+		return r.servicesOfPeers(ctx)
+	}
+	var list v1alpha1.MultiActiveServiceList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing services")
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range list.Items {
+		if slices.Contains(desired.StoreNames(list.Items[i].Spec), store.GetName()) {
+			out = append(out, request(list.Items[i].Namespace, list.Items[i].Name))
+		}
+	}
+	return out
 }
 
 func (r *Reconciler) services(ctx context.Context, opts ...client.ListOption) []reconcile.Request {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdslices "slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,12 +12,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/plan/capacity"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
-// observe reads everything from caches: it never waits for a region.
+// observe reads everything from caches, but for a DNSEndpoint of this cluster: it never waits for a region.
 func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) {
 	mas := s.declared
 	view := r.View.Snapshot()
@@ -28,12 +30,16 @@ func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) 
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: mas.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
 		return plan.Seen{}, fmt.Errorf("reading namespace %s: %w", mas.Namespace, err)
 	}
-	seen.NamespaceLabels = namespace.Labels
+	seen.NamespaceLabels, seen.DNSHosts = namespace.Labels, namespace.Annotations[v1alpha1.AnnotationDNSHosts]
+	seen.DNS = r.observeDNS(ctx, s)
 	orders, err := r.orders(ctx)
 	if err != nil {
 		return plan.Seen{}, err
 	}
 	seen.PreparedFor = capacity.PreparedFor(mas, orders)
+	if seen.Stores, seen.StoreClaims, err = r.stores(ctx, mas); err != nil {
+		return plan.Seen{}, err
+	}
 	for name, rg := range s.regions {
 		at, err := r.observeRegion(ctx, mas, rg)
 		if err != nil {
@@ -47,6 +53,52 @@ func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) 
 		}
 	}
 	return seen, nil
+}
+
+// stores returns the DataStores that the service names, in peer mode those of this cluster, and which of those that
+// one service alone may use another one has.
+func (r *Reconciler) stores(ctx context.Context, mas *v1alpha1.MultiActiveService) (map[string]*v1alpha1.DataStore, map[string]string, error) {
+	out, claims := map[string]*v1alpha1.DataStore{}, map[string]string{}
+	for _, name := range slices.StoreNames(mas.Spec) {
+		d := &v1alpha1.DataStore{}
+		err := r.Client.Get(ctx, types.NamespacedName{Name: name}, d)
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("reading DataStore %s: %w", name, err)
+		}
+		out[name] = d
+		if d.Spec.Topology.Type != v1alpha1.TopologyPrimaryReplica || d.Spec.Management == v1alpha1.StoreExternal {
+			continue
+		}
+		if claims[name], err = r.claimant(ctx, mas, name); err != nil {
+			return nil, nil, err
+		}
+	}
+	return out, claims, nil
+}
+
+// claimant returns the service that named a store before this one, "" when none did.
+func (r *Reconciler) claimant(ctx context.Context, mas *v1alpha1.MultiActiveService, store string) (string, error) {
+	var list v1alpha1.MultiActiveServiceList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return "", fmt.Errorf("listing services: %w", err)
+	}
+	first := mas
+	for i := range list.Items {
+		other := &list.Items[i]
+		if other.UID == mas.UID || !stdslices.Contains(slices.StoreNames(other.Spec), store) {
+			continue
+		}
+		if c := other.CreationTimestamp.Compare(first.CreationTimestamp.Time); c < 0 || c == 0 && other.UID < first.UID {
+			first = other
+		}
+	}
+	if first == mas {
+		return "", nil
+	}
+	return first.Namespace + "/" + first.Name, nil
 }
 
 // orders returns all Operations; in peer mode those of every cluster that can be read, since one may be given

@@ -28,11 +28,10 @@ import (
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
-// +kubebuilder:rbac:groups=multiactive.dev,resources=operations,verbs=get;list;watch;update;patch
-// +kubebuilder:rbac:groups=multiactive.dev,resources=operations/status,verbs=get;update;patch
-// +kubebuilder:rbac:groups=multiactive.dev,resources=operations/finalizers,verbs=update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=operations,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=operations/status,verbs=patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch
-// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch;patch
 
 // Proposer writes order intents to the coordination store.
 type Proposer interface {

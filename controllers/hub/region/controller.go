@@ -36,13 +36,14 @@ import (
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
-// +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch;update;patch
-// +kubebuilder:rbac:groups=multiactive.dev,resources=regions/status,verbs=get;update;patch
-// +kubebuilder:rbac:groups=multiactive.dev,resources=regions/finalizers,verbs=update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regions/status,verbs=patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",namespace=multiactive-system,resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=multiactive-system,resources=leases,verbs=get;create;update;patch
+// Whoever is elected tells so beside the lease, with events of the older kind.
+// +kubebuilder:rbac:groups="",namespace=multiactive-system,resources=events,verbs=create;patch
 
 // Backoff of failed reconciles.
 const (
@@ -273,6 +274,7 @@ func (r *Reconciler) waker(ctx context.Context, queue workqueue.TypedRateLimitin
 func concerns(before, after follow.Snapshot) bool {
 	b, a := before.Configuration, after.Configuration
 	return before.Known != after.Known || before.Connected != after.Connected || before.Problem != after.Problem ||
+		b.LeadingRegion() != a.LeadingRegion() ||
 		len(b.Beats) != len(a.Beats) ||
 		!reflect.DeepEqual(before.Beating, after.Beating) ||
 		b.Decided != a.Decided && !reflect.DeepEqual(b.View, a.View) ||

@@ -36,7 +36,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regionincidents,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups=multiactive.dev,resources=regionincidents/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regionincidents/status,verbs=patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -90,7 +90,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if known {
 		seen.Agreed = &agreed
 	}
-	if known && !agreed.Closed {
+	if known && tells(agreed, incident) {
 		if seen.Services, err = r.services(ctx, agreed); err != nil {
 			return ctrl.Result{}, err
 		}
@@ -103,6 +103,11 @@ func (r *Reconciler) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		err = r.prune(ctx)
 	}
 	return ctrl.Result{}, err
+}
+
+// tells reports whether services and regions still say something of an outage: also once more when it has just ended.
+func tells(agreed ownership.Incident, incident *v1alpha1.RegionIncident) bool {
+	return !agreed.Closed || !plan.Over(incident.Status.State)
 }
 
 // create makes the object of an agreed incident, or returns nil for a closed one that the history
@@ -168,7 +173,7 @@ func (r *Reconciler) services(ctx context.Context, agreed ownership.Incident) ([
 		if !declares(mas, agreed.Region) {
 			continue
 		}
-		s := plan.ServiceSeen{Namespace: mas.Namespace, Name: mas.Name}
+		s := plan.ServiceSeen{Namespace: mas.Namespace, Name: mas.Name, Late: map[string][]v1alpha1.LateChanges{}}
 		for _, f := range mas.Status.Flows {
 			if f.State == v1alpha1.FlowDegraded || f.State == v1alpha1.FlowUnavailable {
 				s.Degraded = append(s.Degraded, f.Name)
@@ -183,13 +188,10 @@ func (r *Reconciler) services(ctx context.Context, agreed ownership.Incident) ([
 	return out, nil
 }
 
-// survivors adds what the other regions report of one service. A region that cannot be asked is
-// left out: it will be told of when it can.
+// survivors adds what the other regions report of one service, and what became of late changes, which the region that was lost knows
+// first. A region that cannot be asked is left out: it will be told of when it can.
 func (r *Reconciler) survivors(ctx context.Context, mas *v1alpha1.MultiActiveService, lost string, s *plan.ServiceSeen) {
 	for _, declared := range mas.Spec.Regions {
-		if declared.Name == lost {
-			continue
-		}
 		cluster, err := r.Clusters.Get(declared.Name)
 		if err != nil {
 			continue
@@ -198,8 +200,15 @@ func (r *Reconciler) survivors(ctx context.Context, mas *v1alpha1.MultiActiveSer
 		if err := cluster.Client.Get(ctx, client.ObjectKeyFromObject(mas), &slice); err != nil {
 			continue
 		}
-		s.Epochs = append(s.Epochs, slice.Status.Epoch)
-		s.Risks = append(s.Risks, slice.Status.DataAtRisk...)
+		if declared.Name != lost {
+			s.Epochs = append(s.Epochs, slice.Status.Epoch)
+			s.Risks = append(s.Risks, slice.Status.DataAtRisk...)
+		}
+		for _, st := range slice.Status.Stores {
+			if len(st.Late) > 0 {
+				s.Late[st.Name] = append(s.Late[st.Name], st.Late...)
+			}
+		}
 	}
 }
 

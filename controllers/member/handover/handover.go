@@ -6,6 +6,7 @@
 package handover
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/canary"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/linkindex"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/plan/flows"
@@ -43,6 +45,8 @@ type Region struct {
 	Canary func(origin string) canary.Reading
 	// Snapshot returns the latest agreed configuration.
 	Snapshot func() (ownership.Configuration, bool)
+	// Stores looks after the region's servers of stores.
+	Stores Stores
 
 	mu      sync.Mutex
 	latches []*latch
@@ -59,7 +63,7 @@ var _ agent.Local = (*Region)(nil)
 // services returns the slices that are for this region and not going away.
 func (r *Region) services(ctx context.Context) ([]v1alpha1.RegionalService, error) {
 	list := &v1alpha1.RegionalServiceList{}
-	if err := r.Client.List(ctx, list); err != nil {
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil { // several times a second; nobody changes them
 		return nil, fmt.Errorf("listing regional services: %w", err)
 	}
 	return slices.DeleteFunc(list.Items, func(rs v1alpha1.RegionalService) bool {
@@ -72,6 +76,9 @@ func (r *Region) Stopped(ctx context.Context, c ownership.Configuration) (bool, 
 	services, err := r.services(ctx)
 	if err != nil {
 		return false, err
+	}
+	if stores := storesOf(services); len(stores) > 0 && !r.Stores.Fenced(c, stores) {
+		return false, nil
 	}
 	for i := range services {
 		rs := &services[i]
@@ -116,7 +123,7 @@ func (r *Region) Lagging(ctx context.Context) []string {
 		return []string{ownership.LaggingAll}
 	}
 	var paused map[string]map[string]bool
-	if slices.ContainsFunc(services, func(rs v1alpha1.RegionalService) bool { return len(rs.Spec.Topics) > 0 }) {
+	if slices.ContainsFunc(services, func(rs v1alpha1.RegionalService) bool { return len(rs.Spec.Topics)+len(rs.Spec.Stores) > 0 }) {
 		if paused, err = r.paused(ctx); err != nil {
 			return []string{ownership.LaggingAll}
 		}
@@ -124,11 +131,7 @@ func (r *Region) Lagging(ctx context.Context) []string {
 	out := r.unknown(c, services)
 	for i := range services {
 		rs := &services[i]
-		far := len(rs.Spec.Topics) > 0 && slices.ContainsFunc(r.origins(rs), func(o string) bool { return r.farFrom(c, o) })
-		far = far || slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool {
-			return slices.ContainsFunc(r.origins(rs), func(o string) bool { return c.Gates[o].Open && paused[o][t.Name] })
-		})
-		if far || idle(rs, c) {
+		if r.topicsFar(c, rs, paused) || r.storesFar(c, rs, paused) || idle(rs, c) {
 			out = append(out, rs.Spec.ServiceID)
 		}
 	}
@@ -139,10 +142,24 @@ func (r *Region) Lagging(ctx context.Context) []string {
 	return out
 }
 
+// topicsFar reports whether what a service receives by topics is far behind, or paused.
+func (r *Region) topicsFar(c ownership.Configuration, rs *v1alpha1.RegionalService, paused map[string]map[string]bool) bool {
+	if len(rs.Spec.Topics) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(r.origins(rs), func(o string) bool {
+		if r.farFrom(c, o) {
+			return true
+		}
+		return c.Gates[o].Open && len(paused[o]) > 0 &&
+			slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool { return paused[o][t.Name] })
+	})
+}
+
 // paused returns the topics whose links somebody has paused, by origin: the canary does not tell of them.
 func (r *Region) paused(ctx context.Context) (map[string]map[string]bool, error) {
 	list := &v1alpha1.ReplicationLinkList{}
-	if err := r.Client.List(ctx, list); err != nil {
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy, client.MatchingFields{linkindex.Paused: linkindex.Yes}); err != nil {
 		return nil, fmt.Errorf("listing links: %w", err)
 	}
 	out := map[string]map[string]bool{}
@@ -151,7 +168,7 @@ func (r *Region) paused(ctx context.Context) (map[string]map[string]bool, error)
 			if out[l.Spec.From] == nil {
 				out[l.Spec.From] = map[string]bool{}
 			}
-			out[l.Spec.From][l.Spec.Topic] = true
+			out[l.Spec.From][cmp.Or(l.Spec.Topic, storeKey(l.Spec.Store))] = true
 		}
 	}
 	return out, nil
@@ -163,10 +180,15 @@ const maxLagging = 100
 // farFrom reports whether the region is far behind an origin. It counts as far until it is twice as near
 // as it had to be to count as near: a lag about the limit is not told over and over.
 func (r *Region) farFrom(c ownership.Configuration, origin string) bool {
-	limit, reading := farBehind, r.Canary(origin)
+	return r.far(c, origin, origin, r.Canary(origin))
+}
+
+// far does that for what has arrived from an origin one way, which the key names.
+func (r *Region) far(c ownership.Configuration, key, origin string, reading canary.Reading) bool {
+	limit := farBehind
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.behind[origin] {
+	if r.behind[key] {
 		limit /= 2
 	}
 	if r.behind == nil {
@@ -174,11 +196,11 @@ func (r *Region) farFrom(c ownership.Configuration, origin string) bool {
 	}
 	// While a region is being lost nothing planned begins, and what is told of it now would be over before that may.
 	if c.Gates[origin].Open && pace.Against(c, origin) {
-		return r.behind[origin]
+		return r.behind[key]
 	}
 	// Nothing more arrives from a region whose gate is closed.
-	r.behind[origin] = c.Gates[origin].Open && (!reading.Known || reading.Age > limit)
-	return r.behind[origin]
+	r.behind[key] = c.Gates[origin].Open && (!reading.Known || reading.Age > limit)
+	return r.behind[key]
 }
 
 // idle reports whether the region is about to be handed keys of a service of which no replica is ready.

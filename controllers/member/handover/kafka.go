@@ -59,7 +59,8 @@ func (r *Region) Vector(ctx context.Context) (ownership.Vector, error) {
 		}
 		v = v.Join(vectorOf(r.Name, seen))
 	}
-	return v, nil
+	stored, err := r.storeVector(ctx, services)
+	return v.Join(stored), err
 }
 
 func vectorOf(region string, seen reading) ownership.Vector {
@@ -259,6 +260,12 @@ func (r *Region) CaughtUp(ctx context.Context, target ownership.Vector, lost []s
 			if err != nil || !r.applied(ctx, &group[i], seen, asked) {
 				stuck = append(stuck, group[i].Spec.ServiceID)
 			}
+		}
+	}
+	seen, _ := r.storePositions(ctx, services)
+	for i := range services {
+		if uid := services[i].Spec.ServiceID; !slices.Contains(stuck, uid) && !r.storesApplied(&services[i], target, lost, seen) {
+			stuck = append(stuck, uid)
 		}
 	}
 	slices.Sort(stuck)

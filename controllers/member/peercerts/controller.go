@@ -21,7 +21,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
-	"multiactive.dev/operator/internal/peerca"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/peertls"
 )
 
@@ -123,7 +123,7 @@ func (r *Reconciler) keep(ctx context.Context, namespace string, ids []peertls.I
 
 // certificates returns what the namespace's Secret must hold, whether that differs from what it has, and when
 // the next certificate is due.
-func certificates(ids []peertls.ID, have map[string][]byte, current *peerca.Authority, now time.Time, l peerca.Lifetimes) (
+func certificates(ids []peertls.ID, have map[string][]byte, current *ownca.Authority, now time.Time, l ownca.Lifetimes) (
 	want map[string][]byte, changed bool, next time.Time, err error,
 ) {
 	want = make(map[string][]byte, 2*len(ids))
@@ -131,7 +131,7 @@ func certificates(ids []peertls.ID, have map[string][]byte, current *peerca.Auth
 	for _, id := range ids {
 		certName, keyName := regional.PeerCertificateKeys(id.Name)
 		cert, key := have[certName], have[keyName]
-		due, at := peerca.Due(cert, key, id, current, now, l)
+		due, at := ownca.Due(cert, key, id, current, now, l)
 		if due {
 			changed = true
 			if cert, key, err = current.Issue(id, now, l.Certificate); err != nil {

@@ -4,5 +4,5 @@
 // them.
 //
 // It must never put key material into a log, an event or the coordination store, nor write a Secret that it
-// did not make. When what is due is internal/peerca's to say.
+// did not make. When what is due is internal/ownca's to say.
 package peercerts

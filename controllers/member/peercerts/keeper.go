@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/ownership"
-	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/peertls"
 )
 
@@ -49,11 +49,11 @@ type Keeper struct {
 	Region    string
 	Agent     Agent
 	Clock     clock.WithTicker
-	Lifetimes peerca.Lifetimes
+	Lifetimes ownca.Lifetimes
 	Log       logr.Logger
 
 	mu      sync.Mutex
-	state   peerca.State
+	state   ownca.State
 	loaded  bool
 	changed chan event.GenericEvent
 	// failing is the last failure, to log each only once.
@@ -113,25 +113,25 @@ func (k *Keeper) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	step, err := peerca.Advance(&state, k.Region, k.Clock.Now(), k.Lifetimes, func(next *x509.Certificate) bool {
-		return everywhere(c, k.Region, peerca.Fingerprint(next))
+	step, err := ownca.Advance(&state, ownca.ForGateways(k.Region), k.Clock.Now(), k.Lifetimes, func(next *x509.Certificate) bool {
+		return everywhere(c, k.Region, ownca.Fingerprint(next))
 	})
 	if err != nil {
 		return err
 	}
-	if step != peerca.StepNone {
+	if step != ownca.StepNone {
 		if err := k.store(ctx, state, version); err != nil {
 			return err
 		}
 		k.Log.Info("The authority for the gateways' certificates changed.", "step", string(step),
-			"current", peerca.Fingerprint(state.Current.Certificate), "expires", state.Current.Certificate.NotAfter)
+			"current", ownca.Fingerprint(state.Current.Certificate), "expires", state.Current.Certificate.NotAfter)
 	}
 	k.keep(state)
 	return k.tell(ctx, c, state)
 }
 
 // keep makes the state known to whoever signs with it.
-func (k *Keeper) keep(state peerca.State) {
+func (k *Keeper) keep(state ownca.State) {
 	k.mu.Lock()
 	before := k.state.Current
 	k.state, k.loaded = state, true
@@ -145,7 +145,7 @@ func (k *Keeper) keep(state peerca.State) {
 }
 
 // current is who signs now; nil before the first look.
-func (k *Keeper) current() *peerca.Authority {
+func (k *Keeper) current() *ownca.Authority {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.state.Current
@@ -153,10 +153,10 @@ func (k *Keeper) current() *peerca.Authority {
 
 // tell writes into the coordination store what of the authority is public, and whom the region's gateways
 // believe. What they have believed once, and is still shown, they go on believing.
-func (k *Keeper) tell(ctx context.Context, c ownership.Configuration, state peerca.State) error {
+func (k *Keeper) tell(ctx context.Context, c ownership.Configuration, state ownca.State) error {
 	t := ownership.Trust{Knows: map[string][]string{}}
 	for _, cert := range state.Trusted() {
-		t.Authorities = append(t.Authorities, string(peerca.PEM(cert)))
+		t.Authorities = append(t.Authorities, string(ownca.PEM(cert)))
 	}
 	taken := k.Agent.RoutingTaken(c.Decided)
 	before := c.Trusts[k.Region].Knows
@@ -170,7 +170,7 @@ func (k *Keeper) tell(ctx context.Context, c ownership.Configuration, state peer
 			if err != nil {
 				continue // no gateway believes it either
 			}
-			if fingerprint := peerca.Fingerprint(certs[0]); taken || slices.Contains(before[region], fingerprint) {
+			if fingerprint := ownca.Fingerprint(certs[0]); taken || slices.Contains(before[region], fingerprint) {
 				known = append(known, fingerprint)
 			}
 		}

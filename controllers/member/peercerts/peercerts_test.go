@@ -2,58 +2,28 @@ package peercerts
 
 import (
 	"context"
-	"crypto/x509"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/ownership"
-	"multiactive.dev/operator/internal/peerca"
 	"multiactive.dev/operator/internal/peertls"
 )
 
 var (
 	start     = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	lifetimes = peerca.Lifetimes{Certificate: 24 * time.Hour, Authority: 240 * time.Hour}
+	lifetimes = ownca.Lifetimes{Certificate: 24 * time.Hour, Authority: 240 * time.Hour}
 )
 
-func authority(t *testing.T, region string) *peerca.Authority {
+func authority(t *testing.T, region string) *ownca.Authority {
 	t.Helper()
-	a, err := peerca.NewAuthority(region, start, lifetimes.Authority)
+	a, err := ownca.ForGateways(region)(start, lifetimes.Authority)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
-}
-
-// TestSecretRoundTrip keeps all of a state, and of what has signed before no key.
-func TestSecretRoundTrip(t *testing.T) {
-	for name, s := range map[string]peerca.State{
-		"one":       {Current: authority(t, "beijing")},
-		"preparing": {Current: authority(t, "beijing"), Next: authority(t, "beijing")},
-		"promoted":  {Current: authority(t, "beijing"), Previous: authority(t, "beijing").Certificate, Retires: start.Add(time.Hour)},
-	} {
-		data, err := encode(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := decode(data)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if !slices.EqualFunc(back.Trusted(), s.Trusted(), (*x509.Certificate).Equal) || !back.Retires.Equal(s.Retires) {
-			t.Errorf("%s: read back %+v", name, back)
-		}
-		for key := range data {
-			broken := maps.Clone(data)
-			broken[key] = []byte("x")
-			if _, err := decode(broken); err == nil || strings.Contains(err.Error(), "PRIVATE") {
-				t.Errorf("%s: %s is broken, and the error is %v", name, key, err)
-			}
-		}
-	}
 }
 
 func TestCertificates(t *testing.T) {
@@ -63,7 +33,7 @@ func TestCertificates(t *testing.T) {
 	if err != nil || !changed || len(have) != 4 || !due.Equal(start.Add(lifetimes.Certificate/2)) {
 		t.Fatalf("at first: %d keys, changed %t, due %s, %v", len(have), changed, due, err)
 	}
-	same := func(ids []peertls.ID, by *peerca.Authority, at time.Time, want bool, when string) map[string][]byte {
+	same := func(ids []peertls.ID, by *ownca.Authority, at time.Time, want bool, when string) map[string][]byte {
 		t.Helper()
 		got, changed, _, err := certificates(ids, have, by, at, lifetimes)
 		if err != nil || changed == want {
@@ -127,24 +97,24 @@ func TestTell(t *testing.T) {
 	k := NewKeeper()
 	k.Region, k.Agent = "beijing", agent
 	var c ownership.Configuration
-	tell := func(taken bool, shown ...*peerca.Authority) []string {
+	tell := func(taken bool, shown ...*ownca.Authority) []string {
 		t.Helper()
 		c.Trusts = map[string]ownership.Trust{"beijing": agent.told, "shanghai": {}}
 		theirs := ownership.Trust{Authorities: []string{"no certificate"}}
 		for _, a := range shown {
-			theirs.Authorities = append(theirs.Authorities, string(peerca.PEM(a.Certificate)))
+			theirs.Authorities = append(theirs.Authorities, string(ownca.PEM(a.Certificate)))
 		}
 		c.Trusts["shanghai"] = theirs
 		agent.taken = taken
-		if err := k.tell(t.Context(), c, peerca.State{Current: own}); err != nil {
+		if err := k.tell(t.Context(), c, ownca.State{Current: own}); err != nil {
 			t.Fatal(err)
 		}
 		return agent.told.Knows["shanghai"]
 	}
-	prints := func(all ...*peerca.Authority) []string {
+	prints := func(all ...*ownca.Authority) []string {
 		var out []string
 		for _, a := range all {
-			out = append(out, peerca.Fingerprint(a.Certificate))
+			out = append(out, ownca.Fingerprint(a.Certificate))
 		}
 		slices.Sort(out)
 		return out
@@ -152,14 +122,14 @@ func TestTell(t *testing.T) {
 	for _, step := range []struct {
 		when  string
 		taken bool
-		shown []*peerca.Authority
+		shown []*ownca.Authority
 		want  []string
 	}{
-		{"a gateway lags", false, []*peerca.Authority{first}, nil},
-		{"all have it", true, []*peerca.Authority{first}, prints(first)},
-		{"a second one is shown", false, []*peerca.Authority{first, second}, prints(first)},
-		{"all have both", true, []*peerca.Authority{first, second}, prints(first, second)},
-		{"the first one has gone", false, []*peerca.Authority{second}, prints(second)},
+		{"a gateway lags", false, []*ownca.Authority{first}, nil},
+		{"all have it", true, []*ownca.Authority{first}, prints(first)},
+		{"a second one is shown", false, []*ownca.Authority{first, second}, prints(first)},
+		{"all have both", true, []*ownca.Authority{first, second}, prints(first, second)},
+		{"the first one has gone", false, []*ownca.Authority{second}, prints(second)},
 	} {
 		if got := tell(step.taken, step.shown...); !slices.Equal(got, step.want) {
 			t.Errorf("%s: %v, want %v", step.when, got, step.want)

@@ -30,6 +30,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
+	"multiactive.dev/operator/internal/plan/store"
 )
 
 // FieldOwner is the owner of every field that the member writes by server-side apply.
@@ -73,6 +74,12 @@ type Canaries interface {
 	Read(origin string) canary.Reading
 }
 
+// Stores looks after the region's servers of stores.
+type Stores interface {
+	// Look returns what is known of a store's server and its links.
+	Look(store string) store.Look
+}
+
 // PeerCertificates are what the gateways show those of other regions.
 type PeerCertificates interface {
 	// Problem says what keeps the services of a namespace from having them, "" if nothing does.
@@ -94,6 +101,7 @@ type Reconciler struct {
 	Publisher   Publisher
 	Topics      Topics
 	Canaries    Canaries
+	Stores      Stores
 	// PeerCertificates is nil when the member issues none.
 	PeerCertificates PeerCertificates
 	Recorder         kevents.EventRecorder
@@ -108,9 +116,8 @@ type Reconciler struct {
 	firstPassAt time.Time
 }
 
-// +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices,verbs=get;list;watch;patch;update
-// +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices/status,verbs=get;patch;update
-// +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices/finalizers,verbs=update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices/status,verbs=patch
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete

@@ -17,8 +17,10 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/linkindex"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/plan/replicationlink"
+	"multiactive.dev/operator/internal/plan/store"
 )
 
 // observe reads everything that a decision depends on.
@@ -63,30 +65,92 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 
 // links reads what the canaries measure, what somebody has paused, and what carries the service's topics.
 func (r *Reconciler) links(ctx context.Context, rs *v1alpha1.RegionalService, seen *plan.Seen) error {
+	r.stores(rs, seen)
 	seen.Links = map[string]plan.Link{}
 	for _, p := range rs.Spec.Peers {
 		reading := r.Canaries.Read(p.Name)
 		seen.Links[p.Name] = plan.Link{Known: reading.Known, Age: reading.Age}
 	}
-	if len(rs.Spec.Topics) == 0 {
+	if len(rs.Spec.Topics)+len(rs.Spec.Stores) == 0 {
 		return nil // there may be many links, of other services
 	}
-	list := &v1alpha1.ReplicationLinkList{}
-	if err := r.Client.List(ctx, list); err != nil {
-		return fmt.Errorf("listing links: %w", err)
-	}
-	for i := range list.Items {
-		l := &list.Items[i]
-		if !slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool { return t.Name == l.Spec.Topic }) {
-			continue
+	for i := range rs.Spec.Stores {
+		carrying, err := r.linksOf(ctx, linkindex.Store, rs.Spec.Stores[i].Name)
+		if err != nil {
+			return err
 		}
+		for j := range carrying {
+			l := &carrying[j]
+			if link, known := seen.Stores[l.Spec.Store].Links[l.Spec.From]; known && replicationlink.Paused(l) {
+				link.Paused = []string{l.Spec.Store}
+				seen.Stores[l.Spec.Store].Links[l.Spec.From] = link
+			}
+		}
+	}
+	for _, topic := range topicNames(rs) {
+		carrying, err := r.linksOf(ctx, linkindex.Topic, topic)
+		if err != nil {
+			return err
+		}
+		receiving(seen, carrying)
+	}
+	return nil
+}
+
+// linksOf returns the links of a topic or a store. They are only to be looked at.
+func (r *Reconciler) linksOf(ctx context.Context, field, name string) ([]v1alpha1.ReplicationLink, error) {
+	list := &v1alpha1.ReplicationLinkList{}
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy, client.MatchingFields{field: name}); err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
+	}
+	return list.Items, nil
+}
+
+// topicNames are the service's topics, each once.
+func topicNames(rs *v1alpha1.RegionalService) []string {
+	var names []string
+	for i := range rs.Spec.Topics {
+		if name := rs.Spec.Topics[i].Name; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// receiving keeps what links of a topic say.
+func receiving(seen *plan.Seen, carrying []v1alpha1.ReplicationLink) {
+	for i := range carrying {
+		l := &carrying[i]
 		seen.Receiving = append(seen.Receiving, l.Name)
 		if link, known := seen.Links[l.Spec.From]; known && replicationlink.Paused(l) {
 			link.Paused = append(link.Paused, l.Spec.Topic)
 			seen.Links[l.Spec.From] = link
 		}
+		if link, known := seen.Links[l.Spec.From]; known && replicationlink.Denied(l) {
+			link.Denied = append(link.Denied, l.Spec.Topic)
+			seen.Links[l.Spec.From] = link
+		}
 	}
-	return nil
+}
+
+// stores reads what is known of the region's servers of the service's stores.
+func (r *Reconciler) stores(rs *v1alpha1.RegionalService, seen *plan.Seen) {
+	seen.Stores = map[string]plan.Store{}
+	for name, d := range store.Merge([]v1alpha1.RegionalService{*rs}, r.Options.Region) {
+		look := r.Stores.Look(name)
+		s := plan.Store{Status: store.Server(d, look), Links: map[string]plan.Link{}}
+		sources := look.Sources
+		if !look.Known {
+			for _, source := range d.Want.Sources {
+				sources = append(sources, source.Region)
+			}
+		}
+		for _, from := range sources {
+			l := look.Links[from]
+			s.Links[from] = plan.Link{Known: l.Known, Age: l.Age}
+		}
+		seen.Stores[name] = s
+	}
 }
 
 // ownedLists are the kinds that a member writes in a service's namespace.

@@ -101,8 +101,10 @@ type TopicKeeper struct {
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*topicEntry
 
-	// Used by the worker alone.
-	kept kafka.Kept
+	// Used by the worker alone. claims are read through claimant.
+	kept     kafka.Kept
+	claims   *kafka.Claims
+	claimant *kafka.Client
 }
 
 type topicEntry struct {
@@ -212,14 +214,25 @@ func (k *TopicKeeper) displace(taken map[string]string) {
 }
 
 // due returns the services that are due and share the Kafka of the first, oldest service first, so
-// that an older claim is made before a newer one is refused.
+// that an older claim is made before a newer one is refused. Those of it that would be due soon come along: a Kafka
+// is read as a whole, for one topic as for all.
 func (k *TopicKeeper) due() []job {
 	now := k.Clock.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	jobs := k.dueBy(now)
+	if len(jobs) == 0 {
+		return nil
+	}
+	first := jobs[0].entry.want.Kafka
+	return slices.DeleteFunc(k.dueBy(now.Add(topicsEvery/2)), func(j job) bool { return !reflect.DeepEqual(j.entry.want.Kafka, first) })
+}
+
+// dueBy returns the services that are due at a time, oldest first. The caller holds the lock.
+func (k *TopicKeeper) dueBy(at time.Time) []job {
 	var jobs []job
 	for service, e := range k.entries {
-		if !e.due.After(now) {
+		if !e.due.After(at) {
 			jobs = append(jobs, job{service, e})
 		}
 	}
@@ -229,7 +242,7 @@ func (k *TopicKeeper) due() []job {
 		}
 		return compareNames(a.service, b.service)
 	})
-	return slices.DeleteFunc(jobs, func(j job) bool { return !reflect.DeepEqual(j.entry.want.Kafka, jobs[0].entry.want.Kafka) })
+	return jobs
 }
 
 func compareNames(a, b types.NamespacedName) int {
@@ -288,20 +301,29 @@ func (k *TopicKeeper) work(ctx context.Context, jobs []job) (_ []plan.Topics, ta
 	if err != nil {
 		return all(unavailable(err)), nil, err
 	}
+	var topics []*keeping
+	for _, j := range jobs {
+		for _, want := range j.entry.want.Topics {
+			if !j.entry.want.Delete {
+				topics = append(topics, &keeping{want: want})
+			}
+		}
+	}
+	if err := cluster.keep(ctx, topics); err != nil {
+		return all(unavailable(err)), cluster.taken, err
+	}
+	// What is deleted is deleted last: what another service has taken over stays.
 	for i, j := range jobs {
 		if j.entry.want.Delete {
 			found[i] = k.delete(ctx, cluster, j.entry.want)
 			continue
 		}
-		found[i] = plan.Topics{Known: true, Results: make(map[string]plan.TopicResult, len(j.entry.want.Topics))}
-		for _, want := range j.entry.want.Topics {
-			result, err := cluster.keep(ctx, want)
-			if err != nil {
-				found[i] = plan.Topics{Known: true, Unavailable: unavailable(err)}
-				break
-			}
-			found[i].Results[want.Name] = result
+		n := len(j.entry.want.Topics)
+		found[i] = plan.Topics{Known: true, Results: make(map[string]plan.TopicResult, n)}
+		for _, t := range topics[:n] {
+			found[i].Results[t.want.Name] = *t.result
 		}
+		topics = topics[n:]
 	}
 	return found, cluster.taken, nil
 }
@@ -313,7 +335,10 @@ func (k *TopicKeeper) read(ctx context.Context, jobs []job) (*kafkaCluster, erro
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := readCluster(ctx, admin, jobs)
+	if k.claimant != admin {
+		k.claims, k.claimant = kafka.NewClaims(admin), admin
+	}
+	cluster, err := readCluster(ctx, admin, k.claims, jobs)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
+	"multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/viewwatch"
 )
 
@@ -55,7 +56,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, chan
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
 			return w.ServiceRef != nil && w.ServiceRef.Name == name
 		}))).
-		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(r.receiving), builder.WithPredicates(pausedOrGone())).
+		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(r.receiving), builder.WithPredicates(haltedOrGone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4})
 	for _, ch := range append(changed, views.Changed()) {
 		b = b.WatchesRawSource(source.Channel(ch, &handler.EnqueueRequestForObject{}))
@@ -81,12 +82,18 @@ func ofPod(_ context.Context, pod client.Object) []reconcile.Request {
 	return nil
 }
 
-// pausedOrGone lets pass that a link is paused, or not any more, and that there is none any more.
-func pausedOrGone() predicate.Predicate {
+// haltedOrGone lets pass that a link is paused or denied, or not any more, and that there is none any more.
+func haltedOrGone() predicate.Predicate {
 	annotations := predicate.AnnotationChangedPredicate{}
+	denied := func(obj client.Object) bool {
+		link, is := obj.(*v1alpha1.ReplicationLink)
+		return is && replicationlink.Denied(link)
+	}
 	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		UpdateFunc:  annotations.Update,
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return annotations.Update(e) || denied(e.ObjectOld) != denied(e.ObjectNew)
+		},
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
 }
@@ -95,13 +102,14 @@ func pausedOrGone() predicate.Predicate {
 func (r *Reconciler) receiving(ctx context.Context, obj client.Object) []reconcile.Request {
 	link, is := obj.(*v1alpha1.ReplicationLink)
 	list := &v1alpha1.RegionalServiceList{}
-	if !is || r.Client.List(ctx, list) != nil {
+	if !is || r.Client.List(ctx, list, client.UnsafeDisableDeepCopy) != nil {
 		return nil // before the cache is there, the first pass sees the link
 	}
 	var requests []reconcile.Request
 	for i := range list.Items {
 		rs := &list.Items[i]
-		if slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool { return t.Name == link.Spec.Topic }) {
+		if slices.ContainsFunc(rs.Spec.Topics, func(t v1alpha1.TopicSlice) bool { return t.Name == link.Spec.Topic }) ||
+			slices.ContainsFunc(rs.Spec.Stores, func(s v1alpha1.StoreSlice) bool { return s.Name == link.Spec.Store }) {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(rs)})
 		}
 	}

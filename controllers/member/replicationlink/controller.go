@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -27,6 +28,7 @@ import (
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/kafkasecret"
+	"multiactive.dev/operator/internal/linkindex"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
 	plan "multiactive.dev/operator/internal/plan/replicationlink"
@@ -62,6 +64,7 @@ type Reconciler struct {
 	Canaries    *Canaries
 	Mirrors     *Mirrors
 	Transfers   *Transfers
+	Rights      *Rights
 	// Pace holds back what only tells of a failover; nil: nothing.
 	Pace *pace.Pacer
 
@@ -70,7 +73,7 @@ type Reconciler struct {
 }
 
 // +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups=multiactive.dev,resources=replicationlinks/status,verbs=patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
@@ -91,7 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		if wait > 0 {
 			return
 		}
-		res, err = flow.Resolve(res, err, r.report(ctx, seen, todo))
+		res, err = flow.Resolve(res, err, r.report(ctx, seen, todo, err != nil))
 	}()
 	if seen, err = r.observe(ctx, from); err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing the links from %s: %w", from, err)
@@ -103,6 +106,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
 	}
 	r.Transfers.Want(from, todo.Transfer)
+	r.Rights.Want(from, todo.Carries)
 	return ctrl.Result{RequeueAfter: sooner(recheck(seen, todo), todo.Outlives(seen.Lag))}, r.act(ctx, todo)
 }
 
@@ -154,21 +158,18 @@ func (r *Reconciler) observe(ctx context.Context, from string) (plan.Seen, error
 		return seen, err
 	}
 	links := &v1alpha1.ReplicationLinkList{}
-	if err := r.Client.List(ctx, links); err != nil {
+	// They are only looked at, as the services are: with many topics, copies of all would be most of a pass.
+	if err := r.Client.List(ctx, links, client.UnsafeDisableDeepCopy, client.MatchingFields{linkindex.From: from}); err != nil {
 		return seen, fmt.Errorf("listing links: %w", err)
 	}
-	for i := range links.Items {
-		if links.Items[i].Spec.From == from && links.Items[i].Spec.Topic != "" {
-			seen.Links = append(seen.Links, links.Items[i])
-		}
-	}
+	seen.Links = slices.DeleteFunc(links.Items, func(l v1alpha1.ReplicationLink) bool { return l.Spec.Topic == "" })
 	if err := r.mirror(ctx, from, &seen); err != nil {
 		return seen, err
 	}
 	if err := r.strimzi(ctx, from, &seen); err != nil {
 		return seen, err
 	}
-	seen.Transfer = r.Transfers.Look(from)
+	seen.Transfer, seen.Denied = r.Transfers.Look(from), r.Rights.Denied(from)
 	if err := r.credentials(ctx, from, &seen); err != nil {
 		return seen, err
 	}
@@ -179,7 +180,7 @@ func (r *Reconciler) observe(ctx context.Context, from string) (plan.Seen, error
 // services returns those whose slices are acted on, and whether there are others.
 func (r *Reconciler) services(ctx context.Context) (acted []v1alpha1.RegionalService, held bool, err error) {
 	list := &v1alpha1.RegionalServiceList{}
-	if err := r.Client.List(ctx, list); err != nil {
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, false, fmt.Errorf("listing regional services: %w", err)
 	}
 	for i := range list.Items {
@@ -284,7 +285,19 @@ func (r *Reconciler) version(ctx context.Context, name string) (string, error) {
 func (r *Reconciler) act(ctx context.Context, todo plan.Plan) error {
 	logger := log.FromContext(ctx)
 	var failures []error
+	links := slices.DeleteFunc(slices.Clone(todo.Apply), func(obj regional.Object) bool { return !isLink(obj) })
+	left := make([]bool, len(links))
+	failures = append(failures, together(len(links), func(i int) (err error) {
+		left[i], err = r.makeLink(ctx, links[i])
+		return err
+	}))
 	for _, obj := range todo.Apply {
+		if isLink(obj) {
+			write := left[0]
+			if left = left[1:]; !write {
+				continue
+			}
+		}
 		logger.Info("Writing an object.", "kind", obj.GetObjectKind().GroupVersionKind().Kind, "object", obj.GetName())
 		if err := r.apply(ctx, obj); err != nil {
 			failures = append(failures, fmt.Errorf("writing %s: %w", obj.GetName(), err))
@@ -297,6 +310,43 @@ func (r *Reconciler) act(ctx context.Context, todo plan.Plan) error {
 		}
 	}
 	return errors.Join(failures...)
+}
+
+// writers is how many links are written at a time: of a thousand topics each region has two thousand.
+const writers = 8
+
+// together does something to all of so many, some at a time, and joins the errors.
+func together(count int, do func(int) error) error {
+	failures := make([]error, count)
+	turns := make(chan struct{}, writers)
+	var all sync.WaitGroup
+	for i := range count {
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			failures[i] = do(i)
+		})
+	}
+	all.Wait()
+	return errors.Join(failures...)
+}
+
+func isLink(obj regional.Object) bool {
+	_, is := obj.(*v1alpha1.ReplicationLink)
+	return is
+}
+
+// makeLink makes a link that is not there, with one request in place of two. It reports whether something is there
+// under its name, which is left to apply.
+func (r *Reconciler) makeLink(ctx context.Context, obj regional.Object) (left bool, err error) {
+	switch err := r.Client.Create(ctx, obj.DeepCopyObject().(client.Object), FieldOwner); { //nolint:forcetypeassert // a copy is of the same kind
+	case err == nil:
+		return false, nil
+	case apierrors.IsAlreadyExists(err):
+		return true, nil
+	default:
+		return false, fmt.Errorf("making link %s: %w", obj.GetName(), err)
+	}
 }
 
 // apply writes an object, unless somebody else made one of that name.
@@ -319,20 +369,21 @@ func (r *Reconciler) apply(ctx context.Context, obj regional.Object) error {
 	return r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), FieldOwner, client.ForceOwnership)
 }
 
-// report patches the statuses of the links that were there; those just made come with their watch.
-func (r *Reconciler) report(ctx context.Context, seen plan.Seen, todo plan.Plan) error {
-	var failures []error
-	for i := range seen.Links {
+// report patches the statuses of the links that were there; those just made come with their watch. One that has none
+// yet waits for the pass that follows what this one has written, unless that failed: with many topics, to say first
+// that each is being set up would be a third of what is written.
+func (r *Reconciler) report(ctx context.Context, seen plan.Seen, todo plan.Plan, failed bool) error {
+	again := !failed && todo.Rewrites()
+	return together(len(seen.Links), func(i int) error {
 		before := &seen.Links[i]
+		if again && before.Status.ObservedGeneration == 0 {
+			return nil
+		}
 		after := before.DeepCopy()
 		plan.Report(after, seen, todo)
 		if equality.Semantic.DeepEqual(before.Status, after.Status) {
-			continue
+			return nil
 		}
-		err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), FieldOwner)
-		if err = client.IgnoreNotFound(err); err != nil {
-			failures = append(failures, err)
-		}
-	}
-	return errors.Join(failures...)
+		return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after, client.MergeFrom(before), FieldOwner))
+	})
 }

@@ -50,6 +50,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Channel(r.Canaries.Changed(), byName)).
 		WatchesRawSource(source.Channel(r.Mirrors.Changed(), byName)).
 		WatchesRawSource(source.Channel(r.Transfers.Changed(), byName)).
+		WatchesRawSource(source.Channel(r.Rights.Changed(), byName)).
 		WatchesRawSource(source.Channel(views.Changed(), byName)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
 		Complete(r)
@@ -88,7 +89,7 @@ func (r *Reconciler) all(ctx context.Context, obj client.Object) []reconcile.Req
 		}
 	}
 	links := &v1alpha1.ReplicationLinkList{}
-	if err := r.Client.List(ctx, links); err == nil { // before the cache is there, links come by their own watch
+	if err := r.Client.List(ctx, links, client.UnsafeDisableDeepCopy); err == nil { // before the cache is there, links come by their own watch
 		for i := range links.Items {
 			names[links.Items[i].Spec.From] = true
 		}

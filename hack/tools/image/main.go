@@ -46,6 +46,7 @@ func run(args []string, stdout io.Writer) error {
 	tag := flags.String("tag", "", "`name:tag` of the image (required)")
 	output := flags.String("output", "", "`file` to write (required)")
 	entrypoint := flags.String("entrypoint", "", "the `program` that runs when a container names none (required)")
+	path := flags.Bool("path", false, "have containers find the programs by their names alone")
 	user := flags.String("user", "65532:65532", "`uid:gid` that a container runs as")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -61,7 +62,11 @@ func run(args []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading --tag: %w", err)
 	}
-	img, err := assemble(flags.Args(), v1.Config{User: *user, Entrypoint: []string{"/" + *entrypoint}})
+	config := v1.Config{User: *user, Entrypoint: []string{"/" + *entrypoint}}
+	if *path {
+		config.Env = []string{"PATH=/"}
+	}
+	img, err := assemble(flags.Args(), config)
 	if err != nil {
 		return err
 	}
@@ -133,7 +138,8 @@ func platformOf(programs []string) (platform, error) {
 	return common, nil
 }
 
-// archive returns a tar archive of the programs, which belong to root and can be run by anyone.
+// archive returns a tar archive of the programs, which belong to root and can be run by anyone, and of the bill of
+// what is in them.
 func archive(programs []string) ([]byte, error) {
 	var buffer bytes.Buffer
 	w := tar.NewWriter(&buffer)
@@ -142,18 +148,32 @@ func archive(programs []string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading a program: %w", err)
 		}
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: filepath.Base(program), Mode: 0o755, Size: int64(len(content)), ModTime: created}
-		if err := w.WriteHeader(header); err != nil {
-			return nil, fmt.Errorf("adding %s: %w", program, err)
+		if err := add(w, filepath.Base(program), 0o755, content); err != nil {
+			return nil, err
 		}
-		if _, err := w.Write(content); err != nil {
-			return nil, fmt.Errorf("adding %s: %w", program, err)
-		}
+	}
+	bill, err := billOf(programs)
+	if err != nil {
+		return nil, err
+	}
+	if err := add(w, billName, 0o644, bill); err != nil {
+		return nil, err
 	}
 	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("ending the layer: %w", err)
 	}
 	return buffer.Bytes(), nil
+}
+
+func add(w *tar.Writer, name string, mode int64, content []byte) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content)), ModTime: created}
+	if err := w.WriteHeader(header); err != nil {
+		return fmt.Errorf("adding %s: %w", name, err)
+	}
+	if _, err := w.Write(content); err != nil {
+		return fmt.Errorf("adding %s: %w", name, err)
+	}
+	return nil
 }
 
 // write leaves the old file until the new one is whole.

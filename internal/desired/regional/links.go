@@ -3,6 +3,7 @@ package regional
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,33 @@ func Link(topic, from, to string) *v1alpha1.ReplicationLink {
 		Spec: v1alpha1.ReplicationLinkSpec{Topic: topic, Engine: v1alpha1.LinkBuiltin, From: from, To: to},
 	}
 }
+
+// AnnotationStore has, on a store's link, the slice of the store that it was made for: once no service names the store,
+// nothing else says how its server is reached.
+const AnnotationStore = "multiactive.dev/store"
+
+// StoreLink returns the ReplicationLink of a store from a region to this one.
+func StoreLink(s *v1alpha1.StoreSlice, from, to string) *v1alpha1.ReplicationLink {
+	link := Link("", from, to)
+	link.Name = StoreLinkName(s.Name, from)
+	link.Spec = v1alpha1.ReplicationLinkSpec{Store: s.Name, Engine: v1alpha1.LinkEngine(s.Engine), From: from, To: to}
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic("regional: API types always marshal: " + err.Error())
+	}
+	link.Annotations = map[string]string{AnnotationStore: string(text)}
+	return link
+}
+
+// StoreOf returns the slice of the store that a link was made for; false when the link does not say.
+func StoreOf(link *v1alpha1.ReplicationLink) (v1alpha1.StoreSlice, bool) {
+	var s v1alpha1.StoreSlice
+	err := json.Unmarshal([]byte(link.Annotations[AnnotationStore]), &s)
+	return s, err == nil && s.Name != ""
+}
+
+// StoreLinkName is the name of a store's link from a region: store-<store>-from-<region>.
+func StoreLinkName(store, from string) string { return ObjectName("store-"+store, "-from-"+from) }
 
 // LinkName is the name of a topic's link from a region: <topic>-from-<region>.
 func LinkName(topic, from string) string { return ObjectName(topic, "-from-"+from) }

@@ -28,6 +28,9 @@ const (
 	AnnotationLogins = "multiactive.dev/logins"
 	// AnnotationPaused on a ReplicationLink pauses it; its value says why.
 	AnnotationPaused = "multiactive.dev/paused"
+	// AnnotationAcceptRows on a store's link names the comparison of rows whose outcome a person accepts: the region gets its
+	// keys although some differ from those of the link's source.
+	AnnotationAcceptRows = "multiactive.dev/accept-rows"
 	// CanaryTopic is the topic with a region's canary, which every mirror carries.
 	CanaryTopic = "multiactive.canary"
 )

@@ -20,7 +20,7 @@ func sessions(declared []v1alpha1.SessionSlice) []routing.Session {
 	for _, d := range declared {
 		s := routing.Session{
 			Class: d.DataClass, Cookie: d.OriginRead.Token.Cookie, Header: d.OriginRead.Token.Header,
-			Regenerate: d.Regenerate == v1alpha1.ChoiceYes,
+			OriginClaim: d.OriginRead.Token.OriginClaim, Regenerate: d.Regenerate == v1alpha1.ChoiceYes,
 		}
 		if f := d.OriginRead.FetchSession; f != nil && d.OriginRead.Type == v1alpha1.OriginFetchSession {
 			s.FetchPath = f.Path

@@ -118,6 +118,11 @@ func Sessions(spec v1alpha1.MultiActiveServiceSpec) []v1alpha1.SessionSlice {
 	return out
 }
 
+// Stamped reports whether a key can be the slot that is stamped into some session's token.
+func Stamped(sessions []v1alpha1.SessionSlice) bool {
+	return slices.ContainsFunc(sessions, func(s v1alpha1.SessionSlice) bool { return s.OriginRead.Token.OriginClaim == "" })
+}
+
 func samePlace(a, b v1alpha1.SessionToken) bool {
 	return a.Cookie == b.Cookie && strings.EqualFold(a.Header, b.Header)
 }

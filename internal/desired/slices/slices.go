@@ -36,6 +36,8 @@ type Input struct {
 	Service *v1alpha1.MultiActiveService
 	// Regions by name, as far as they exist.
 	Regions map[string]*v1alpha1.Region
+	// Stores by name, as far as they exist and the service may use them.
+	Stores map[string]*v1alpha1.DataStore
 	// Kept is what the regions must go on with besides the declaration; nil when there is nothing.
 	Kept *Kept
 }
@@ -71,6 +73,7 @@ func Build(in Input, region string) *v1alpha1.RegionalService {
 		Unmatched:        Unmatched(mas.Spec.Unmatched),
 		Announcements:    mas.Spec.Announcements,
 		Topics:           topics(mas, in.Regions),
+		Stores:           stores(in, region),
 	}
 	if r := in.Regions[region]; r != nil {
 		spec.Kafka = r.Spec.Kafka

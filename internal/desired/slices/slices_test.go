@@ -222,6 +222,17 @@ func TestKey(t *testing.T) {
 	}
 }
 
+// The operator's own topics are nobody's to declare.
+func TestReservedTopics(t *testing.T) {
+	t.Parallel()
+	in := input()
+	in.Service.Namespace = "multiactive"
+	want := []slices.RefusedTopic{{DataClass: "account", Name: "multiactive.account"}}
+	if diff := cmp.Diff(want, slices.RefusedTopics(in.Service, in.Regions)); diff != "" || len(slices.Build(in, "beijing").Spec.Topics) > 0 {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestTopicsNamedLikeACopyAreLeftOut(t *testing.T) {
 	t.Parallel()
 	in := input()

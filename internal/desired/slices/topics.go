@@ -23,19 +23,23 @@ const (
 // TopicName returns a topic's name in Kafka.
 func TopicName(namespace, topic string) string { return namespace + "." + topic }
 
-// RefusedTopic is a declared topic whose name would be taken for a mirrored one.
+// reserved is the namespace that the operator's own topics are named by.
+const reserved = "multiactive"
+
+// RefusedTopic is a declared topic whose name would be taken for a mirrored one, or, without a Region, for one of the
+// operator's own.
 type RefusedTopic struct {
 	DataClass, Name, Region string
 }
 
 // RefusedTopics returns the declared topics whose names begin with a region's name and a dot: in
-// that region's mirrors they could not be told from copies.
+// that region's mirrors they could not be told from copies; and those in the operator's own namespace.
 func RefusedTopics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Region) []RefusedTopic {
 	var out []RefusedTopic
 	for _, c := range mas.Spec.DataClasses {
 		if q := MessageQueue(c); q != nil {
 			name := TopicName(mas.Namespace, q.Topic)
-			if r := mistaken(name, regions); r != "" {
+			if r, is := mistaken(name, regions); is {
 				out = append(out, RefusedTopic{DataClass: c.Name, Name: name, Region: r})
 			}
 		}
@@ -68,12 +72,34 @@ func SharedTopics(mas *v1alpha1.MultiActiveService) []SharedTopic {
 	return out
 }
 
-func mistaken(topic string, regions map[string]*v1alpha1.Region) string {
+// mistaken reports whether a topic would be taken for another's: a copy from a region, or the operator's own.
+func mistaken(topic string, regions map[string]*v1alpha1.Region) (region string, is bool) {
 	alias, _, _ := strings.Cut(topic, ".")
 	if _, is := regions[alias]; is {
-		return alias
+		return alias, true
 	}
-	return ""
+	return "", alias == reserved
+}
+
+// ShortTopic is a topic whose records may be gone before a region that was away has them.
+type ShortTopic struct {
+	DataClass         string
+	Retention, Outage time.Duration
+}
+
+// ShortTopics returns the topics that keep records for less than their class's objective while a region is lost.
+func ShortTopics(mas *v1alpha1.MultiActiveService) []ShortTopic {
+	var out []ShortTopic
+	for _, c := range mas.Spec.DataClasses {
+		q := MessageQueue(c)
+		if q == nil || q.Retention == nil || q.Retention.Duration <= 0 {
+			continue
+		}
+		if _, outage := Objectives(c); q.Retention.Duration < outage {
+			out = append(out, ShortTopic{DataClass: c.Name, Retention: q.Retention.Duration, Outage: outage})
+		}
+	}
+	return out
 }
 
 // MessageQueue returns the class's synchronisation through a topic, or nil.
@@ -108,7 +134,7 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 			continue
 		}
 		name := TopicName(mas.Namespace, q.Topic)
-		if mistaken(name, regions) != "" {
+		if _, is := mistaken(name, regions); is {
 			continue // the condition says so
 		}
 		if slices.ContainsFunc(out, func(t v1alpha1.TopicSlice) bool { return t.Name == name }) {

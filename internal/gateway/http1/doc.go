@@ -43,7 +43,7 @@ type Fields struct {
 
 func (f *Fields) reset() {
 	if f.Header == nil {
-		f.Header = make(http.Header, 16)
+		f.Header = make(http.Header, 8)
 	}
 	clear(f.Header)
 	f.values = f.values[:0]

@@ -30,7 +30,7 @@ func Evaluate(own v1alpha1.OwnershipSlice, behaviours []v1alpha1.FlowBehaviour, 
 	for _, b := range behaviours {
 		byName[b.Name] = b
 	}
-	anyServes := slices.ContainsFunc(own.Regions, func(r v1alpha1.RegionWeight) bool { return serves(c.View, r.Name) })
+	anyServes := slices.ContainsFunc(own.Regions, func(r v1alpha1.RegionWeight) bool { return Serves(c.View, r.Name) })
 	j := judgeOf(own, c, record)
 	keys := j.keys()
 	states := make([]State, 0, len(own.Flows))
@@ -84,7 +84,8 @@ func Owns(c ownership.Configuration, record ownership.ServiceRecord, region stri
 	return c.RegionViews(record, one)[0].MayOwn()
 }
 
-func serves(view ownership.View, region string) bool {
+// Serves reports whether the agreed view has users be sent to a region.
+func Serves(view ownership.View, region string) bool {
 	s := view.Regions[region].State
 	return s == ownership.RegionServing || s == ownership.RegionReturning
 }

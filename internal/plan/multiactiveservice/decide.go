@@ -30,10 +30,14 @@ type Plan struct {
 
 // Decide returns what to do for the service now.
 func Decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
+	var plan Plan
 	if seen.Peers != nil {
-		return decideAsPeer(now, mas, seen)
+		plan = decideAsPeer(now, mas, seen)
+	} else {
+		plan = decide(now, mas, seen)
 	}
-	return decide(now, mas, seen)
+	seen.decideDNS(mas, &plan)
+	return plan
 }
 
 func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
@@ -51,7 +55,7 @@ func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	}
 	rollout := decideRollout(now, mas, seen)
 	plan.Rollout, plan.RecheckAfter = rollout.status, rollout.recheckAfter
-	in := slices.Input{Service: mas, Regions: seen.regions(), Kept: seen.kept(mas)}
+	in := slices.Input{Service: mas, Regions: seen.regions(), Stores: seen.usableStores(mas), Kept: seen.kept(mas)}
 	for _, r := range mas.Spec.Regions {
 		at := seen.region(r.Name)
 		if reason, _ := seen.refusal(mas, r.Name); reason != "" || at.Connection != Connected {
@@ -76,7 +80,14 @@ func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alph
 	want, have := slices.Build(in, region), s.region(region).Slice
 	s.stagedPeerTLS(want, have)
 	if have == nil {
+		withoutConflicts(want) // what its member knows is not known
 		return slices.Sealed(want)
+	}
+	if withoutStores(have) {
+		want.Spec.Stores = nil
+	}
+	if !s.settles() {
+		withoutConflicts(want)
 	}
 	if !carries {
 		want.Spec.Workload = *have.Spec.Workload.DeepCopy()

@@ -154,9 +154,3 @@ func stampedSlice(want *v1alpha1.RegionalService, stamp v1alpha1.SliceStamp) *v1
 	want.Spec.Stamp = stamp
 	return slices.Sealed(want)
 }
-
-// leaderOf names the region whose hub acts.
-func (s Seen) leaderOf() string {
-	region, _, _ := strings.Cut(s.Configuration.Leader, "/")
-	return region
-}

@@ -17,9 +17,10 @@ import (
 // owned are the conditions of a MultiActiveService, all of which are always present.
 var owned = []string{
 	v1alpha1.ConditionReady, v1alpha1.ConditionCoreAvailable, v1alpha1.ConditionDegraded,
-	v1alpha1.ConditionWorkloadsAvailable, v1alpha1.ConditionTopicsReady, v1alpha1.ConditionReplicationHealthy,
+	v1alpha1.ConditionWorkloadsAvailable, v1alpha1.ConditionTopicsReady, v1alpha1.ConditionStoresReady, v1alpha1.ConditionReplicationHealthy,
 	v1alpha1.ConditionRoutingReady, v1alpha1.ConditionRegionsHealthy, v1alpha1.ConditionDesignSound,
 	v1alpha1.ConditionSpecInSync, v1alpha1.ConditionFieldsActedOn, v1alpha1.ConditionPeersAuthenticated,
+	v1alpha1.ConditionDNSReady,
 }
 
 // reporter fills one service's status.
@@ -47,10 +48,12 @@ func Report(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen, plan Pla
 	r.flows()
 	r.workloads()
 	r.topics()
+	r.stores()
 	r.dataClasses()
 	r.routing()
 	r.peersAuthenticated()
 	r.declaration()
+	r.dns()
 	r.lastIncident()
 	r.ready()
 	r.set.Fill(owned...)
@@ -87,7 +90,7 @@ func (r reporter) fromRegion(name, kind string) (problem, bool) {
 			"the cluster has a RegionalService %s/%s that belongs to another service: delete it there, or rename this one",
 			r.mas.Namespace, r.mas.Name))
 	case at.Slice == nil && r.seen.Peers != nil && r.seen.Peers.Ballot == 0:
-		return is(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "being written by the hub in region "+r.seen.leaderOf()+
+		return is(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "being written by the hub in region "+r.seen.Configuration.LeadingRegion()+
 			", which leads: if it stays so, the copy there says why")
 	case at.Slice == nil:
 		return is(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "being written")
@@ -139,9 +142,18 @@ func (r reporter) topics() {
 		return
 	}
 	for _, t := range slices.RefusedTopics(r.mas, r.seen.regions()) {
+		taken := "a copy from region " + t.Region
+		if t.Region == "" {
+			taken = "one of the operator's own"
+		}
 		problems = append(problems, no("", v1alpha1.ReasonTopicNameRefused, fmt.Sprintf(
-			"dataClasses[%s]: topic %s would be taken for a copy from region %s: run the service in a namespace that is not named like a region",
-			t.DataClass, t.Name, t.Region)))
+			"dataClasses[%s]: topic %s would be taken for %s: run the service in a namespace that is not named like a region, nor multiactive",
+			t.DataClass, t.Name, taken)))
+	}
+	for _, t := range slices.ShortTopics(r.mas) {
+		problems = append(problems, no("", v1alpha1.ReasonRetentionShort, fmt.Sprintf(
+			"dataClasses[%s]: retention %s is shorter than the objective while a region is lost, %s: what a region misses may be deleted before it is back; raise messageQueue.retention, or lower staleness.outage",
+			t.DataClass, t.Retention, t.Outage)))
 	}
 	for _, t := range slices.SharedTopics(r.mas) {
 		problems = append(problems, no("", v1alpha1.ReasonTopicConflict, fmt.Sprintf(
@@ -237,8 +249,8 @@ func (r reporter) deleting(kind string) bool {
 	return true
 }
 
-// ready sums up. What lint would say, fields that are not acted on and sources of a key that count for
-// nothing do not keep a service from being ready: their conditions stand beside it.
+// ready sums up. What lint would say, fields that are not acted on, records that are not written and sources of a key
+// that count for nothing do not keep a service from being ready: their conditions stand beside it.
 func (r reporter) ready() {
 	if r.deleting(v1alpha1.ConditionReady) {
 		return
@@ -256,6 +268,7 @@ func (r reporter) ready() {
 		{v1alpha1.ConditionDegraded, metav1.ConditionFalse},
 		{v1alpha1.ConditionWorkloadsAvailable, metav1.ConditionTrue},
 		{v1alpha1.ConditionTopicsReady, metav1.ConditionTrue},
+		{v1alpha1.ConditionStoresReady, metav1.ConditionTrue},
 		{v1alpha1.ConditionReplicationHealthy, metav1.ConditionTrue},
 		{v1alpha1.ConditionRoutingReady, metav1.ConditionTrue},
 	} {
@@ -274,7 +287,7 @@ func (r reporter) ready() {
 	}
 	c := r.set.Get(v1alpha1.ConditionDesignSound)
 	switch {
-	case c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonKeySourceUnused && bad == nil:
+	case bad == nil && (c.Reason == v1alpha1.ReasonFlowWithoutHome || c.Reason == v1alpha1.ReasonKeyNeverFound):
 		r.set.False(v1alpha1.ConditionReady, c.Reason, "%s: %s", c.Type, c.Message)
 	case bad != nil:
 		r.set.False(v1alpha1.ConditionReady, bad.Reason, "%s: %s", bad.Type, bad.Message)

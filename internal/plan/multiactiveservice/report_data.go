@@ -12,6 +12,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/condition"
 )
 
 // severity orders lags from good to bad. Unknown is worse than late: late is measured.
@@ -72,7 +73,7 @@ func (r reporter) dataClasses() {
 
 // lag returns the worst that the connected regions report for a class.
 func (r reporter) lag(c v1alpha1.DataClass) v1alpha1.LagState {
-	if slices.MessageQueue(c) == nil || len(r.mas.Spec.Regions) < 2 {
+	if !r.replicated(c) || len(r.mas.Spec.Regions) < 2 {
 		return v1alpha1.LagNotReplicated
 	}
 	out := v1alpha1.LagNotReplicated
@@ -95,6 +96,19 @@ func (r reporter) lag(c v1alpha1.DataClass) v1alpha1.LagState {
 	return out
 }
 
+// replicated reports whether the operator has a class carried from region to region.
+func (r reporter) replicated(c v1alpha1.DataClass) bool {
+	if slices.MessageQueue(c) != nil {
+		return true
+	}
+	s := slices.StorageReplication(c)
+	if s == nil {
+		return false
+	}
+	d := r.seen.Stores[s.Store]
+	return d != nil && d.Spec.Management != v1alpha1.StoreExternal
+}
+
 func (r reporter) lagSummary(worst v1alpha1.LagState, class int) string {
 	if worst == v1alpha1.LagNotReplicated {
 		return ""
@@ -102,26 +116,14 @@ func (r reporter) lagSummary(worst v1alpha1.LagState, class int) string {
 	normal, outage := slices.Objectives(r.mas.Spec.DataClasses[class])
 	switch worst {
 	case v1alpha1.LagWithinObjective:
-		return "<" + short(normal)
+		return "<" + condition.Duration(normal)
 	case v1alpha1.LagWithinOutageObjective:
-		return "<" + short(outage)
+		return "<" + condition.Duration(outage)
 	case v1alpha1.LagBeyondObjective:
-		return ">" + short(normal)
+		return ">" + condition.Duration(normal)
 	default:
 		return "unknown"
 	}
-}
-
-// short writes a duration without its zero parts: 5m, not 5m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // lastIncident reports the newest incident of a declared region.

@@ -5,6 +5,7 @@ package multiactiveservice
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"multiactive.dev/operator/api/v1alpha1"
@@ -51,8 +52,17 @@ type StageError struct {
 type Seen struct {
 	// Regions has every Region, and every name that the service declares.
 	Regions map[string]*RegionSeen
+	// Stores has the DataStores that the service names, as far as they exist.
+	Stores map[string]*v1alpha1.DataStore
+	// StoreClaims has, of those that one region at a time can be written to, the service that had it first when that is
+	// another one, as namespace/name.
+	StoreClaims map[string]string
 	// NamespaceLabels of the service's namespace.
 	NamespaceLabels map[string]string
+	// DNSHosts is the annotation of that namespace that lists the hosts that its services may have records of.
+	DNSHosts string
+	// DNS is what this cluster has of the service's DNSEndpoint; nil when it was not looked for.
+	DNS *DNSSeen
 	// PreparedFor has the regions whose drains are pending, for which the others are scaled up.
 	PreparedFor []string
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
@@ -81,6 +91,10 @@ const (
 	StepPropose StepKind = "Propose"
 	// StepWithdraw deletes the intent.
 	StepWithdraw StepKind = "Withdraw"
+	// StepWriteDNS writes DNS into this cluster.
+	StepWriteDNS StepKind = "WriteDNS"
+	// StepDeleteDNS deletes the DNSEndpoint of this cluster.
+	StepDeleteDNS StepKind = "DeleteDNS"
 	// StepRemoveFinalizer removes Finalizer.
 	StepRemoveFinalizer StepKind = "RemoveFinalizer"
 )
@@ -91,6 +105,7 @@ type Step struct {
 	Region string
 	Slice  *v1alpha1.RegionalService
 	Intent ownership.ServiceIntent
+	DNS    *unstructured.Unstructured
 }
 
 // regions returns the Region objects by name.
@@ -147,17 +162,17 @@ func (s Seen) refusal(mas *v1alpha1.MultiActiveService, name string) (reason, me
 		return v1alpha1.ReasonRegionUnknown, "there is no such Region: create it, or take it out of spec.regions"
 	case r.Spec.Role == v1alpha1.RegionRoleWitness:
 		return v1alpha1.ReasonRegionUnknown, "the Region is a witness, which runs no services: take it out of spec.regions"
-	case !allowed(r, s.NamespaceLabels):
+	case !allowed(r.Spec.AllowedNamespaces, s.NamespaceLabels):
 		return v1alpha1.ReasonNamespaceNotAllowed, "the Region does not allow namespace " + mas.Namespace +
 			": ask the platform team to extend its spec.allowedNamespaces"
 	}
 	return "", ""
 }
 
-func allowed(r *v1alpha1.Region, namespace map[string]string) bool {
-	if r.Spec.AllowedNamespaces == nil {
+func allowed(a *v1alpha1.AllowedNamespaces, namespace map[string]string) bool {
+	if a == nil {
 		return false
 	}
-	selector, err := metav1.LabelSelectorAsSelector(r.Spec.AllowedNamespaces.Selector)
+	selector, err := metav1.LabelSelectorAsSelector(a.Selector)
 	return err == nil && selector.Matches(labels.Set(namespace))
 }

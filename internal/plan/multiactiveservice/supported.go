@@ -13,7 +13,13 @@ import (
 // declaration reports what of the declaration is not acted on, and what cannot be.
 func (r reporter) declaration() {
 	r.specInSync()
-	if fields := append(NotActedOn(r.mas.Spec), unknownEndpoints(r.mas.Spec, r.seen.Regions)...); len(fields) > 0 {
+	fields := append(NotActedOn(r.mas.Spec), unknownEndpoints(r.mas.Spec, r.seen.Regions)...)
+	for _, c := range r.mas.Spec.DataClasses {
+		if why := r.seen.conflictNotActedOn(c); why != "" {
+			fields = append(fields, fmt.Sprintf("dataClasses[%s].conflict (%s)", c.Name, why))
+		}
+	}
+	if len(fields) > 0 {
 		r.set.False(v1alpha1.ConditionFieldsActedOn, v1alpha1.ReasonNotSupportedYet,
 			"this version does not act on: %s", strings.Join(fields, "; "))
 	} else {
@@ -21,7 +27,7 @@ func (r reporter) declaration() {
 	}
 	flaws := design(r.mas.Spec)
 	if len(flaws) == 0 {
-		r.set.Unknown(v1alpha1.ConditionDesignSound, v1alpha1.ReasonNotChecked, "design lint is not in this version")
+		r.linted()
 		return
 	}
 	messages := make([]string, len(flaws))
@@ -70,21 +76,18 @@ func NotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
 	if spec.Failover != nil && spec.Failover.Survivors == v1alpha1.SurvivorsScale && spec.Workload.Replicas == nil && spec.Workload.Autoscaling == nil {
 		out = append(out, "failover.survivors Scale (neither workload.replicas nor workload.autoscaling is declared)")
 	}
-	if spec.DNS != nil {
-		out = append(out, "dns (no DNSEndpoint is written)")
-	}
 	return out
 }
 
 func keysNotActedOn(spec v1alpha1.MultiActiveServiceSpec) []string {
-	if spec.Partition == nil || len(desired.Sessions(spec)) > 0 {
+	if spec.Partition == nil || desired.Stamped(desired.Sessions(spec)) {
 		return nil
 	}
 	var out []string
 	for _, k := range spec.Partition.Keys {
 		for _, from := range k.From {
 			if from.Type == v1alpha1.KeySourceSession {
-				out = append(out, fmt.Sprintf("partition.keys[%s].from Session (no data class has sync OriginRead, which says where the token is)", k.Name))
+				out = append(out, fmt.Sprintf("partition.keys[%s].from Session (no data class has sync OriginRead, which says where the token is, and has its tokens stamped: those without originClaim are)", k.Name))
 			}
 		}
 	}
@@ -120,7 +123,7 @@ func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass)
 	for _, s := range c.Sync {
 		name := fmt.Sprintf("dataClasses[%s].sync %s", c.Name, s.Method)
 		switch s.Method {
-		case v1alpha1.SyncMessageQueue:
+		case v1alpha1.SyncMessageQueue, v1alpha1.SyncStorageReplication:
 		case v1alpha1.SyncSecondRead:
 			if why := secondReadNotActedOn(spec, c); why != "" {
 				out = append(out, name+" ("+why+")")
@@ -133,12 +136,7 @@ func classNotActedOn(spec v1alpha1.MultiActiveServiceSpec, c v1alpha1.DataClass)
 			if desired.Sync(c, v1alpha1.SyncOriginRead) == nil {
 				out = append(out, name+" (without OriginRead, which says where the token is)")
 			}
-		case v1alpha1.SyncStorageReplication:
-			out = append(out, name)
 		}
-	}
-	if c.Conflict != nil {
-		out = append(out, fmt.Sprintf("dataClasses[%s].conflict", c.Name))
 	}
 	return out
 }

@@ -47,11 +47,11 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 			v1alpha1.MultiActiveServiceSpec{Failover: &v1alpha1.Failover{Mode: "Manual", Handback: "Automatic", Survivors: v1alpha1.SurvivorsScale}},
 			[]string{"failover.survivors Scale (neither workload.replicas nor workload.autoscaling is declared)"},
 		},
-		"other means than the queue": {
+		"the queue and a store": {
 			v1alpha1.MultiActiveServiceSpec{DataClasses: []v1alpha1.DataClass{
 				{Name: "account", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncMessageQueue}, {Method: v1alpha1.SyncStorageReplication}}},
 			}},
-			[]string{"dataClasses[account].sync StorageReplication"},
+			nil,
 		},
 		"a second read": {
 			v1alpha1.MultiActiveServiceSpec{
@@ -72,7 +72,7 @@ func TestFieldsThatAreNotActedOnAreNamed(t *testing.T) {
 				DataClasses: []v1alpha1.DataClass{{Name: "session", Sync: []v1alpha1.SyncPolicy{{Method: v1alpha1.SyncRegenerate}}}},
 			},
 			[]string{
-				"partition.keys[phone].from Session (no data class has sync OriginRead, which says where the token is)",
+				"partition.keys[phone].from Session (no data class has sync OriginRead, which says where the token is, and has its tokens stamped: those without originClaim are)",
 				"dataClasses[session].sync Regenerate (without OriginRead, which says where the token is)",
 			},
 		},

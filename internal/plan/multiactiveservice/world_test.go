@@ -44,7 +44,7 @@ func service() *v1alpha1.MultiActiveService {
 					Match: []v1alpha1.RequestMatch{{Method: "POST", Path: "/v1/accounts"}},
 				},
 			},
-			DataClasses: []v1alpha1.DataClass{{Name: "account", Sync: []v1alpha1.SyncPolicy{
+			DataClasses: []v1alpha1.DataClass{{Name: "account", Mutability: v1alpha1.CreateOnly, Sync: []v1alpha1.SyncPolicy{
 				{Method: v1alpha1.SyncMessageQueue, MessageQueue: &v1alpha1.MessageQueueSync{Topic: "account"}},
 			}}},
 		},

@@ -332,3 +332,15 @@ func TestReportLastOutage(t *testing.T) {
 		t.Errorf("last outage %+v, want beijing-20", rg.Status.LastOutage)
 	}
 }
+
+func TestLeads(t *testing.T) {
+	t.Parallel()
+	for leader, want := range map[string]v1alpha1.Choice{"beijing/7-a": v1alpha1.ChoiceYes, "shanghai/8-b": v1alpha1.ChoiceNo, "": v1alpha1.ChoiceNo} {
+		rg, seen := region(), healthy()
+		seen.Configuration.Leader = leader
+		plan.Report(start, rg, seen, plan.Plan{}, true)
+		if got := rg.Status.Coordination.Leads; got != want {
+			t.Errorf("with the leader %q, %s leads: %s, want %s", leader, rg.Name, got, want)
+		}
+	}
+}

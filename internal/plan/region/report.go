@@ -117,7 +117,10 @@ func reportLease(set condition.Set, rg *v1alpha1.Region, seen Seen) {
 	if storeUnknown(set, kind, seen) {
 		return
 	}
-	rg.Status.Coordination = &v1alpha1.RegionCoordination{Agent: "Never", Epoch: seen.Configuration.View.Epoch}
+	rg.Status.Coordination = &v1alpha1.RegionCoordination{Agent: "Never", Leads: v1alpha1.ChoiceNo, Epoch: seen.Configuration.View.Epoch}
+	if seen.Configuration.LeadingRegion() == rg.Name {
+		rg.Status.Coordination.Leads = v1alpha1.ChoiceYes
+	}
 	_, beaten := seen.Configuration.Beats[rg.Name]
 	switch {
 	case !beaten:

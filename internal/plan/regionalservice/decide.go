@@ -297,13 +297,11 @@ func (p *Plan) recheck(rs *v1alpha1.RegionalService, seen Seen) {
 	if len(p.Problems) > 0 {
 		again(recheckProblem)
 	}
-	for _, from := range sources(rs) {
-		for _, t := range rs.Spec.Topics {
-			// A lag within its objective can leave it after the rest of that at the earliest.
-			again(max(objective(t)-seen.Links[from].Age, recheckLag))
-			if !seen.Links[from].Known {
-				again(recheckLag)
-			}
+	for _, in := range seen.incoming(rs) {
+		// A lag within its objective can leave it after the rest of that at the earliest.
+		again(max(in.within-in.Age, recheckLag))
+		if !in.Known {
+			again(recheckLag)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/flows"
@@ -52,6 +53,8 @@ type Seen struct {
 	PeerProblem string
 	// Links are the measured incoming links by source region.
 	Links map[string]Link
+	// Stores are the region's servers, by the names of the stores.
+	Stores map[string]Store
 	// Receiving are the names of the ReplicationLinks that carry the service's topics here.
 	Receiving []string
 }
@@ -62,8 +65,18 @@ type Link struct {
 	Known bool
 	// Age of the newest canary.
 	Age time.Duration
-	// Paused are the topics whose links somebody has paused, which the canary does not tell of.
+	// Paused are the topics, or the store, whose links somebody has paused, which the canary does not tell of.
 	Paused []string
+	// Denied are the topics that access control keeps from arriving, which the canary does not tell of.
+	Denied []string
+}
+
+// Store is what is known of the region's server of a store.
+type Store struct {
+	// Status as it is told.
+	Status v1alpha1.StoreStatus
+	// Links by source region: those that there are to be.
+	Links map[string]Link
 }
 
 // StepKind names a step.

@@ -11,14 +11,15 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/plan/store"
 )
 
 // Features are what this version of the member acts on. The hub leaves out or reports what a
 // region's member does not name.
 func Features() []string {
 	return []string{
-		"Additional", "Announcements", "DegradationFlags", "MessageQueue", "OnHomeLossDefer", "OnHomeLossReadOnly", "OnHomeLossReject",
-		"OnHomeLossTakeover", "OriginRead", regional.FeaturePeerTLS, regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed",
+		"Additional", "Announcements", regional.FeatureConflictPolicies, "DegradationFlags", "MessageQueue", "OnHomeLossDefer", "OnHomeLossReadOnly", "OnHomeLossReject",
+		"OnHomeLossTakeover", "OriginRead", regional.FeaturePeerTLS, regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed", regional.FeatureStorageReplication,
 		"WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
 }
@@ -26,7 +27,7 @@ func Features() []string {
 // conditionTypes are those that a RegionalService always has, besides Ready.
 var conditionTypes = []string{
 	v1alpha1.ConditionWorkloadAvailable, v1alpha1.ConditionGatewayReady, v1alpha1.ConditionTopicsReady,
-	v1alpha1.ConditionLinksHealthy, v1alpha1.ConditionRouted, v1alpha1.ConditionFieldsActedOn,
+	v1alpha1.ConditionStoresReady, v1alpha1.ConditionLinksHealthy, v1alpha1.ConditionRouted, v1alpha1.ConditionFieldsActedOn,
 }
 
 // maxMessage bounds a condition's message; the API allows 32768 bytes, nobody reads as many.
@@ -52,6 +53,7 @@ func Report(now time.Time, rs *v1alpha1.RegionalService, seen Seen, p Plan, err 
 	rs.Status.Deferred = deferred(rs, seen)
 	status, reason, message := topicsCondition(rs, seen)
 	r.set(v1alpha1.ConditionTopicsReady, metav1.ConditionStatus(status), reason, message)
+	r.stores(seen)
 	r.links(seen)
 	r.routed(seen, p)
 	r.fields()
@@ -69,6 +71,20 @@ type reporter struct {
 }
 
 // set writes a condition, unless a problem says more about it.
+// stores tells of the region's servers.
+func (r reporter) stores(seen Seen) {
+	r.rs.Status.Stores = nil
+	for _, s := range r.rs.Spec.Stores {
+		status := seen.Stores[s.Name].Status
+		if status.Name == "" {
+			status = v1alpha1.StoreStatus{Name: s.Name, Ready: metav1.ConditionUnknown, Reason: v1alpha1.ReasonNotYetObserved, Message: "the server was not looked at yet"}
+		}
+		r.rs.Status.Stores = append(r.rs.Status.Stores, status)
+	}
+	status, reason, message := store.Ready(r.rs.Status.Stores)
+	r.set(v1alpha1.ConditionStoresReady, status, reason, message)
+}
+
 func (r reporter) set(condition string, status metav1.ConditionStatus, reason, message string) {
 	var messages []string
 	for _, p := range r.problems {

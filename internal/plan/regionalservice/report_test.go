@@ -128,7 +128,8 @@ func TestReport(t *testing.T) {
 		"deleting, Kafka is away": {change: doomed(func(_ *v1alpha1.RegionalService, s *plan.Seen) {
 			s.Topics.Unavailable = &plan.Problem{Message: "no broker answers"}
 		}), condition: v1alpha1.ConditionReady, status: isFalse, reason: v1alpha1.ReasonDeleting, message: "no broker answers"},
-		"paused": {change: link(plan.Link{Known: true, Age: time.Second, Paused: []string{"accounts.account"}}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonPaused},
+		"paused":      {change: link(plan.Link{Known: true, Age: time.Second, Paused: []string{"accounts.account"}}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonPaused},
+		"not allowed": {change: link(plan.Link{Known: true, Age: time.Second, Denied: []string{"accounts.account"}}, ownership.RegionServing), condition: v1alpha1.ConditionLinksHealthy, status: isFalse, reason: v1alpha1.ReasonKafkaUnauthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rs := sample()
@@ -144,8 +145,8 @@ func TestReport(t *testing.T) {
 			if strings.Contains(got.Message, "40s") {
 				t.Errorf("message %q has a figure that changes by itself", got.Message)
 			}
-			if len(rs.Status.Conditions) != 7 {
-				t.Errorf("%d conditions, want all seven", len(rs.Status.Conditions))
+			if len(rs.Status.Conditions) != 8 {
+				t.Errorf("%d conditions, want all eight", len(rs.Status.Conditions))
 			}
 		})
 	}

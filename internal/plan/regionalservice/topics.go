@@ -33,6 +33,7 @@ type TopicResult struct {
 // reasonsOf maps the reasons of a topic's plan to those of the API.
 var reasonsOf = map[topic.Reason]string{
 	topic.ReasonCreating:           v1alpha1.ReasonProgressing,
+	topic.ReasonRemade:             v1alpha1.ReasonTopicRepaired,
 	topic.ReasonDriftRepaired:      v1alpha1.ReasonTopicRepaired,
 	topic.ReasonReplicationLowered: v1alpha1.ReasonReplicationFactorLowered,
 	topic.ReasonConflict:           v1alpha1.ReasonTopicConflict,

@@ -36,6 +36,8 @@ type ServiceSeen struct {
 	Deferred string
 	// Risks by link, as the survivors report them.
 	Risks []v1alpha1.DataAtRisk
+	// Late changes by store, as the survivors report them.
+	Late map[string][]v1alpha1.LateChanges
 	// Epochs that the survivors' gateways act on.
 	Epochs []int64
 }
@@ -65,6 +67,7 @@ func Report(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
 		services(i, seen)
 		risks(i, seen)
 	}
+	lateChanges(i, seen)
 	recovery(i)
 	i.Status.State = stateOf(seen)
 	resolved(i, seen, set)

@@ -71,3 +71,6 @@ func rank(step string) int {
 	}
 	return len(lagSteps) + 1
 }
+
+// Step returns the damped step of the last look, "" before the first.
+func (d *Damper) Step() string { return d.step }

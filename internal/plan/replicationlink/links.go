@@ -18,24 +18,28 @@ func Paused(link *v1alpha1.ReplicationLink) bool {
 
 // carried leaves out the topics whose links are paused.
 func carried(topics []string, links []v1alpha1.ReplicationLink) []string {
-	return slices.DeleteFunc(slices.Clone(topics), func(topic string) bool {
-		return slices.ContainsFunc(links, func(l v1alpha1.ReplicationLink) bool { return l.Spec.Topic == topic && Paused(&l) })
-	})
+	paused := map[string]bool{}
+	for i := range links {
+		paused[links[i].Spec.Topic] = paused[links[i].Spec.Topic] || Paused(&links[i])
+	}
+	return slices.DeleteFunc(slices.Clone(topics), func(topic string) bool { return paused[topic] })
 }
 
 // links makes those that are missing, and tells the others of the engine that carries them from now on. One
 // that nobody needs stays until no mirror carries its topic any more: who removes the topic waits for that.
 func (p *Plan) links(from string, topics []string, seen Seen, o regional.Options) {
-	wanted := map[string]bool{}
+	wanted, there := map[string]bool{}, make(map[string]*v1alpha1.ReplicationLink, len(seen.Links))
+	for i := range seen.Links {
+		there[seen.Links[i].Name] = &seen.Links[i]
+	}
 	for _, topic := range topics {
 		link := regional.Link(topic, from, o.Region)
 		link.Spec.Engine = p.Runner.Engine()
 		wanted[link.Name] = true
-		i := slices.IndexFunc(seen.Links, func(l v1alpha1.ReplicationLink) bool { return l.Name == link.Name })
-		switch {
-		case i < 0:
+		switch l := there[link.Name]; {
+		case l == nil:
 			p.Apply = append(p.Apply, link)
-		case seen.Links[i].Spec.Engine != link.Spec.Engine && p.Problem == "" && p.Waiting == "" && regional.Made(&seen.Links[i]):
+		case l.Spec.Engine != link.Spec.Engine && p.Problem == "" && p.Waiting == "" && regional.Made(l):
 			p.Apply = append(p.Apply, link)
 		}
 	}
@@ -49,10 +53,19 @@ func (p *Plan) links(from string, topics []string, seen Seen, o regional.Options
 	}
 }
 
+// Rewrites reports whether what runs the mirror is written, which is followed by another pass.
+func (p *Plan) Rewrites() bool {
+	return slices.ContainsFunc(p.Apply, func(obj regional.Object) bool { return !isLink(obj) })
+}
+
+func isLink(obj regional.Object) bool {
+	_, is := obj.(*v1alpha1.ReplicationLink)
+	return is
+}
+
 // restarts reports whether a mirror may still run by another configuration than the present one.
 func (p *Plan) restarts(seen Seen) bool {
-	mirrors := func(obj regional.Object) bool { _, link := obj.(*v1alpha1.ReplicationLink); return !link }
-	if slices.ContainsFunc(p.Apply, mirrors) || slices.ContainsFunc(p.Delete, mirrors) {
+	if p.Rewrites() || slices.ContainsFunc(p.Delete, func(obj regional.Object) bool { return !isLink(obj) }) {
 		return true
 	}
 	config := ""

@@ -194,10 +194,13 @@ func (p *Plan) transfer(from string, n need, seen Seen, o regional.Options) *Tra
 		From: from, To: o.Region, Source: n.source, Target: n.target,
 		Topics: map[string]v1alpha1.LinkEngine{}, Engine: p.Runner.Engine(),
 	}
-	another := false
+	another, wanted := false, make(map[string]bool, len(n.topics))
+	for _, topic := range n.topics {
+		wanted[topic] = true
+	}
 	for i := range seen.Links {
 		l := &seen.Links[i]
-		if slices.Contains(n.topics, l.Spec.Topic) {
+		if wanted[l.Spec.Topic] {
 			t.Topics[l.Spec.Topic] = l.Spec.Engine
 			another = another || l.Spec.Engine != t.Engine
 		}

@@ -51,6 +51,8 @@ type Seen struct {
 	SourceLost bool
 	// MirrorError is what the mirror itself says is wrong; empty when nothing is, or it is silent.
 	MirrorError string
+	// Denied says, by topic, what the users that the mirror logs in as may not do.
+	Denied map[string]string
 	// Losses are what the mirror says is lost, a line each: the topic, a colon, a sentence.
 	Losses []string
 }
@@ -93,6 +95,15 @@ type Plan struct {
 	Transfer *Transfer
 	// Runner is what runs the mirror, or will.
 	Runner Runner
+	// Carries is what the mirror is to carry; nil: nothing.
+	Carries *Carries
+}
+
+// Carries is what a mirror needs rights for: to read the topics at the source, and to write the copies.
+type Carries struct {
+	From           string
+	Source, Target v1alpha1.RegionKafka
+	Topics         []string
 }
 
 // need is what the services of a region receive from a source.
@@ -118,6 +129,9 @@ func Decide(from string, seen Seen, o regional.Options) (Plan, error) {
 	}
 	n.topics, n.groups = distinct(n.topics), distinct(n.groups)
 	p.Runner = runnerOf(n.target)
+	if len(n.topics) > 0 {
+		p.Carries = &Carries{From: from, Source: n.source, Target: n.target, Topics: n.topics}
+	}
 	if p.Problem = firstOf(seen.Source.Problem, seen.Target.Problem); p.Problem != "" {
 		p.Reason = v1alpha1.ReasonSecretNotFound
 	}

@@ -125,6 +125,10 @@ func TestDecide(t *testing.T) {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services[0].Spec.Peers[0].Kafka = nil },
 			remove: []string{deployment, configMap},
 		},
+		"the source is another region by name: its mirror ends, and the link when no Pod carries it": {
+			seen: settled(t, user), change: func(s *plan.Seen) { s.Services[0].Spec.Peers[0].Name = "peking" },
+			remove: []string{deployment, configMap},
+		},
 		"a slice of another region": {
 			seen: settled(t, user), change: func(s *plan.Seen) { s.Services[0].Spec.Region = "shenzhen" },
 			remove: []string{deployment, configMap},
@@ -179,9 +183,15 @@ func TestReport(t *testing.T) {
 			v1alpha1.LinkBroken, "SecretNotFound", "LagUnknown", "no Secret kafka-admin"},
 		"mirror crashes": {func(s *plan.Seen) { s.Lag.Age, s.Pods = 2*time.Minute, []corev1.Pod{waiting("CrashLoopBackOff")} },
 			v1alpha1.LinkBroken, "ReplicasUnavailable", "Lagging", "CrashLoopBackOff"},
-		"paused":           {paused, v1alpha1.LinkPaused, "Progressing", "Paused", ""},
-		"no image":         {func(s *plan.Seen) { choose(s, v1alpha1.MirrorMirrorMaker2, "") }, v1alpha1.LinkStreaming, "EngineUnavailable", "Streaming", "--mirrormaker-image"},
-		"mirror starts":    {func(s *plan.Seen) { s.Pods = []corev1.Pod{waiting("ContainerCreating")} }, v1alpha1.LinkStreaming, "AsDeclared", "Streaming", ""},
+		"paused":                       {paused, v1alpha1.LinkPaused, "Progressing", "Paused", ""},
+		"no image":                     {func(s *plan.Seen) { choose(s, v1alpha1.MirrorMirrorMaker2, "") }, v1alpha1.LinkStreaming, "EngineUnavailable", "Streaming", "--mirrormaker-image"},
+		"mirror starts":                {func(s *plan.Seen) { s.Pods = []corev1.Pod{waiting("ContainerCreating")} }, v1alpha1.LinkStreaming, "AsDeclared", "Streaming", ""},
+		"not allowed":                  {func(s *plan.Seen) { s.Denied = map[string]string{"accounts.account": "may not read"} }, v1alpha1.LinkBroken, "KafkaUnauthorized", "KafkaUnauthorized", "may not read"},
+		"another topic is not allowed": {func(s *plan.Seen) { s.Denied = map[string]string{"orders.order": "may not read"} }, v1alpha1.LinkStreaming, "AsDeclared", "Streaming", ""},
+		"not allowed, and paused": {func(s *plan.Seen) {
+			paused(s)
+			s.Denied = map[string]string{"accounts.account": "may not read"}
+		}, v1alpha1.LinkPaused, "KafkaUnauthorized", "Paused", "may not read"},
 		"mirror complains": {func(s *plan.Seen) { s.MirrorError = "source: no broker answers" }, v1alpha1.LinkStreaming, "AsDeclared", "Streaming", "no broker"},
 	} {
 		t.Run(name, func(t *testing.T) {

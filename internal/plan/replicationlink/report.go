@@ -1,6 +1,7 @@
 package replicationlink
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,8 @@ const maxLastError = 1024
 
 // Report fills in the status of one link.
 func Report(link *v1alpha1.ReplicationLink, seen Seen, p Plan) {
-	r := reporter{link: link}
+	denied := seen.Denied[link.Spec.Topic]
+	r := reporter{link, denied}
 	if !seen.Complete {
 		for _, c := range []string{v1alpha1.ConditionConfigured, v1alpha1.ConditionStreaming, v1alpha1.ConditionCaughtUp, v1alpha1.ConditionRetained} {
 			if meta.FindStatusCondition(link.Status.Conditions, c) == nil {
@@ -35,18 +37,31 @@ func Report(link *v1alpha1.ReplicationLink, seen Seen, p Plan) {
 		link.Status.Lag = StepUnknown // the canary does not tell of what is paused
 	}
 	fault := firstOf(mirrorFault(seen), makerFault(seen))
-	link.Status.LastError = truncate(firstOf(p.Problem, fault, seen.Transfer.Problem, seen.MirrorError))
+	link.Status.LastError = truncate(firstOf(p.Problem, denied, fault, seen.Transfer.Problem, seen.MirrorError))
 	configured := r.configured(seen, p, fault)
 	r.streaming(seen, p, fault)
 	r.caughtUp(seen, p.Objectives[link.Name])
 	r.retained(seen, p.Retentions[link.Name])
 	link.Status.State = state(seen, p.Objectives[link.Name], configured, p.Problem != "" || fault != "")
+	if denied != "" { // nothing of the topic can arrive, however well the canary does
+		link.Status.State, link.Status.Lag = v1alpha1.LinkBroken, StepUnknown
+	}
 	if Paused(link) {
 		link.Status.State = v1alpha1.LinkPaused
 	}
 }
 
-type reporter struct{ link *v1alpha1.ReplicationLink }
+// Denied reports whether a link's topic is kept from arriving by access control.
+func Denied(link *v1alpha1.ReplicationLink) bool {
+	c := meta.FindStatusCondition(link.Status.Conditions, v1alpha1.ConditionConfigured)
+	return c != nil && c.Status == metav1.ConditionFalse && c.Reason == v1alpha1.ReasonKafkaUnauthorized
+}
+
+type reporter struct {
+	link *v1alpha1.ReplicationLink
+	// denied says what the mirror may not do; empty: nothing.
+	denied string
+}
 
 func (r reporter) set(condition string, status metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(&r.link.Status.Conditions, metav1.Condition{
@@ -59,11 +74,13 @@ func (r reporter) configured(seen Seen, p Plan, fault string) bool {
 	switch {
 	case p.Problem != "":
 		r.set(condition, metav1.ConditionFalse, p.Reason, p.Problem)
+	case r.denied != "":
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonKafkaUnauthorized, r.denied)
 	case p.Waiting != "":
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, p.Waiting)
 	case fault != "":
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonReplicasUnavailable, fault)
-	case !p.runs(seen) || len(p.Apply) > 0:
+	case !p.runs(seen) || p.changes(r.link):
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "the mirror is being set up")
 	default:
 		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the mirror is set up")
@@ -72,11 +89,26 @@ func (r reporter) configured(seen Seen, p Plan, fault string) bool {
 	return false
 }
 
+// changes reports whether something is written that a link waits for: it itself, or, before it was set up once, what
+// runs the mirror. A mirror that gets another topic goes on with those that it has: with many topics, to say
+// otherwise of each with every other would be most of what is written.
+func (p *Plan) changes(link *v1alpha1.ReplicationLink) bool {
+	before := meta.IsStatusConditionTrue(link.Status.Conditions, v1alpha1.ConditionConfigured)
+	return slices.ContainsFunc(p.Apply, func(obj regional.Object) bool {
+		if isLink(obj) {
+			return obj.GetName() == link.Name
+		}
+		return !before
+	})
+}
+
 func (r reporter) streaming(seen Seen, p Plan, fault string) {
 	const condition = v1alpha1.ConditionStreaming
 	switch {
 	case Paused(r.link):
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonPaused, "somebody has paused the link; it goes on where it is without the annotation "+regional.AnnotationPaused)
+	case r.denied != "":
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonKafkaUnauthorized, r.denied)
 	case seen.SourceLost:
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonSourceLost, "region "+r.link.Spec.From+" is lost; the link goes on when it is back")
 	case !seen.Lag.Known:
@@ -93,6 +125,8 @@ func (r reporter) caughtUp(seen Seen, objective time.Duration) {
 	switch {
 	case Paused(r.link):
 		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonPaused, "the link is paused: what its source has meanwhile is not known here")
+	case r.denied != "":
+		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonKafkaUnauthorized, "the lag of the topic is not known: "+r.denied)
 	case !seen.Lag.Known:
 		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonLagUnknown, "the lag is not known")
 	case seen.Lag.Age > objective:

@@ -28,7 +28,21 @@ func Decide(want Desired, seen Observed) Plan {
 		return create(p, want, seen)
 	}
 	p = raise(p, want, seen)
-	return repair(p, want, seen)
+	return replicated(repair(p, want, seen), want, seen)
+}
+
+// replicated tells of a topic that has fewer copies than are declared, for as long as it has.
+func replicated(p Plan, want Desired, seen Observed) Plan {
+	if declared := declaredFactor(want); seen.ReplicationFactor > 0 && seen.ReplicationFactor < declared {
+		p.Notes = append(p.Notes, Note{ReasonReplicationLowered, fmt.Sprintf(
+			"topic %s has replication factor %d instead of %d; with %d brokers or more, reassign its replicas to survive the loss of one",
+			want.Name, seen.ReplicationFactor, declared, declared)})
+	}
+	return p
+}
+
+func declaredFactor(want Desired) int {
+	return cmp.Or(max(want.ReplicationFactor, 0), DefaultReplicationFactor)
 }
 
 func invalid(want Desired, seen Observed) *Note {
@@ -37,6 +51,8 @@ func invalid(want Desired, seen Observed) *Note {
 		return &Note{ReasonInvalid, "the topic has no name"}
 	case want.Partitions < 1:
 		return &Note{ReasonInvalid, fmt.Sprintf("topic %s: partitions is %d; declare at least 1", want.Name, want.Partitions)}
+	case want.Retention > 0 && want.Retention < MinRetention:
+		return &Note{ReasonInvalid, fmt.Sprintf("topic %s: with retention %s Kafka deletes records before anybody has read them; declare at least %s", want.Name, want.Retention, MinRetention)}
 	case !slices.Contains([]Adoption{"", AdoptionCreate, AdoptionAdopt, AdoptionObserve}, want.Adoption):
 		return &Note{ReasonInvalid, fmt.Sprintf("topic %s: adoption %q is unknown; use Create, Adopt or Observe", want.Name, want.Adoption)}
 	case seen.Brokers < 1:
@@ -65,13 +81,18 @@ func owned(want Desired, seen Observed) *Note {
 
 func create(p Plan, want Desired, seen Observed) Plan {
 	rf := factor(want, seen)
-	if declared := cmp.Or(max(want.ReplicationFactor, 0), DefaultReplicationFactor); declared > rf {
+	if declared := declaredFactor(want); declared > rf {
 		p.Notes = append(p.Notes, Note{ReasonReplicationLowered, fmt.Sprintf(
 			"topic %s is made with replication factor %d instead of %d, because there are only %d broker(s); add brokers and reassign its replicas to survive the loss of one",
 			want.Name, rf, declared, seen.Brokers)})
 	}
 	cfg := configs(want)
 	cfg["min.insync.replicas"] = strconv.Itoa(minInsync(rf))
+	if seen.Claim != nil && *seen.Claim == want.Owner {
+		p.Notes = append(p.Notes, Note{ReasonRemade, fmt.Sprintf(
+			"topic %s was missing although this service has claimed it, and was made again, empty: if somebody has deleted it, what was in it and had not been mirrored is lost (see the links' condition Retained in the other regions)",
+			want.Name)})
+	}
 	p.Notes = append(p.Notes, Note{ReasonCreating, fmt.Sprintf("topic %s does not exist yet and is being made", want.Name)})
 	p.Steps = append(p.Steps, Step{Kind: StepCreate, Partitions: want.Partitions, ReplicationFactor: rf, Configs: cfg})
 	return p

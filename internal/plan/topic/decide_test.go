@@ -55,24 +55,24 @@ func TestDecide(t *testing.T) {
 			steps: []Step{{Kind: StepClaim}, {Kind: StepCreate, Partitions: 12, ReplicationFactor: 3, Configs: created}},
 			notes: []Reason{ReasonCreating},
 		},
-		"missing and claimed by us: the crash between claim and create": {
+		"missing and claimed by us: deleted by somebody, or the crash between claim and create": {
 			want:  wanted(nil),
 			seen:  Observed{Brokers: 3, Claim: &ours},
 			steps: []Step{{Kind: StepCreate, Partitions: 12, ReplicationFactor: 3, Configs: created}},
-			notes: []Reason{ReasonCreating},
+			notes: []Reason{ReasonRemade, ReasonCreating},
 		},
 		"one broker: replication lowered and said": {
 			want:  wanted(nil),
 			seen:  Observed{Brokers: 1, Claim: &ours},
 			steps: []Step{{Kind: StepCreate, Partitions: 12, ReplicationFactor: 1, Configs: alone}},
-			notes: []Reason{ReasonReplicationLowered, ReasonCreating},
+			notes: []Reason{ReasonReplicationLowered, ReasonRemade, ReasonCreating},
 		},
 		"compacted, kept for ever": {
 			want: wanted(func(d *Desired) { d.Compact, d.Retention = true, -1 }),
 			seen: Observed{Brokers: 3, Claim: &ours},
 			steps: []Step{{Kind: StepCreate, Partitions: 12, ReplicationFactor: 3, Configs: map[string]string{
 				"cleanup.policy": "compact", "retention.ms": "-1", "min.insync.replicas": "2"}}},
-			notes: []Reason{ReasonCreating},
+			notes: []Reason{ReasonRemade, ReasonCreating},
 		},
 		"more partitions": {
 			want:  wanted(func(d *Desired) { d.Partitions = 24 }),
@@ -147,12 +147,13 @@ func TestDecide(t *testing.T) {
 			want: wanted(func(d *Desired) { d.Adoption = AdoptionObserve }), seen: Observed{Brokers: 3}, refused: ReasonMissing,
 		},
 		"no partitions declared": {want: wanted(func(d *Desired) { d.Partitions = 0 }), seen: present(nil), refused: ReasonInvalid},
+		"a retention of nothing": {want: wanted(func(d *Desired) { d.Retention = time.Millisecond }), seen: present(nil), refused: ReasonInvalid},
 		"an unknown adoption":    {want: wanted(func(d *Desired) { d.Adoption = "Steal" }), seen: present(nil), refused: ReasonInvalid},
 		"in sync above replicas is repaired": {
 			want:  wanted(nil),
 			seen:  present(func(o *Observed) { o.ReplicationFactor = 1 }),
 			steps: []Step{{Kind: StepAlterConfig, Configs: map[string]string{"min.insync.replicas": "1"}}},
-			notes: []Reason{ReasonDriftRepaired},
+			notes: []Reason{ReasonDriftRepaired, ReasonReplicationLowered},
 		},
 	}
 	for name, tt := range tests {

@@ -9,6 +9,7 @@ package topic
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -27,6 +28,9 @@ const (
 
 // DefaultReplicationFactor is asked for when Desired names none.
 const DefaultReplicationFactor = 3
+
+// MinRetention is the shortest retention that is acted on.
+const MinRetention = time.Second
 
 // Desired is the topic as its service declares it.
 type Desired struct {
@@ -113,6 +117,8 @@ const (
 	ReasonReady Reason = "TopicReady"
 	// ReasonCreating: the topic is missing and will be made.
 	ReasonCreating Reason = "TopicCreating"
+	// ReasonRemade: the service had claimed the topic, and it is missing; it is made again, empty.
+	ReasonRemade Reason = "TopicRemade"
 	// ReasonDriftRepaired: someone changed the configuration; it is set back.
 	ReasonDriftRepaired Reason = "DriftRepaired"
 	// ReasonObserved: an observed topic is as declared.
@@ -156,6 +162,11 @@ type Plan struct {
 
 // Ready says whether the topic is, before any step, as declared.
 func (p Plan) Ready() bool { return p.Refused == nil && len(p.Steps) == 0 }
+
+// Claims says whether a step of it is to claim the topic.
+func (p Plan) Claims() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == StepClaim })
+}
 
 // Managed says whether the topic is the owner's to manage: not another's, not only observed, and declared in
 // a way that can be acted on.

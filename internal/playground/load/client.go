@@ -8,6 +8,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,6 +67,9 @@ type Answer struct {
 
 // Client is one user's client: it knows endpoints and asks the next one when one fails.
 type Client struct {
+	// Patience with a transfer, which a gateway keeps waiting while owners change. Default: as with any other request.
+	Patience time.Duration
+
 	http  *http.Client
 	clock clock.WithTicker
 }
@@ -73,7 +77,6 @@ type Client struct {
 // NewClient returns a client whose connections are its own.
 func NewClient(c clock.WithTicker) *Client {
 	return &Client{clock: c, http: &http.Client{
-		Timeout:   tryTimeout,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 10 * time.Second},
 	}}
 }
@@ -114,7 +117,7 @@ func (c *Client) Profile(ctx context.Context, u User, at Endpoint, token string)
 // Transfer sends an amount to another user.
 func (c *Client) Transfer(ctx context.Context, from, to User, at Endpoint, token, id string) Answer {
 	body := map[string]any{"from": from.Phone, "to": to.Phone, "amount": 1}
-	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/transfers", phone: from.Phone, token: token, body: body, idempotency: id})
+	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/transfers", phone: from.Phone, token: token, body: body, idempotency: id, within: c.Patience})
 }
 
 // Deferred reads the status page of a request that was accepted for later.
@@ -125,6 +128,8 @@ func (c *Client) Deferred(ctx context.Context, u User, at Endpoint, id string) A
 type request struct {
 	method, path, phone, token, language, idempotency string
 	body                                              any
+	// within is how long it may take. Default: tryTimeout.
+	within time.Duration
 }
 
 // anywhere asks the endpoints in turn until one serves the request or patience ends.
@@ -166,6 +171,8 @@ func (c *Client) once(ctx context.Context, e Endpoint, r request) (a Answer) {
 			a.FirstFailure = c.clock.Now()
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.within, tryTimeout))
+	defer cancel()
 	content, err := json.Marshal(r.body)
 	if err != nil {
 		a.Err = err

@@ -37,6 +37,15 @@ func (p Part) Restore(ctx context.Context) error {
 	return err
 }
 
+// PIDs are the numbers of the processes that run now.
+func (p Part) PIDs() []int {
+	var out []int
+	for _, one := range p.running() {
+		out = append(out, one.PID())
+	}
+	return out
+}
+
 func (p Part) each(do func(*process.Process) error) error {
 	var failures []error
 	for _, one := range p.running() {

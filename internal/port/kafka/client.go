@@ -26,6 +26,13 @@ var _ Admin = (*Client)(nil)
 // metadataAge is how old the metadata may be from which the library answers.
 const metadataAge = 50 * time.Millisecond
 
+// described are the configurations of a topic that are asked for. A topic has three dozen, and with a thousand
+// topics to say and to read them all is most of the work of a look.
+var described = []string{
+	"cleanup.policy", "retention.ms", "retention.bytes", "delete.retention.ms", "message.timestamp.type",
+	"max.message.bytes", "min.insync.replicas",
+}
+
 // NewClient checks the options and prepares a client. It does not connect:
 // brokers that are down show in the first call, not here.
 func NewClient(o Options) (*Client, error) {
@@ -39,8 +46,14 @@ func NewClient(o Options) (*Client, error) {
 		return nil, fmt.Errorf("kafka client: %w", err)
 	}
 	adm := kadm.NewClient(cl)
-	adm.SetTimeoutMillis(int32(min(o.timeout(), time.Minute) / time.Millisecond)) //nolint:gosec // at most 60,000
-	return &Client{opts: o, kgo: cl, adm: adm}, nil
+	c := &Client{opts: o, kgo: cl, adm: adm}
+	adm.SetTimeoutMillis(c.brokersTimeout())
+	return c, nil
+}
+
+// brokersTimeout is for how long brokers may work on a change, in milliseconds.
+func (c *Client) brokersTimeout() int32 {
+	return int32(min(c.opts.timeout(), time.Minute) / time.Millisecond) //nolint:gosec // at most 60,000
 }
 
 // Close implements Admin.
@@ -55,6 +68,25 @@ func (c *Client) call(ctx context.Context, op string, do func(context.Context) e
 
 // Describe implements Admin.
 func (c *Client) Describe(ctx context.Context, topics ...string) (map[string]Topic, error) {
+	out, err := c.Outline(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	var existing []string
+	for name, t := range out {
+		if t.Exists {
+			existing = append(existing, name)
+		}
+	}
+	err = c.call(ctx, "describing topics", func(ctx context.Context) error { return c.describeConfigs(ctx, existing, out) })
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Outline is Describe without configurations, for who looks often.
+func (c *Client) Outline(ctx context.Context, topics ...string) (map[string]Topic, error) {
 	if len(topics) == 0 {
 		return map[string]Topic{}, nil // an empty list would mean every topic to the broker
 	}
@@ -64,17 +96,12 @@ func (c *Client) Describe(ctx context.Context, topics ...string) (map[string]Top
 		if err != nil {
 			return err
 		}
-		var existing []string
 		for _, t := range md.Topics {
-			if t.Topic == nil {
-				continue
-			}
-			out[*t.Topic] = c.describe(*t.Topic, t)
-			if out[*t.Topic].Exists {
-				existing = append(existing, *t.Topic)
+			if t.Topic != nil {
+				out[*t.Topic] = c.describe(*t.Topic, t)
 			}
 		}
-		return c.describeConfigs(ctx, existing, out)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -85,6 +112,11 @@ func (c *Client) Describe(ctx context.Context, topics ...string) (map[string]Top
 // metadata asks a broker. The library's own helpers answer from a cache, which
 // would show a topic as missing for seconds after it was made.
 func (c *Client) metadata(ctx context.Context, topics []string) (*kmsg.MetadataResponse, error) {
+	return request(topics).RequestWith(ctx, c.kgo)
+}
+
+// request asks for the metadata of topics.
+func request(topics []string) *kmsg.MetadataRequest {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{} // none; nil would mean all
 	for _, name := range topics {
@@ -92,7 +124,7 @@ func (c *Client) metadata(ctx context.Context, topics []string) (*kmsg.MetadataR
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
-	return req.RequestWith(ctx, c.kgo)
+	return req
 }
 
 func (c *Client) describe(name string, m kmsg.MetadataResponseTopic) Topic {
@@ -123,38 +155,90 @@ func (c *Client) describeConfigs(ctx context.Context, topics []string, into map[
 	if len(topics) == 0 {
 		return nil
 	}
-	resources, err := c.adm.DescribeTopicConfigs(ctx, topics...)
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	for _, name := range topics {
+		r := kmsg.NewDescribeConfigsRequestResource()
+		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, name, described
+		req.Resources = append(req.Resources, r)
+	}
+	answer, err := req.RequestWith(ctx, c.kgo)
 	if err != nil {
 		return err
 	}
-	for _, r := range resources {
-		t := into[r.Name]
-		switch {
-		case errors.Is(r.Err, kerr.UnknownTopicOrPartition):
+	for _, r := range answer.Resources {
+		t := into[r.ResourceName]
+		switch err := kerr.ErrorForCode(r.ErrorCode); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			t = Topic{} // deleted between the two requests
-		case r.Err != nil:
-			t.Err = c.unreadable(r.Name, r.Err)
+		case err != nil:
+			t.Err = c.unreadable(r.ResourceName, err)
 		}
 		for _, cfg := range r.Configs {
-			if t.Exists && !cfg.Sensitive && cfg.Value != nil {
-				t.Configs[cfg.Key] = *cfg.Value
+			if t.Exists && !cfg.IsSensitive && cfg.Value != nil {
+				t.Configs[cfg.Name] = *cfg.Value
 			}
 		}
-		into[r.Name] = t
+		into[r.ResourceName] = t
 	}
 	return nil
 }
 
 // Create implements Admin.
 func (c *Client) Create(ctx context.Context, t NewTopic) error {
-	rf := int16(-1)
-	if t.ReplicationFactor > 0 {
-		rf = int16(min(t.ReplicationFactor, 1<<15-1))
-	}
-	return c.call(ctx, fmt.Sprintf("creating topic %q", t.Name), func(ctx context.Context) error {
-		_, err := c.adm.CreateTopic(ctx, int32(t.Partitions), rf, pointers(t.Configs), t.Name) //nolint:gosec // a partition count
+	failures, err := c.CreateAll(ctx, t)
+	if err != nil {
 		return err
+	}
+	return failures[t.Name]
+}
+
+// CreateAll makes topics with one request. Those that are not made have their error in the result, as Create has it;
+// a failure of the request itself is another, and then nothing is known of any.
+func (c *Client) CreateAll(ctx context.Context, topics ...NewTopic) (map[string]error, error) {
+	failures := map[string]error{}
+	if len(topics) == 0 {
+		return failures, nil
+	}
+	op := fmt.Sprintf("creating %d topics", len(topics))
+	if len(topics) == 1 {
+		op = fmt.Sprintf("creating topic %q", topics[0].Name)
+	}
+	err := c.call(ctx, op, func(ctx context.Context) error {
+		answer, err := c.creation(topics).RequestWith(ctx, c.kgo)
+		if err != nil {
+			return err
+		}
+		for _, t := range answer.Topics {
+			err := kerr.ErrorForCode(t.ErrorCode)
+			if err != nil && t.ErrorMessage != nil {
+				err = fmt.Errorf("%w: %s", err, *t.ErrorMessage)
+			}
+			if err != nil {
+				failures[t.Topic] = wrap(ctx, fmt.Sprintf("creating topic %q", t.Topic), c.opts.Brokers, err)
+			}
+		}
+		return nil
 	})
+	return failures, err
+}
+
+func (c *Client) creation(topics []NewTopic) *kmsg.CreateTopicsRequest {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = c.brokersTimeout()
+	for _, t := range topics {
+		r := kmsg.NewCreateTopicsRequestTopic()
+		r.Topic, r.NumPartitions, r.ReplicationFactor = t.Name, int32(t.Partitions), -1 //nolint:gosec // a partition count
+		if t.ReplicationFactor > 0 {
+			r.ReplicationFactor = int16(min(t.ReplicationFactor, 1<<15-1))
+		}
+		for _, k := range slices.Sorted(maps.Keys(t.Configs)) {
+			cfg := kmsg.NewCreateTopicsRequestTopicConfig()
+			cfg.Name, cfg.Value = k, kmsg.StringPtr(t.Configs[k])
+			r.Configs = append(r.Configs, cfg)
+		}
+		req.Topics = append(req.Topics, r)
+	}
+	return req
 }
 
 // CreatePartitions implements Admin.
@@ -301,12 +385,4 @@ func collect(listed kadm.ListedOffsets, out map[string]map[int32]int64) error {
 		}
 	}
 	return nil
-}
-
-func pointers(m map[string]string) map[string]*string {
-	out := make(map[string]*string, len(m))
-	for k, v := range m {
-		out[k] = kadm.StringPtr(v)
-	}
-	return out
 }

@@ -27,7 +27,11 @@ func (c *Client) GroupOffsets(ctx context.Context, group string) ([]GroupOffset,
 				return fmt.Errorf("topic %s partition %d: %w", o.Topic, o.Partition, o.Err)
 			}
 			if o.At >= 0 {
-				out = append(out, GroupOffset{Topic: o.Topic, Partition: o.Partition, Offset: o.At, Metadata: o.Metadata})
+				stored := GroupOffset{Topic: o.Topic, Partition: o.Partition, Offset: o.At, Metadata: o.Metadata}
+				if o.LeaderEpoch >= 0 {
+					stored.Epoch = &o.LeaderEpoch
+				}
+				out = append(out, stored)
 			}
 		}
 		return nil
@@ -64,7 +68,11 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets []Grou
 	}
 	commit := kadm.Offsets{}
 	for _, o := range offsets {
-		commit.Add(kadm.Offset{Topic: o.Topic, Partition: o.Partition, At: o.Offset, LeaderEpoch: -1, Metadata: o.Metadata})
+		epoch := int32(-1)
+		if o.Epoch != nil {
+			epoch = *o.Epoch
+		}
+		commit.Add(kadm.Offset{Topic: o.Topic, Partition: o.Partition, At: o.Offset, LeaderEpoch: epoch, Metadata: o.Metadata})
 	}
 	return c.callGroup(ctx, fmt.Sprintf("committing offsets of group %q", group), func(ctx context.Context) error {
 		resp, err := c.adm.CommitOffsets(ctx, group, commit)

@@ -80,6 +80,8 @@ type GroupOffset struct {
 	Partition int32
 	// Offset is that of the next record to process.
 	Offset int64
+	// Epoch is the leader epoch of the record before; nil when it is not known.
+	Epoch *int32
 	// Metadata is free text of the committer.
 	Metadata string
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +165,10 @@ func TestRealAuthorization(t *testing.T) {
 		_, err := guest.EndOffsets(ctx, "a.open")
 		return err
 	})
+	rights, err := guest.Rights(ctx, "a.open", "a.closed")
+	if want := map[string]kafka.Rights{"a.open": {Known: true, Read: true}, "a.closed": {Known: true}}; err != nil || !maps.Equal(rights, want) {
+		t.Errorf("rights are %+v, %v; want %+v", rights, err, want)
+	}
 	got, err := guest.Describe(ctx, "a.open", "a.closed", "a.missing")
 	if err != nil {
 		t.Fatal(err)

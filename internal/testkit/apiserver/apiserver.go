@@ -7,7 +7,8 @@
 // server-side apply are real. Services and Pods may have loopback addresses; Endpoints and EndpointSlices
 // may not, so whoever routes to Pods reads their status.
 //
-// It is for tests and the playground only: it must never listen on anything but loopback.
+// It is for tests and the playground only: it must never listen on anything but loopback, or addresses of
+// a network namespace that it is given.
 package apiserver
 
 import (
@@ -79,14 +80,14 @@ func (s *Server) prepare() (err error) {
 	if s.port, err = choosePort(o); err != nil {
 		return err
 	}
-	if s.ca, err = ensurePKI(o.Dir, o.Host); err != nil {
+	if s.ca, err = ensurePKI(o.Dir, o.Host, o.ServiceClusterIPRange); err != nil {
 		return err
 	}
 	if s.tokens, err = ensureTokens(o.Dir, o.Users); err != nil {
 		return err
 	}
 	if o.Audit {
-		if err := ensureAuditPolicy(o.Dir); err != nil {
+		if err := ensureAuditPolicy(o.Dir, o.AuditUsers); err != nil {
 			return err
 		}
 	}
@@ -219,11 +220,17 @@ func (s *Server) arguments() []string {
 		"--service-account-key-file=" + file(serviceAccountFile),
 		"--service-account-signing-key-file=" + file(serviceAccountFile),
 		"--service-cluster-ip-range=" + s.options.ServiceClusterIPRange,
-		// Endpoints may not hold loopback addresses, so the server cannot publish its own.
-		"--endpoint-reconciler-type=none",
-		// It refuses every Pod whose service account no controller has made yet.
-		"--disable-admission-plugins=ServiceAccount",
 		"--profiling=false",
+	}
+	if s.options.Whole {
+		// Nobody resolves the names of nodes.
+		args = append(args, "--kubelet-preferred-address-types=InternalIP")
+	} else {
+		args = append(args,
+			// Endpoints may not hold loopback addresses, so the server cannot publish its own.
+			"--endpoint-reconciler-type=none",
+			// It refuses every Pod whose service account no controller has made yet.
+			"--disable-admission-plugins=ServiceAccount")
 	}
 	if s.options.Audit {
 		args = append(args, auditArguments(s.options.Dir)...)

@@ -19,17 +19,18 @@ const (
 	auditMB = "100"
 )
 
-// auditPolicy has every request logged that may change something, once it was answered.
+// auditPolicy has every request logged that may change something, once it was answered, and all those of
+// some groups.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
-- level: None
+%s- level: None
   verbs: [get, list, watch]
 - level: Metadata
 `
 
-// Write is one request that changed something, or tried to.
+// Write is one request that changed something, or tried to; for Server.Denied, any.
 type Write struct {
 	// At is when the server received it.
 	At time.Time
@@ -37,7 +38,7 @@ type Write struct {
 	User string
 	// Agent is the client's User-Agent.
 	Agent string
-	// Verb is create, update, patch, delete or deletecollection.
+	// Verb is create, update, patch, delete or deletecollection; for Server.Denied also get, list or watch.
 	Verb string
 	// Resource is the plural, with its group and the subresource: "regions.multiactive.dev/status".
 	Resource        string
@@ -56,6 +57,7 @@ type auditEvent struct {
 	ObjectRef                struct{ Resource, Namespace, Name, APIGroup, Subresource string }
 	ResponseStatus           struct{ Code int }
 	RequestReceivedTimestamp time.Time
+	Annotations              map[string]string
 }
 
 func auditArguments(dir string) []string {
@@ -66,8 +68,12 @@ func auditArguments(dir string) []string {
 	}
 }
 
-func ensureAuditPolicy(dir string) error {
-	if err := os.WriteFile(filepath.Join(dir, auditPolicyFile), []byte(auditPolicy), 0o600); err != nil {
+func ensureAuditPolicy(dir string, groups []string) error {
+	all := ""
+	if len(groups) > 0 {
+		all = fmt.Sprintf("- level: Metadata\n  userGroups: [%s]\n", strings.Join(groups, ", "))
+	}
+	if err := os.WriteFile(filepath.Join(dir, auditPolicyFile), fmt.Appendf(nil, auditPolicy, all), 0o600); err != nil {
 		return fmt.Errorf("writing the audit policy: %w", err)
 	}
 	return nil
@@ -76,6 +82,19 @@ func ensureAuditPolicy(dir string) error {
 // Writes returns the writes that the server has received from since on, in the order in which it answered
 // them; the log begins anew every hundred megabytes. It needs Options.Audit, and no running server.
 func (s *Server) Writes(since time.Time) ([]Write, error) {
+	return s.logged(func(e *auditEvent) bool {
+		return !e.RequestReceivedTimestamp.Before(since) && e.Verb != "get" && e.Verb != "list" && e.Verb != "watch"
+	})
+}
+
+// Denied returns the requests that the server has refused for want of rights, as Writes does: writes of all
+// users, and reads of Options.AuditUsers.
+func (s *Server) Denied() ([]Write, error) {
+	return s.logged(func(e *auditEvent) bool { return e.Annotations["authorization.k8s.io/decision"] == "forbid" })
+}
+
+// logged returns the requests of the log that are asked for.
+func (s *Server) logged(wanted func(*auditEvent) bool) ([]Write, error) {
 	if !s.options.Audit {
 		return nil, fmt.Errorf("API server %s keeps no audit log: set Options.Audit", s.options.Name)
 	}
@@ -92,10 +111,9 @@ func (s *Server) Writes(since time.Time) ([]Write, error) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return nil, fmt.Errorf("reading the audit log of %s: %w", s.options.Name, err)
 		}
-		if e.RequestReceivedTimestamp.Before(since) {
-			continue
+		if wanted(&e) {
+			out = append(out, e.write())
 		}
-		out = append(out, e.write())
 	}
 	return out, nil
 }

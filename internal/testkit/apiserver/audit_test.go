@@ -53,6 +53,45 @@ func TestWritesAreTold(t *testing.T) {
 	}
 }
 
+// What was refused for want of rights is told, of watched users reads as well; of others only writes, and reads of
+// theirs are no writes.
+func TestDeniedIsTold(t *testing.T) {
+	t.Parallel()
+	server := testkit.StartServer(t, apiserver.Options{
+		Audit: true, AuditUsers: []string{"watched"}, Users: []apiserver.User{{Name: "spy", Groups: []string{"watched"}}, {Name: "guest"}},
+	})
+	for _, user := range []string{"spy", "guest"} {
+		in := client(t, server, user).Resource(namespaces)
+		if _, err := in.List(t.Context(), metav1.ListOptions{}); err == nil {
+			t.Fatalf("%s could list namespaces", user)
+		}
+		if err := in.Delete(t.Context(), "default", metav1.DeleteOptions{}); err == nil {
+			t.Fatalf("%s could delete a namespace", user)
+		}
+	}
+	got, err := server.Denied()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []apiserver.Write{
+		{User: "spy", Verb: "list", Resource: "namespaces", Code: 403},
+		{User: "spy", Verb: "delete", Resource: "namespaces", Namespace: "default", Name: "default", Code: 403},
+		{User: "guest", Verb: "delete", Resource: "namespaces", Namespace: "default", Name: "default", Code: 403},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(apiserver.Write{}, "At", "Agent")); diff != "" {
+		t.Errorf("denied (-want +got):\n%s", diff)
+	}
+	writes, err := server.Writes(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range writes {
+		if w.Verb == "list" {
+			t.Errorf("a read is told as a write: %s", w)
+		}
+	}
+}
+
 func TestWritesNeedALog(t *testing.T) {
 	t.Parallel()
 	server, err := apiserver.New(apiserver.Options{Name: "quiet", Dir: t.TempDir(), Host: "127.0.0.1"})

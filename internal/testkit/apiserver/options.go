@@ -33,8 +33,8 @@ type Options struct {
 	// Dir holds data, keys, tokens and logs. Required; created when missing. A directory that was used
 	// before gives the same server again: same data, port, certificates and tokens.
 	Dir string
-	// Host is the loopback IP address that the API server and its storage listen on. Required, and
-	// the same for every use of Dir.
+	// Host is the IP address that the API server and its storage listen on: a loopback address, or, with
+	// Network, any of that network. Required, and the same for every use of Dir.
 	Host string
 	// Port of the API server. 0: the one used before in Dir, else a free one.
 	Port int
@@ -49,7 +49,13 @@ type Options struct {
 	StartTimeout time.Duration
 	// Audit has the server keep a log of all that is written to it, for Server.Writes.
 	Audit bool
-	// Network is the file of the network namespace that both processes run in. Default: the parent's.
+	// Whole says that a controller manager and nodes run beside the server: it publishes its own endpoints, and
+	// refuses Pods whose service account is not there.
+	Whole bool
+	// AuditUsers are groups whose every request is logged, read or write, for Server.Denied. Needs Audit.
+	AuditUsers []string
+	// Network is the file of the network namespace that both processes run in, with Port, EtcdClientPort and
+	// EtcdPeerPort chosen. Default: the parent's.
 	Network string
 	// ExtraArgs are added to kube-apiserver's command line; a flag given once wins over the kit's own.
 	ExtraArgs []string
@@ -72,8 +78,12 @@ func validate(o Options) error {
 	if o.Dir == "" {
 		return errors.New("option Dir is empty; name a directory for data, keys and logs")
 	}
-	if err := ports.CheckLoopback(o.Host); err != nil {
-		return fmt.Errorf("option Host: %w", err)
+	if o.Network == "" {
+		if err := ports.CheckLoopback(o.Host); err != nil {
+			return fmt.Errorf("option Host: %w", err)
+		}
+	} else if _, err := netip.ParseAddr(o.Host); err != nil {
+		return fmt.Errorf("option Host %q is not an IP address; give one of the network", o.Host)
 	}
 	if _, err := netip.ParsePrefix(o.ServiceClusterIPRange); err != nil {
 		return fmt.Errorf("option ServiceClusterIPRange %q is not a range; give one such as 127.11.128.0/17", o.ServiceClusterIPRange)

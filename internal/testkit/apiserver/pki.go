@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,8 +34,8 @@ var (
 )
 
 // ensurePKI makes what the directory lacks, as a whole: a CA that signs once and is forgotten, a server
-// certificate for host, and the key of service account tokens. It returns the CA's certificate as PEM.
-func ensurePKI(dir, host string) ([]byte, error) {
+// certificate for host and the first address of services, and the key of service account tokens. It returns the CA's certificate as PEM.
+func ensurePKI(dir, host, services string) ([]byte, error) {
 	ca, err := os.ReadFile(filepath.Join(dir, caCertFile))
 	if err == nil {
 		return ca, checkHost(dir, host)
@@ -54,7 +55,7 @@ func ensurePKI(dir, host string) ([]byte, error) {
 	if ca, err = sign(caTemplate, caTemplate, caKey, caKey); err != nil {
 		return nil, fmt.Errorf("making the certificate authority: %w", err)
 	}
-	if err := serverFiles(dir, host, caTemplate, caKey); err != nil {
+	if err := serverFiles(dir, []net.IP{net.ParseIP(host), first(services)}, caTemplate, caKey); err != nil {
 		return nil, err
 	}
 	if err := keyFile(filepath.Join(dir, serviceAccountFile)); err != nil {
@@ -87,7 +88,7 @@ func checkHost(dir, host string) error {
 	return nil
 }
 
-func serverFiles(dir, host string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) error {
+func serverFiles(dir string, addresses []net.IP, ca *x509.Certificate, caKey *ecdsa.PrivateKey) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("making the server certificate: %w", err)
@@ -96,7 +97,7 @@ func serverFiles(dir, host string, ca *x509.Certificate, caKey *ecdsa.PrivateKey
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "kube-apiserver"},
 		NotBefore: notBefore, NotAfter: notAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{net.ParseIP(host)},
+		IPAddresses: addresses,
 		DNSNames:    []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc"},
 	}, ca, key, caKey)
 	if err != nil {
@@ -106,6 +107,11 @@ func serverFiles(dir, host string, ca *x509.Certificate, caKey *ecdsa.PrivateKey
 		return fmt.Errorf("writing the server certificate: %w", err)
 	}
 	return writeKey(filepath.Join(dir, serverKeyFile), key)
+}
+
+// first is the address of the Service "kubernetes", by which Pods reach the server.
+func first(services string) net.IP {
+	return net.IP(netip.MustParsePrefix(services).Masked().Addr().Next().AsSlice())
 }
 
 func keyFile(path string) error {

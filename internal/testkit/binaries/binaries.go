@@ -19,24 +19,35 @@ const (
 	Kubectl       = "kubectl"
 )
 
+// Names of what a whole cluster has beside them, and what tests use on it; `make clusters` builds those.
+const (
+	KubeControllerManager = "kube-controller-manager"
+	KubeScheduler         = "kube-scheduler"
+	Kubelet               = "kubelet"
+	KubeProxy             = "kube-proxy"
+	Helm                  = "helm"
+)
+
 // EnvAssets names the directory to look in first, as controller-runtime's envtest does.
 const EnvAssets = "KUBEBUILDER_ASSETS"
 
-// builtDir is where `make tools` puts the programs, relative to the module root.
-var builtDir = filepath.Join("bin", "kubernetes")
+// builtDirs are where `make tools` and `make clusters` put the programs, relative to the module root.
+var builtDirs = []string{filepath.Join("bin", "kubernetes"), filepath.Join("bin", "clusters"), filepath.Join("bin", "tools")}
 
 // ErrNotFound is wrapped when a program is in none of the places.
 var ErrNotFound = errors.New("program not found")
 
-// Find returns the absolute path of a program: from $KUBEBUILDER_ASSETS, else from bin/kubernetes of
-// the module that the working directory belongs to.
+// Find returns the absolute path of a program: from $KUBEBUILDER_ASSETS, else from bin/kubernetes,
+// bin/clusters or bin/tools of the module that the working directory belongs to.
 func Find(name string) (string, error) {
-	places := make([]string, 0, 2)
+	places := make([]string, 0, 1+len(builtDirs))
 	if assets := os.Getenv(EnvAssets); assets != "" {
 		places = append(places, assets)
 	}
 	if root, err := ModuleRoot(); err == nil {
-		places = append(places, filepath.Join(root, builtDir))
+		for _, dir := range builtDirs {
+			places = append(places, filepath.Join(root, dir))
+		}
 	}
 	for _, place := range places {
 		path, err := filepath.Abs(filepath.Join(place, name))
@@ -47,8 +58,12 @@ func Find(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%w: %s (looked in %s): run `make tools`, or set %s to a directory that has it",
-		ErrNotFound, name, placesText(places), EnvAssets)
+	target := "tools"
+	if name != KubeAPIServer && name != Etcd && name != Kubectl {
+		target = "clusters"
+	}
+	return "", fmt.Errorf("%w: %s (looked in %s): run `make %s`, or set %s to a directory that has it",
+		ErrNotFound, name, placesText(places), target, EnvAssets)
 }
 
 // ModuleRoot returns the nearest directory with a go.mod, from the working directory upwards.

@@ -1,7 +1,8 @@
 // Package etcdstore runs a real etcd of one or more members as processes: the coordination store with
 // one member per region, and the storage of a test API server.
 //
-// It is for tests and the playground only: no TLS, no authentication, loopback addresses, and no fsync
+// It is for tests and the playground only: no TLS, no authentication, loopback addresses or those of a network
+// namespace that it is given, and no fsync
 // (data outlives its process, not its machine).
 package etcdstore
 
@@ -39,11 +40,11 @@ const portsFile = "ports.json"
 type MemberOptions struct {
 	// Name is a DNS label, unique in the store; for the coordination store the region's name. Required.
 	Name string
-	// Host is the loopback IP address to listen on. Required.
+	// Host is the IP address to listen on: a loopback address, or, with Network, any of that network. Required.
 	Host string
 	// ClientPort and PeerPort: 0 means the ones used before in this directory, else free ones.
 	ClientPort, PeerPort int
-	// Network is the file of the network namespace to run in. Default: the parent's.
+	// Network is the file of the network namespace to run in, with both ports chosen. Default: the parent's.
 	Network string
 }
 
@@ -182,6 +183,9 @@ func validate(o Options) error {
 			return fmt.Errorf("option Members[%d].Name %q is used twice; give every member its own", i, member.Name)
 		}
 		seen[member.Name] = true
+		if member.Network != "" && member.ClientPort != 0 && member.PeerPort != 0 {
+			continue // not this machine's addresses
+		}
 		if err := ports.CheckLoopback(member.Host); err != nil {
 			return fmt.Errorf("option Members[%d].Host: %w", i, err)
 		}
@@ -202,11 +206,13 @@ func choosePorts(o Options) (map[string]memberPorts, error) {
 	}
 	chosen := make(map[string]memberPorts, len(o.Members))
 	for _, member := range o.Members {
-		free, err := ports.Free(member.Host, 2)
-		if err != nil {
-			return nil, err
-		}
 		known := earlier[member.Name]
+		free := make([]int, 2)
+		if cmp.Or(member.ClientPort, known.Client) == 0 || cmp.Or(member.PeerPort, known.Peer) == 0 {
+			if free, err = ports.Free(member.Host, 2); err != nil {
+				return nil, err
+			}
+		}
 		chosen[member.Name] = memberPorts{
 			Client: cmp.Or(member.ClientPort, known.Client, free[0]),
 			Peer:   cmp.Or(member.PeerPort, known.Peer, free[1]),

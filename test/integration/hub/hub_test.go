@@ -154,8 +154,8 @@ func TestService(t *testing.T) {
 			}
 			return is(m.Status.Conditions, "Ready", yes, v1alpha1.ReasonAsDeclared)
 		})
-		if len(mas.Status.Conditions) != 12 {
-			t.Errorf("%d conditions, want all 12", len(mas.Status.Conditions))
+		if len(mas.Status.Conditions) != 14 {
+			t.Errorf("%d conditions, want all 14", len(mas.Status.Conditions))
 		}
 	})
 	t.Run("no write while nothing changes", func(t *testing.T) { w.steady(t, mas) })

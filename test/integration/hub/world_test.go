@@ -132,7 +132,7 @@ func (w *world) runHub(store *coordination.Store) {
 	must(w.t, (&operation.Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: clock.RealClock{},
 	}).SetupWithManager(mgr))
-	must(w.t, (&datastore.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr))
+	must(w.t, (&datastore.Reconciler{Client: mgr.GetClient(), Clusters: registry, Clock: clock.RealClock{}}).SetupWithManager(mgr))
 	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()

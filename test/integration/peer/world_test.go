@@ -248,7 +248,7 @@ func (w *world) leader() string {
 		if err != nil {
 			return err
 		}
-		leader, _, _ = strings.Cut(c.Leader, "/")
+		leader = c.LeadingRegion()
 		if leader == "" || c.Ballot.Leader != c.Leader {
 			return fmt.Errorf("leader %q, ballot %+v", c.Leader, c.Ballot)
 		}

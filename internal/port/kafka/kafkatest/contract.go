@@ -34,6 +34,8 @@ func Contract(t *testing.T, o kafka.Options) {
 	c := contract{admin: NewAdminWith(t, o), options: o, prefix: prefix}
 	t.Run("a missing topic is reported as missing", c.missing)
 	t.Run("create, describe, create again", c.create)
+	t.Run("several are created at once, and each that is not says why", c.createAll)
+	t.Run("who may do everything is told so, and nothing of a topic that is missing", c.rights)
 	t.Run("partitions are raised, never lowered", c.partitions)
 	t.Run("configurations are altered one by one", c.configs)
 	t.Run("offsets grow with records and missing topics are absent", c.offsets)
@@ -105,6 +107,31 @@ func (c contract) create(t *testing.T) {
 	}
 }
 
+func (c contract) createAll(t *testing.T) {
+	taken := c.topic(t, "taken", 1, nil)
+	failures, err := c.admin.CreateAll(t.Context(),
+		kafka.NewTopic{Name: c.prefix + ".one", Partitions: 1, ReplicationFactor: 1},
+		kafka.NewTopic{Name: taken, Partitions: 1, ReplicationFactor: 1},
+		kafka.NewTopic{Name: c.prefix + ".two", Partitions: 2, ReplicationFactor: 1, Configs: map[string]string{"retention.ms": "5000000"}},
+	)
+	if err != nil || len(failures) != 1 || !errors.Is(failures[taken], kafka.ErrTopicExists) || !strings.Contains(failures[taken].Error(), taken) {
+		t.Errorf("failures are %v, %v; want ErrTopicExists of %s alone", failures, err, taken)
+	}
+	c.eventually(t, c.prefix+".one", func(got kafka.Topic) bool { return got.Partitions == 1 })
+	c.eventually(t, c.prefix+".two", func(got kafka.Topic) bool { return got.Partitions == 2 && got.Configs["retention.ms"] == "5000000" })
+}
+
+func (c contract) rights(t *testing.T) {
+	name, missing := c.topic(t, "rights", 1, nil), c.prefix+".missing"
+	got, err := c.admin.Rights(t.Context(), name, missing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(map[string]kafka.Rights{name: {Known: true, Read: true, Write: true}, missing: {}}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func (c contract) partitions(t *testing.T) {
 	name := c.topic(t, "partitions", 2, nil)
 	for range 2 { // the second time nothing is left to do
@@ -155,7 +182,8 @@ func (c contract) groups(t *testing.T) {
 	if got, err := c.admin.GroupOffsets(t.Context(), group); err != nil || len(got) != 0 {
 		t.Errorf("a group that does not exist: %v, %v; want none", got, err)
 	}
-	want := []kafka.GroupOffset{{Topic: name, Partition: 0, Offset: 7, Metadata: "m"}, {Topic: name, Partition: 1, Offset: 0, Metadata: "n"}}
+	epoch := int32(3)
+	want := []kafka.GroupOffset{{Topic: name, Partition: 0, Offset: 7, Epoch: &epoch, Metadata: "m"}, {Topic: name, Partition: 1, Offset: 0, Metadata: "n"}}
 	if err := c.admin.CommitOffsets(t.Context(), group, want); err != nil {
 		t.Fatal(err)
 	}
@@ -212,6 +240,13 @@ func (c contract) claims(t *testing.T) {
 		}
 	}
 	name := c.prefix + ".claimed"
+	other := kafka.Claim{Namespace: "shop", Name: "cart", UID: "3", CreatedAt: time.Date(2026, 5, 2, 12, 0, 0, 0, time.UTC)}
+	if err := claims.PutAll(t.Context(), map[string]kafka.Claim{c.prefix + ".first": other, c.prefix + ".second": other}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := claims.Load(t.Context()); err != nil || all[c.prefix+".first"] != other || all[c.prefix+".second"] != other {
+		t.Errorf("two claims that were put together are %v, %v", all, err)
+	}
 	load := func() (kafka.Claim, bool) {
 		all, err := claims.Load(t.Context())
 		if err != nil {
@@ -229,6 +264,12 @@ func (c contract) claims(t *testing.T) {
 		if got, _ := load(); got != want {
 			t.Errorf("claim is %+v, want %+v", got, want)
 		}
+	}
+	if err := kafka.NewClaims(c.admin).Put(t.Context(), name, other); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := load(); got != other {
+		t.Errorf("a claim that another has put is %+v, want %+v", got, other)
 	}
 	if err := claims.Release(t.Context(), name); err != nil {
 		t.Fatal(err)

@@ -136,6 +136,9 @@ func StartBroker(t testing.TB, name string) *Broker {
 	return b
 }
 
+// Dir is where its data are.
+func (b *Broker) Dir() string { return b.options.DataDir }
+
 // Start starts it again after Kill or Stop.
 func (b *Broker) Start() {
 	b.t.Helper()

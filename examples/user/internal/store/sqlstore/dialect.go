@@ -18,11 +18,12 @@ import (
 type dialect struct {
 	schema    []string
 	isolation sql.IsolationLevel
-	// forUpdate and forShare end a SELECT that locks what it reads. SQLite
-	// needs none: its write transactions exclude each other.
-	forUpdate, forShare string
-	// fenceOpen compares the fence row's time limit with the store's own clock.
-	fenceOpen string
+	// forUpdate ends a SELECT that locks what it reads. SQLite needs none: its
+	// write transactions exclude each other.
+	forUpdate string
+	// guard reads the fence of a service and a slot: owner, epoch, and whether
+	// the region's lease is valid by the store's own clock. Empty: there is none.
+	guard     string
 	duplicate func(error) bool
 	transient func(error) bool
 }
@@ -47,9 +48,13 @@ var mariadb = dialect{
 	// was committed before that.
 	isolation: sql.LevelReadCommitted,
 	forUpdate: " FOR UPDATE",
-	// MariaDB has no FOR SHARE; MySQL accepts the older words too.
-	forShare:  " LOCK IN SHARE MODE",
-	fenceOpen: "valid_until > NOW(6)",
+	// As the operator's guide of MariaDB and MySQL has it. MariaDB has no FOR
+	// SHARE; MySQL accepts the older words too.
+	guard: `SELECT f.owner, f.epoch, COALESCE((SELECT l.valid_until > UTC_TIMESTAMP(6) + INTERVAL
+			TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)) MICROSECOND AND SYSDATE(6) >= NOW(6)
+			FROM multiactive.lease l WHERE l.region = f.owner), 0) AS leased
+		FROM multiactive.fence f JOIN multiactive.fence_slot s USING (service, slot_set)
+		WHERE s.service = ? AND s.slot = ? LOCK IN SHARE MODE`,
 	duplicate: func(err error) bool { return mysqlCode(err) == errDuplicateEntry },
 	transient: func(err error) bool {
 		code := mysqlCode(err)
@@ -67,7 +72,6 @@ func sqliteCode(err error) int {
 var embedded = dialect{
 	schema:    embeddedSchema,
 	isolation: sql.LevelDefault,
-	fenceOpen: "valid_until > unixepoch('subsec')",
 	duplicate: func(err error) bool {
 		code := sqliteCode(err)
 		return code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
@@ -77,7 +81,7 @@ var embedded = dialect{
 
 // Options are common to all engines.
 type Options struct {
-	// FenceService is the service's name in the table multiactive_fence. With
+	// FenceService is the service's name in the operator's table of fences. With
 	// a name, every home write must carry a fencing token that the table
 	// admits. Default: no fence table.
 	FenceService string
@@ -107,6 +111,9 @@ func OpenMariaDB(ctx context.Context, dsn string, o Options) (*Store, error) {
 // OpenEmbedded opens, or makes, the SQLite file user.db in dir. Several
 // processes may share it.
 func OpenEmbedded(ctx context.Context, dir string, o Options) (*Store, error) {
+	if o.FenceService != "" {
+		return nil, errors.New("the embedded store has no fences, which the operator keeps in MariaDB: leave the fence's service out, or give a DSN")
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -39,12 +38,11 @@ func TestEmbedded(t *testing.T) {
 	t.Run("sessions", func(t *testing.T) {
 		storetest.RunSessions(t, time.Now(), sqlstore.NewSessions(openEmbedded(t, t.TempDir()), time.Now))
 	})
-	t.Run("fence", func(t *testing.T) {
-		dir := t.TempDir()
-		s, err := sqlstore.OpenEmbedded(t.Context(), dir, sqlstore.Options{FenceService: "accounts/user"})
-		s = opened(t, s, err)
-		db, err := sql.Open("sqlite", filepath.Join(dir, "user.db"))
-		testFence(t, s, db, err, fenceSQL{valueType: "REAL", future: "unixepoch('subsec') + 60", past: "unixepoch('subsec') - 1"})
+	t.Run("no fence", func(t *testing.T) {
+		_, err := sqlstore.OpenEmbedded(t.Context(), t.TempDir(), sqlstore.Options{FenceService: "accounts/user"})
+		if err == nil || !strings.Contains(err.Error(), "MariaDB") {
+			t.Errorf("got error %v: want one that says where fences are", err)
+		}
 	})
 	t.Run("two processes share the file", func(t *testing.T) {
 		dir := t.TempDir()
@@ -71,14 +69,13 @@ func TestMariaDB(t *testing.T) {
 		db, err := sql.Open("mysql", dsn)
 		return s, db, err
 	}
-	words := fenceSQL{valueType: "TIMESTAMP(6)", future: "NOW(6) + INTERVAL 60 SECOND", past: "NOW(6) - INTERVAL 1 SECOND"}
 	t.Run("fence", func(t *testing.T) {
 		s, db, err := fenced(t)
-		testFence(t, s, db, err, words)
+		testFence(t, s, db, err)
 	})
 	t.Run("closing the fence waits for writers", func(t *testing.T) {
 		s, db, err := fenced(t)
-		testFenceWaits(t, s, db, err, words)
+		testFenceWaits(t, s, db, err)
 	})
 }
 
@@ -96,22 +93,23 @@ func TestOpenMariaDBHidesPassword(t *testing.T) {
 	}
 }
 
-// fenceSQL is what differs between the engines' fence tables.
-type fenceSQL struct{ valueType, future, past string }
-
-func createFence(t *testing.T, db *sql.DB, w fenceSQL) {
+// createFence makes the operator's tables anew: of ten slots each, one set is open, one closed, one another region's.
+func createFence(t *testing.T, db *sql.DB) {
 	t.Helper()
 	t.Cleanup(func() { _ = db.Close() })
-	exec(t, db, `CREATE TABLE multiactive_fence (service VARCHAR(128) NOT NULL, slot_from INT NOT NULL,
-		slot_to INT NOT NULL, owner VARCHAR(32) NOT NULL, epoch BIGINT NOT NULL, state VARCHAR(16) NOT NULL,
-		valid_until `+w.valueType+` NOT NULL, PRIMARY KEY (service, slot_from))`)
-	for _, row := range []string{
-		`('accounts/user', 0, 99, 'beijing', 7, 'Open', ` + w.future + `)`,
-		`('accounts/user', 100, 199, 'beijing', 7, 'Closed', ` + w.future + `)`,
-		`('accounts/user', 200, 299, 'beijing', 7, 'Open', ` + w.past + `)`,
-		`('accounts/other', 0, 1023, 'beijing', 7, 'Open', ` + w.future + `)`,
+	for _, stmt := range []string{
+		`CREATE OR REPLACE DATABASE multiactive`,
+		`CREATE TABLE multiactive.fence (service VARCHAR(317) NOT NULL, slot_set INT NOT NULL, owner VARCHAR(32) NOT NULL,
+			epoch BIGINT NOT NULL, PRIMARY KEY (service, slot_set))`,
+		`CREATE TABLE multiactive.fence_slot (service VARCHAR(317) NOT NULL, slot INT NOT NULL, slot_set INT NOT NULL, PRIMARY KEY (service, slot))`,
+		`CREATE TABLE multiactive.lease (region VARCHAR(32) PRIMARY KEY, valid_until DATETIME(6) NOT NULL)`,
+		`INSERT INTO multiactive.fence VALUES ('accounts/user', 0, 'beijing', 7), ('accounts/user', 1, '', 7),
+			('accounts/user', 2, 'shanghai', 7), ('accounts/other', 0, 'beijing', 7)`,
+		`INSERT INTO multiactive.fence_slot SELECT 'accounts/user', seq, seq DIV 10 FROM seq_0_to_29`,
+		`INSERT INTO multiactive.fence_slot SELECT 'accounts/other', seq, 0 FROM seq_0_to_1023`,
+		`INSERT INTO multiactive.lease VALUES ('beijing', UTC_TIMESTAMP(6) + INTERVAL 60 SECOND), ('shanghai', UTC_TIMESTAMP(6) - INTERVAL 1 SECOND)`,
 	} {
-		exec(t, db, `INSERT INTO multiactive_fence VALUES `+row)
+		exec(t, db, stmt)
 	}
 }
 
@@ -122,22 +120,23 @@ func exec(t *testing.T, db *sql.DB, stmt string) {
 	}
 }
 
-func testFence(t *testing.T, s *sqlstore.Store, db *sql.DB, err error, w fenceSQL) {
+func testFence(t *testing.T, s *sqlstore.Store, db *sql.DB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	createFence(t, db, w)
+	createFence(t, db)
 	tests := map[string]struct {
 		tok  *user.Token
 		want error
 	}{
-		"admitted":    {&user.Token{Slot: 99, Epoch: 7, Owner: "beijing"}, nil},
+		"admitted":    {&user.Token{Slot: 9, Epoch: 7, Owner: "beijing"}, nil},
+		"later epoch": {&user.Token{Slot: 9, Epoch: 8, Owner: "beijing"}, nil},
 		"no token":    {nil, user.ErrFenced},
-		"older epoch": {&user.Token{Slot: 99, Epoch: 6, Owner: "beijing"}, user.ErrFenced},
-		"other owner": {&user.Token{Slot: 99, Epoch: 7, Owner: "shanghai"}, user.ErrFenced},
-		"closed":      {&user.Token{Slot: 100, Epoch: 7, Owner: "beijing"}, user.ErrFenced},
-		"expired":     {&user.Token{Slot: 200, Epoch: 7, Owner: "beijing"}, user.ErrFenced},
+		"older epoch": {&user.Token{Slot: 9, Epoch: 6, Owner: "beijing"}, user.ErrFenced},
+		"other owner": {&user.Token{Slot: 9, Epoch: 7, Owner: "shanghai"}, user.ErrFenced},
+		"closed":      {&user.Token{Slot: 10, Epoch: 7, Owner: "beijing"}, user.ErrFenced},
+		"expired":     {&user.Token{Slot: 20, Epoch: 7, Owner: "shanghai"}, user.ErrFenced},
 		"uncovered":   {&user.Token{Slot: 500, Epoch: 7, Owner: "beijing"}, user.ErrFenced},
 		"first slot":  {&user.Token{Slot: 0, Epoch: 7, Owner: "beijing"}, nil},
 	}
@@ -159,12 +158,12 @@ func testFence(t *testing.T, s *sqlstore.Store, db *sql.DB, err error, w fenceSQ
 
 // testFenceWaits holds the share lock as a writer in flight does, and sees
 // that the statement that closes the fence cannot pass it.
-func testFenceWaits(t *testing.T, s *sqlstore.Store, db *sql.DB, err error, w fenceSQL) {
+func testFenceWaits(t *testing.T, s *sqlstore.Store, db *sql.DB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	createFence(t, db, w)
+	createFence(t, db)
 	release, err := s.HoldFenceForTest(t.Context(), &user.Token{Slot: 5, Epoch: 7, Owner: "beijing"})
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +176,7 @@ func testFenceWaits(t *testing.T, s *sqlstore.Store, db *sql.DB, err error, w fe
 	if _, err := conn.ExecContext(t.Context(), "SET SESSION innodb_lock_wait_timeout = 1"); err != nil {
 		t.Fatal(err)
 	}
-	const closing = `UPDATE multiactive_fence SET state = 'Closed' WHERE service = 'accounts/user' AND slot_from = 0`
+	const closing = `UPDATE multiactive.fence SET owner = '' WHERE service = 'accounts/user' AND slot_set = 0`
 	if _, err := conn.ExecContext(t.Context(), closing); err == nil {
 		t.Error("the fence was closed under a writer in flight")
 	}

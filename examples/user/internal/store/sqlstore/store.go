@@ -91,24 +91,22 @@ func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, tok *user.Token) err
 	if tok == nil {
 		return fmt.Errorf("%w: the request has no fencing token", user.ErrFenced)
 	}
-	var owner, state string
+	var owner string
 	var epoch int64
-	var valid bool
-	err := tx.QueryRowContext(ctx, `SELECT owner, epoch, state, `+s.d.fenceOpen+` FROM multiactive_fence
-		WHERE service = ? AND slot_from <= ? AND slot_to >= ?`+s.d.forShare,
-		s.o.FenceService, tok.Slot, tok.Slot).Scan(&owner, &epoch, &state, &valid)
+	var leased bool
+	err := tx.QueryRowContext(ctx, s.d.guard, s.o.FenceService, tok.Slot).Scan(&owner, &epoch, &leased)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return fmt.Errorf("%w: no fence row covers slot %d", user.ErrFenced, tok.Slot)
+		return fmt.Errorf("%w: no fence covers slot %d", user.ErrFenced, tok.Slot)
 	case err != nil:
 		return fmt.Errorf("reading the fence: %w", err)
-	case state != "Open":
-		return fmt.Errorf("%w: slot %d is %s", user.ErrFenced, tok.Slot, state)
-	case owner != tok.Owner || epoch != tok.Epoch:
-		return fmt.Errorf("%w: slot %d belongs to %s at epoch %d, the request says %s at epoch %d",
+	case owner == "":
+		return fmt.Errorf("%w: slot %d is closed", user.ErrFenced, tok.Slot)
+	case owner != tok.Owner || epoch > tok.Epoch:
+		return fmt.Errorf("%w: slot %d belongs to %s since epoch %d, the request says %s at epoch %d",
 			user.ErrFenced, tok.Slot, owner, epoch, tok.Owner, tok.Epoch)
-	case !valid:
-		return fmt.Errorf("%w: the fence of slot %d has expired", user.ErrFenced, tok.Slot)
+	case !leased:
+		return fmt.Errorf("%w: the lease of %s has run out", user.ErrFenced, owner)
 	}
 	return nil
 }

@@ -1,0 +1,105 @@
+package regional
+
+import (
+	"slices"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/storage"
+)
+
+// FeatureStorageReplication is reported by members that act on stores.
+const FeatureStorageReplication = "StorageReplication"
+
+// FeatureConflictPolicies is reported by members that act on stores[].classes[].conflict. All regions of a store have to:
+// one waits for the others.
+const FeatureConflictPolicies = "ConflictPolicies"
+
+// Fences returns who may write to which of a service's slots, on every store that it uses, as the
+// configuration says. name is the service's, <namespace>/<name>. Sets are the slots that have an order of regions in common, so that a change of owners
+// concerns few rows. While a change of more than owners is under way, nobody may write to anything.
+//
+// The epochs are the configuration's: whoever writes the fences keeps that of an owner who stays.
+func Fences(name string, spec *v1alpha1.RegionalServiceSpec, c ownership.Configuration) storage.Fences {
+	record := c.Services[spec.ServiceID]
+	state, regionsBefore, closing := c.Before(record)
+	own, _ := OwnershipInForce(spec, record)
+	shut := Closed(spec, c) != ""
+	if closing && state.SpecHash != record.SpecHash {
+		shut = true
+		if was, named := ownershipNamed(spec, state.SpecHash); named {
+			own = was // slots change their sets only once nobody may write
+		}
+	}
+	orders := ownership.RankAll(weights(own))
+	views := c.RegionViews(record, weights(own))
+	var before []ownership.RegionView
+	if closing {
+		before = ownership.Views(state, regionsBefore, weights(own))
+	}
+	out := storage.Fences{Service: name, Slots: orders.Of[:]}
+	for set, order := range orders.Distinct {
+		f := storage.Fence{Set: set, Epoch: c.View.Epoch}
+		if !shut {
+			f.Owner = ownerBetween(order, before, views, closing)
+		}
+		out.Fences = append(out.Fences, f)
+	}
+	return out
+}
+
+// ownerBetween returns who may write to slots of an order, "" if nobody may (R6).
+func ownerBetween(order []string, before, views []ownership.RegionView, closing bool) string {
+	next := ownership.PinnedOwner(order, views)
+	if !closing {
+		return next.Region
+	}
+	owned, _ := ownership.Between(ownership.PinnedOwner(order, before), next)
+	return owned.Region
+}
+
+// Primary returns the region whose server of a store with one writable region may be written to, "" while none may:
+// the first that may own, with the declared primary before the others. One that lacks what a lost region accepted is
+// taken over to only if some flow may be: otherwise that would do nothing but part it from what is to come back.
+func Primary(spec *v1alpha1.RegionalServiceSpec, s *v1alpha1.StoreSlice, c ownership.Configuration) string {
+	record, known := c.Services[spec.ServiceID]
+	if !known || record.Deleted {
+		return ""
+	}
+	var order []string
+	var regions []ownership.WeightedRegion
+	for _, e := range s.Endpoints {
+		if !HasPeer(spec, e.Region) {
+			continue // nobody looks after its server
+		}
+		regions = append(regions, ownership.WeightedRegion{Name: e.Region})
+		if e.Region == s.Topology.Primary {
+			order = append([]string{e.Region}, order...)
+		} else {
+			order = append(order, e.Region)
+		}
+	}
+	next := ownership.PinnedOwner(order, c.RegionViews(record, regions))
+	if state, before, closing := c.Before(record); closing {
+		var shut bool
+		if next, shut = ownership.Between(ownership.PinnedOwner(order, ownership.Views(state, before, regions)), next); shut {
+			return ""
+		}
+	}
+	if !next.Complete && !takesOver(spec) {
+		return ""
+	}
+	return next.Region
+}
+
+// HasPeer reports whether a region is one of the service's.
+func HasPeer(spec *v1alpha1.RegionalServiceSpec, region string) bool {
+	return slices.ContainsFunc(spec.Peers, func(p v1alpha1.Peer) bool { return p.Name == region })
+}
+
+// takesOver reports whether some flow goes on elsewhere while its home is lost.
+func takesOver(spec *v1alpha1.RegionalServiceSpec) bool {
+	return slices.ContainsFunc(spec.Behaviours, func(b v1alpha1.FlowBehaviour) bool {
+		return b.OnHomeLoss != nil && b.OnHomeLoss.Action == v1alpha1.HomeLossTakeover
+	})
+}

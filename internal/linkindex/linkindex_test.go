@@ -1,0 +1,58 @@
+package linkindex_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/linkindex"
+)
+
+// indexer gives a fake client what the cache is given.
+type indexer struct{ builder *fake.ClientBuilder }
+
+func (i indexer) IndexField(_ context.Context, obj client.Object, field string, value client.IndexerFunc) error {
+	i.builder.WithIndex(obj, field, value)
+	return nil
+}
+
+func TestLinksAreFound(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme)
+	if err := linkindex.Add(t.Context(), indexer{builder}); err != nil {
+		t.Fatal(err)
+	}
+	paused := regional.Link("a.two", "beijing", "shenzhen")
+	paused.Annotations = map[string]string{regional.AnnotationPaused: ""}
+	store := regional.Link("", "shanghai", "shenzhen")
+	store.Name, store.Spec.Store = "accounts-from-shanghai", "accounts"
+	c := builder.WithObjects(regional.Link("a.one", "beijing", "shenzhen"), regional.Link("a.one", "shanghai", "shenzhen"), paused, store).Build()
+	for field, cases := range map[string]map[string]int{
+		linkindex.From:   {"beijing": 2, "shanghai": 2, "shenzhen": 0},
+		linkindex.Topic:  {"a.one": 2, "a.two": 1},
+		linkindex.Store:  {"accounts": 1},
+		linkindex.Paused: {linkindex.Yes: 1},
+	} {
+		for value, want := range cases {
+			list := &v1alpha1.ReplicationLinkList{}
+			if err := c.List(t.Context(), list, client.MatchingFields{field: value}); err != nil {
+				t.Fatal(err)
+			}
+			if len(list.Items) != want {
+				t.Errorf("%d links have %s %q, want %d", len(list.Items), field, value, want)
+			}
+			if field == linkindex.Paused && !slices.ContainsFunc(list.Items, func(l v1alpha1.ReplicationLink) bool { return l.Name == paused.Name }) {
+				t.Errorf("paused is %+v", list.Items)
+			}
+		}
+	}
+}

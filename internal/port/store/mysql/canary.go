@@ -1,0 +1,66 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"multiactive.dev/operator/internal/port/store"
+	"multiactive.dev/operator/internal/storage"
+)
+
+// trimEvery so many beats, rows of old canaries are deleted.
+const trimEvery = 32
+
+const (
+	// A sequence that the server has already, after a restart of the operator, gives way to the next one: a row
+	// that was written twice would stop links. A server that is read-only is not written to, though the operator may.
+	writeCanary = "INSERT INTO " + store.Schema + ".canary (region, sequence, written_at, origin) " +
+		"SELECT ?, GREATEST(?, COALESCE(MAX(sequence), 0) + 1), ?, %s FROM " + store.Schema + ".canary WHERE region = ? " +
+		"HAVING NOT @@GLOBAL.read_only"
+	readCanaries = "SELECT c.region, c.sequence, c.written_at, n.last - n.oldest + 1 - n.kept FROM " + store.Schema + ".canary c JOIN " +
+		"(SELECT region, MAX(sequence) AS last, MIN(sequence) AS oldest, COUNT(*) AS kept FROM " + store.Schema + ".canary GROUP BY region) n " +
+		"ON n.region = c.region AND n.last = c.sequence WHERE c.region <> ? ORDER BY c.region"
+	// Without an alias: MariaDB 10.11 asks for a database to be selected where a joined table has one.
+	trimCanaries = "DELETE " + store.Schema + ".canary FROM " + store.Schema + ".canary JOIN (SELECT region, MAX(sequence) AS last FROM " +
+		store.Schema + ".canary GROUP BY region) n ON n.region = canary.region AND canary.sequence <= n.last - ?"
+)
+
+// Beat implements store.Server. A sequence that is not above the region's last is replaced by the next one.
+func (s *Server) Beat(ctx context.Context, mine storage.Canary) ([]storage.Canary, error) {
+	spoken, err := s.dialect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var others []storage.Canary
+	// One round trip: every store is asked once a second.
+	both := fmt.Sprintf(writeCanary, spoken.origin()) + "; " + readCanaries
+	args := []any{mine.Region, mine.Sequence, mine.Time.UnixMicro(), mine.Region, mine.Region}
+	err = s.beats.each(ctx, both, args, func(scan func(...any) error) error {
+		var one storage.Canary
+		var at int64
+		if err := scan(&one.Region, &one.Sequence, &at, &one.Missing); err != nil {
+			return err
+		}
+		one.Time = time.UnixMicro(at).UTC()
+		others = append(others, one)
+		return nil
+	})
+	if err != nil {
+		return nil, s.explain(ctx, "writing and reading canaries", err)
+	}
+	return others, s.trim(ctx)
+}
+
+// trim deletes old canaries, on this server alone.
+func (s *Server) trim(ctx context.Context) error {
+	s.mu.Lock()
+	due := s.beaten%trimEvery == 0
+	s.beaten++
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	_, err := s.local.exec(ctx, trimCanaries, storage.KeptCanaries)
+	return s.explain(ctx, "deleting old canaries", err)
+}

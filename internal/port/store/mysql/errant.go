@@ -1,0 +1,168 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"multiactive.dev/operator/internal/port/store"
+	"multiactive.dev/operator/internal/storage"
+)
+
+var _ store.ErrantFinder = (*Server)(nil)
+
+const (
+	// mostEvents that are read to find out what transactions change, eventPage at a time.
+	mostEvents = 200_000
+	eventPage  = 2_000
+	// firstEvent of every binary log.
+	firstEvent = 4
+)
+
+// Errant implements store.ErrantFinder, on MariaDB.
+func (s *Server) Errant(ctx context.Context, _ storage.Want, elsewhere int64) (storage.Errant, error) {
+	spoken, err := s.dialect(ctx)
+	if err != nil {
+		return storage.Errant{}, err
+	}
+	if _, ok := spoken.(mariaDB); !ok {
+		return storage.Errant{}, fmt.Errorf("looking for transactions that only this server has: %w", store.ErrUnsupported)
+	}
+	at, err := s.place(ctx, spoken)
+	if err != nil {
+		return storage.Errant{}, err
+	}
+	last := gtids(at.here)[at.own]
+	if last <= elsewhere {
+		return storage.Errant{Complete: true}, nil
+	}
+	reader := errantReader{
+		domain: at.own, after: elsewhere, tables: map[string]bool{},
+		found: storage.Errant{First: elsewhere + 1, Last: last, Transactions: last - elsewhere},
+	}
+	reader.found.Command = s.shows(spoken, at, elsewhere)
+	err = s.readLogs(ctx, &reader)
+	reader.found.Tables = slices.Sorted(maps.Keys(reader.tables))
+	return reader.found, s.explain(ctx, "looking for transactions that only this server has", err)
+}
+
+// Elsewhere implements store.ErrantFinder, on MariaDB.
+func (s *Server) Elsewhere(ctx context.Context, others []storage.Source) (int64, error) {
+	spoken, err := s.settles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	at, err := s.place(ctx, spoken)
+	if err != nil {
+		return 0, err
+	}
+	reached := int64(0)
+	for _, other := range others {
+		err := s.asReplica(ctx, other.Address, func(p *pool) error {
+			var of, here, applied string
+			err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &of, &here, &applied)
+			reached = max(reached, gtids(applied)[at.own], gtids(here)[at.own])
+			return err
+		})
+		if err != nil {
+			return 0, fmt.Errorf("asking the server of %s how much it has of this region's changes: %w", other.Region, err)
+		}
+	}
+	return reached, nil
+}
+
+// shows is a command that shows what follows a position (mariadb-binlog takes GTIDs from 10.8 on).
+func (s *Server) shows(spoken dialect, at place, after int64) string {
+	host, port, err := net.SplitHostPort(s.options.Address)
+	parts := strings.Split(ownOf(at), "-")
+	if _, maria := spoken.(mariaDB); !maria || err != nil || len(parts) != 3 {
+		return ""
+	}
+	return fmt.Sprintf("mariadb-binlog --read-from-remote-server --host=%s --port=%s --user=root --password --base64-output=DECODE-ROWS --verbose "+
+		"--to-last-log --start-position=%s-%s-%d --stop-position=%s binlog.000001", host, port, parts[0], parts[1], after, ownOf(at))
+}
+
+// readLogs reads the binary logs that have what is looked for.
+func (s *Server) readLogs(ctx context.Context, reader *errantReader) error {
+	logs, err := s.plain.table(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return err
+	}
+	// Every log begins with what the ones before it have.
+	first, complete := len(logs), false
+	for first > 0 && !complete {
+		first--
+		var before *string
+		if err := s.plain.row(ctx, "SELECT BINLOG_GTID_POS(?, ?)", []any{logs[first]["Log_name"], firstEvent}, &before); err != nil {
+			return err
+		}
+		complete = before == nil || gtids(*before)[reader.domain] <= reader.after
+	}
+	for _, log := range logs[first:] {
+		more, err := s.readLog(ctx, log["Log_name"], reader)
+		if err != nil {
+			return err
+		}
+		complete = complete && !more
+	}
+	reader.found.Complete = complete
+	return nil
+}
+
+// readLog reads one binary log, and tells whether it was given up because of its length.
+func (s *Server) readLog(ctx context.Context, name string, reader *errantReader) (bool, error) {
+	for from := firstEvent; ; {
+		events, err := s.plain.table(ctx, "SHOW BINLOG EVENTS IN ? FROM ? LIMIT ?", name, from, eventPage)
+		if err != nil {
+			return false, err
+		}
+		for _, event := range events {
+			reader.read(event["Event_type"], event["Info"])
+		}
+		if len(events) < eventPage {
+			return false, nil
+		}
+		if reader.events >= mostEvents {
+			return true, nil
+		}
+		if from, err = strconv.Atoi(events[len(events)-1]["End_log_pos"]); err != nil {
+			return false, fmt.Errorf("reading binary log %s: %w", name, err)
+		}
+	}
+}
+
+// errantReader reads the events of a binary log.
+type errantReader struct {
+	domain string
+	after  int64
+	events int
+	// within a transaction that is looked for.
+	within bool
+	tables map[string]bool
+	found  storage.Errant
+}
+
+// read takes one event: a number that begins a transaction ("BEGIN GTID 1-1-5", "GTID 1-1-6 cid=9"), a table
+// ("table_id: 19 (shop.orders)"), or a statement.
+func (r *errantReader) read(kind, info string) {
+	r.events++
+	switch kind {
+	case "Gtid":
+		_, text, _ := strings.Cut(info, "GTID ")
+		text, _, _ = strings.Cut(text, " ")
+		r.within = gtids(text)[r.domain] > r.after
+	case "Table_map":
+		_, table, ok := strings.Cut(info, "(")
+		if table = strings.TrimSuffix(table, ")"); ok && r.within && !strings.HasPrefix(table, store.Schema+".") {
+			r.tables[table] = true
+		}
+	case "Query":
+		if r.within && info != "COMMIT" && info != "ROLLBACK" {
+			r.found.Statements++
+		}
+	}
+}
