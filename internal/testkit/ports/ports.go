@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync"
 )
 
 // Host returns a random loopback address (127.64.0.0/10), so that worlds which run at the same time,
@@ -17,8 +18,13 @@ func Host() string {
 	return netip.AddrFrom4([4]byte{127, 64 | byte(n>>16), byte(n >> 8), 1 + byte(n)%254}).String()
 }
 
-// Free returns count different TCP ports that are free on the loopback address host now. Nothing
-// reserves them: have an address that others do not use (Host) where that matters.
+// taken are the addresses that this process has been given: the servers of one world share a host, and the
+// kernel gives a port again that its first owner has yet to listen on.
+var taken sync.Map
+
+// Free returns count different TCP ports that are free on the loopback address host now, and that Free has
+// not returned before in this process. Other processes may take them: have an address that others do not
+// use (Host) where that matters.
 func Free(host string, count int) ([]int, error) {
 	if err := CheckLoopback(host); err != nil {
 		return nil, err
@@ -31,7 +37,7 @@ func Free(host string, count int) ([]int, error) {
 		}
 	}()
 	found := make([]int, 0, count)
-	for range count {
+	for len(found) < count {
 		listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, fmt.Errorf("finding a free port on %s: %w", host, err)
@@ -41,7 +47,9 @@ func Free(host string, count int) ([]int, error) {
 		if !ok {
 			return nil, fmt.Errorf("finding a free port on %s: got the address %s, which has none", host, listener.Addr())
 		}
-		found = append(found, address.Port)
+		if _, given := taken.LoadOrStore(address.String(), true); !given {
+			found = append(found, address.Port)
+		}
 	}
 	return found, nil
 }
