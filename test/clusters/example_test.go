@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/playground/load"
@@ -74,6 +75,11 @@ func (f *fleet) service() (*world.Manifest, error) {
 	var alone []string
 	for i := range spec.DataClasses {
 		class := &spec.DataClasses[i]
+		for _, policy := range class.Sync {
+			if policy.OriginRead != nil {
+				policy.OriginRead.Timeout = &metav1.Duration{Duration: ownerWait} // as with ownerWait
+			}
+		}
 		replicated := len(class.Sync)
 		class.Sync = slices.DeleteFunc(class.Sync, func(s v1alpha1.SyncPolicy) bool { return s.Method == v1alpha1.SyncStorageReplication })
 		if replicated > 0 && len(class.Sync) == 0 {

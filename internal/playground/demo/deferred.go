@@ -37,12 +37,12 @@ func (p *people) tryTransfer(ctx context.Context, d *Demo, at load.Endpoint) {
 		return
 	}
 	payer, payee := p.users[i], p.users[(i+1)%len(p.users)]
-	login, token := p.client.Login(ctx, payer, []load.Endpoint{at})
+	login, session := p.client.Login(ctx, payer, []load.Endpoint{at})
 	if login.Err != nil {
 		d.promised(false, promise, "login: %v", login.Err)
 		return
 	}
-	a := p.client.Transfer(ctx, payer, payee, at, token, "demo-deferred")
+	a := p.client.Transfer(ctx, payer, payee, at, session, "demo-deferred")
 	var s status
 	err := json.Unmarshal(a.Body, &s)
 	d.console.Line("transfer of a user at home in %s -> %d %s", d.killed.Name, a.Status, s.State)

@@ -215,12 +215,12 @@ func (p *people) tryProfile(ctx context.Context, d *Demo, at load.Endpoint) {
 	if i < 0 {
 		return
 	}
-	login, token := p.client.Login(ctx, p.users[i], []load.Endpoint{at})
+	login, session := p.client.Login(ctx, p.users[i], []load.Endpoint{at})
 	if login.Err != nil {
 		d.promised(false, "profiles of its users can be read elsewhere", "login: %v", login.Err)
 		return
 	}
-	a := p.client.Profile(ctx, p.users[i], at, token)
+	a := p.client.Profile(ctx, p.users[i], at, session)
 	d.console.Line("profile of a user at home in %s -> %d, Multiactive-Stale: %t", d.killed.Name, a.Status, a.Stale)
 	d.promised(a.Status == http.StatusOK && a.Stale, "profiles of its users can be read elsewhere", "status %d, marked as stale: %t", a.Status, a.Stale)
 }

@@ -29,6 +29,8 @@ const (
 	pause    = 50 * time.Millisecond
 	maxBody  = 64 << 10
 	password = "correct horse battery"
+	// sessionCookie is where the example keeps its users' sessions.
+	sessionCookie = "sid"
 )
 
 // errNobody is the cause when no endpoint served a request.
@@ -61,6 +63,8 @@ type Answer struct {
 	// Source is the region whose application answered, when it was not the one of the endpoint.
 	Source string
 	Body   []byte
+	// session is the cookie that came with it, as a browser would send it back.
+	session string
 	// Err is nil when an endpoint answered below 500.
 	Err error
 }
@@ -81,17 +85,19 @@ func NewClient(c clock.WithTicker) *Client {
 	}}
 }
 
-// Login logs the user in at the first endpoint that serves it, and returns the session's token.
+// Login logs the user in at the first endpoint that serves it, and returns the session's cookie: gateways find the
+// session of another region by it. The token in the body is not theirs to see, and is known in its region alone.
 func (c *Client) Login(ctx context.Context, u User, endpoints []Endpoint) (Answer, string) {
 	body := map[string]string{"phone": u.Phone, "password": password}
 	a := c.anywhere(ctx, endpoints, request{method: http.MethodPost, path: "/v1/login", phone: u.Phone, body: body})
-	var session struct{ Token string }
-	if a.Err == nil && a.Status == http.StatusOK {
-		a.Err = json.Unmarshal(a.Body, &session)
-	} else if a.Err == nil {
+	switch {
+	case a.Err != nil:
+	case a.Status != http.StatusOK:
 		a.Err = fmt.Errorf("login answered %d: %s", a.Status, a.Body)
+	case a.session == "":
+		a.Err = fmt.Errorf("login answered without the cookie %s: %s", sessionCookie, a.Body)
 	}
-	return a, session.Token
+	return a, a.session
 }
 
 // Register creates the user's account at the first endpoint that can be reached; an endpoint that
@@ -110,14 +116,14 @@ func (c *Client) Register(ctx context.Context, u User, endpoints []Endpoint, lan
 }
 
 // Profile reads the user's profile.
-func (c *Client) Profile(ctx context.Context, u User, at Endpoint, token string) Answer {
-	return c.once(ctx, at, request{method: http.MethodGet, path: "/v1/profile", phone: u.Phone, token: token})
+func (c *Client) Profile(ctx context.Context, u User, at Endpoint, session string) Answer {
+	return c.once(ctx, at, request{method: http.MethodGet, path: "/v1/profile", phone: u.Phone, session: session})
 }
 
 // Transfer sends an amount to another user.
-func (c *Client) Transfer(ctx context.Context, from, to User, at Endpoint, token, id string) Answer {
+func (c *Client) Transfer(ctx context.Context, from, to User, at Endpoint, session, id string) Answer {
 	body := map[string]any{"from": from.Phone, "to": to.Phone, "amount": 1}
-	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/transfers", phone: from.Phone, token: token, body: body, idempotency: id, within: c.Patience})
+	return c.once(ctx, at, request{method: http.MethodPost, path: "/v1/transfers", phone: from.Phone, session: session, body: body, idempotency: id, within: c.Patience})
 }
 
 // Deferred reads the status page of a request that was accepted for later.
@@ -126,8 +132,8 @@ func (c *Client) Deferred(ctx context.Context, u User, at Endpoint, id string) A
 }
 
 type request struct {
-	method, path, phone, token, language, idempotency string
-	body                                              any
+	method, path, phone, session, language, idempotency string
+	body                                                any
 	// within is how long it may take. Default: tryTimeout.
 	within time.Duration
 }
@@ -197,8 +203,8 @@ func (c *Client) once(ctx context.Context, e Endpoint, r request) (a Answer) {
 	if r.body != nil {
 		q.Header.Set("Content-Type", "application/json")
 	}
-	if r.token != "" {
-		q.Header.Set("Authorization", "Bearer "+r.token)
+	if r.session != "" {
+		q.Header.Set("Cookie", sessionCookie+"="+r.session)
 	}
 	answer, err := c.http.Do(q)
 	if err != nil {
@@ -208,6 +214,11 @@ func (c *Client) once(ctx context.Context, e Endpoint, r request) (a Answer) {
 	defer func() { _ = answer.Body.Close() }()
 	a.Region, a.Status, a.Stale = e.Region, answer.StatusCode, answer.Header.Get("Multiactive-Stale") == "true"
 	a.Source = answer.Header.Get("Multiactive-Source")
+	for _, c := range answer.Cookies() {
+		if c.Name == sessionCookie {
+			a.session = c.Value
+		}
+	}
 	if a.Body, err = io.ReadAll(io.LimitReader(answer.Body, maxBody)); err != nil {
 		a.Err = err
 	} else if answer.StatusCode >= http.StatusInternalServerError {

@@ -27,6 +27,8 @@ func gateway(t *testing.T, region string, status int) (load.Endpoint, *atomic.In
 		if r.Header.Get("X-User-Phone") == "" {
 			t.Errorf("%s %s has no key", r.Method, r.URL)
 		}
+		http.SetCookie(w, &http.Cookie{Name: "other", Value: "x"})
+		http.SetCookie(w, &http.Cookie{Name: "sid", Value: "s-" + region, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode})
 		w.WriteHeader(status)
 		_, _ = fmt.Fprint(w, `{"token":"t-`+region+`"}`)
 	}))
@@ -46,9 +48,9 @@ func TestLoginGoesOnToTheNextEndpoint(t *testing.T) {
 	t.Parallel()
 	broken, askedBroken := gateway(t, "broken", http.StatusServiceUnavailable)
 	good, askedGood := gateway(t, "good", http.StatusOK)
-	a, token := load.NewClient(clock.RealClock{}).Login(t.Context(), load.User{Phone: "1"}, []load.Endpoint{gone(t), broken, good})
-	if a.Err != nil || a.Region != "good" || token != "t-good" || a.Attempts != 3 {
-		t.Errorf("got %+v and token %q", a, token)
+	a, session := load.NewClient(clock.RealClock{}).Login(t.Context(), load.User{Phone: "1"}, []load.Endpoint{gone(t), broken, good})
+	if a.Err != nil || a.Region != "good" || session != "s-good" || a.Attempts != 3 {
+		t.Errorf("got %+v and session %q", a, session)
 	}
 	if a.FirstFailure.IsZero() {
 		t.Error("the first failure has no time")

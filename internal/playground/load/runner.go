@@ -37,14 +37,14 @@ type Load struct {
 	// victim is the region that is going to be lost: pinned clients never use it.
 	victim string
 
-	mu      sync.Mutex
-	records []Record
-	tokens  map[string]string // by phone, of the home region
+	mu       sync.Mutex
+	records  []Record
+	sessions map[string]string // by phone, of the home region
 }
 
 // NewLoad prepares load by the users, who all have accounts that every region knows.
 func NewLoad(c *Client, k clock.WithTicker, p *Population, users []User, endpoints []Endpoint, victim string) *Load {
-	return &Load{client: c, clock: k, endpoints: endpoints, users: users, population: p, victim: victim, tokens: map[string]string{}}
+	return &Load{client: c, clock: k, endpoints: endpoints, users: users, population: p, victim: victim, sessions: map[string]string{}}
 }
 
 // Run sends rps operations per second until ctx ends, and returns when the last has its answer.
@@ -88,13 +88,13 @@ func (l *Load) operate(ctx context.Context, i int) Record {
 		a := l.client.Register(ctx, u, Order(l.endpoints, n), "en")
 		return Record{KindRegister, u.Home, a}
 	case 8:
-		return Record{KindProfile, u.Home, l.withSession(ctx, u, func(at Endpoint, token string) Answer {
-			return l.client.Profile(ctx, u, at, token)
+		return Record{KindProfile, u.Home, l.withSession(ctx, u, func(at Endpoint, session string) Answer {
+			return l.client.Profile(ctx, u, at, session)
 		})}
 	case 9:
 		to := l.users[(n+1)%len(l.users)]
-		return Record{KindTransfer, u.Home, l.withSession(ctx, u, func(at Endpoint, token string) Answer {
-			return l.client.Transfer(ctx, u, to, at, token, fmt.Sprintf("load-%d", i))
+		return Record{KindTransfer, u.Home, l.withSession(ctx, u, func(at Endpoint, session string) Answer {
+			return l.client.Transfer(ctx, u, to, at, session, fmt.Sprintf("load-%d", i))
 		})}
 	default:
 		u = l.users[i%len(l.users)]
@@ -117,21 +117,21 @@ func (l *Load) surviving(n int) User {
 func (l *Load) withSession(ctx context.Context, u User, do func(Endpoint, string) Answer) Answer {
 	at := At(l.endpoints, u.Home)
 	l.mu.Lock()
-	token := l.tokens[u.Phone]
+	session := l.sessions[u.Phone]
 	l.mu.Unlock()
-	if token == "" {
+	if session == "" {
 		var a Answer
-		if a, token = l.client.Login(ctx, u, []Endpoint{at}); a.Err != nil {
+		if a, session = l.client.Login(ctx, u, []Endpoint{at}); a.Err != nil {
 			return a
 		}
 		l.mu.Lock()
-		l.tokens[u.Phone] = token
+		l.sessions[u.Phone] = session
 		l.mu.Unlock()
 	}
-	a := do(at, token)
+	a := do(at, session)
 	if a.Status == http.StatusUnauthorized {
 		l.mu.Lock()
-		delete(l.tokens, u.Phone)
+		delete(l.sessions, u.Phone)
 		l.mu.Unlock()
 	}
 	return a
