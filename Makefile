@@ -15,6 +15,7 @@ HELM := $(TOOLS)/helm
 KUSTOMIZE := $(TOOLS)/kustomize
 IMAGE_TAR := $(TOOLS)/image-tar
 COREDNS := $(TOOLS)/coredns
+GOTESTSUM := $(TOOLS)/gotestsum
 
 # Modules with code of the product; the example is a service of its own.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -50,6 +51,15 @@ RUNS ?= 10
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
 ARGS ?=
+
+# race_tests NAME PACKAGES runs tests with the race detector. A test that fails is run once more, alone, for these share
+# few processors with real servers; which ones needed that is told, and is a defect. A data race is never tried again.
+define race_tests
+	@rm -f $(BIN)/reruns-$(1).txt
+	CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-icons text --hide-summary skipped \
+		--rerun-fails=1 --rerun-fails-max-failures=20 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
+		--rerun-fails-report=$(BIN)/reruns-$(1).txt --packages="$(2)" -- -race
+endef
 
 # Tests find the real API server and etcd here.
 export KUBEBUILDER_ASSETS ?= $(CURDIR)/$(BIN)/kubernetes
@@ -97,11 +107,11 @@ test: test-unit test-servers test-stores ## All tests with -race: unit and embed
 
 .PHONY: test-unit
 test-unit: setup-test
-	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh unit)
+	$(call race_tests,unit,$$(hack/packages.sh unit | xargs)) -timeout $(TEST_TIMEOUT) $(ARGS)
 
 .PHONY: test-servers
 test-servers: setup-test image-tar
-	CGO_ENABLED=1 go test -race -p $(SERVER_JOBS) -timeout $(TEST_TIMEOUT) $(ARGS) $$(hack/packages.sh servers)
+	$(call race_tests,servers,$$(hack/packages.sh servers | xargs)) -p $(SERVER_JOBS) -timeout $(TEST_TIMEOUT) $(ARGS)
 
 .PHONY: test-stores
 test-stores: setup-test
@@ -109,7 +119,7 @@ test-stores: setup-test
 		CGO_ENABLED=1 go -C $(module) test -race -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
 
 .PHONY: setup-test
-setup-test: kubernetes $(HELM) $(KUSTOMIZE) $(IMAGE_TAR)
+setup-test: kubernetes $(HELM) $(KUSTOMIZE) $(IMAGE_TAR) $(GOTESTSUM)
 	@hack/ensure.sh packages race stores prometheus buildah
 
 .PHONY: verify
@@ -163,9 +173,9 @@ CLUSTERS := ./internal/testkit/cluster ./test/clusters
 e2e: e2e-systems e2e-clusters ## What needs more than Debian's packages and Go modules: both of these.
 
 .PHONY: e2e-systems
-e2e-systems: kafka strimzi postgres16 kubernetes ## Apache Kafka, Strimzi, PostgreSQL 16 (build tag e2e): contracts, mirrors, MirrorMaker, SASL and TLS (SOAK_RUNS=50).
+e2e-systems: kafka strimzi postgres16 kubernetes $(GOTESTSUM) ## Apache Kafka, Strimzi, PostgreSQL 16 (build tag e2e): contracts, mirrors, MirrorMaker, SASL and TLS (SOAK_RUNS=50).
 	@hack/ensure.sh packages race stores
-	CGO_ENABLED=1 go test -race -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS) $$(hack/packages.sh e2e | grep -vxF $(foreach package,./$(SOAKED) $(CLUSTERS),-e $(package)))
+	$(call race_tests,e2e,$$(hack/packages.sh e2e | grep -vxF $(foreach package,./$(SOAKED) $(CLUSTERS),-e $(package)) | xargs)) -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS)
 	CGO_ENABLED=1 go test -race -tags e2e -timeout $(E2E_TIMEOUT) $(ARGS) ./$(SOAKED) -runs $(SOAK_RUNS)
 
 .PHONY: e2e-clusters
@@ -256,6 +266,9 @@ $(HELM) $(KUSTOMIZE) &: $(call tool_sources,deploy)
 
 $(COREDNS): $(call tool_sources,coredns)
 	@hack/ensure.sh tool coredns && touch $@
+
+$(GOTESTSUM): $(call tool_sources,test)
+	@hack/ensure.sh tool test && touch $@
 
 $(IMAGE_TAR): $(call tool_sources,image)
 	@hack/ensure.sh tool image && touch $@
