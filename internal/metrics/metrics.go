@@ -39,10 +39,16 @@ var (
 		Name: "multiactive_coordination_certificate_expiry_timestamp_seconds",
 		Help: "When a certificate ends that the connections to the coordination store depend on.",
 	}, []string{"certificate"})
+
+	// A vector, so that a process without a webhook has no series.
+	webhookCertificate = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "multiactive_webhook_certificate_expiry_timestamp_seconds",
+		Help: "When the certificate ends that the webhook of this process serves with, where the operator makes it.",
+	}, nil)
 )
 
 func init() {
-	metrics.Registry.MustRegister(regionState, flowDegraded, storeBroken, storeSize, storeQuota, storeCertificate)
+	metrics.Registry.MustRegister(regionState, flowDegraded, storeBroken, storeSize, storeQuota, storeCertificate, webhookCertificate)
 }
 
 var regionStates = []v1alpha1.RegionPhase{
@@ -85,6 +91,11 @@ func SetStore(broken bool, size, quota int64, certificates map[string]time.Time)
 	for what, ends := range certificates {
 		storeCertificate.WithLabelValues(what).Set(float64(ends.Unix()))
 	}
+}
+
+// SetWebhookCertificate records when the certificate ends that the webhook serves with.
+func SetWebhookCertificate(ends time.Time) {
+	webhookCertificate.WithLabelValues().Set(float64(ends.Unix()))
 }
 
 func gauge(is bool) float64 {

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownca"
 )
 
@@ -130,6 +131,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, errors.New("the certificate that was just made is not one") // what the library says may hold a key
 	}
 	r.serving.Store(&pair)
+	metrics.SetWebhookCertificate(pair.Leaf.NotAfter)
 	after := min(lookAgain, max(ownca.RenewAt(pair.Leaf, r.Lifetimes).Sub(now), time.Second))
 	if state.Next != nil {
 		after = min(after, heard)
