@@ -12,8 +12,7 @@
 ARG BASE=scratch
 ARG GO_IMAGE=golang:1.26
 
-# On scratch this one has no certificates of public authorities: mount them where endpoints or probes
-# use https with such a certificate.
+# On scratch this one has no file of public authorities: the programs then take those that they were built with.
 FROM ${BASE} AS prebuilt
 COPY --chmod=0755 bin/ /
 USER 65532:65532

@@ -14,6 +14,8 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+
+	_ "multiactive.dev/operator/internal/publicroots"
 )
 
 // version is set by the linker.

@@ -26,6 +26,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	opmetrics "multiactive.dev/operator/internal/metrics"
+	_ "multiactive.dev/operator/internal/publicroots"
 )
 
 // version is set by the linker.

@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"multiactive.dev/operator/internal/mirror"
+	_ "multiactive.dev/operator/internal/publicroots"
 )
 
 const usage = `mirror copies topics of one region's Kafka (the source) to this region's
@@ -62,19 +63,22 @@ Flags:
 // that waiting until the heap has doubled would double the memory for next to no processor time.
 const gcPercent = 40
 
+// version is set by the linker.
+var version = "dev"
+
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 // run returns the exit status: 0 after a signal, 1 when it cannot go on, 2 for
 // wrong flags or a wrong configuration.
-func run(ctx context.Context, arguments []string, stderr io.Writer) int {
+func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("mirror", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
@@ -83,12 +87,16 @@ func run(ctx context.Context, arguments []string, stderr io.Writer) int {
 	}
 	path := flags.String("config", "", "configuration `file` (needed)")
 	listen := flags.String("listen", "127.0.0.1:8080", "`address` for health checks and metrics")
+	tell := flags.Bool("version", false, "print the version")
 	buffer := flags.Int("buffer-bytes", 32<<20, "`bytes` read and not yet acknowledged by the target, at most")
 	switch err := flags.Parse(arguments); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
+	case *tell:
+		fmt.Fprintln(stdout, version)
+		return 0
 	case *path == "":
 		fmt.Fprintln(stderr, "mirror: --config is needed; mirror --help shows an example")
 		return 2

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ func TestRunRefuses(t *testing.T) {
 		say       string
 	}{
 		"help teaches":            {[]string{"--help"}, 0, "origin: beijing"},
+		"its version":             {[]string{"--version"}, 0, version},
 		"no configuration":        {nil, 2, "--config is needed"},
 		"an unknown flag":         {[]string{"--wild"}, 2, "wild"},
 		"an argument":             {[]string{"--config", wrong, "x"}, 2, `"x"`},
@@ -31,7 +33,7 @@ func TestRunRefuses(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var said strings.Builder
-			if code := run(t.Context(), tt.arguments, &said); code != tt.code || !strings.Contains(said.String(), tt.say) {
+			if code := run(t.Context(), tt.arguments, &said, &said); code != tt.code || !strings.Contains(said.String(), tt.say) {
 				t.Errorf("exit status %d, said %q; want %d and %q", code, said.String(), tt.code, tt.say)
 			}
 		})
@@ -48,7 +50,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var said strings.Builder
-	if code := run(ctx, []string{"--config", path, "--listen", "127.0.0.1:0"}, &said); code != 0 {
+	if code := run(ctx, []string{"--config", path, "--listen", "127.0.0.1:0"}, io.Discard, &said); code != 0 {
 		t.Errorf("exit status %d after a signal, said %q", code, said.String())
 	}
 }
