@@ -295,6 +295,8 @@ const (
 	ReasonExternalDNSMissing = "ExternalDNSMissing"
 	// ReasonHostNotAllowed: the service's namespace may not have records of the host.
 	ReasonHostNotAllowed = "HostNotAllowed"
+	// ReasonHostTaken: an older service has the records of the host.
+	ReasonHostTaken = "HostTaken"
 	// ReasonTargetsUnfit: the regions' endpoints cannot be records of one name.
 	ReasonTargetsUnfit = "TargetsUnfit"
 	// ReasonEndpointUnwritten: the DNSEndpoint cannot be read or written; the message says what the API server answers.

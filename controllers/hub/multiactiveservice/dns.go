@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
@@ -31,6 +33,23 @@ func (r *Reconciler) observeDNS(ctx context.Context, s subject) *plan.DNSSeen {
 		seen.Problem = explainDNS(err)
 	}
 	return seen
+}
+
+// dnsClaimant returns the service that declared the host of this one's records before it did, "" when none did. One whose
+// namespace may not have the host takes it from nobody.
+func (r *Reconciler) dnsClaimant(ctx context.Context, mas *v1alpha1.MultiActiveService) (string, error) {
+	if mas.Spec.DNS == nil {
+		return "", nil
+	}
+	host := mas.Spec.DNS.Host
+	return r.claimant(ctx, mas, func(other *v1alpha1.MultiActiveService) bool {
+		if other.Spec.DNS == nil || other.Spec.DNS.Host != host {
+			return false
+		}
+		var namespace corev1.Namespace
+		err := r.Client.Get(ctx, types.NamespacedName{Name: other.Namespace}, &namespace)
+		return err == nil && dns.Allowed(namespace.Annotations[v1alpha1.AnnotationDNSHosts], host)
+	})
 }
 
 // actOnDNS writes or deletes the DNSEndpoint, and notes what there is then. What a person has to mend is noted for the report; it is looked at

@@ -32,6 +32,10 @@ func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) 
 	}
 	seen.NamespaceLabels, seen.DNSHosts = namespace.Labels, namespace.Annotations[v1alpha1.AnnotationDNSHosts]
 	seen.DNS = r.observeDNS(ctx, s)
+	var err error
+	if seen.DNSHostOf, err = r.dnsClaimant(ctx, mas); err != nil {
+		return plan.Seen{}, err
+	}
 	orders, err := r.orders(ctx)
 	if err != nil {
 		return plan.Seen{}, err
@@ -72,15 +76,19 @@ func (r *Reconciler) stores(ctx context.Context, mas *v1alpha1.MultiActiveServic
 		if d.Spec.Topology.Type != v1alpha1.TopologyPrimaryReplica || d.Spec.Management == v1alpha1.StoreExternal {
 			continue
 		}
-		if claims[name], err = r.claimant(ctx, mas, name); err != nil {
+		named := func(other *v1alpha1.MultiActiveService) bool {
+			return stdslices.Contains(slices.StoreNames(other.Spec), name)
+		}
+		if claims[name], err = r.claimant(ctx, mas, named); err != nil {
 			return nil, nil, err
 		}
 	}
 	return out, claims, nil
 }
 
-// claimant returns the service that named a store before this one, "" when none did.
-func (r *Reconciler) claimant(ctx context.Context, mas *v1alpha1.MultiActiveService, store string) (string, error) {
+// claimant returns the service whose declaration also claims something, and that was made before this one; "" when none
+// was.
+func (r *Reconciler) claimant(ctx context.Context, mas *v1alpha1.MultiActiveService, claims func(other *v1alpha1.MultiActiveService) bool) (string, error) {
 	var list v1alpha1.MultiActiveServiceList
 	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return "", fmt.Errorf("listing services: %w", err)
@@ -88,7 +96,7 @@ func (r *Reconciler) claimant(ctx context.Context, mas *v1alpha1.MultiActiveServ
 	first := mas
 	for i := range list.Items {
 		other := &list.Items[i]
-		if other.UID == mas.UID || !stdslices.Contains(slices.StoreNames(other.Spec), store) {
+		if other.Namespace == mas.Namespace && other.Name == mas.Name || !claims(other) {
 			continue
 		}
 		if c := other.CreationTimestamp.Compare(first.CreationTimestamp.Time); c < 0 || c == 0 && other.UID < first.UID {

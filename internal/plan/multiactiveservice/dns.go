@@ -92,6 +92,9 @@ func (s Seen) dnsHindrance(mas *v1alpha1.MultiActiveService) (problem, bool) {
 	case !dns.Allowed(s.DNSHosts, host):
 		return is(metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed, "namespace "+mas.Namespace+" may not have records of "+host+
 			": ask the platform team to add it to the namespace's annotation "+v1alpha1.AnnotationDNSHosts)
+	case s.DNSHostOf != "":
+		return is(metav1.ConditionFalse, v1alpha1.ReasonHostTaken, "service "+s.DNSHostOf+" declared "+host+
+			" before this one, and has its records: name another host, or take dns out there")
 	case flaw != "":
 		return is(metav1.ConditionFalse, v1alpha1.ReasonTargetsUnfit, flaw)
 	case s.DNS == nil:

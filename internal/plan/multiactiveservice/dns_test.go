@@ -125,6 +125,10 @@ func TestDNS(t *testing.T) {
 			world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.DNSHosts = "*.example.org" },
 			again: time.Minute, says: "False/HostNotAllowed", words: "user.example.com",
 		},
+		"a host that another service has": {
+			have: all[1:], world: func(_ *v1alpha1.MultiActiveService, s *plan.Seen) { s.DNSHostOf = "shop/cart" },
+			again: time.Minute, says: "False/HostTaken", words: "service shop/cart declared user.example.com before",
+		},
 		"names and addresses": {
 			have: all, world: func(m *v1alpha1.MultiActiveService, _ *plan.Seen) { m.Spec.Regions[0].Endpoint = "http://192.0.2.1" },
 			again: time.Minute, says: "False/TargetsUnfit", words: "those of beijing are addresses",

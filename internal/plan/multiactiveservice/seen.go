@@ -57,6 +57,8 @@ type Seen struct {
 	// StoreClaims has, of those that one region at a time can be written to, the service that had it first when that is
 	// another one, as namespace/name.
 	StoreClaims map[string]string
+	// DNSHostOf is the service that declared dns.host first, when that is another one.
+	DNSHostOf string
 	// NamespaceLabels of the service's namespace.
 	NamespaceLabels map[string]string
 	// DNSHosts is the annotation of that namespace that lists the hosts that its services may have records of.

@@ -103,6 +103,28 @@ func TestDNS(t *testing.T) {
 	w.poke(mas, "4")
 	w.records(mas, beijing, shanghai)
 
+	t.Log("a younger service has not the same records; nor has an older one of a namespace that may not have them")
+	w.namespace(w.hub, "greedy")
+	second := service("beijing", "shanghai")
+	second.Namespace, second.Spec.DNS = "greedy", mas.Spec.DNS.DeepCopy()
+	must(t, w.hub.Create(t.Context(), second))
+	of := func(mas *v1alpha1.MultiActiveService, status metav1.ConditionStatus, reason string, words ...string) {
+		t.Helper()
+		eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
+			return is(m.Status.Conditions, v1alpha1.ConditionDNSReady, status, reason, words...)
+		})
+	}
+	of(second, no, v1alpha1.ReasonHostNotAllowed)
+	w.annotate(namespaced("greedy"), `{"metadata":{"annotations":{"multiactive.dev/dns-hosts":"*.example.com"}}}`)
+	of(second, no, v1alpha1.ReasonHostTaken, "shop/cart", "cart.example.com")
+	w.annotate(namespaced("shop"), `{"metadata":{"annotations":{"multiactive.dev/dns-hosts":"*.example.org"}}}`)
+	says(no, v1alpha1.ReasonHostNotAllowed)
+	w.poke(second, "1")
+	of(second, no, v1alpha1.ReasonProgressing)
+	w.annotate(namespaced("shop"), `{"metadata":{"annotations":{"multiactive.dev/dns-hosts":"*.example.com"}}}`)
+	says(yes, v1alpha1.ReasonAsDeclared)
+	must(t, w.hub.Delete(t.Context(), second))
+
 	t.Log("declared no more, it goes")
 	w.change(mas, func(spec *v1alpha1.MultiActiveServiceSpec) { spec.DNS = nil })
 	says(yes, v1alpha1.ReasonNoDNS)
