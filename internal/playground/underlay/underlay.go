@@ -12,19 +12,20 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"multiactive.dev/operator/internal/testkit/cuts"
 )
 
 // Network is the router and the zones around it.
 type Network struct {
 	mu    sync.Mutex
 	zones map[string]*Zone
-	cuts  map[[2]string]*netlink.Rule
+	cuts  cuts.Cuts
 }
 
 // Zone is one failure domain: the loopback network 127.<number>.0.0/16 in a namespace of its own.
@@ -46,7 +47,7 @@ func New() (*Network, error) {
 	if err := allow("ip_forward", "ip_nonlocal_bind"); err != nil {
 		return nil, fmt.Errorf("preparing the router: %w", err)
 	}
-	return &Network{zones: map[string]*Zone{}, cuts: map[[2]string]*netlink.Rule{}}, nil
+	return &Network{zones: map[string]*Zone{}}, nil
 }
 
 // Zone makes the zone of a failure domain.
@@ -65,11 +66,7 @@ func (n *Network) Zone(name string, number int) (*Zone, error) {
 func (n *Network) Clear() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var failures []error
-	for direction, rule := range n.cuts {
-		failures = append(failures, netlink.RuleDel(rule))
-		delete(n.cuts, direction)
-	}
+	failures := []error{n.cuts.Clear()}
 	for name, z := range n.zones {
 		link, err := netlink.LinkByName(z.router)
 		if err == nil {
@@ -97,36 +94,18 @@ func (z *Zone) Listen(ctx context.Context, address string) (listener net.Listene
 func (n *Network) Cut(from, to string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	source, target, direction := n.zones[from], n.zones[to], [2]string{from, to}
+	source, target := n.zones[from], n.zones[to]
 	if source == nil || target == nil {
 		return fmt.Errorf("cutting %s from %s: there is no such zone", from, to)
 	}
-	if n.cuts[direction] != nil {
-		return nil
-	}
-	rule := netlink.NewRule()
-	rule.Family, rule.Type, rule.Priority = unix.AF_INET, unix.RTN_BLACKHOLE, 100+len(n.cuts)
-	rule.IifName, rule.Dst = source.router, target.prefix()
-	if err := netlink.RuleAdd(rule); err != nil {
-		return fmt.Errorf("cutting %s from %s: %w", from, to, err)
-	}
-	n.cuts[direction] = rule
-	return nil
+	return n.cuts.Cut(source.part(), target.part())
 }
 
 // Heal undoes Cut.
-func (n *Network) Heal(from, to string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	rule := n.cuts[[2]string{from, to}]
-	if rule == nil {
-		return nil
-	}
-	if err := netlink.RuleDel(rule); err != nil {
-		return fmt.Errorf("healing the way from %s to %s: %w", from, to, err)
-	}
-	delete(n.cuts, [2]string{from, to})
-	return nil
+func (n *Network) Heal(from, to string) error { return n.cuts.Heal(from, to) }
+
+func (z *Zone) part() cuts.Part {
+	return cuts.Part{Name: z.name, Link: z.router, Addresses: z.prefix()}
 }
 
 func (z *Zone) prefix() *net.IPNet {
@@ -144,7 +123,7 @@ func (z *Zone) make() (err error) {
 		return err
 	}
 	defer func() { _ = home.Close() }()
-	err = onThread(func() error {
+	err = cuts.OnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
@@ -173,22 +152,12 @@ func (z *Zone) make() (err error) {
 
 // within calls do on a thread inside the zone.
 func (z *Zone) within(do func() error) error {
-	return onThread(func() error {
+	return cuts.OnThread(func() error {
 		if err := netns.Set(z.space); err != nil {
 			return fmt.Errorf("entering the network of %s: %w", z.name, err)
 		}
 		return do()
 	})
-}
-
-// onThread calls do on a thread that ends with it, whatever do has done to it.
-func onThread(do func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread must not serve others
-		done <- do()
-	}()
-	return <-done
 }
 
 // loopback leaves one address, or a network of them, on the namespace's lo, and lets 127.0.0.0/8 be routed.

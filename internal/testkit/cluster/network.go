@@ -8,21 +8,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
+
+	"multiactive.dev/operator/internal/testkit/cuts"
 )
 
 // network is the router between the regions. It is this process's own network namespace, which users are in.
 type network struct {
 	mu    sync.Mutex
 	zones map[string]*zone
-	cuts  map[[2]string]*netlink.Rule
+	cuts  cuts.Cuts
 }
 
 // zone is the network of one region, the namespace 10.99.<number>.0/24 with one address for its node.
@@ -46,7 +46,7 @@ func newNetwork() (*network, error) {
 	if err := os.MkdirAll(spacesDir, 0o700); err != nil {
 		return nil, fmt.Errorf("preparing the router: %w", err)
 	}
-	return &network{zones: map[string]*zone{}, cuts: map[[2]string]*netlink.Rule{}}, nil
+	return &network{zones: map[string]*zone{}}, nil
 }
 
 // filterTimeout bounds one change of a packet filter.
@@ -86,7 +86,7 @@ func (z *zone) make() error {
 		return err
 	}
 	defer func() { _ = home.Close() }()
-	err = onThread(func() (err error) {
+	err = cuts.OnThread(func() (err error) {
 		if z.space, err = netns.NewNamed(z.name); err != nil {
 			return err
 		}
@@ -131,19 +131,9 @@ func up(name, address string) error {
 	return netlink.LinkSetUp(link)
 }
 
-// onThread calls do on a thread that ends with it, whatever namespace do has entered.
-func onThread(do func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread must not serve others
-		done <- do()
-	}()
-	return <-done
-}
-
 // within runs a program in the zone's network.
 func (z *zone) within(program string, args ...string) error {
-	return onThread(func() error {
+	return cuts.OnThread(func() error {
 		if err := netns.Set(z.space); err != nil {
 			return fmt.Errorf("entering the network of %s: %w", z.name, err)
 		}
@@ -173,48 +163,25 @@ func (z *zone) silence(on bool) error {
 func (n *network) cut(from, to string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	source, target, direction := n.zones[from], n.zones[to], [2]string{from, to}
+	source, target := n.zones[from], n.zones[to]
 	if source == nil || target == nil {
 		return fmt.Errorf("cutting %s from %s: there is no such region", from, to)
 	}
-	if n.cuts[direction] != nil {
-		return nil
-	}
-	rule := netlink.NewRule()
-	rule.Family, rule.Type, rule.Priority = unix.AF_INET, unix.RTN_BLACKHOLE, 100+10*source.number+target.number
-	rule.IifName, rule.Dst = source.link(), target.prefix()
-	if err := netlink.RuleAdd(rule); err != nil {
-		return fmt.Errorf("cutting %s from %s: %w", from, to, err)
-	}
-	n.cuts[direction] = rule
-	return nil
+	return n.cuts.Cut(source.part(), target.part())
 }
 
 // heal undoes cut.
-func (n *network) heal(from, to string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	direction := [2]string{from, to}
-	rule := n.cuts[direction]
-	if rule == nil {
-		return nil
-	}
-	if err := netlink.RuleDel(rule); err != nil {
-		return fmt.Errorf("healing the way from %s to %s: %w", from, to, err)
-	}
-	delete(n.cuts, direction)
-	return nil
+func (n *network) heal(from, to string) error { return n.cuts.Heal(from, to) }
+
+func (z *zone) part() cuts.Part {
+	return cuts.Part{Name: z.name, Link: z.link(), Addresses: z.prefix()}
 }
 
 // clear removes all regions' networks.
 func (n *network) clear() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var failures []error
-	for direction, rule := range n.cuts {
-		failures = append(failures, netlink.RuleDel(rule))
-		delete(n.cuts, direction)
-	}
+	failures := []error{n.cuts.Clear()}
 	for name, z := range n.zones {
 		link, err := netlink.LinkByName(z.link())
 		if err == nil {
