@@ -496,6 +496,7 @@ type MultiActiveService struct {
 	// +required
 	Spec MultiActiveServiceSpec `json:"spec,omitzero"`
 	// status is what is observed.
+	// +kubebuilder:default={conditions: {{type: "Ready", status: "Unknown", reason: "NotYetObserved", message: "the operator has not looked at it yet", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	// +optional
 	Status MultiActiveServiceStatus `json:"status,omitzero"`
 }

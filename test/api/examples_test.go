@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/yaml"
 
 	"multiactive.dev/operator/internal/testkit"
@@ -49,11 +50,17 @@ func TestExamples(t *testing.T) {
 					_, _ = namespaces.Create(t.Context(), namespace, metav1.CreateOptions{}) // another example may have
 					target = resource.Namespace(ns)
 				}
-				_, err := target.Create(t.Context(), object, metav1.CreateOptions{
+				created, err := target.Create(t.Context(), object, metav1.CreateOptions{
 					DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict,
 				})
 				if err != nil {
-					t.Error(err)
+					t.Fatal(err)
+				}
+				// Who waits by kstatus, such as Flux, must not take it for done before the operator has looked at it.
+				if object.GetKind() != "Operation" { // an order has no Ready
+					if got, err := status.Compute(created); err != nil || got.Status != status.InProgressStatus {
+						t.Errorf("kstatus takes it for %+v, %v", got, err)
+					}
 				}
 			})
 		}

@@ -146,6 +146,7 @@ func drain(t *testing.T, f *fleet, p *people) {
 		if status != http.StatusCreated {
 			t.Errorf("a user of the drained region registers elsewhere: %d %+v", status, doc)
 		}
+		p.pause(t.Context(), 10*time.Second) // its users have sessions there, and their home elsewhere
 		f.order(t, "Undrain", victim)
 	})
 	judge(t, records, load.KindLogin, load.KindPinned, load.KindTransfer)
