@@ -39,6 +39,8 @@ BENCH_TIME ?= 1s
 BENCH_ROUNDS ?= 3
 BENCH_SERVICES ?= 1000
 BENCH_ARGS ?=
+# Where the plugin's archives will be downloaded from.
+KREW_URL ?= https://multiactive.dev/releases/$(VERSION)
 # Rounds of the gateway's measurement beside other proxies.
 GATEWAY_ROUNDS ?= 5
 # Rounds of the mirror's beside MirrorMaker 2.
@@ -217,6 +219,10 @@ image-scratch: build ## The same from binaries built here, without a base image 
 .PHONY: image-tar
 image-tar: build $(IMAGE_TAR) ## The same as bin/image.tar, without anything but Go; docker, podman and ctr load it.
 	$(IMAGE_TAR) --tag $(IMAGE) --output $(BIN)/image.tar --entrypoint manager $(addprefix $(BIN)/,$(IMAGE_COMMANDS))
+
+.PHONY: krew
+krew: ## The plugin's archives for all platforms, and the manifest by which krew installs it, in bin/krew (VERSION=v0.4.0 KREW_URL=https://...).
+	hack/krew.sh '$(VERSION)' '$(KREW_URL)' $(BIN)/krew
 
 ##@ Tools
 

@@ -125,7 +125,13 @@ func member(t *testing.T, archive, name string) []byte {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r := tar.NewReader(f)
+	return memberOf(t, f, archive, name)
+}
+
+// memberOf returns a file of an archive that is read from somewhere.
+func memberOf(t *testing.T, from io.Reader, archive, name string) []byte {
+	t.Helper()
+	r := tar.NewReader(from)
 	for {
 		header, err := r.Next()
 		if err != nil {
