@@ -192,7 +192,7 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	storeLinks := storelink.New(storelink.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Options: options, Agent: w.region, Keepers: stores})
 	fences := &storelink.Fences{Client: mgr.GetClient(), Region: here, Agent: w.region, Keepers: stores, Clock: machine, Log: mgr.GetLogger()}
 	for _, err := range []error{
-		mgr.Add(stores), mgr.Add(fences), storeLinks.SetupWithManager(mgr), mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), mgr.Add(transfers), mgr.Add(rights), services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed(), storeLinks.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
+		mgr.Add(stores), mgr.Add(fences), storeLinks.SetupWithManager(mgr), mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), mgr.Add(transfers), mgr.Add(rights), services.SetupWithManager(w.t.Context(), mgr, machine, topics.Changed(), certificates.Changed(), storeLinks.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
 	} {
 		if err != nil {
 			w.t.Fatal(err)
