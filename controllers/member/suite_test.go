@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -560,6 +561,19 @@ func (l *writeLog) wrap(next http.RoundTripper) http.RoundTripper {
 		}
 		return next.RoundTrip(r)
 	})
+}
+
+// in counts the writes of each object in a namespace.
+func (l *writeLog) in(namespace string) map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]int{}
+	for _, write := range l.list {
+		if _, what, is := strings.Cut(write, "/namespaces/"+namespace+"/"); is {
+			out[what]++
+		}
+	}
+	return out
 }
 
 func (l *writeLog) take() []string {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"maps"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestOnlyConcernedRoutingIsBuilt(t *testing.T) {
 		}
 		for _, name := range []string{"a", "b"} {
 			got := p.Config("shop", name)
-			if got.Revision != conf.Revision || got.Config.Epoch != conf.View.Epoch || string(got.Config.PeerKey) != string(conf.Services["uid-"+name].PeerKey) {
+			if got.Revision != conf.Revision || got.Config.Epoch != conf.View.Epoch || !bytes.Equal(got.Config.PeerKey, conf.Services["uid-"+name].PeerKey) {
 				t.Errorf("%s: %s has the routing %+v of revision %d", c.name, name, got.Config, got.Revision)
 			}
 		}

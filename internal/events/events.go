@@ -62,7 +62,7 @@ func Transitions(before, after []metav1.Condition) []Event {
 		isReady := n.condition == v1alpha1.ConditionReady
 		good := now.Status == n.good
 		switch {
-		case good && was != n.good && (isReady || was != metav1.ConditionUnknown && !Passing(reason)),
+		case good && was != n.good && (isReady || amiss(was, reason)),
 			good && now.Reason != reason && now.Reason == v1alpha1.ReasonTopicRepaired:
 			out = append(out, Event{Type: corev1.EventTypeNormal, Reason: now.Reason, Action: n.condition, Note: clip(now.Message)})
 		case !good && now.Status != metav1.ConditionUnknown && now.Reason != reason && !Passing(now.Reason) &&
@@ -79,6 +79,11 @@ func told(conditions []metav1.Condition, kind string) (status metav1.ConditionSt
 		return c.Status, c.Reason
 	}
 	return metav1.ConditionUnknown, ""
+}
+
+// amiss reports whether something was wrong with a condition that was not good, rather than not known or on its way.
+func amiss(was metav1.ConditionStatus, reason string) bool {
+	return was != metav1.ConditionUnknown && !Passing(reason)
 }
 
 // Passing reports whether a reason needs nobody's attention: gateways are behind for a moment after each epoch, and one
