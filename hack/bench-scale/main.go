@@ -95,6 +95,9 @@ func run(ctx context.Context, o *options) error {
 	for _, n := range o.services {
 		f, err := one(ctx, o, bin, n)
 		if err != nil {
+			if ctx.Err() != nil {
+				err = errors.New("it was ended before")
+			}
 			p.ended = fmt.Errorf("with %d services: %w", n, err)
 			break
 		}

@@ -253,8 +253,8 @@ func (b *benched) acting(region string, is func(routing.Region) bool) error {
 
 // Kinds of processes.
 const (
-	kindHub, kindMembers   = "hub", "members"
-	kindAPI, kindEtcd      = "API servers", "their storages"
+	kindHub, kindMembers             = "hub", "members"
+	kindAPI, kindEtcd                = "API servers", "API servers' storages"
 	kindCoordination, kindSimulation = "coordination store", "simulation"
 )
 
