@@ -49,6 +49,8 @@ MIRROR_ROUNDS ?= 5
 STORE_KILLS ?= 20
 # Topics of the measurement of many.
 TOPICS ?= 1000
+# Services of the worlds of the measurement of many.
+SERVICES ?= 1000
 RUNS ?= 10
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
@@ -162,6 +164,10 @@ bench-mirror: build kafka ## The built-in mirror beside MirrorMaker 2, written t
 .PHONY: bench-topics
 bench-topics: build kubernetes ## What many topics cost in three regions, written to docs/performance.md (TOPICS=1000).
 	go run ./hack/bench-topics --bin $(BIN) --topics $(TOPICS) --out docs/performance.md
+
+.PHONY: bench-scale
+bench-scale: build kubernetes ## What 1, 10, 100 and many services cost in three regions, written to docs/performance.md (SERVICES=1000).
+	go run ./hack/bench-scale --bin $(BIN) --services 1,10,100,$(SERVICES) --out docs/performance.md
 
 # Packages, at a time, each with brokers of its own.
 E2E_JOBS ?= 1

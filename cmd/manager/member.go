@@ -227,7 +227,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 		Recorder: mgr.GetEventRecorder("multiactive-member"), Clock: machine, LeaseSettles: timings.RegionLease, Pace: pacer,
 		PeerCertificates: certificates,
 	}
-	if err := services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed(), stores.Changed()); err != nil {
+	if err := services.SetupWithManager(ctx, mgr, machine, topics.Changed(), certificates.Changed(), stores.Changed()); err != nil {
 		return member{}, fmt.Errorf("adding the controller of regional services: %w", err)
 	}
 	links := &replicationlink.Reconciler{

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -31,6 +32,7 @@ func TestMember(t *testing.T) {
 		"a Secret of others is left alone":   peersNotOurs,
 		"the hub hears who takes requests":   peersAccepted,
 		"changes by hand are put back":       drift,
+		"a service is few writes":            fewWrites,
 		"a Service deployed by others":       serviceRef,
 		"a Deployment deployed by others":    deploymentRef,
 		"a consumer beside others' Service":  besideService,
@@ -209,6 +211,37 @@ func serviceRef(w *world) {
 		if err := w.client.Get(w.t.Context(), client.ObjectKey{Namespace: ns, Name: "user"}, obj); !apierrors.IsNotFound(err) {
 			w.t.Errorf("%T user was written for a Service that others deploy: %v", obj, err)
 		}
+	}
+}
+
+// fewWrites: until a service is Ready every object is written once, and its status no oftener than it has stages: with a
+// thousand services each write more is a thousand.
+func fewWrites(w *world) {
+	const ns = "fewwrites"
+	w.namespace(ns)
+	w.create(service(ns, "legacy"))
+	rs := slice(ns, "user")
+	rs.Spec.Workload = v1alpha1.WorkloadSlice{Type: v1alpha1.WorkloadServiceRef, Hash: "w1", ServiceRef: &v1alpha1.ServiceReference{Name: "legacy"}}
+	w.region.accept(rs, specHash)
+	w.create(rs)
+	w.makeAvailable(ns, "user-gateway")
+	w.pod(ns, "user-gateway", "user-gateway-1", "")
+	w.region.acknowledge(ns)
+	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
+	got := w.writes.in(ns)
+	// It is recorded, made, available, without a gateway that is ready, behind, and Ready: some of them may be seen as one.
+	const status, stages = "regionalservices/user/status", 6
+	if n := got[status]; n < 2 || n > stages {
+		w.t.Errorf("the status was written %d times, want 2 to %d", n, stages)
+	}
+	delete(got, status)
+	delete(got, "events")
+	want := map[string]int{
+		"regionalservices/user": 1, "deployments/user-gateway": 1, "services/user-gateway": 1, "poddisruptionbudgets/user-gateway": 1,
+		"networkpolicies/user-gateway": 1, "configmaps/user-flags": 1,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.t.Errorf("written (-want +got)\n%s", diff)
 	}
 }
 

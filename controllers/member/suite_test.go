@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -192,7 +193,7 @@ func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	storeLinks := storelink.New(storelink.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Options: options, Agent: w.region, Keepers: stores})
 	fences := &storelink.Fences{Client: mgr.GetClient(), Region: here, Agent: w.region, Keepers: stores, Clock: machine, Log: mgr.GetLogger()}
 	for _, err := range []error{
-		mgr.Add(stores), mgr.Add(fences), storeLinks.SetupWithManager(mgr), mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), mgr.Add(transfers), mgr.Add(rights), services.SetupWithManager(mgr, machine, topics.Changed(), certificates.Changed(), storeLinks.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
+		mgr.Add(stores), mgr.Add(fences), storeLinks.SetupWithManager(mgr), mgr.Add(topics), mgr.Add(canaries), mgr.Add(mirrors), mgr.Add(transfers), mgr.Add(rights), services.SetupWithManager(w.t.Context(), mgr, machine, topics.Changed(), certificates.Changed(), storeLinks.Changed()), certificates.SetupWithManager(mgr), links.SetupWithManager(mgr),
 	} {
 		if err != nil {
 			w.t.Fatal(err)
@@ -560,6 +561,19 @@ func (l *writeLog) wrap(next http.RoundTripper) http.RoundTripper {
 		}
 		return next.RoundTrip(r)
 	})
+}
+
+// in counts the writes of each object in a namespace.
+func (l *writeLog) in(namespace string) map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]int{}
+	for _, write := range l.list {
+		if _, what, is := strings.Cut(write, "/namespaces/"+namespace+"/"); is {
+			out[what]++
+		}
+	}
+	return out
 }
 
 func (l *writeLog) take() []string {

@@ -190,8 +190,8 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 	for _, name := range surplusIncidents(c) {
 		add("old incident", func(ctx context.Context) (int64, error) { return l.term.DeleteIncident(ctx, c, name) })
 	}
-	for _, r := range acceptedServices(c, newPeerKey) {
-		add("service", func(ctx context.Context) (int64, error) { return l.term.PutServiceRecord(ctx, c, r) })
+	if records := acceptedServices(c, newPeerKey); len(records) > 0 {
+		add("services", func(ctx context.Context) (int64, error) { return l.term.PutServiceRecords(ctx, c, records...) })
 	}
 	for _, o := range change.Orders(in) {
 		add("order", func(ctx context.Context) (int64, error) { return l.term.PutOrder(ctx, c, o) })

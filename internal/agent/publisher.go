@@ -7,14 +7,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
 )
 
-// Build makes one service's routing from a configuration. It must be pure and quick: it is called
-// with every configuration whose view or service records differ, before any gateway hears of it.
+// Build makes one service's routing from a configuration. It must be pure and quick, and depend on nothing but the
+// view, whom the regions trust, and the record of the service whose UID the routing has: it is called with every
+// configuration in which one of these differs, before any gateway hears of it.
 type Build func(ownership.Configuration) routing.Config
 
 // Published is the routing of one service as last built.
@@ -54,10 +56,20 @@ type entry struct {
 	config  routing.Config
 	version string
 	changed chan struct{}
-	// decided is that of the configuration which config was made from; revision and gates are those
-	// of the latest with the same decisions.
-	decided, revision int64
-	gates             map[string]ownership.Gate
+	// from is the configuration that config was made from; revision and gates are those of the latest that gives the
+	// same.
+	from     ownership.Configuration
+	revision int64
+	gates    map[string]ownership.Gate
+}
+
+// gives reports whether the routing as it is is also what another configuration gives: with a thousand services,
+// nearly every decision is about others.
+func (e *entry) gives(c *ownership.Configuration) bool {
+	if e.version == "" || !ownership.SameDecisions(&e.from, c) {
+		return false
+	}
+	return e.from.Decided == c.Decided || reflect.DeepEqual(e.from.Services[e.config.UID], c.Services[e.config.UID])
 }
 
 func newPublisher(snapshot func() (ownership.Configuration, bool)) *Publisher {
@@ -103,7 +115,7 @@ func (p *Publisher) Config(namespace, name string) Published {
 	}
 }
 
-// update builds every service's routing anew if the view or a service record has changed.
+// update builds the routing anew of the services for which something was decided.
 func (p *Publisher) update() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,8 +126,8 @@ func (p *Publisher) update() error {
 	p.revision = c.Revision
 	var failed []error
 	for name, e := range p.entries {
-		if e.version != "" && e.decided == c.Decided {
-			e.revision, e.gates = c.Revision, c.Gates
+		if e.gives(&c) {
+			e.from, e.revision, e.gates = c, c.Revision, c.Gates // the former need not be kept in memory
 			continue
 		}
 		if err := p.rebuild(e, c); err != nil {
@@ -141,7 +153,7 @@ func (p *Publisher) rebuild(e *entry, c ownership.Configuration) error {
 		return fmt.Errorf("encoding: %w", err)
 	}
 	sum := sha256.Sum256(encoded)
-	e.decided, e.revision, e.gates = c.Decided, c.Revision, c.Gates
+	e.from, e.revision, e.gates = c, c.Revision, c.Gates
 	version := hex.EncodeToString(sum[:8])
 	if version == e.version {
 		return nil

@@ -29,7 +29,7 @@ func newStage(t *testing.T) *stage {
 	w.must(s.agent.Ask(t.Context(), w.read()))
 	w.must(s.term.OpenGate(t.Context(), w.read(), "beijing"))
 	w.must(s.agent.PutAck(t.Context(), w.read(), ownership.Ack{Epoch: 1}))
-	w.must(s.term.PutServiceRecord(t.Context(), w.read(), service("u")))
+	w.must(s.term.PutServiceRecords(t.Context(), w.read(), service("u")))
 	c := w.read()
 	txn := nextView(c)
 	txn.Debts = map[string]ownership.Debt{"beijing": {Epoch: 1, Vector: ownership.Vector{"beijing": {"s": 1}}}}
@@ -61,7 +61,7 @@ func TestCommitIsGuarded(t *testing.T) {
 		"nothing has changed": {func(*stage, ownership.Configuration) {}, ""},
 		"what it does not depend on has": {func(s *stage, c ownership.Configuration) {
 			s.must(s.agent.Beat(ctx, c, 1))
-			s.must(s.term.PutServiceRecord(ctx, c, service("v")))
+			s.must(s.term.PutServiceRecords(ctx, c, service("v")))
 			s.must(s.PutRegionIntent(ctx, ownership.RegionIntent{Name: "beijing"}))
 		}, ""},
 		"the view": {func(s *stage, c ownership.Configuration) { s.must(s.term.Commit(ctx, c, nextView(c))) }, coordination.GuardView},
@@ -72,7 +72,7 @@ func TestCommitIsGuarded(t *testing.T) {
 		"an acknowledgement": {func(s *stage, c ownership.Configuration) {
 			s.must(s.agent.PutAck(ctx, c, ownership.Ack{Epoch: 1, Fenced: true}))
 		}, coordination.GuardAck},
-		"a service": {func(s *stage, c ownership.Configuration) { s.must(s.term.PutServiceRecord(ctx, c, service("u"))) }, coordination.GuardRecord},
+		"a service": {func(s *stage, c ownership.Configuration) { s.must(s.term.PutServiceRecords(ctx, c, service("u"))) }, coordination.GuardRecord},
 		"a service is gone": {func(s *stage, c ownership.Configuration) {
 			s.must(s.term.DeleteServiceRecord(ctx, c, "u"))
 		}, coordination.GuardRecord},
@@ -174,7 +174,7 @@ func TestCommitFitsTheStoresLimit(t *testing.T) {
 			w := newWorld(t)
 			term := w.lead("x")
 			for i := range c.services {
-				w.must(term.PutServiceRecord(t.Context(), w.read(), service(fmt.Sprintf("u%d", i))))
+				w.must(term.PutServiceRecords(t.Context(), w.read(), service(fmt.Sprintf("u%d", i))))
 			}
 			from := w.read()
 			txn := nextView(from)
@@ -313,5 +313,30 @@ func TestWatchFoldsAcknowledgementsDebtsAndOrders(t *testing.T) {
 	}
 	if first := shown[0]; len(first.Debts) != 1 || len(first.Orders) != 0 {
 		t.Errorf("a configuration that was handed out has changed: debts %v, orders %v", first.Debts, first.Orders)
+	}
+}
+
+// As many services as a pass accepts are one configuration; when one of them was withdrawn meanwhile, none is accepted.
+func TestManyServicesAreOneConfiguration(t *testing.T) {
+	const many = 40
+	w := newWorld(t)
+	term := w.lead("x")
+	records := make([]ownership.ServiceRecord, many)
+	for i := range many {
+		records[i] = service(fmt.Sprintf("u%d", i))
+		w.must(w.PutServiceIntent(t.Context(), ownership.ServiceIntent{UID: records[i].UID, SpecHash: "h"}))
+	}
+	withdrawn := w.read()
+	w.must(w.DeleteServiceIntent(t.Context(), records[many-1].UID))
+	_, err := term.PutServiceRecords(t.Context(), withdrawn, records...)
+	w.refused(coordination.GuardIntent, err)
+	if got := w.read(); len(got.Services) != 0 {
+		t.Fatalf("%d are accepted", len(got.Services))
+	}
+	w.must(w.PutServiceIntent(t.Context(), ownership.ServiceIntent{UID: records[many-1].UID, SpecHash: "h"}))
+	before := w.read()
+	w.must(term.PutServiceRecords(t.Context(), before, records...))
+	if got := w.read(); len(got.Services) != many || got.Revision != before.Revision+1 {
+		t.Errorf("%d are accepted in %d revisions", len(got.Services), got.Revision-before.Revision)
 	}
 }

@@ -37,7 +37,7 @@ func newHostile(t *testing.T) *hostile {
 	}}
 	debts := map[string]ownership.Debt{"beijing": {Epoch: 1, Vector: ownership.Vector{"beijing": {"s": 1}}}}
 	w.must(h.term.Commit(t.Context(), c, change.Txn{What: "test", View: view, Debts: debts}))
-	w.must(h.term.PutServiceRecord(t.Context(), w.read(), service("u")))
+	w.must(h.term.PutServiceRecords(t.Context(), w.read(), service("u")))
 	return h
 }
 

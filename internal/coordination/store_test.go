@@ -221,7 +221,7 @@ func TestDeposedLeaderWritesNothing(t *testing.T) {
 		"close":  func(x *coordination.Term) (int64, error) { return x.CloseGate(ctx, c, "shanghai") },
 		"return": func(x *coordination.Term) (int64, error) { return x.Commit(ctx, c, returning(c)) },
 		"service": func(x *coordination.Term) (int64, error) {
-			return x.PutServiceRecord(ctx, c, ownership.ServiceRecord{UID: "u"})
+			return x.PutServiceRecords(ctx, c, ownership.ServiceRecord{UID: "u"})
 		},
 		"incident": func(x *coordination.Term) (int64, error) {
 			return x.PutIncident(ctx, c, ownership.Incident{Name: "beijing-1"})
@@ -273,8 +273,8 @@ func TestRecordsAreGuarded(t *testing.T) {
 	record := ownership.ServiceRecord{
 		UID: "u", Namespace: "accounts", Name: "user", PeerKey: []byte{1, 2}, ServiceState: ownership.ServiceState{SpecHash: "h"},
 	}
-	w.must(term.PutServiceRecord(ctx, empty, record))
-	_, err := term.PutServiceRecord(ctx, empty, record)
+	w.must(term.PutServiceRecords(ctx, empty, record))
+	_, err := term.PutServiceRecords(ctx, empty, record)
 	w.refused(coordination.GuardRecord, err)
 	c := w.read()
 	if diff := cmp.Diff(map[string]ownership.ServiceRecord{"u": record}, c.Services); diff != "" {
@@ -328,7 +328,7 @@ func TestRecordsAnswerTheIntentThatWasRead(t *testing.T) {
 			}
 			read := w.read()
 			c.then(w)
-			_, err := term.PutServiceRecord(ctx, read, record)
+			_, err := term.PutServiceRecords(ctx, read, record)
 			if c.want {
 				w.must(0, err)
 			} else {

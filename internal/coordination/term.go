@@ -118,15 +118,25 @@ func (t *Term) CloseGate(ctx context.Context, from ownership.Configuration, regi
 		put{t.store.prefix + dirGate + region, gate})
 }
 
-// PutServiceRecord writes a service's record: refused when it, or the intent that it answers, has
-// changed since from, so that what was withdrawn is not accepted.
-func (t *Term) PutServiceRecord(ctx context.Context, from ownership.Configuration, r ownership.ServiceRecord) (int64, error) {
-	if err := checkName("service UID", r.UID); err != nil {
-		return 0, err
+// PutServiceRecords writes services' records, all at once: refused when one of them, or of the intents that they answer,
+// has changed since from, so that what was withdrawn is not accepted. One transaction is one configuration that every
+// region takes in, however many services are new.
+func (t *Term) PutServiceRecords(ctx context.Context, from ownership.Configuration, records ...ownership.ServiceRecord) (int64, error) {
+	guards, puts := t.guards(), make([]put, 0, len(records))
+	what := fmt.Sprintf("%s (%d)", dirService, len(records))
+	for i := range records {
+		uid := records[i].UID
+		if err := checkName("service UID", uid); err != nil {
+			return 0, err
+		}
+		key := t.store.prefix + dirService + uid
+		guards = append(append(guards, unwrittenSince(GuardRecord, key, from.Revision)), t.intent(from, uid)...)
+		puts = append(puts, put{key, records[i]})
 	}
-	key := t.store.prefix + dirService + r.UID
-	guards := append([]guard{unwrittenSince(GuardRecord, key, from.Revision)}, t.intent(from, r.UID)...)
-	return t.store.write(ctx, dirService+r.UID, t.guards(guards...), put{key, r})
+	if len(records) == 1 {
+		what = dirService + records[0].UID
+	}
+	return t.store.write(ctx, what, guards, puts...)
 }
 
 // DeleteServiceRecord removes the record of a deleted service that every region has let go of.

@@ -48,7 +48,7 @@ var notable = []struct {
 }
 
 // Transitions returns an event for each notable condition that became bad, or good after it was
-// bad. What was Unknown and is good is no news: so it was meant. A repair is told although the
+// bad. What was Unknown, or on its way, and is good is no news: so it was meant. A repair is told although the
 // condition stays good. Ready is told when it becomes True, for the first time too, and left to the
 // other conditions when it does not, but for a refused slice, of which no other speaks.
 func Transitions(before, after []metav1.Condition) []Event {
@@ -62,10 +62,10 @@ func Transitions(before, after []metav1.Condition) []Event {
 		isReady := n.condition == v1alpha1.ConditionReady
 		good := now.Status == n.good
 		switch {
-		case good && was != n.good && (isReady || was != metav1.ConditionUnknown),
+		case good && was != n.good && (isReady || amiss(was, reason)),
 			good && now.Reason != reason && now.Reason == v1alpha1.ReasonTopicRepaired:
 			out = append(out, Event{Type: corev1.EventTypeNormal, Reason: now.Reason, Action: n.condition, Note: clip(now.Message)})
-		case !good && now.Status != metav1.ConditionUnknown && now.Reason != reason && !passing(now.Reason) &&
+		case !good && now.Status != metav1.ConditionUnknown && now.Reason != reason && !Passing(now.Reason) &&
 			(!isReady || now.Reason == v1alpha1.ReasonStaleSlice):
 			out = append(out, Event{Type: corev1.EventTypeWarning, Reason: now.Reason, Action: n.condition, Note: clip(now.Message)})
 		}
@@ -81,9 +81,14 @@ func told(conditions []metav1.Condition, kind string) (status metav1.ConditionSt
 	return metav1.ConditionUnknown, ""
 }
 
-// passing reasons need nobody's attention: gateways are behind for a moment after each epoch, and one
+// amiss reports whether something was wrong with a condition that was not good, rather than not known or on its way.
+func amiss(was metav1.ConditionStatus, reason string) bool {
+	return was != metav1.ConditionUnknown && !Passing(reason)
+}
+
+// Passing reports whether a reason needs nobody's attention: gateways are behind for a moment after each epoch, and one
 // that stays behind shows in its condition.
-func passing(reason string) bool {
+func Passing(reason string) bool {
 	switch reason {
 	case v1alpha1.ReasonProgressing, v1alpha1.ReasonNotYetObserved, v1alpha1.ReasonDeleting, v1alpha1.ReasonGatewaysBehind:
 		return true

@@ -36,6 +36,8 @@ func TestTransitions(t *testing.T) {
 		"became good":                 {is("Degraded", yes, "HomeRegionLost"), is("Degraded", no, "AllFlowsAvailable"), []string{"Normal AllFlowsAvailable"}},
 		"bad for another reason":      {is("TopicsReady", no, "NoKafka"), is("TopicsReady", no, "TopicConflict"), []string{"Warning TopicConflict"}},
 		"on its way":                  {is("WorkloadsAvailable", unknown, ""), is("WorkloadsAvailable", no, "Progressing"), nil},
+		"arrived":                     {is("WorkloadsAvailable", no, "Progressing"), is("WorkloadsAvailable", yes, "AsDeclared"), nil},
+		"ready after a while":         {is("Ready", no, "Progressing"), is("Ready", yes, "AsDeclared"), []string{"Normal AsDeclared"}},
 		"a region's gateways fail":    {is("GatewayReady", yes, "AsDeclared"), is("GatewayReady", no, "CrashLoop"), []string{"Warning CrashLoop"}},
 		"a region's links recover":    {is("LinksHealthy", no, "Lagging"), is("LinksHealthy", yes, "Streaming"), []string{"Normal Streaming"}},
 		"a repair of what is good":    {is("TopicsReady", yes, "AsDeclared"), is("TopicsReady", yes, "TopicRepaired"), []string{"Normal TopicRepaired"}},

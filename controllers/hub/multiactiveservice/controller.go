@@ -80,6 +80,8 @@ type Reconciler struct {
 	Pace *pace.Pacer
 	// Peers is set in peer mode, where the declaration is what most regions' clusters have.
 	Peers *peers.Group
+
+	progress progress
 }
 
 // Reconcile observes one service, acts and reports.
@@ -91,6 +93,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	mas := s.declared
 	if mas == nil {
 		r.deleteMetrics(req.NamespacedName)
+		r.progress.forget(req.NamespacedName)
 		return ctrl.Result{}, r.clear(ctx, s, req.NamespacedName, "")
 	}
 	if err := r.clear(ctx, s, req.NamespacedName, string(mas.UID)); err != nil {
@@ -106,6 +109,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	observed := false
 	defer func() {
 		plan.Report(now, mas, seen, todo, observed)
+		if wait := r.progress.hold(req.NamespacedName, now, before, &mas.Status); wait > 0 {
+			res, err = flow.Resolve(sooner(res, wait), err, nil)
+			return
+		}
 		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, s))
 	}()
 	if seen, err = r.observe(ctx, s); err != nil {
@@ -320,7 +327,7 @@ func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRat
 			wakeAll()
 			return
 		}
-		queue.Add(reconcile.Request{NamespacedName: c.Service})
+		queue.AddAfter(reconcile.Request{NamespacedName: c.Service}, flow.Gather) // regions often report at the same time
 	})
 	return nil
 }
@@ -334,20 +341,11 @@ func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLim
 			return
 		}
 		b, a := before.Configuration, after.Configuration
-		for uid, record := range a.Services {
-			if !reflect.DeepEqual(b.Services[uid], record) {
-				queue.Add(request(record.Namespace, record.Name))
-			}
+		for _, record := range ownership.ChangedServices(b.Services, a.Services) {
+			queue.Add(request(record.Namespace, record.Name))
 		}
-		for uid, record := range b.Services {
-			if _, still := a.Services[uid]; !still {
-				queue.Add(request(record.Namespace, record.Name))
-			}
-		}
-		for uid, intent := range a.ServiceIntents {
-			if !reflect.DeepEqual(b.ServiceIntents[uid], intent) {
-				queue.Add(request(intent.Namespace, intent.Name))
-			}
+		for _, intent := range ownership.ChangedIntents(b.ServiceIntents, a.ServiceIntents) {
+			queue.Add(request(intent.Namespace, intent.Name))
 		}
 	})
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,12 +34,17 @@ func (r *Reconciler) clear(ctx context.Context, s subject, key types.NamespacedN
 	if !view.Known || !view.Connected || !s.acts() {
 		return nil
 	}
-	var failures []error
-	for _, id := range slices.Sorted(maps.Keys(view.Configuration.ServiceIntents)) {
+	var left []string // of the many, in order
+	for id := range view.Configuration.ServiceIntents {
 		intent := view.Configuration.ServiceIntents[id]
 		if intent.Deleted && intent.Namespace == key.Namespace && intent.Name == key.Name && id != uid {
-			failures = append(failures, r.clearOne(ctx, s, intent))
+			left = append(left, id)
 		}
+	}
+	slices.Sort(left)
+	var failures []error
+	for _, id := range left {
+		failures = append(failures, r.clearOne(ctx, s, view.Configuration.ServiceIntents[id]))
 	}
 	return errors.Join(failures...)
 }

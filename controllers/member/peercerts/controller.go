@@ -21,6 +21,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/ownca"
 	"multiactive.dev/operator/internal/peertls"
 )
@@ -66,7 +67,7 @@ func (r *Reconciler) Problem(namespace string) string {
 // Reconcile makes one pass over a namespace; the request's Name is empty.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var list v1alpha1.RegionalServiceList
-	if err := r.Client.List(ctx, &list, client.InNamespace(req.Namespace)); err != nil {
+	if err := r.Client.List(ctx, &list, client.InNamespace(req.Namespace), client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		return ctrl.Result{}, fmt.Errorf("listing the services of namespace %s: %w", req.Namespace, err)
 	}
 	var ids []peertls.ID
@@ -191,7 +192,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.Add(r.Keeper); err != nil {
 		return fmt.Errorf("adding the keeper of the region's authority: %w", err)
 	}
-	byNamespace := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+	byNamespace := flow.Gathered(func(_ context.Context, o client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace()}}}
 	})
 	return ctrl.NewControllerManagedBy(mgr).

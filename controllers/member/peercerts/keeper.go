@@ -69,10 +69,10 @@ func (k *Keeper) Start(ctx context.Context) error {
 	defer cancel()
 	tick := k.Clock.NewTicker(every)
 	defer tick.Stop()
-	var seen int64
+	var seen ownership.Configuration
 	for {
 		if c, have := k.Agent.Snapshot(); have {
-			seen = c.Decided
+			seen = c
 		}
 		k.report(ctx, k.look(ctx))
 		for again := false; !again; {
@@ -81,9 +81,9 @@ func (k *Keeper) Start(ctx context.Context) error {
 				return nil
 			case <-tick.C():
 				again = true
-			case <-news: // mostly beats
+			case <-news: // mostly beats, and services
 				c, _ := k.Agent.Snapshot()
-				again = c.Decided != seen
+				again = !ownership.SameDecisions(&seen, &c)
 			}
 		}
 	}

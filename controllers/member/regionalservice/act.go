@@ -42,8 +42,7 @@ func (e *problemError) Error() string { return e.reason + ": " + e.message }
 func (r *Reconciler) step(ctx context.Context, rs *v1alpha1.RegionalService, seen plan.Seen, step plan.Step) error {
 	logger := log.FromContext(ctx)
 	switch step.Kind {
-	case plan.StepRecordStamp:
-		return r.recordStamp(ctx, rs)
+	case plan.StepRecordStamp: // recordStamp's
 	case plan.StepAddFinalizer:
 		return r.patchFinalizers(ctx, rs, controllerutil.AddFinalizer)
 	case plan.StepRemoveFinalizer:
@@ -88,16 +87,21 @@ func (r *Reconciler) patchFinalizers(ctx context.Context, rs *v1alpha1.RegionalS
 }
 
 // recordStamp patches under the version that was read: if the slice has changed since, this one is
-// not acted on.
-func (r *Reconciler) recordStamp(ctx context.Context, rs *v1alpha1.RegionalService) error {
+// not acted on. What there is to tell otherwise before anything is done goes with it: it is one write for both.
+func (r *Reconciler) recordStamp(ctx context.Context, rs *v1alpha1.RegionalService, seen plan.Seen, todo plan.Plan) error {
 	changed := rs.DeepCopy()
 	changed.Status.ActedStamp = &v1alpha1.ActedStamp{ServiceID: rs.Spec.ServiceID, Stamp: rs.Spec.Stamp}
+	if !seen.Quiet {
+		plan.Report(r.Clock.Now(), changed, seen, todo, nil)
+	}
+	status := changed.Status.DeepCopy()
 	patch := client.MergeFromWithOptions(rs.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	acted := changed.Status.ActedStamp
 	if err := r.Client.Status().Patch(ctx, changed, patch, FieldOwner); err != nil {
 		return err
 	}
-	rs.Status.ActedStamp, rs.ResourceVersion = acted, changed.ResourceVersion
+	before := rs.Status.Conditions
+	rs.Status, rs.ResourceVersion = *status, changed.ResourceVersion
+	r.tellConditions(rs, before)
 	return nil
 }
 

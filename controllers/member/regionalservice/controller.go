@@ -150,7 +150,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 			res, err = flow.Resolve(sooner(res, wait), err, nil) // this is not the latest, or not the time to tell
 			return
 		}
-		before.Status.ActedStamp = rs.Status.ActedStamp // written by its own step alone
 		plan.Report(r.Clock.Now(), rs, seen, todo, err)
 		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, rs))
 	}()
@@ -161,7 +160,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	if todo, err = plan.Decide(rs, seen, r.Options); err != nil {
 		return ctrl.Result{}, fmt.Errorf("deciding: %w", err)
 	}
-	if err := r.act(ctx, rs, seen, &todo); err != nil {
+	if err := r.act(ctx, rs, before, seen, &todo); err != nil {
 		return ctrl.Result{}, err
 	}
 	if !seen.Quiet {
@@ -209,11 +208,17 @@ func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.Re
 }
 
 // act carries the steps out. Steps do not depend on each other: a workload that may not be written
-// is no reason to leave the gateways without routing.
-func (r *Reconciler) act(ctx context.Context, rs *v1alpha1.RegionalService, seen plan.Seen, todo *plan.Plan) error {
+// is no reason to leave the gateways without routing. told has what the API server has of the status.
+func (r *Reconciler) act(ctx context.Context, rs, told *v1alpha1.RegionalService, seen plan.Seen, todo *plan.Plan) error {
 	var failures []error
 	for _, step := range todo.Steps {
-		err := r.step(ctx, rs, seen, step)
+		var err error
+		if step.Kind == plan.StepRecordStamp {
+			err = r.recordStamp(ctx, rs, seen, *todo)
+			told.Status = *rs.Status.DeepCopy()
+		} else {
+			err = r.step(ctx, rs, seen, step)
+		}
 		var p *problemError
 		switch {
 		case errors.As(err, &p):

@@ -163,9 +163,9 @@ func ownedLists() []client.ObjectList {
 
 func (r *Reconciler) owned(ctx context.Context, rs *v1alpha1.RegionalService) ([]regional.Object, error) {
 	var owned []regional.Object
-	mine := client.MatchingLabels{regional.LabelManagedBy: regional.ManagedBy, regional.LabelService: rs.Name}
+	mine := client.MatchingLabels{regional.LabelManagedBy: regional.ManagedBy}
 	for _, list := range ownedLists() {
-		if err := r.Client.List(ctx, list, client.InNamespace(rs.Namespace), mine); err != nil {
+		if err := r.Client.List(ctx, list, client.InNamespace(rs.Namespace), mine, client.MatchingFields{ofService: rs.Name}); err != nil {
 			return nil, fmt.Errorf("listing %T: %w", list, err)
 		}
 		err := meta.EachListItem(list, func(item runtime.Object) error {
@@ -211,7 +211,7 @@ func (r *Reconciler) references(ctx context.Context, rs *v1alpha1.RegionalServic
 // from the API server while it lacks some: the cache holds the operator's Pods alone.
 func (r *Reconciler) pods(ctx context.Context, rs *v1alpha1.RegionalService, referenced *appsv1.Deployment) ([]corev1.Pod, error) {
 	own := &corev1.PodList{}
-	if err := r.Client.List(ctx, own, client.InNamespace(rs.Namespace), client.MatchingLabels{regional.LabelService: rs.Name}); err != nil {
+	if err := r.Client.List(ctx, own, client.InNamespace(rs.Namespace), client.MatchingFields{ofService: rs.Name}); err != nil {
 		return nil, fmt.Errorf("listing Pods: %w", err)
 	}
 	if referenced == nil || referenced.Status.UnavailableReplicas == 0 {

@@ -24,6 +24,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/viewwatch"
@@ -35,7 +36,10 @@ const leaseTick = 500 * time.Millisecond
 
 // SetupWithManager starts the controller with the manager. changed are announcements from outside
 // the API server, of services by name.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, changed ...<-chan event.GenericEvent) error {
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, c clock.WithTicker, changed ...<-chan event.GenericEvent) error {
+	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	views := r.watchView(mgr.GetClient(), c)
 	if err := mgr.Add(views); err != nil {
 		return err
@@ -50,12 +54,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, c clock.WithTicker, chan
 		Owns(&networkingv1.NetworkPolicy{}).
 		Owns(&autoscalingv2.HorizontalPodAutoscaler{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, scaling()))).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(ofPod)).
-		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
-			return w.DeploymentRef != nil && w.DeploymentRef.Name == name
-		}))).
-		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.referring(func(w *v1alpha1.WorkloadSlice, name string) bool {
-			return w.ServiceRef != nil && w.ServiceRef.Name == name
-		}))).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.referring)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.referring)).
 		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(r.receiving), builder.WithPredicates(haltedOrGone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4})
 	for _, ch := range append(changed, views.Changed()) {
@@ -117,45 +117,43 @@ func (r *Reconciler) receiving(ctx context.Context, obj client.Object) []reconci
 }
 
 // referring maps an object that others deployed to the services that refer to it.
-func (r *Reconciler) referring(refers func(*v1alpha1.WorkloadSlice, string) bool) handler.MapFunc {
-	return func(ctx context.Context, obj client.Object) []reconcile.Request {
-		list := &v1alpha1.RegionalServiceList{}
-		if err := r.Client.List(ctx, list, client.InNamespace(obj.GetNamespace())); err != nil {
-			return nil // the cache is not there yet; its first pass sees the object
-		}
-		var requests []reconcile.Request
-		for i := range list.Items {
-			if refers(&list.Items[i].Spec.Workload, obj.GetName()) {
-				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
-			}
-		}
-		return requests
+func (r *Reconciler) referring(ctx context.Context, obj client.Object) []reconcile.Request {
+	list := &v1alpha1.RegionalServiceList{}
+	if err := r.Client.List(ctx, list, client.InNamespace(obj.GetNamespace()), client.MatchingFields{refersTo: identity(obj)},
+		client.UnsafeDisableDeepCopy); err != nil {
+		return nil // the cache is not there yet; its first pass sees the object
 	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return requests
 }
 
 // agreed is what the services' state depends on besides the cluster.
 type agreed struct {
-	decided int64
-	holds   bool
-	reports int64
+	configuration ownership.Configuration
+	holds         bool
+	reports       int64
 }
 
 // watchView wakes all services when the regions agreed on something else, and when the region got or lost
-// its lease; and each service when its gateways report something else.
+// its lease; and each service when something was decided for it alone, or its gateways report something else.
 func (r *Reconciler) watchView(reader client.Reader, c clock.WithTicker) *viewwatch.Watcher[agreed] {
 	state := func() agreed {
 		c, _ := r.Agent.Snapshot()
-		return agreed{decided: c.Decided, holds: r.Agent.Lease() > 0, reports: r.Agent.Reports()}
+		return agreed{configuration: c, holds: r.Agent.Lease() > 0, reports: r.Agent.Reports()}
 	}
 	views := viewwatch.New(r.Agent, state, func(ctx context.Context, before, after agreed) ([]client.Object, error) {
-		switch others := (agreed{before.decided, before.holds, after.reports}); {
-		case before == after:
-			return nil, nil
-		case others == after: // there may be many services, each of whose gateways reports something now and then
-			return r.reporting(before.reports), nil
-		default:
+		if before.holds != after.holds || !ownership.SameDecisions(&before.configuration, &after.configuration) {
 			return services(ctx, reader)
 		}
+		// There may be many services, each of which something is decided for, or reported of, now and then.
+		concerned := r.reporting(before.reports)
+		for _, record := range ownership.ChangedServices(before.configuration.Services, after.configuration.Services) {
+			concerned = append(concerned, named(record.Namespace, record.Name))
+		}
+		return concerned, nil
 	})
 	views.Every, views.Clock = leaseTick, c
 	return views
@@ -165,16 +163,20 @@ func (r *Reconciler) watchView(reader client.Reader, c clock.WithTicker) *viewwa
 func (r *Reconciler) reporting(since int64) []client.Object {
 	var out []client.Object
 	for _, s := range r.Agent.ReportedSince(since) {
-		rs := &v1alpha1.RegionalService{}
-		rs.Namespace, rs.Name = s.Namespace, s.Name
-		out = append(out, rs)
+		out = append(out, named(s.Namespace, s.Name))
 	}
 	return out
 }
 
+func named(namespace, name string) *v1alpha1.RegionalService {
+	rs := &v1alpha1.RegionalService{}
+	rs.Namespace, rs.Name = namespace, name
+	return rs
+}
+
 func services(ctx context.Context, reader client.Reader) ([]client.Object, error) {
 	list := &v1alpha1.RegionalServiceList{}
-	if err := reader.List(ctx, list); err != nil {
+	if err := reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil { // only their names are looked at
 		return nil, err
 	}
 	out := make([]client.Object, len(list.Items))

@@ -20,6 +20,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/ownership"
 	plan "multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/viewwatch"
@@ -41,7 +42,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	byName := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request { return request(o.GetName()) })
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("replicationlink").
-		Watches(&v1alpha1.RegionalService{}, handler.EnqueueRequestsFromMapFunc(r.all),
+		Watches(&v1alpha1.RegionalService{}, flow.Gathered(r.all),
 			builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, actedChanged()))).
 		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(ofLink), builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, pausedChanged()))).
 		Watches(&appsv1.Deployment{}, byLabel, builder.WithPredicates(mine)).

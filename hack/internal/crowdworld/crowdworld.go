@@ -34,8 +34,9 @@ type World struct {
 	Serving []v1alpha1.ServiceRegion
 }
 
-// Start starts a world with no service in it, from programs in bin, with its files in dir. Whoever started it stops it.
-func Start(ctx context.Context, bin, dir string) (*World, error) {
+// Start starts a world with no service in it, from programs in bin, with its files in dir. adjust, if given, changes its
+// options. Whoever started it stops it.
+func Start(ctx context.Context, bin, dir string, adjust ...func(*world.Options)) (*World, error) {
 	root, err := binaries.ModuleRoot()
 	if err != nil {
 		return nil, err
@@ -44,11 +45,15 @@ func Start(ctx context.Context, bin, dir string) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := world.New(world.Options{
+	o := world.Options{
 		Dir: dir, Root: root, Programs: bin, Self: filepath.Join(bin, "playground"), Manifest: m, Regions: Regions,
 		Idle: []string{crowd.Namespace}, Progress: step, Clock: clock.RealClock{},
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-	})
+	}
+	for _, change := range adjust {
+		change(&o)
+	}
+	w, err := world.New(o)
 	if err != nil {
 		return nil, err
 	}

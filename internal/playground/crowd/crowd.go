@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/routing"
@@ -54,6 +55,7 @@ func Service(i int, regions []v1alpha1.ServiceRegion) *v1alpha1.MultiActiveServi
 	s.Spec.Workload = v1alpha1.Workload{
 		Type: v1alpha1.WorkloadServiceRef, ServiceRef: &v1alpha1.ServiceReference{Name: application, Port: port},
 	}
+	s.Spec.Gateway = &v1alpha1.Gateway{Replicas: ptr.To[int32](1)} // who polls stands for it
 	s.Spec.Flows = []v1alpha1.Flow{{
 		Name: "pay", Tier: v1alpha1.TierCore, Key: "user", ServedBy: v1alpha1.ServedByHomeRegion,
 		Match:      []v1alpha1.RequestMatch{{Method: http.MethodPut, Path: "/pay"}},
@@ -66,27 +68,46 @@ func name(i int) string { return fmt.Sprintf("service-%04d", i) }
 
 // Gateways stand for one gateway of each service in one region.
 type Gateways struct {
-	agent  string
-	clock  clock.WithTicker
-	client *http.Client
-	cancel context.CancelFunc
-	all    sync.WaitGroup
+	agent   string
+	clock   clock.WithTicker
+	client  *http.Client
+	running context.Context
+	cancel  context.CancelFunc
+	all     sync.WaitGroup
 
 	mu     sync.Mutex
-	epochs map[string]int64 // by service
+	begun  map[string]bool
+	actsOn map[string]*routing.Config // by service
+}
+
+// Begin returns gateways, of at most so many services, that ask the agent until End. There are none before Start.
+func Begin(ctx context.Context, agent string, most int, c clock.WithTicker) *Gateways {
+	g := &Gateways{
+		agent: agent, clock: c, begun: map[string]bool{}, actsOn: map[string]*routing.Config{},
+		client: &http.Client{Timeout: routing.MaxWait + pollTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: most}},
+	}
+	g.running, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return g
 }
 
 // Poll begins to ask the agent for the routing of the first count services, as their gateways do, until End.
 func Poll(ctx context.Context, agent string, count int, c clock.WithTicker) *Gateways {
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	g := &Gateways{
-		agent: agent, clock: c, cancel: cancel, epochs: map[string]int64{},
-		client: &http.Client{Timeout: routing.MaxWait + pollTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: count}},
-	}
+	g := Begin(ctx, agent, count, c)
 	for i := range count {
-		g.all.Go(func() { g.poll(running, name(i)) })
+		g.Start(name(i), func() {})
 	}
 	return g
+}
+
+// Start has a service's gateway run, once, and calls routed when it has routing.
+func (g *Gateways) Start(service string, routed func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.begun[service] || g.running.Err() != nil {
+		return
+	}
+	g.begun[service] = true
+	g.all.Go(func() { g.poll(g.running, service, routed) })
 }
 
 // End ends all of them, as the loss of their machines does.
@@ -100,17 +121,38 @@ func (g *Gateways) End() {
 func (g *Gateways) Lowest() (epoch int64, routed int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, e := range g.epochs {
-		if routed == 0 || e < epoch {
-			epoch = e
+	for _, c := range g.actsOn {
+		if routed == 0 || c.Epoch < epoch {
+			epoch = c.Epoch
 		}
 		routed++
 	}
 	return epoch, routed
 }
 
+// Routed returns whether a service's gateway has routing.
+func (g *Gateways) Routed(service string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.actsOn[service] != nil
+}
+
+// Acting returns how many of them act on routing that is in force and has the region so.
+func (g *Gateways) Acting(region string, is func(routing.Region) bool) (acting int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.actsOn {
+		for _, r := range c.Regions {
+			if r.Name == region && !c.Closing && is(r) {
+				acting++
+			}
+		}
+	}
+	return acting
+}
+
 // poll is one gateway.
-func (g *Gateways) poll(ctx context.Context, service string) {
+func (g *Gateways) poll(ctx context.Context, service string, routed func()) {
 	var version string
 	var revision int64
 	for ctx.Err() == nil {
@@ -124,11 +166,15 @@ func (g *Gateways) poll(ctx context.Context, service string) {
 			}
 			continue
 		}
+		first := version == ""
 		version, revision = answer.Version, max(revision, answer.Revision)
 		if answer.Config != nil {
 			g.mu.Lock()
-			g.epochs[service] = answer.Config.Epoch
+			g.actsOn[service] = answer.Config
 			g.mu.Unlock()
+		}
+		if first {
+			routed()
 		}
 	}
 }

@@ -70,6 +70,9 @@ func (w *World) HubClient() (client.WithWatch, error) {
 	return watchClient(config)
 }
 
+// HubConfig is a client configuration that may do everything at the hub.
+func (w *World) HubConfig() (*rest.Config, error) { return w.hub.Config(apiserver.Admin) }
+
 // Client returns a client that may do everything in the region's cluster.
 func (r *Region) Client() (client.WithWatch, error) {
 	config, err := r.AdminConfig()

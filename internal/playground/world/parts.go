@@ -3,6 +3,8 @@ package world
 import (
 	"context"
 	"errors"
+	"net"
+	"strconv"
 	"strings"
 
 	"multiactive.dev/operator/internal/testkit/process"
@@ -59,6 +61,23 @@ func (w *World) Manager() Part { return w.manager.part() }
 
 // Manager is the region's, which its agent is in.
 func (r *Region) Manager() Part { return r.manager.part() }
+
+// API is the hub's API server and its storage.
+func (w *World) API() Part {
+	return Part{Name: "API server " + hubName, revive: w.hub.Start, running: func() []*process.Process {
+		return present(w.hub.Process(), w.hub.Storage().Process())
+	}}
+}
+
+// Metrics is the URL of the hub's manager's metrics.
+func (w *World) Metrics() string { return metricsURL(w.network) }
+
+// Metrics is the URL of the region's manager's metrics.
+func (r *Region) Metrics() string { return metricsURL(r.network) }
+
+func metricsURL(n network) string {
+	return "http://" + net.JoinHostPort(n.manager(), strconv.Itoa(metricsPort)) + "/metrics"
+}
 
 // Broker is the region's Kafka.
 func (r *Region) Broker() Part { return r.kafka.part() }

@@ -62,10 +62,12 @@ type Options struct {
 	// Idle are namespaces in which no node runs anything.
 	Idle []string
 	// Audit has every API server log what is written to it, for World.Writes.
-	Audit    bool
-	Progress Progress
-	Clock    clock.WithTicker
-	Log      *slog.Logger
+	Audit bool
+	// GCPercent is GOGC of every API server; 0: a small one, which saves memory and costs processor time.
+	GCPercent int
+	Progress  Progress
+	Clock     clock.WithTicker
+	Log       *slog.Logger
 	// Zone makes the network of a failure domain, the loopback network 127.<number>.0.0/16; nil: all share
 	// this machine's.
 	Zone func(name string, number int) (Zone, error)
@@ -192,7 +194,7 @@ func (w *World) newServer(name string, n network, zone Zone, users []apiserver.U
 	return apiserver.New(apiserver.Options{
 		Name: name, Dir: filepath.Join(w.options.Dir, name, "cluster"), Host: n.api(), Port: apiPort,
 		EtcdClientPort: storageClientPort, EtcdPeerPort: storagePeerPort,
-		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit, Network: path(zone),
+		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit, GCPercent: w.options.GCPercent, Network: path(zone),
 	})
 }
 

@@ -126,7 +126,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	api, err := process.Start(ctx, process.Spec{
 		Name: "kube-apiserver " + s.options.Name, Path: s.program, Args: s.arguments(), LogFile: s.LogFile(),
-		Env:   []string{"GOGC=40"}, // several of them share a developer's machine
+		Env:   []string{"GOGC=" + strconv.Itoa(s.options.GCPercent)},
 		Ready: s.ready, ReadyTimeout: s.options.StartTimeout, Network: s.options.Network,
 	})
 	if err != nil {

@@ -57,13 +57,21 @@ type Options struct {
 	// Network is the file of the network namespace that both processes run in, with Port, EtcdClientPort and
 	// EtcdPeerPort chosen. Default: the parent's.
 	Network string
+	// GCPercent is GOGC of kube-apiserver. Default: a small one, since several servers share a developer's machine.
+	GCPercent int
 	// ExtraArgs are added to kube-apiserver's command line; a flag given once wins over the kit's own.
 	ExtraArgs []string
 }
 
+// defaultGCPercent trades processor time for memory.
+const defaultGCPercent = 40
+
 func withDefaults(o Options) Options {
 	if o.ServiceClusterIPRange == "" {
 		o.ServiceClusterIPRange = DefaultServiceClusterIPRange
+	}
+	if o.GCPercent == 0 {
+		o.GCPercent = defaultGCPercent
 	}
 	if o.StartTimeout == 0 {
 		o.StartTimeout = DefaultStartTimeout

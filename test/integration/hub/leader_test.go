@@ -143,7 +143,7 @@ func (l *leader) accept(ctx context.Context, c ownership.Configuration) {
 		default:
 			continue
 		}
-		_, _ = l.term.PutServiceRecord(ctx, c, record)
+		_, _ = l.term.PutServiceRecords(ctx, c, record)
 	}
 	for uid, record := range c.Services {
 		if _, wanted := c.ServiceIntents[uid]; record.Deleted && !wanted {

@@ -262,7 +262,7 @@ func (p *pair) leaderStep(region string) (what string, etcd, simulated outcome) 
 	case 2:
 		return "incident", p.answer(l.etcd.PutIncident(ctx, from.etcd, incident)), p.do(l.simulated.PutIncident(from.simulated, incident))
 	case 3:
-		return "service", p.answer(l.etcd.PutServiceRecord(ctx, from.etcd, record)), p.do(l.simulated.PutServiceRecord(from.simulated, record))
+		return "service", p.answer(l.etcd.PutServiceRecords(ctx, from.etcd, record)), p.do(l.simulated.PutServiceRecord(from.simulated, record))
 	case 4:
 		return "order " + order.Name, p.answer(l.etcd.PutOrder(ctx, from.etcd, order)), p.do(l.simulated.PutOrder(from.simulated, order))
 	case 5:

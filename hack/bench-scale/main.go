@@ -1,0 +1,134 @@
+// Command bench-scale measures what many services cost: how long it takes from their declaration until all are Ready in
+// every region, what is written for one, what is written and used when nothing happens any more, and how fast the loss
+// of a region is routed. It runs worlds of the playground, with real API servers, a hub and members, and does that with
+// few services and with many: what grows is the point. What was measured is written as a section of a page.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"multiactive.dev/operator/hack/internal/report"
+)
+
+// options are the command line.
+type options struct {
+	bin, out string
+	services []int
+	length   time.Duration
+	lose     bool
+	verbose  bool
+}
+
+const usage = `bench-scale measures what many services cost, in three regions, and writes a section of a page.
+
+  bench-scale --bin bin --services 1,10,100,1000 --out docs/performance.md
+
+Needs bin/kubernetes (make kubernetes) and the operator's programs (make build). The exit status is 0 also when goals
+are missed: the page says so.
+
+`
+
+func main() {
+	o := options{services: []int{1, 10, 100, 1000}}
+	flags := flag.NewFlagSet("bench-scale", flag.ExitOnError)
+	flags.Usage = func() {
+		_, _ = fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.bin, "bin", "bin", "`directory` with the operator's programs and the playground's")
+	flags.StringVar(&o.out, "out", "", "`file` whose section is written (default: standard output)")
+	flags.Func("services", "how many services each world has, `one after the other` (default 1,10,100,1000)", o.worlds)
+	flags.DurationVar(&o.length, "length", time.Minute, "how long steady state is measured")
+	flags.BoolVar(&o.lose, "lose", true, "lose a region of each world, and have it return")
+	flags.BoolVar(&o.verbose, "verbose", false, "list every kind of write, and every controller's passes")
+	_ = flags.Parse(os.Args[1:]) // it exits
+	log.SetLogger(logr.Discard())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, &o)
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "bench-scale:", err)
+		os.Exit(1)
+	}
+}
+
+// worlds reads the numbers of services.
+func (o *options) worlds(text string) error {
+	o.services = nil
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is no number of services", field)
+		}
+		o.services = append(o.services, n)
+	}
+	slices.Sort(o.services)
+	o.services = slices.Compact(o.services)
+	return nil
+}
+
+// run measures one world after the other, and writes the section.
+func run(ctx context.Context, o *options) error {
+	if o.length < time.Second {
+		return errors.New("--length must be a second or more")
+	}
+	bin, err := filepath.Abs(o.bin)
+	if err != nil {
+		return err
+	}
+	p := &page{options: o, machine: report.Describe(ctx)}
+	for _, n := range o.services {
+		f, err := one(ctx, o, bin, n)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = errors.New("it was ended before")
+			}
+			p.ended = fmt.Errorf("with %d services: %w", n, err)
+			break
+		}
+		p.figures = append(p.figures, f)
+	}
+	p.machine.Done()
+	if len(p.figures) == 0 {
+		return p.ended
+	}
+	var text bytes.Buffer
+	p.write(&text)
+	if o.out != "" {
+		if err := report.Save(o.out, "bench-scale", text.Bytes()); err != nil {
+			return err
+		}
+	}
+	_, err = text.WriteTo(os.Stdout)
+	return errors.Join(err, p.ended)
+}
+
+// one measures a world of its own.
+func one(ctx context.Context, o *options, bin string, services int) (f figures, err error) {
+	dir, err := os.MkdirTemp("", "bench-scale-")
+	if err != nil {
+		return f, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	w, err := boot(ctx, bin, dir, services)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, w.end()) }()
+	return measure(ctx, o, w)
+}
