@@ -214,7 +214,21 @@ func (s *sim) die(region string) {
 func (s *sim) give(kind, region, service string) {
 	s.orders++
 	name := fmt.Sprintf("o%03d", s.orders)
-	s.conf.OrderIntents[name] = ownership.OrderIntent{Name: name, Type: kind, Region: region, Service: service}
+	o := ownership.OrderIntent{Name: name, Type: kind, Region: region, Service: service}
+	if kind == ownership.OrderDrill {
+		o.Service, o.Duration, o.Mode = "", time.Duration(1+s.rng.IntN(120))*time.Second, s.pick([]string{ownership.DrillFailover, "Drain"})
+	}
+	s.conf.OrderIntents[name] = o
+}
+
+// withdrawDrill has somebody delete a drill now and then, wherever it is.
+func (s *sim) withdrawDrill() {
+	for _, name := range slices.Sorted(maps.Keys(s.conf.OrderIntents)) {
+		if s.conf.OrderIntents[name].Type == ownership.OrderDrill && s.rng.IntN(8) == 0 {
+			delete(s.conf.OrderIntents, name)
+			delete(s.conf.Orders, name)
+		}
+	}
 }
 
 // lead has the leader decide once, and returns whether it had anything to do.
@@ -297,8 +311,9 @@ func (s *sim) step() {
 	case n < 89:
 		s.alive[s.pick(s.names())] = true
 	case n < 93:
-		kind := s.pick([]string{"Drain", "Undrain", "Handback", "Handback", "ApproveFailover"})
+		kind := s.pick([]string{"Drain", "Undrain", "Handback", "Handback", "ApproveFailover", "Drill", "Drill"})
 		s.give(kind, s.pick(active), s.pick(append(services, "", "", "")))
+		s.withdrawDrill()
 	case n < 94:
 		uid := s.pick(services)
 		s.proposed(uid, func(i *ownership.ServiceIntent) { i.SpecHash = s.pick([]string{"h", "hh", "hhh"}) })
@@ -349,7 +364,7 @@ func (s *sim) settled() {
 		s.fail("it is still %s", s.conf.View.Phase)
 	}
 	for name, rec := range s.conf.View.Regions {
-		if (rec.State != ownership.RegionServing || rec.Unshipped || len(rec.Behind)+len(rec.Awaits) > 0) && !rec.Gone {
+		if (rec.State != ownership.RegionServing || rec.Unshipped || rec.Drill != "" || len(rec.Behind)+len(rec.Awaits) > 0) && !rec.Gone {
 			s.fail("region %s is left as %+v", name, rec)
 		}
 	}

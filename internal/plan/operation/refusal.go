@@ -93,9 +93,6 @@ func instead(spec v1alpha1.OperationSpec) string {
 			service = "MultiActiveService " + key(spec.Service)
 		}
 		return "Declare the text in spec.announcements of " + service + ": it is shown while the flows that it names are degraded"
-	case v1alpha1.OperationDrill:
-		return "To rehearse the loss of region " + spec.Region + ", stop its edge and its member for a while; to rehearse a planned move, order " +
-			"Drain and then Undrain"
 	}
 	return "See the API reference for the types that this version knows"
 }

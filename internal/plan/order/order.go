@@ -62,10 +62,10 @@ func Command(kind v1alpha1.OperationType, region string, service *v1alpha1.Servi
 }
 
 // AwaitsHandback reports whether a service waits for a person before a region that has returned, or is
-// new, owns its keys (R12).
+// new, owns its keys (R12). One that was out for a drill gets them by itself.
 func AwaitsHandback(c ownership.Configuration, region string, s ownership.ServiceRecord) bool {
 	rec := c.View.Regions[region]
-	return rec.State == ownership.RegionReturning && concerns(s, region) && s.Handback != ownership.HandbackAutomatic &&
+	return rec.State == ownership.RegionReturning && rec.Drill == "" && concerns(s, region) && s.Handback != ownership.HandbackAutomatic &&
 		!slices.Contains(s.Excluded, region) && s.HandedBack[region] != rec.ReturnedEpoch
 }
 
