@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -339,6 +340,11 @@ func (s *sim) settle() {
 	}
 	for round, idle := 0, 0; round < 3000 && idle < 250; round++ {
 		if round == 200 {
+			for name, rec := range s.conf.View.Regions {
+				if rec.Drill != "" && rec.State == ownership.RegionDrained {
+					s.fail("region %s is left out for drill %s", name, rec.Drill)
+				}
+			}
 			for _, name := range []string{"a", "b", "c", "d"} {
 				s.give("Undrain", name, "")
 				s.give("Handback", name, "")
@@ -389,6 +395,23 @@ func (s *sim) settled() {
 func simulate(seed uint64) *sim {
 	s := newSim(seed)
 	for range 400 {
+		s.step()
+	}
+	s.settle()
+	return s
+}
+
+// simulateDrill begins with a drill that gets to some point undisturbed, and whatever befalls it then.
+func simulateDrill(seed uint64) *sim {
+	s := newSim(seed)
+	s.give(ownership.OrderDrill, s.pick([]string{"a", "b", "c", "d"}), "")
+	for range 4 + s.rng.IntN(30) {
+		for _, name := range s.names() {
+			s.agent(name, false)
+		}
+		s.lead()
+	}
+	for range 150 {
 		s.step()
 	}
 	s.settle()
@@ -454,6 +477,30 @@ func TestSimulate(t *testing.T) {
 		if s.wrong != "" {
 			t.Fatalf("seed %d (replay with -seed=%d -seeds=1): %s", seed, seed, s.wrong)
 		}
+	}
+}
+
+// TestSimulateDrills demands the same of drills that are under way, and that no region is left out for one.
+func TestSimulateDrills(t *testing.T) {
+	out, back := 0, 0
+	for seed := *first; seed < *first+*seeds/2; seed++ {
+		s := simulateDrill(seed)
+		if s.wrong != "" {
+			t.Fatalf("seed %d (replay with -seed=%d -seeds=2): %s", seed, seed, s.wrong)
+		}
+		for _, txn := range s.history {
+			if txn.View.Phase == ownership.PhaseOpen && strings.HasSuffix(txn.Because, " is over") {
+				back++
+			}
+			for _, rec := range txn.View.Regions {
+				if rec.Rehearses() {
+					out++
+				}
+			}
+		}
+	}
+	if *seeds > 10 && (out == 0 || back == 0) {
+		t.Errorf("no drill was carried out: %d views with a region that is out, %d returns", out, back)
 	}
 }
 
