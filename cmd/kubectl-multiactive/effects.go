@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/plan/operation"
 	"multiactive.dev/operator/internal/plan/whatif"
 )
 
@@ -14,14 +15,18 @@ func (o *orderOptions) preview(t terminal, seen *hubState) {
 	if o.region != "" {
 		t.say("%s", t.tint(bold, regionLine(seen, o.region)))
 	}
-	if o.verb.event != "" {
+	event := o.verb.event
+	if o.mode == string(v1alpha1.DrillDrain) {
+		event = whatif.Drained
+	}
+	if event != "" {
 		touched := false
 		for i := range seen.services {
 			mas := &seen.services[i]
 			if o.service != "" && (mas.Name != o.service || mas.Namespace != o.in()) {
 				continue
 			}
-			if e := whatif.Region(o.verb.event, o.region, mas, seen.regions); e != nil {
+			if e := whatif.Region(event, o.region, mas, seen.regions); e != nil {
 				touched = true
 				t.effect(e)
 			}
@@ -31,6 +36,9 @@ func (o *orderOptions) preview(t terminal, seen *hubState) {
 		}
 	}
 	switch o.verb.kind { //nolint:exhaustive // the others say it in what they do
+	case v1alpha1.OperationDrill:
+		t.say("Nothing in the region is stopped, and nothing acknowledged is lost. Home writes for keys that move are refused for seconds, when it "+
+			"goes out and when it comes back; it is back by itself after %s.", operation.DrillDuration(o.drill()))
 	case v1alpha1.OperationDrain:
 		t.say("Home writes for keys that move are refused for seconds, while owners change.")
 	case v1alpha1.OperationDeclareLost:
