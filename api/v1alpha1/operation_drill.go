@@ -111,9 +111,9 @@ type DrillReport struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	Services []DrillService `json:"services,omitempty"`
-	// otherServices is how many more there are.
+	// otherServices is how many more there are; absent: none.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	OtherServices int32 `json:"otherServices,omitempty"`
 }
 
@@ -140,9 +140,9 @@ type DrillService struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	Flows []DrillFlow `json:"flows,omitempty"`
-	// otherFlows is how many more there are.
+	// otherFlows is how many more there are; absent: none.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	OtherFlows int32 `json:"otherFlows,omitempty"`
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,52 +65,53 @@ func (o *orderOptions) wanted(op *v1alpha1.Operation) bool {
 	return o.abort && op.Status.State == v1alpha1.OperationFailed && d != nil && d.Ended == v1alpha1.DrillEndOrdered
 }
 
-// abortDrill ends the drills of the region that have not ended, of which there is one at most but for those that wait.
-func (o *orderOptions) abortDrill(ctx context.Context, t terminal, hub client.WithWatch) error {
+// abortDrills ends the drills of the region that have not ended, of which there is one at most but for those that wait.
+func (o *orderOptions) abortDrills(ctx context.Context, t terminal, hub client.WithWatch) error {
 	var list v1alpha1.OperationList
 	if err := hub.List(ctx, &list); err != nil {
 		return hubProblem("listing the orders", err)
 	}
-	var found []*v1alpha1.Operation
-	for i := range list.Items {
-		if op := &list.Items[i]; op.Spec.Type == v1alpha1.OperationDrill && op.Spec.Region == o.region && !plan.Ended(op.Status.State) {
-			found = append(found, op)
-		}
-	}
+	found := slices.DeleteFunc(list.Items, func(op v1alpha1.Operation) bool {
+		return op.Spec.Type != v1alpha1.OperationDrill || op.Spec.Region != o.region || plan.Ended(op.Status.State)
+	})
 	if len(found) == 0 {
 		return fmt.Errorf("no drill of region %s is under way: see kubectl get mop", o.region)
 	}
-	quiet := o.output != ""
-	for _, op := range found {
-		if o.dryRun == "client" {
-			t.say("would abort operation/%s; nothing was done (--dry-run=client)", op.Name)
-			continue
-		}
-		var how []client.PatchOption
-		if o.dryRun == "server" {
-			how = append(how, client.DryRunAll)
-		}
-		if err := hub.Patch(ctx, op, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"drill":{"course":"Abort"}}}`)), how...); err != nil {
-			return hubProblem("aborting operation "+op.Name, err)
-		}
-		switch {
-		case quiet:
-			if err := printObject(t.out, op, "operation", o.output); err != nil {
-				return err
-			}
-		case o.dryRun == "server":
-			t.say("nothing was done (--dry-run=server); the API server would let operation/%s be aborted", op.Name)
-		default:
-			t.say("Aborted: operation/%s. Region %s is brought back.", op.Name, o.region)
+	for i := range found {
+		if err := o.abortDrill(ctx, t, hub, &found[i]); err != nil {
+			return err
 		}
 	}
 	if !o.wait || o.dryRun != "none" {
 		return nil
 	}
-	for _, op := range found {
-		if err := o.await(ctx, t, hub, op, quiet); err != nil {
+	for i := range found {
+		if err := o.await(ctx, t, hub, &found[i], o.output != ""); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (o *orderOptions) abortDrill(ctx context.Context, t terminal, hub client.Client, op *v1alpha1.Operation) error {
+	var how []client.PatchOption
+	switch o.dryRun {
+	case "client":
+		t.say("would abort operation/%s; nothing was done (--dry-run=client)", op.Name)
+		return nil
+	case "server":
+		how = append(how, client.DryRunAll)
+	}
+	if err := hub.Patch(ctx, op, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"drill":{"course":"Abort"}}}`)), how...); err != nil {
+		return hubProblem("aborting operation "+op.Name, err)
+	}
+	switch {
+	case o.output != "":
+		return printObject(t.out, op, "operation", o.output)
+	case o.dryRun == "server":
+		t.say("nothing was done (--dry-run=server); the API server would let operation/%s be aborted", op.Name)
+	default:
+		t.say("Aborted: operation/%s. Region %s is brought back.", op.Name, o.region)
 	}
 	return nil
 }

@@ -209,7 +209,7 @@ func (o *orderOptions) operation() *v1alpha1.Operation {
 	return op
 }
 
-// run gives the order.
+// run gives the order, or takes a drill's back.
 func (o *orderOptions) run(ctx context.Context, t terminal, argument string) error {
 	if err := o.check(); err != nil {
 		return err
@@ -223,7 +223,6 @@ func (o *orderOptions) run(ctx context.Context, t terminal, argument string) err
 	if err != nil {
 		return err
 	}
-	quiet := o.output != ""
 	seen, err := look(ctx, hub)
 	if err != nil {
 		return err
@@ -232,9 +231,14 @@ func (o *orderOptions) run(ctx context.Context, t terminal, argument string) err
 		return err
 	}
 	if o.abort {
-		return o.abortDrill(ctx, t, hub)
+		return o.abortDrills(ctx, t, hub)
 	}
-	op := o.operation()
+	return o.give(ctx, t, hub, seen)
+}
+
+// give says what the order will do, has it confirmed, gives it, and tells how it goes.
+func (o *orderOptions) give(ctx context.Context, t terminal, hub client.WithWatch, seen *hubState) error {
+	quiet, op := o.output != "", o.operation()
 	if !quiet {
 		o.preview(t, seen)
 	}

@@ -122,9 +122,11 @@ func (d *decider) otherOrder(o ownership.OrderIntent, taken bool) string {
 }
 
 // refuseDrill says why a drill is not begun: everything has to be well, and stay bearable without the region.
-func (d *decider) refuseDrill(o ownership.OrderIntent, rec ownership.RegionRecord) string {
+func (d *decider) refuseDrill(o ownership.OrderIntent, rec ownership.RegionRecord, taken bool) string {
 	other := d.otherUnwell(o.Region)
 	switch {
+	case taken: // from then on it ends instead
+		return ""
 	case o.Duration <= 0:
 		return "a drill needs a duration"
 	case o.Service != "":

@@ -125,17 +125,20 @@ func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord,
 	case ownership.OrderHandback:
 		return refuseHandback(o, rec, service)
 	case ownership.OrderDeclareLost:
-		if rec.State != ownership.RegionLost && slices.Contains(d.Health.Beating, o.Region) {
-			return fmt.Sprintf("region %s is %s and its agent beats: only a region that is lost, or silent, can be declared lost for good",
-				o.Region, rec.State)
-		}
+		return d.refuseDeclareLost(o, rec)
 	case ownership.OrderDrill:
-		if !taken {
-			return d.refuseDrill(o, rec)
-		}
+		return d.refuseDrill(o, rec, taken)
 	case ownership.OrderApproveFailover:
 	default:
 		return fmt.Sprintf("this version does not know orders of type %s", o.Type)
+	}
+	return ""
+}
+
+func (d *decider) refuseDeclareLost(o ownership.OrderIntent, rec ownership.RegionRecord) string {
+	if rec.State != ownership.RegionLost && slices.Contains(d.Health.Beating, o.Region) {
+		return fmt.Sprintf("region %s is %s and its agent beats: only a region that is lost, or silent, can be declared lost for good",
+			o.Region, rec.State)
 	}
 	return ""
 }
@@ -269,7 +272,8 @@ func (d *decider) othersServe(region string) bool {
 func (d *decider) ordered() (Txn, bool) {
 	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
 		o := d.c.OrderIntents[name]
-		if record, taken := d.c.Orders[name]; !taken || record.State != ownership.OrderRunning || d.refusal(o, true) != "" || d.fulfilled(o) {
+		if record, taken := d.c.Orders[name]; !taken || record.State != ownership.OrderRunning || d.refusal(o, true) != "" || d.fulfilled(o) ||
+			o.Type == ownership.OrderDrill && !d.begins(o) {
 			continue
 		}
 		if t, ok := d.carryOut(o); ok {
@@ -286,8 +290,6 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	case undrains(o, d.c.View.Regions[o.Region]):
 		return d.undrain(o.Region, "ordered by "+o.Name), true
 	case d.unsettledFor(o) != "", d.behindFor(o) != "":
-		return Txn{}, false
-	case o.Type == ownership.OrderDrill && !d.begins(o):
 		return Txn{}, false
 	case empties(o) && o.Service == "":
 		return d.drain(o)

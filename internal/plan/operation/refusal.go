@@ -86,8 +86,7 @@ func hasFinalizer(o *v1alpha1.Operation) bool { return slices.Contains(o.Finaliz
 
 // instead says what a person can do where this version carries an order out in no way.
 func instead(spec v1alpha1.OperationSpec) string {
-	switch spec.Type { //nolint:exhaustive // the others are carried out
-	case v1alpha1.OperationAnnounce:
+	if spec.Type == v1alpha1.OperationAnnounce { // the others are carried out
 		service := "the service"
 		if spec.Service != nil {
 			service = "MultiActiveService " + key(spec.Service)
