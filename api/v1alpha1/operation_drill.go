@@ -101,6 +101,7 @@ type DrillReport struct {
 	Ended DrillEnd `json:"ended,omitempty"`
 	// because says more of that.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Because string `json:"because,omitempty"`
 	// verdict, once it is over.
@@ -121,10 +122,12 @@ type DrillReport struct {
 type DrillService struct {
 	// namespace of the service.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
 	// name of the service.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	Name string `json:"name,omitempty"`
 	// coreAvailable is No once a core flow was not served for every key.
@@ -133,6 +136,7 @@ type DrillService struct {
 	// lagBefore is the lag of the worst data class when the drill was given, in steps of its objective, such
 	// as "<5m", or "unknown": what a loss at that moment would have put at risk.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
 	LagBefore string `json:"lagBefore,omitempty"`
 	// flows that were degraded while the region was out.
@@ -150,6 +154,7 @@ type DrillService struct {
 type DrillFlow struct {
 	// name of the flow.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name,omitempty"`
 	// tier of the flow.

@@ -15,25 +15,8 @@ func (o *orderOptions) preview(t terminal, seen *hubState) {
 	if o.region != "" {
 		t.say("%s", t.tint(bold, regionLine(seen, o.region)))
 	}
-	event := o.verb.event
-	if o.mode == string(v1alpha1.DrillDrain) {
-		event = whatif.Drained
-	}
-	if event != "" {
-		touched := false
-		for i := range seen.services {
-			mas := &seen.services[i]
-			if o.service != "" && (mas.Name != o.service || mas.Namespace != o.in()) {
-				continue
-			}
-			if e := whatif.Region(event, o.region, mas, seen.regions); e != nil {
-				touched = true
-				t.effect(e)
-			}
-		}
-		if !touched {
-			t.say("  No service runs there.")
-		}
+	if o.verb.event != "" {
+		o.previewEvent(t, seen)
 	}
 	switch o.verb.kind { //nolint:exhaustive // the others say it in what they do
 	case v1alpha1.OperationDrill:
@@ -51,6 +34,28 @@ func (o *orderOptions) preview(t terminal, seen *hubState) {
 	}
 	if o.verb.warning != "" {
 		t.say("%s", t.tint(red, fmt.Sprintf(o.verb.warning, o.region)))
+	}
+}
+
+// previewEvent says what the order does to services.
+func (o *orderOptions) previewEvent(t terminal, seen *hubState) {
+	event := o.verb.event
+	if o.mode == string(v1alpha1.DrillDrain) {
+		event = whatif.Drained
+	}
+	touched := false
+	for i := range seen.services {
+		mas := &seen.services[i]
+		if o.service != "" && (mas.Name != o.service || mas.Namespace != o.in()) {
+			continue
+		}
+		if e := whatif.Region(event, o.region, mas, seen.regions); e != nil {
+			touched = true
+			t.effect(e)
+		}
+	}
+	if !touched {
+		t.say("  No service runs there.")
 	}
 }
 

@@ -38,9 +38,7 @@ func (w *world) region(edits ...edit) *world {
 	return w
 }
 
-func aborted(why string) func(*ownership.OrderIntent) {
-	return func(o *ownership.OrderIntent) { o.Abort = why }
-}
+func aborted(o *ownership.OrderIntent) { o.Abort = "enough" }
 
 func TestDrillsRefused(t *testing.T) {
 	refused := ownership.OrderRefused
@@ -118,7 +116,7 @@ func TestDrillsEmptyTheirRegion(t *testing.T) {
 		"not while a survivor lags":    {newWorld().service("s").lags("b", "s").drill().taken(), nil},
 		"not once another is suspect":  {newWorld().service("s").drill().taken().region(serving("b", suspect)), nil},
 		"not once it is suspected":     {newWorld().service("s").drill().taken().region(serving("a", suspect)), nil},
-		"not once it is aborted":       {newWorld().service("s").drill().taken().drill(aborted("enough")), nil},
+		"not once it is aborted":       {newWorld().service("s").drill().taken().drill(aborted), nil},
 		"not once it is the only one":  {newWorld().service("s").drill().taken().service("s", of("a")), nil},
 		"not a second time":            {outForDrill(), nil},
 		"nobody acknowledges, for now": {newWorld().service("s").drill().taken().commit(), nil},
@@ -149,17 +147,17 @@ func TestDrillsEnd(t *testing.T) {
 		"a new leader counts by the clock":   {fresh.later(9 * time.Minute), "", "", running},
 		"its time is up, by the clock":       {late, "TimeIsUp", "it has lasted 10m0s", running},
 		"its time is up, as watched":         {outForDrill().later(10 * time.Minute), "TimeIsUp", "it has lasted 10m0s", running},
-		"aborted":                            {outForDrill().drill(aborted("enough")), "Aborted", "enough", running},
+		"aborted":                            {outForDrill().drill(aborted), "Aborted", "enough", running},
 		"another region is suspected":        {outForDrill().region(serving("b", suspect)), "AnotherRegion", "region b is suspected to be unreachable", running},
 		"another region is lost":             {outForDrill().region(lost("b")), "AnotherRegion", "region b is Lost", running},
 		"another region's gate is closed":    {outForDrill().gate("b", false), "AnotherRegion", "region b is being lost", running},
 		"it is lost itself":                  {outForDrill().region(set("a", ownership.RegionLost)), "RegionLost", "region a itself cannot be reached: this is no drill any more", running},
 		"another order":                      {other(outForDrill()), "AnotherOrder", "order p was taken up, which goes first", running},
 		"brought back by somebody":           {outForDrill().region(serving("a", func(r *ownership.RegionRecord) { r.Drill = "" })), "AnotherOrder", "another order brought region a back", failed},
-		"before it was out":                  {begun().drill(aborted("enough")), "Aborted", "enough", failed},
+		"before it was out":                  {begun().drill(aborted), "Aborted", "enough", failed},
 		"not out in time":                    {begun().lags("b", "s").later(2 * time.Minute), "NotOut", "not done within its timeout: waits: region b is far behind the others for accounts/s", failed},
 		"not while its owners change":        {begun().commit().later(2 * time.Minute), "", "", running},
-		"aborted while its owners change":    {begun().commit().drill(aborted("enough")), "Aborted", "enough", running},
+		"aborted while its owners change":    {begun().commit().drill(aborted), "Aborted", "enough", running},
 		"lost for good while it was out":     {outForDrill().region(set("a", ownership.RegionLost, gone, func(r *ownership.RegionRecord) { r.Drill = "" })), "RegionLost", "region a itself cannot be reached: this is no drill any more", failed},
 		"once ended it does not go on again": {ended(outForDrill(), "AnotherRegion", "region b was ill"), "AnotherRegion", "region b was ill", running},
 	} {
@@ -198,7 +196,7 @@ func TestDrillsAreOver(t *testing.T) {
 	decides(t, map[string]decision{
 		"while it goes on":                  {outForDrill(), nil},
 		"its end is noted":                  {ended(outForDrill(), "TimeIsUp", ""), over},
-		"it is aborted":                     {outForDrill().drill(aborted("enough")), over},
+		"it is aborted":                     {outForDrill().drill(aborted), over},
 		"its order is gone":                 {deleted, over},
 		"and its record too":                {newWorld(drained("a", forDrill)).service("s"), over},
 		"its order was answered by another": {refusedByOther, over},
@@ -294,7 +292,7 @@ func TestDrillsSay(t *testing.T) {
 		"out":                     {outForDrill(), "region a is out until 03:14:05 UTC, and comes back by itself"},
 		"over":                    {ended(outForDrill(), "TimeIsUp", "it has lasted 10m0s").taken(), "ends (it has lasted 10m0s): region a is brought back"},
 		"over, and returning":     {ended(outForDrill(), "TimeIsUp", "so").commit().taken(), "ends (so): waits until region a has been reachable for long enough"},
-		"aborted during a change": {closing().drill(aborted("enough")).taken(), "ends (enough): owners are changing"},
+		"aborted during a change": {closing().drill(aborted).taken(), "ends (enough): owners are changing"},
 	} {
 		if got := c.w.conf.Orders["o"].Message; got != c.want {
 			t.Errorf("%s: it says %q, want %q", name, got, c.want)

@@ -117,7 +117,7 @@ func touched(o *v1alpha1.Operation, seen Seen, before, out bool) {
 		return cmp.Or(cmp.Compare(harm(b), harm(a)), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	r.Services = all[:min(len(all), maxDrillServices)]
-	r.OtherServices = int32(max(0, total-len(r.Services))) //nolint:gosec // as many as there are services
+	r.OtherServices = int32(max(0, total-len(r.Services)))
 }
 
 // harm orders services by what a drill did to them.

@@ -32,9 +32,10 @@ func (w *running) reports(o *v1alpha1.Operation, check func(*v1alpha1.DrillRepor
 	})
 }
 
-// goesOut orders a drill and waits until the region is out, and everybody says that it is for a drill.
-func (w *running) goesOut(region string, lasts time.Duration) *v1alpha1.Operation {
+// goesOut orders a drill of beijing and waits until it is out, and everybody says that it is for a drill.
+func (w *running) goesOut(lasts time.Duration) *v1alpha1.Operation {
 	w.t.Helper()
+	const region = "beijing"
 	w.well()
 	o := w.order(drills(region, lasts))
 	w.leader.until(region, ownership.RegionDrained)
@@ -79,7 +80,7 @@ func TestDrills(t *testing.T) {
 	const beijing, shenzhen = "beijing", "shenzhen"
 
 	t.Run("a region is out for its time, and back", func(t *testing.T) {
-		o := w.goesOut(beijing, 4*time.Minute)
+		o := w.goesOut(4*time.Minute)
 		w.reports(o, func(r *v1alpha1.DrillReport) error {
 			if len(r.Services) != 1 || len(r.Services[0].Flows) != 1 || r.Services[0].Flows[0].Name != "order" {
 				return fmt.Errorf("the report is %+v, want the flow order of cart in it", r)
@@ -93,20 +94,20 @@ func TestDrills(t *testing.T) {
 		}
 	})
 	t.Run("it is aborted", func(t *testing.T) {
-		o := w.goesOut(beijing, aWhile)
+		o := w.goesOut(aWhile)
 		must(t, w.hub.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"drill":{"course":"Abort"}}}`))))
 		w.comesBack(o, v1alpha1.DrillEndOrdered, v1alpha1.DrillAborted)
 		w.comesTo(o, v1alpha1.OperationFailed, v1alpha1.ReasonDrillAborted, "spec.drill.course says Abort", "serves and owns its keys again")
 	})
 	t.Run("it is deleted", func(t *testing.T) {
-		o := w.goesOut(beijing, aWhile)
+		o := w.goesOut(aWhile)
 		must(t, w.hub.Delete(t.Context(), o))
 		w.gone(o)
 		w.leader.until(beijing, ownership.RegionServing)
 		w.noOrders()
 	})
 	t.Run("its finalizer and itself are removed while there is no hub", func(t *testing.T) {
-		o := w.goesOut(beijing, aWhile)
+		o := w.goesOut(aWhile)
 		w.restartHub(func() {
 			must(t, w.hub.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))))
 			must(t, w.hub.Delete(t.Context(), o))
@@ -115,7 +116,7 @@ func TestDrills(t *testing.T) {
 		w.noOrders()
 	})
 	t.Run("hub and leader change, and another region is suspected", func(*testing.T) {
-		o := w.goesOut(beijing, aWhile)
+		o := w.goesOut(aWhile)
 		w.restartHub(func() {
 			w.leader.another()
 			w.leader.suspect(shenzhen, true)
@@ -130,7 +131,7 @@ func TestDrills(t *testing.T) {
 		w.comesBack(o, v1alpha1.DrillEndAnotherRegion, v1alpha1.DrillAborted)
 	})
 	t.Run("a hub that was away finds it passed", func(*testing.T) {
-		o := w.goesOut(beijing, 2*time.Minute)
+		o := w.goesOut(2*time.Minute)
 		w.restartHub(func() { w.leader.until(beijing, ownership.RegionServing) })
 		w.comesBack(o, v1alpha1.DrillEndTimeIsUp, v1alpha1.DrillPassed)
 	})
@@ -142,7 +143,7 @@ func TestDrills(t *testing.T) {
 		w.succeeds(v1alpha1.OperationSpec{Type: v1alpha1.OperationUndrain, Region: shenzhen})
 	})
 	t.Run("a drain takes it over", func(*testing.T) {
-		o := w.goesOut(beijing, aWhile)
+		o := w.goesOut(aWhile)
 		w.succeeds(v1alpha1.OperationSpec{Type: v1alpha1.OperationDrain, Region: beijing})
 		w.comesTo(o, v1alpha1.OperationFailed, v1alpha1.ReasonDrillAborted, "was taken up, which goes first")
 		w.healthSays(v1alpha1.ReasonRegionDrained, `"type":"Undrain"`)
