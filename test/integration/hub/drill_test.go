@@ -80,7 +80,7 @@ func TestDrills(t *testing.T) {
 	const beijing, shenzhen = "beijing", "shenzhen"
 
 	t.Run("a region is out for its time, and back", func(t *testing.T) {
-		o := w.goesOut(4*time.Minute)
+		o := w.goesOut(4 * time.Minute)
 		w.reports(o, func(r *v1alpha1.DrillReport) error {
 			if len(r.Services) != 1 || len(r.Services[0].Flows) != 1 || r.Services[0].Flows[0].Name != "order" {
 				return fmt.Errorf("the report is %+v, want the flow order of cart in it", r)
@@ -131,7 +131,7 @@ func TestDrills(t *testing.T) {
 		w.comesBack(o, v1alpha1.DrillEndAnotherRegion, v1alpha1.DrillAborted)
 	})
 	t.Run("a hub that was away finds it passed", func(*testing.T) {
-		o := w.goesOut(2*time.Minute)
+		o := w.goesOut(2 * time.Minute)
 		w.restartHub(func() { w.leader.until(beijing, ownership.RegionServing) })
 		w.comesBack(o, v1alpha1.DrillEndTimeIsUp, v1alpha1.DrillPassed)
 	})
