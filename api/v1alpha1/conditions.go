@@ -119,6 +119,8 @@ const (
 	ReasonRegionLost = "RegionLost"
 	// ReasonRegionReturning: the view says Returning.
 	ReasonRegionReturning = "RegionReturning"
+	// ReasonRegionInDrill: the region was emptied for a drill, and comes back by itself.
+	ReasonRegionInDrill = "RegionInDrill"
 	// ReasonRegionDrained: the view says Drained.
 	ReasonRegionDrained = "RegionDrained"
 	// ReasonRegionUnknown: no such Region, or it is not in the view.
@@ -331,6 +333,8 @@ const (
 	ReasonOrderSucceeded = "OrderSucceeded"
 	// ReasonOrderFailed: the order was given up.
 	ReasonOrderFailed = "OrderFailed"
+	// ReasonDrillAborted: the drill ended before its time; status.drill says why.
+	ReasonDrillAborted = "DrillAborted"
 	// ReasonOrderRefused: the order does not fit how the regions stand; nothing was done.
 	ReasonOrderRefused = "OrderRefused"
 	// ReasonOrderInvalid: the order names something that is not there; nothing was done.

@@ -10,8 +10,8 @@ import (
 // Handback gives a region that was lost, or is new, its keys. ApproveFailover lets others take over the
 // keys of a lost region for services with failover.mode Manual. DeclareLost gives a region up for
 // good that is lost or silent, with all that it had accepted and nobody has received. Abandon lets a service be deleted although
-// a region cannot be reached; what runs there is deleted when it can. Announce and Drill are refused by
-// this version.
+// a region cannot be reached; what runs there is deleted when it can. Drill rehearses the loss of a region: it
+// is emptied for a while, and comes back by itself. Announce is refused by this version.
 // +kubebuilder:validation:Enum=Drain;Undrain;Handback;ApproveFailover;DeclareLost;Abandon;Announce;Drill
 type OperationType string
 
@@ -43,12 +43,14 @@ const (
 // does not wait for any more, separated by commas. An Operation of type Abandon sets it.
 const AnnotationAbandoned = "multiactive.dev/abandoned-regions"
 
-// OperationSpec is an order. It cannot be changed: order another.
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="an Operation is immutable: create another one"
+// OperationSpec is an order. It cannot be changed, but for the course of a drill: order another.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf || has(self.drill) && has(self.drill.course) && self.drill.course == 'Abort' && self.type == oldSelf.type && has(self.region) == has(oldSelf.region) && (!has(self.region) || self.region == oldSelf.region) && has(self.expectedEpoch) == has(oldSelf.expectedEpoch) && (!has(self.expectedEpoch) || self.expectedEpoch == oldSelf.expectedEpoch) && has(self.capacity) == has(oldSelf.capacity) && (!has(self.capacity) || self.capacity == oldSelf.capacity) && has(self.timeout) == has(oldSelf.timeout) && (!has(self.timeout) || self.timeout == oldSelf.timeout) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason) && (has(self.drill.duration) ? self.drill.duration : 'none') == (has(oldSelf.drill) && has(oldSelf.drill.duration) ? oldSelf.drill.duration : 'none') && (has(self.drill.mode) ? self.drill.mode : 'none') == (has(oldSelf.drill) && has(oldSelf.drill.mode) ? oldSelf.drill.mode : 'none')",message="an Operation is immutable: create another one; of a Drill, drill.course alone may become Abort"
 // +kubebuilder:validation:XValidation:rule="self.type in ['Abandon', 'Announce'] || has(self.region)",message="region is required for this type"
 // +kubebuilder:validation:XValidation:rule="!(self.type in ['Abandon', 'Announce']) || has(self.service)",message="service is required for Abandon and Announce"
 // +kubebuilder:validation:XValidation:rule="self.type != 'DeclareLost' || !has(self.service)",message="DeclareLost is about a region as a whole: leave service out"
-// +kubebuilder:validation:XValidation:rule="self.type == 'Drain' || !has(self.capacity)",message="capacity is for Drain only: leave it out"
+// +kubebuilder:validation:XValidation:rule="self.type != 'Drill' || !has(self.service)",message="Drill is about a region as a whole: leave service out"
+// +kubebuilder:validation:XValidation:rule="self.type in ['Drain', 'Drill'] || !has(self.capacity)",message="capacity is for Drain and Drill only: leave it out"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Drill' || !has(self.drill)",message="drill is for Drill only: leave it out"
 type OperationSpec struct {
 	// type of the order.
 	// +required
@@ -67,18 +69,22 @@ type OperationSpec struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ExpectedEpoch int64 `json:"expectedEpoch,omitempty"`
-	// capacity of the survivors of a Drain, Wait or Ignore. Wait holds the order back until the services
+	// capacity of the survivors of a Drain or a Drill, Wait or Ignore. Wait holds the order back until the services
 	// with failover.survivors Scale have the replicas that they need without the region; what has not
 	// got them by the end of timeout fails the order and is scaled back. Default: Wait.
 	// +optional
 	Capacity CapacityPolicy `json:"capacity,omitempty"`
 	// timeout after which the order is given up, from when it is taken up; one that nobody takes up, or
-	// that waits for capacity, is given up that long after its creation. Default: 10m.
+	// that waits for capacity, is given up that long after its creation. Of a Drill: until the region is out.
+	// Default: 10m.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$`
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	// drill is how a Drill goes; left out, for its defaults.
+	// +optional
+	Drill *DrillSpec `json:"drill,omitempty"`
 	// reason, for the record.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -126,6 +132,9 @@ type OperationStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// drill is the report of a Drill.
+	// +optional
+	Drill *DrillReport `json:"drill,omitempty"`
 	// steps with their times: PrepareSurvivors before a drain, where there is anything to say of them,
 	// HandOver to the leader, CarryOut, and ChangeOwners, which is part of it.
 	// +optional

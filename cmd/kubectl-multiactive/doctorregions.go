@@ -55,7 +55,7 @@ func (d *doctor) region(rg *v1alpha1.Region) {
 			continue
 		}
 		level := levelFail
-		if c.Reason == v1alpha1.ReasonRegionDrained || c.Reason == v1alpha1.ReasonRegionReturning || c.Reason == v1alpha1.ReasonHandbackAwaited {
+		if c.Reason == v1alpha1.ReasonRegionDrained || c.Reason == v1alpha1.ReasonRegionInDrill || c.Reason == v1alpha1.ReasonRegionReturning || c.Reason == v1alpha1.ReasonHandbackAwaited {
 			level = levelWarn
 		}
 		bad = true

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/plan/operation"
 	"multiactive.dev/operator/internal/plan/whatif"
 )
 
@@ -15,22 +16,12 @@ func (o *orderOptions) preview(t terminal, seen *hubState) {
 		t.say("%s", t.tint(bold, regionLine(seen, o.region)))
 	}
 	if o.verb.event != "" {
-		touched := false
-		for i := range seen.services {
-			mas := &seen.services[i]
-			if o.service != "" && (mas.Name != o.service || mas.Namespace != o.in()) {
-				continue
-			}
-			if e := whatif.Region(o.verb.event, o.region, mas, seen.regions); e != nil {
-				touched = true
-				t.effect(e)
-			}
-		}
-		if !touched {
-			t.say("  No service runs there.")
-		}
+		o.previewEvent(t, seen)
 	}
 	switch o.verb.kind { //nolint:exhaustive // the others say it in what they do
+	case v1alpha1.OperationDrill:
+		t.say("Nothing in the region is stopped, and nothing acknowledged is lost. Home writes for keys that move are refused for seconds, when it "+
+			"goes out and when it comes back; it is back by itself after %s.", operation.DrillDuration(o.drill()))
 	case v1alpha1.OperationDrain:
 		t.say("Home writes for keys that move are refused for seconds, while owners change.")
 	case v1alpha1.OperationDeclareLost:
@@ -43,6 +34,28 @@ func (o *orderOptions) preview(t terminal, seen *hubState) {
 	}
 	if o.verb.warning != "" {
 		t.say("%s", t.tint(red, fmt.Sprintf(o.verb.warning, o.region)))
+	}
+}
+
+// previewEvent says what the order does to services.
+func (o *orderOptions) previewEvent(t terminal, seen *hubState) {
+	event := o.verb.event
+	if o.mode == string(v1alpha1.DrillDrain) {
+		event = whatif.Drained
+	}
+	touched := false
+	for i := range seen.services {
+		mas := &seen.services[i]
+		if o.service != "" && (mas.Name != o.service || mas.Namespace != o.in()) {
+			continue
+		}
+		if e := whatif.Region(event, o.region, mas, seen.regions); e != nil {
+			touched = true
+			t.effect(e)
+		}
+	}
+	if !touched {
+		t.say("  No service runs there.")
 	}
 }
 

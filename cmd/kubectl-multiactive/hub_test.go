@@ -65,6 +65,7 @@ func TestOnTheHub(t *testing.T) {
 	}{
 		{"Orders", testOrders},
 		{"OrderIsRefusedOrDeleted", testOrderIsRefusedOrDeleted},
+		{"Drill", testDrill},
 		{"Status", testStatus},
 		{"Owner", testOwner},
 		{"Plan", testPlan},

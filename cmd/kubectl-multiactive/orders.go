@@ -83,6 +83,18 @@ all home flows of its users, with the data that they have.
 		warning: "This cannot be undone: what region %[1]s has accepted and nobody has received is given up, and no region of this name ever serves again.",
 	},
 	{
+		name: "drill", kind: v1alpha1.OperationDrill, event: whatif.Drilled, short: "Rehearse the loss of a region, which comes back by itself",
+		long: `kubectl multiactive drill takes a region out for a while, as far as its users notice: the others own its keys, and its flows do
+what their onHomeLoss says. Nothing in the region is stopped and nothing acknowledged is lost. It comes back by itself when the
+time is up, and at once when another region is unwell, a core flow is not served, or another order is given. Interrupting
+the command does not end the drill; --abort does.
+
+  kubectl multiactive drill beijing --dry-run=client                  # what users would meet
+  kubectl multiactive drill beijing --for 30m --reason="quarterly"
+  kubectl multiactive drill beijing --mode=Drain                      # every flow is served on
+  kubectl multiactive drill beijing --abort                           # end it now`,
+	},
+	{
 		name: "abandon", kind: v1alpha1.OperationAbandon, ofService: true, short: "Let a service be deleted though a region cannot be reached",
 		long: `kubectl multiactive abandon lets the deletion of a service end that waits for a region which cannot be reached. What runs
 there is deleted when it can be reached again. Topics and data stay.
@@ -98,9 +110,10 @@ type orderOptions struct {
 	verb                          verb
 	service, region, reason, name string
 	capacity, dryRun, output      string
-	timeout, waitTimeout          time.Duration
+	mode                          string
+	timeout, waitTimeout, lasts   time.Duration
 	expectedEpoch                 int64
-	yes, wait                     bool
+	yes, wait, abort              bool
 }
 
 func orderCommands(t *terminal) []*cobra.Command {
@@ -133,7 +146,12 @@ func (o *orderOptions) bindOrder(fs *pflag.FlagSet) {
 	case o.verb.ofService:
 		fs.StringVar(&o.region, "region", "", "the `region` to give up (default: every one that cannot be reached)")
 	}
-	if o.verb.kind == v1alpha1.OperationDrain {
+	if o.verb.kind == v1alpha1.OperationDrill {
+		fs.DurationVar(&o.lasts, "for", 0, "how long the region is out, 1m to 4h (default: 10m)")
+		fs.StringVar(&o.mode, "mode", "", "what users meet: Failover, as after a loss, or Drain, every flow is served on (default: Failover)")
+		fs.BoolVar(&o.abort, "abort", false, "end the drill of the region that is under way")
+	}
+	if o.verb.kind == v1alpha1.OperationDrain || o.verb.kind == v1alpha1.OperationDrill {
 		fs.StringVar(&o.capacity, "capacity", "", "Wait for the survivors' replicas, or Ignore that they lack (default: Wait)")
 	}
 	fs.StringVar(&o.reason, "reason", "", "why, for the record")
@@ -156,6 +174,10 @@ func (o *orderOptions) check() error {
 		return fmt.Errorf("-o: %q is neither yaml, json nor name: %w", o.output, errUsage)
 	case o.capacity != "" && o.capacity != string(v1alpha1.CapacityWait) && o.capacity != string(v1alpha1.CapacityIgnore):
 		return fmt.Errorf("--capacity: %q is neither Wait nor Ignore: %w", o.capacity, errUsage)
+	case o.mode != "" && o.mode != string(v1alpha1.DrillFailover) && o.mode != string(v1alpha1.DrillDrain):
+		return fmt.Errorf("--mode: %q is neither Failover nor Drain: %w", o.mode, errUsage)
+	case o.lasts != 0 && (o.lasts < minDrill || o.lasts > maxDrill):
+		return fmt.Errorf("--for: %s is not between %s and %s: %w", o.lasts, minDrill, maxDrill, errUsage)
 	case o.timeout < 0, o.waitTimeout < 0:
 		return fmt.Errorf("--timeout and --wait-timeout must not be negative: %w", errUsage)
 	}
@@ -180,13 +202,14 @@ func (o *orderOptions) operation() *v1alpha1.Operation {
 	if o.timeout > 0 {
 		op.Spec.Timeout = &metav1.Duration{Duration: o.timeout}
 	}
+	op.Spec.Drill = o.drill()
 	if op.Name = o.name; op.Name == "" {
 		op.GenerateName = o.verb.name + "-" + about + "-"
 	}
 	return op
 }
 
-// run gives the order.
+// run gives the order, or takes a drill's back.
 func (o *orderOptions) run(ctx context.Context, t terminal, argument string) error {
 	if err := o.check(); err != nil {
 		return err
@@ -200,7 +223,6 @@ func (o *orderOptions) run(ctx context.Context, t terminal, argument string) err
 	if err != nil {
 		return err
 	}
-	quiet := o.output != ""
 	seen, err := look(ctx, hub)
 	if err != nil {
 		return err
@@ -208,7 +230,15 @@ func (o *orderOptions) run(ctx context.Context, t terminal, argument string) err
 	if err := o.there(seen); err != nil {
 		return err
 	}
-	op := o.operation()
+	if o.abort {
+		return o.abortDrills(ctx, t, hub)
+	}
+	return o.give(ctx, t, hub, seen)
+}
+
+// give says what the order will do, has it confirmed, gives it, and tells how it goes.
+func (o *orderOptions) give(ctx context.Context, t terminal, hub client.WithWatch, seen *hubState) error {
+	quiet, op := o.output != "", o.operation()
 	if !quiet {
 		o.preview(t, seen)
 	}
@@ -232,7 +262,7 @@ func (o *orderOptions) run(ctx context.Context, t terminal, argument string) err
 			return err
 		}
 	} else {
-		t.say("Ordered: operation/%s. To take it back: kubectl delete mop %s", op.Name, op.Name)
+		t.say("Ordered: operation/%s. To take it back: %s", op.Name, o.takesBack(op))
 	}
 	if !o.wait {
 		return nil

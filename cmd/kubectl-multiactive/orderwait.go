@@ -25,7 +25,7 @@ func (o *orderOptions) await(ctx context.Context, t terminal, hub client.WithWat
 		err := hub.Get(ctx, client.ObjectKeyFromObject(op), op)
 		switch {
 		case apierrors.IsNotFound(err):
-			return fmt.Errorf("operation %s was deleted: what had begun ends by itself, the rest is never done", op.Name)
+			return fmt.Errorf("operation %s was deleted: what had begun ends by itself, the rest is never done%s", op.Name, o.afterDeletion())
 		case err != nil && ctx.Err() == nil:
 			_, _ = fmt.Fprintf(t.err, "cannot read operation %s: %v; trying again\n", op.Name, err)
 			continue
@@ -39,15 +39,18 @@ func (o *orderOptions) await(ctx context.Context, t terminal, hub client.WithWat
 		if !plan.Ended(op.Status.State) {
 			continue
 		}
+		if !quiet {
+			t.drillReport(op)
+		}
 		if quiet && op.Status.State != v1alpha1.OperationSucceeded {
 			_, _ = fmt.Fprintln(t.err, progress(op))
 		}
-		if op.Status.State != v1alpha1.OperationSucceeded {
+		if op.Status.State != v1alpha1.OperationSucceeded && !o.wanted(op) {
 			return errNotDone
 		}
 		return nil
 	}
-	return attention("not waiting any longer; the order goes on: kubectl get mop " + op.Name + " -o wide")
+	return attention("not waiting any longer; " + o.goesOn(op))
 }
 
 // progress says in a line how far an order is.
@@ -57,7 +60,7 @@ func progress(op *v1alpha1.Operation) string {
 		return "Pending: waits for the hub to see it; if it stays so, see the hub's manager"
 	}
 	if c := meta.FindStatusCondition(op.Status.Conditions, v1alpha1.ConditionComplete); c != nil && c.Message != "" {
-		return state + ": " + plugin(c.Message)
+		return state + ": " + plugin(c.Message) + degradedSoFar(op)
 	}
 	return state
 }

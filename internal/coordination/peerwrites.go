@@ -70,6 +70,9 @@ func (s *Store) HoldOrder(ctx context.Context, i ownership.OrderIntent, region, 
 			}
 			want = *have
 		}
+		if want.Abort == "" { // whoever aborts a drill does so for all
+			want.Abort = i.Abort
+		}
 		want.Copies = maps.Clone(want.Copies)
 		if want.Copies == nil {
 			want.Copies = map[string]string{}

@@ -67,7 +67,11 @@ func TestSharedOrders(t *testing.T) {
 	if _, err := w.HoldOrder(ctx, other, "shenzhen", "u3"); !errors.Is(err, coordination.ErrOtherOrder) {
 		t.Errorf("another order under the name: error %v", err)
 	}
-	want := order
+	aborted, again := order, order
+	aborted.Abort = "enough"
+	w.must(w.HoldOrder(ctx, aborted, "shanghai", "u2"))
+	w.must(w.HoldOrder(ctx, again, "beijing", "u1")) // which does not know, and takes nothing back
+	want := aborted
 	want.Copies = map[string]string{"beijing": "u1", "shanghai": "u2"}
 	if diff := cmp.Diff(want, w.read().OrderIntents["drain-1"]); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -170,7 +170,7 @@ func Views(service ServiceState, records map[string]RegionRecord, regions []Weig
 			WeightedRegion: r, State: rec.State,
 			Excluded:   slices.Contains(service.Excluded, r.Name),
 			HandedBack: rec.ReturnedEpoch != 0 && service.HandedBack[r.Name] == rec.ReturnedEpoch,
-			Unshipped:  rec.Unshipped, Behind: rec.Behind, Awaits: rec.Awaits, Lacks: rec.Lacks,
+			Unshipped:  rec.Unshipped || rec.Rehearses(), Behind: rec.Behind, Awaits: rec.Awaits, Lacks: rec.Lacks,
 		}
 		v.Withheld = service.withholds(r.Name, rec) && !v.MayOwn()
 		views[i] = v

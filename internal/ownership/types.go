@@ -88,8 +88,19 @@ type RegionRecord struct {
 	Lacks []string `json:"lacks,omitempty"`
 	// Drained: the region was lost while it was drained, and returns as such.
 	Drained bool `json:"drained,omitempty"`
+	// Drill names the order of a drill that the region was emptied for; empty otherwise. Without that order,
+	// or once it is ending, the region gets its keys back by itself.
+	Drill string `json:"drill,omitempty"`
+	// Rehearsal: while the region is Drained for Drill, who owns its slots is not complete, as after a loss.
+	Rehearsal bool `json:"rehearsal,omitempty"`
 	// Gone: a person declared the region lost for good. It never returns.
 	Gone bool `json:"gone,omitempty"`
+}
+
+// Rehearses reports whether users are to meet what the region's loss would bring, though the others have all
+// that it accepted.
+func (r RegionRecord) Rehearses() bool {
+	return r.State == RegionDrained && r.Drill != "" && r.Rehearsal
 }
 
 // Incident is the agreed record of one outage, stored under "incident/<name>". Times are the

@@ -209,11 +209,11 @@ func deletionStarted() predicate.Predicate {
 	return predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
 }
 
-// drains lets orders of drains through when they come, go, or change their state.
+// drains lets orders of drains and drills through when they come, go, or change their state.
 func drains() predicate.Predicate {
 	drain := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		order, is := o.(*v1alpha1.Operation)
-		return is && order.Spec.Type == v1alpha1.OperationDrain
+		return is && (order.Spec.Type == v1alpha1.OperationDrain || order.Spec.Type == v1alpha1.OperationDrill)
 	})
 	moved := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, was := e.ObjectOld.(*v1alpha1.Operation)

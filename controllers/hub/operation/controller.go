@@ -174,11 +174,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// ordersOf wakes the orders that are about a service: the end of its deletion is theirs.
+// ordersOf wakes the orders that are about a service: the end of its deletion is theirs, and how it is served is a
+// drill's.
 func (r *Reconciler) ordersOf(ctx context.Context, mas client.Object) []reconcile.Request {
 	var out []reconcile.Request
 	for _, o := range r.open(ctx) {
-		if s := o.Spec.Service; s != nil && s.Namespace == mas.GetNamespace() && s.Name == mas.GetName() {
+		s := o.Spec.Service
+		if o.Spec.Type == v1alpha1.OperationDrill || s != nil && s.Namespace == mas.GetNamespace() && s.Name == mas.GetName() {
 			out = append(out, request(o.Name))
 		}
 	}

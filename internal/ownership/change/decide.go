@@ -58,7 +58,7 @@ func Decide(in Input) (Txn, bool) {
 		return d.closing()
 	}
 	for _, next := range []func() (Txn, bool){
-		d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.handbacks, d.serve, d.shipped, d.revive, d.retries, d.proposals,
+		d.marks, d.returns, d.debts, d.edgeless, d.ordered, d.drillsOver, d.handbacks, d.serve, d.shipped, d.revive, d.retries, d.proposals,
 	} {
 		if t, ok := next(); ok {
 			return t, true

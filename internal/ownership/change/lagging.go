@@ -37,7 +37,7 @@ func (d *decider) gainers(o ownership.OrderIntent, service ownership.ServiceReco
 	switch {
 	case o.Type == ownership.OrderUndrain && o.Service != "":
 		return []string{o.Region}
-	case o.Type != ownership.OrderDrain:
+	case !empties(o):
 		return nil
 	}
 	return slices.DeleteFunc(service.MayOwn(d.c.View.Regions), func(r string) bool { return r == o.Region })

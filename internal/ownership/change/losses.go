@@ -59,6 +59,9 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 	}
 	rec.Behind = slices.Sorted(slices.Values(append(slices.Clone(rec.Behind), minus(behind, rec.Behind)...)))
 	rec.Drained = rec.State == ownership.RegionDrained
+	if owned { // what it accepted since it came back from a drill may be missed: that is a person's to settle
+		rec.Drill, rec.Rehearsal = "", false
+	}
 	rec.Flaps = health.FlapsAt(d.Timings, rec, at)
 	rec.LostAt, rec.Since = &at, at
 	rec.State, rec.Suspect = ownership.RegionLost, false
@@ -157,7 +160,7 @@ func (d *decider) join(regions map[string]ownership.RegionRecord) []string {
 	for _, name := range slices.Sorted(maps.Keys(regions)) {
 		rec := regions[name]
 		if rec.State == ownership.RegionReturning && rec.Role == health.RoleActive && slices.Contains(d.Health.Reachable, name) {
-			rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
+			rec.State, rec.Since, rec.Incident, rec.Drill, rec.Rehearsal = ownership.RegionServing, d.At.UTC(), "", "", false
 			regions[name] = rec
 			joined = append(joined, name)
 		}

@@ -13,7 +13,9 @@ type Memory struct {
 	epoch   int64
 	closing time.Duration
 	orders  map[string]time.Duration
-	tried   map[string]attempt
+	// drills has since when each drill's region was seen to be out.
+	drills map[string]time.Duration
+	tried  map[string]attempt
 }
 
 // attempt is what is known of something that was tried: when the last time, and how often.
@@ -24,7 +26,7 @@ type attempt struct {
 
 // NewMemory returns an empty memory.
 func NewMemory() *Memory {
-	return &Memory{orders: map[string]time.Duration{}, tried: map[string]attempt{}}
+	return &Memory{orders: map[string]time.Duration{}, drills: map[string]time.Duration{}, tried: map[string]attempt{}}
 }
 
 func (m *Memory) see(now time.Duration, c ownership.Configuration) {
@@ -41,11 +43,34 @@ func (m *Memory) see(now time.Duration, c ownership.Configuration) {
 			delete(m.orders, name)
 		}
 	}
+	m.seeDrills(now, c)
 	for what, a := range m.tried {
 		if now-a.at > 2*retryAtMost {
 			delete(m.tried, what)
 		}
 	}
+}
+
+func (m *Memory) seeDrills(now time.Duration, c ownership.Configuration) {
+	for name, record := range c.Orders {
+		if _, seen := m.drills[name]; !seen && record.Drill != nil && record.Drill.OutAt != nil {
+			m.drills[name] = now
+		}
+	}
+	for name := range m.drills {
+		if _, there := c.Orders[name]; !there {
+			delete(m.drills, name)
+		}
+	}
+}
+
+// watched is for how long a drill's region was seen to be out, 0 if it was not.
+func (m *Memory) watched(now time.Duration, drill string) time.Duration {
+	since, seen := m.drills[drill]
+	if !seen {
+		return 0
+	}
+	return now - since
 }
 
 // What did not work is left alone for retryFirst, and twice as long with every attempt, up to

@@ -20,6 +20,12 @@ func Orders(in Input) []ownership.OrderRecord {
 		if known && record.State != ownership.OrderRunning {
 			continue
 		}
+		if d.c.OrderIntents[name].Type == ownership.OrderDrill {
+			if want := d.drillStanding(d.c.OrderIntents[name]); !known || drillDiffers(record, want) {
+				others = append(others, want)
+			}
+			continue
+		}
 		if by := d.supersededBy(d.c.OrderIntents[name]); known && by != "" {
 			superseded = append(superseded, d.record(name, ownership.OrderFailed, "order "+by+" has taken its place"))
 			continue
@@ -119,13 +125,20 @@ func (d *decider) refusalOf(o ownership.OrderIntent, rec ownership.RegionRecord,
 	case ownership.OrderHandback:
 		return refuseHandback(o, rec, service)
 	case ownership.OrderDeclareLost:
-		if rec.State != ownership.RegionLost && slices.Contains(d.Health.Beating, o.Region) {
-			return fmt.Sprintf("region %s is %s and its agent beats: only a region that is lost, or silent, can be declared lost for good",
-				o.Region, rec.State)
-		}
+		return d.refuseDeclareLost(o, rec)
+	case ownership.OrderDrill:
+		return d.refuseDrill(o, rec, taken)
 	case ownership.OrderApproveFailover:
 	default:
 		return fmt.Sprintf("this version does not know orders of type %s", o.Type)
+	}
+	return ""
+}
+
+func (d *decider) refuseDeclareLost(o ownership.OrderIntent, rec ownership.RegionRecord) string {
+	if rec.State != ownership.RegionLost && slices.Contains(d.Health.Beating, o.Region) {
+		return fmt.Sprintf("region %s is %s and its agent beats: only a region that is lost, or silent, can be declared lost for good",
+			o.Region, rec.State)
 	}
 	return ""
 }
@@ -162,7 +175,7 @@ func (d *decider) fulfilled(o ownership.OrderIntent) bool {
 	excluded := slices.Contains(service.Excluded, o.Region)
 	switch o.Type {
 	case ownership.OrderDrain:
-		return o.Service == "" && rec.State == ownership.RegionDrained || o.Service != "" && excluded
+		return o.Service == "" && rec.State == ownership.RegionDrained && rec.Drill == "" || o.Service != "" && excluded
 	case ownership.OrderUndrain, ownership.OrderHandback:
 		if o.Service != "" && o.Type == ownership.OrderUndrain {
 			return !excluded
@@ -197,7 +210,7 @@ func (d *decider) waitsFor(o ownership.OrderIntent) string {
 		return "waits for another change of owners to end"
 	case d.unsettledFor(o) != "" && !undrains(o, rec):
 		return "waits: " + d.unsettledFor(o)
-	case o.Type == ownership.OrderDrain && d.waitsForOthers(o) != "":
+	case empties(o) && d.waitsForOthers(o) != "":
 		return d.waitsForOthers(o)
 	case d.behindFor(o) != "":
 		return "waits: " + d.behindFor(o)
@@ -259,7 +272,8 @@ func (d *decider) othersServe(region string) bool {
 func (d *decider) ordered() (Txn, bool) {
 	for _, name := range slices.Sorted(maps.Keys(d.c.OrderIntents)) {
 		o := d.c.OrderIntents[name]
-		if record, taken := d.c.Orders[name]; !taken || record.State != ownership.OrderRunning || d.refusal(o, true) != "" || d.fulfilled(o) {
+		if record, taken := d.c.Orders[name]; !taken || record.State != ownership.OrderRunning || d.refusal(o, true) != "" || d.fulfilled(o) ||
+			o.Type == ownership.OrderDrill && !d.begins(o) {
 			continue
 		}
 		if t, ok := d.carryOut(o); ok {
@@ -274,10 +288,10 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	case o.Type == ownership.OrderDeclareLost:
 		return d.declareLost(o)
 	case undrains(o, d.c.View.Regions[o.Region]):
-		return d.undrain(o), true
+		return d.undrain(o.Region, "ordered by "+o.Name), true
 	case d.unsettledFor(o) != "", d.behindFor(o) != "":
 		return Txn{}, false
-	case o.Type == ownership.OrderDrain && o.Service == "":
+	case empties(o) && o.Service == "":
 		return d.drain(o)
 	case o.Type == ownership.OrderDrain:
 		return d.exclude(o)
@@ -295,6 +309,11 @@ func (d *decider) carryOut(o ownership.OrderIntent) (Txn, bool) {
 	return Txn{}, false
 }
 
+// empties reports whether an order takes keys away from its region.
+func empties(o ownership.OrderIntent) bool {
+	return o.Type == ownership.OrderDrain || o.Type == ownership.OrderDrill
+}
+
 // undrains reports whether an order lets a drained region return.
 func undrains(o ownership.OrderIntent, rec ownership.RegionRecord) bool {
 	return o.Type == ownership.OrderUndrain && o.Service == "" && rec.State == ownership.RegionDrained
@@ -302,22 +321,26 @@ func undrains(o ownership.OrderIntent, rec ownership.RegionRecord) bool {
 
 // undrain lets a drained region return, which changes no owner: when the last region that serves is lost,
 // there must be one that can serve in its place, however suspect that is.
-func (d *decider) undrain(o ownership.OrderIntent) Txn {
+func (d *decider) undrain(region, why string) Txn {
 	regions := next(d.c.View.Regions)
-	rec := d.returning(regions[o.Region])
+	rec := d.returning(regions[region])
 	rec.Drained = false
-	regions[o.Region] = rec
-	return Txn{What: "undrain", Because: o.Region + ": ordered by " + o.Name, View: d.open(regions)}
+	regions[region] = rec
+	return Txn{What: "undrain", Because: region + ": " + why, View: d.open(regions)}
 }
 
-// drain empties a region that is not the last one (R14).
+// drain empties a region that is not the last one (R14), for good or for a drill. One that is out for a drill
+// already stays out.
 func (d *decider) drain(o ownership.OrderIntent) (Txn, bool) {
 	if !d.othersServe(o.Region) || d.refuseLast(o) != "" || !d.Memory.mayTry(d.Now, "drain "+o.Region+" "+o.Name) {
 		return Txn{}, false
 	}
 	regions := next(d.c.View.Regions)
 	rec := regions[o.Region]
-	rec.State, rec.Suspect, rec.Since = ownership.RegionDrained, false, d.At.UTC()
+	rec.State, rec.Suspect, rec.Since, rec.Drill, rec.Rehearsal = ownership.RegionDrained, false, d.At.UTC(), "", false
+	if o.Type == ownership.OrderDrill {
+		rec.Drill, rec.Rehearsal = o.Name, o.Mode == ownership.DrillFailover
+	}
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeDrain, Regions: []string{o.Region}, Order: o.Name}
 	return d.changing(o.Region+": ordered by "+o.Name, change, regions, nil), true
@@ -381,6 +404,7 @@ func (d *decider) declareLost(o ownership.OrderIntent) (Txn, bool) {
 		return Txn{}, false
 	}
 	rec.Gone, rec.Unshipped, rec.Behind, rec.Lacks, rec.Since = true, false, nil, nil, d.At.UTC()
+	rec.Drill, rec.Rehearsal = "", false
 	regions[o.Region] = rec
 	change := ownership.Change{Kind: ownership.ChangeApprove, Regions: []string{o.Region}, Order: o.Name}
 	return d.changing(o.Region+": declared lost for good by "+o.Name, change, regions, nil), true

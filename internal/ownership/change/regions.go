@@ -116,10 +116,12 @@ func (d *decider) debts() (Txn, bool) {
 	return t, fewer || len(t.Debts) > 0
 }
 
-// handbacks gives services back that go back by themselves (R12).
+// handbacks gives services back that go back by themselves (R12): all of them to a region that was out for a
+// drill, which nobody is to be called for.
 func (d *decider) handbacks() (Txn, bool) {
 	for _, region := range d.Health.Ready {
-		automatic := func(r ownership.ServiceRecord) bool { return r.Handback == ownership.HandbackAutomatic }
+		drilled := d.c.View.Regions[region].Drill != ""
+		automatic := func(r ownership.ServiceRecord) bool { return drilled || r.Handback == ownership.HandbackAutomatic }
 		if t, ok := d.handback(region, "", automatic); ok {
 			return t, true
 		}
@@ -193,7 +195,7 @@ func (d *decider) unsettledFor(o ownership.OrderIntent) string {
 	if o.Type == ownership.OrderDrain {
 		return d.unsettled(o.Region)
 	}
-	return d.unsettled()
+	return d.unsettled() // of a drill its own region too
 }
 
 // serve lets a Returning region serve that has everything back.
@@ -216,7 +218,7 @@ func (d *decider) serveAgain(name string) (Txn, bool) {
 	if !d.Memory.mayTry(d.Now, fmt.Sprintf("serve %s %d", name, rec.ReturnedEpoch)) {
 		return Txn{}, false
 	}
-	rec.State, rec.Since, rec.Incident = ownership.RegionServing, d.At.UTC(), ""
+	rec.State, rec.Since, rec.Incident, rec.Drill, rec.Rehearsal = ownership.RegionServing, d.At.UTC(), "", "", false
 	regions[name] = shipped(rec)
 	return d.changing(name+": reachable for longer than its hold-down, and every service is back",
 		ownership.Change{Kind: ownership.ChangeHandback, Regions: []string{name}}, regions, nil), true

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -214,7 +215,21 @@ func (s *sim) die(region string) {
 func (s *sim) give(kind, region, service string) {
 	s.orders++
 	name := fmt.Sprintf("o%03d", s.orders)
-	s.conf.OrderIntents[name] = ownership.OrderIntent{Name: name, Type: kind, Region: region, Service: service}
+	o := ownership.OrderIntent{Name: name, Type: kind, Region: region, Service: service}
+	if kind == ownership.OrderDrill {
+		o.Service, o.Duration, o.Mode = "", time.Duration(1+s.rng.IntN(120))*time.Second, s.pick([]string{ownership.DrillFailover, "Drain"})
+	}
+	s.conf.OrderIntents[name] = o
+}
+
+// withdrawDrill has somebody delete a drill now and then, wherever it is.
+func (s *sim) withdrawDrill() {
+	for _, name := range slices.Sorted(maps.Keys(s.conf.OrderIntents)) {
+		if s.conf.OrderIntents[name].Type == ownership.OrderDrill && s.rng.IntN(8) == 0 {
+			delete(s.conf.OrderIntents, name)
+			delete(s.conf.Orders, name)
+		}
+	}
 }
 
 // lead has the leader decide once, and returns whether it had anything to do.
@@ -297,8 +312,9 @@ func (s *sim) step() {
 	case n < 89:
 		s.alive[s.pick(s.names())] = true
 	case n < 93:
-		kind := s.pick([]string{"Drain", "Undrain", "Handback", "Handback", "ApproveFailover"})
+		kind := s.pick([]string{"Drain", "Undrain", "Handback", "Handback", "ApproveFailover", "Drill", "Drill"})
 		s.give(kind, s.pick(active), s.pick(append(services, "", "", "")))
+		s.withdrawDrill()
 	case n < 94:
 		uid := s.pick(services)
 		s.proposed(uid, func(i *ownership.ServiceIntent) { i.SpecHash = s.pick([]string{"h", "hh", "hhh"}) })
@@ -324,6 +340,11 @@ func (s *sim) settle() {
 	}
 	for round, idle := 0, 0; round < 3000 && idle < 250; round++ {
 		if round == 200 {
+			for name, rec := range s.conf.View.Regions {
+				if rec.Drill != "" && rec.State == ownership.RegionDrained {
+					s.fail("region %s is left out for drill %s", name, rec.Drill)
+				}
+			}
 			for _, name := range []string{"a", "b", "c", "d"} {
 				s.give("Undrain", name, "")
 				s.give("Handback", name, "")
@@ -349,7 +370,7 @@ func (s *sim) settled() {
 		s.fail("it is still %s", s.conf.View.Phase)
 	}
 	for name, rec := range s.conf.View.Regions {
-		if (rec.State != ownership.RegionServing || rec.Unshipped || len(rec.Behind)+len(rec.Awaits) > 0) && !rec.Gone {
+		if (rec.State != ownership.RegionServing || rec.Unshipped || rec.Drill != "" || len(rec.Behind)+len(rec.Awaits) > 0) && !rec.Gone {
 			s.fail("region %s is left as %+v", name, rec)
 		}
 	}
@@ -374,6 +395,23 @@ func (s *sim) settled() {
 func simulate(seed uint64) *sim {
 	s := newSim(seed)
 	for range 400 {
+		s.step()
+	}
+	s.settle()
+	return s
+}
+
+// simulateDrill begins with a drill that gets to some point undisturbed, and whatever befalls it then.
+func simulateDrill(seed uint64) *sim {
+	s := newSim(seed)
+	s.give(ownership.OrderDrill, s.pick([]string{"a", "b", "c", "d"}), "")
+	for range 4 + s.rng.IntN(30) {
+		for _, name := range s.names() {
+			s.agent(name, false)
+		}
+		s.lead()
+	}
+	for range 150 {
 		s.step()
 	}
 	s.settle()
@@ -439,6 +477,30 @@ func TestSimulate(t *testing.T) {
 		if s.wrong != "" {
 			t.Fatalf("seed %d (replay with -seed=%d -seeds=1): %s", seed, seed, s.wrong)
 		}
+	}
+}
+
+// TestSimulateDrills demands the same of drills that are under way, and that no region is left out for one.
+func TestSimulateDrills(t *testing.T) {
+	out, back := 0, 0
+	for seed := *first; seed < *first+*seeds/2; seed++ {
+		s := simulateDrill(seed)
+		if s.wrong != "" {
+			t.Fatalf("seed %d (replay with -seed=%d -seeds=2): %s", seed, seed, s.wrong)
+		}
+		for _, txn := range s.history {
+			if txn.View.Phase == ownership.PhaseOpen && strings.HasSuffix(txn.Because, " is over") {
+				back++
+			}
+			for _, rec := range txn.View.Regions {
+				if rec.Rehearses() {
+					out++
+				}
+			}
+		}
+	}
+	if *seeds > 10 && (out == 0 || back == 0) {
+		t.Errorf("no drill was carried out: %d views with a region that is out, %d returns", out, back)
 	}
 }
 

@@ -42,6 +42,9 @@ func (s *Sim) order(kind, region, service string) string {
 	if !s.calm && s.Chance(0.2) {
 		o.Timeout = s.timings.PlannedLimit
 	}
+	if kind == ownership.OrderDrill {
+		o.Service, o.Mode, o.Duration = "", ownership.DrillFailover, s.Between(s.timings.BeatInterval, 4*s.timings.RegionLease)
+	}
 	s.Tracef("order %s: %s of %s for service %q", o.Name, kind, region, service)
 	s.hubDoes(store.PutOrderIntent(o))
 	if dies := !s.calm && s.Chance(0.3); !dies {
@@ -67,7 +70,9 @@ func done(state ownership.OrderState) bool {
 // anyOrder orders something, which need not make sense.
 func (p *plan) anyOrder() *fault {
 	s := p.s
-	kind := []string{ownership.OrderDrain, ownership.OrderDrain, ownership.OrderUndrain, ownership.OrderHandback, ownership.OrderApproveFailover}[s.IntN(5)]
+	kind := []string{
+		ownership.OrderDrain, ownership.OrderDrain, ownership.OrderUndrain, ownership.OrderHandback, ownership.OrderApproveFailover, ownership.OrderDrill,
+	}[s.IntN(6)]
 	service := ""
 	if s.Chance(0.3) {
 		service = serviceUIDs()[s.IntN(len(serviceUIDs()))]

@@ -25,7 +25,7 @@ type Service struct {
 	Slices map[string]*v1alpha1.RegionalService
 }
 
-// PreparedFor returns the regions whose pending drains a service's survivors are scaled up for, sorted.
+// PreparedFor returns the regions whose pending drains, or drills, a service's survivors are scaled up for, sorted.
 // What its order's controller has not looked at yet, and may refuse, is not.
 func PreparedFor(mas *v1alpha1.MultiActiveService, orders []v1alpha1.Operation) []string {
 	if !scales(mas) || !mas.DeletionTimestamp.IsZero() {
@@ -37,7 +37,8 @@ func PreparedFor(mas *v1alpha1.MultiActiveService, orders []v1alpha1.Operation) 
 		o := &orders[i]
 		pending := o.Status.State == v1alpha1.OperationPending || o.Status.State == v1alpha1.OperationRunning
 		about := o.Spec.Service == nil || *o.Spec.Service == v1alpha1.ServiceKey{Namespace: mas.Namespace, Name: mas.Name}
-		if o.Spec.Type == v1alpha1.OperationDrain && pending && about && o.DeletionTimestamp.IsZero() && weight(own, o.Spec.Region) > 0 {
+		drains := o.Spec.Type == v1alpha1.OperationDrain || o.Spec.Type == v1alpha1.OperationDrill
+		if drains && pending && about && o.DeletionTimestamp.IsZero() && weight(own, o.Spec.Region) > 0 {
 			out = append(out, o.Spec.Region)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/flows"
 )
 
@@ -66,7 +67,11 @@ func (r reporter) served(degraded, core, kept []string) {
 	if len(degraded) == 0 {
 		r.set.False(v1alpha1.ConditionDegraded, v1alpha1.ReasonAllFlowsAvailable, "every flow is served as declared")
 	} else {
-		r.set.True(v1alpha1.ConditionDegraded, reason, "degraded: %s", strings.Join(degraded, ", "))
+		why := ""
+		if r.rehearses() {
+			why = "for a drill, "
+		}
+		r.set.True(v1alpha1.ConditionDegraded, reason, "%sdegraded: %s", why, strings.Join(degraded, ", "))
 	}
 	if len(core) > 0 {
 		r.set.False(v1alpha1.ConditionCoreAvailable, reason, "core flows that are not served for every key: %s", strings.Join(core, ", "))
@@ -142,12 +147,28 @@ func (r reporter) since(s v1alpha1.FlowStatus) *metav1.Time {
 }
 
 func (r reporter) lossReason() string {
+	if r.rehearses() {
+		return v1alpha1.ReasonRegionInDrill
+	}
 	for _, declared := range r.mas.Spec.Regions {
 		if r.serves(declared.Name) {
 			return v1alpha1.ReasonHomeRegionLost
 		}
 	}
 	return v1alpha1.ReasonNoServingRegion
+}
+
+// rehearses reports whether flows are degraded for a drill alone: a region is out for one, and none is lost.
+func (r reporter) rehearses() bool {
+	out := false
+	for _, declared := range r.mas.Spec.Regions {
+		rec := r.seen.Configuration.View.Regions[declared.Name]
+		if rec.State == ownership.RegionLost {
+			return false
+		}
+		out = out || rec.Rehearses()
+	}
+	return out
 }
 
 // serves says whether any-region flows are served in the region.

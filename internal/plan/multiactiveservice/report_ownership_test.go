@@ -82,6 +82,18 @@ func TestOwnsAndWaits(t *testing.T) {
 			region: func(r *ownership.RegionRecord) { r.State = ownership.RegionDrained },
 			owns:   v1alpha1.No, reason: v1alpha1.ReasonRegionDrained, words: []string{`"type":"Undrain"`},
 		},
+		"out for a drill": {
+			region: func(r *ownership.RegionRecord) {
+				r.State, r.Drill, r.Rehearsal = ownership.RegionDrained, "d-12345678", true
+			},
+			owns: v1alpha1.No, reason: v1alpha1.ReasonRegionInDrill, words: []string{"Operation d", `"course":"Abort"`},
+		},
+		"back from a drill, which waits for nobody": {
+			region: func(r *ownership.RegionRecord) {
+				r.State, r.Drill, r.ReturnedEpoch = ownership.RegionReturning, "d-12345678", 6
+			},
+			owns: v1alpha1.No, reason: v1alpha1.ReasonRegionInDrill, words: []string{"by itself"},
+		},
 		"drained of this service": {
 			service: func(s *ownership.ServiceRecord) { s.Excluded = []string{"beijing"} },
 			owns:    v1alpha1.No, reason: v1alpha1.ReasonRegionDrained, words: []string{`"type":"Undrain"`, `"name":"user"`},

@@ -91,6 +91,8 @@ func (r reporter) regionProblem(name string, rec ownership.RegionRecord, known b
 		return bad(v1alpha1.ReasonRegionUnknown, "the region is not in the agreed view: is its member running? see the Region")
 	case rec.State == ownership.RegionLost:
 		return bad(r.lostRegion(name, rec))
+	case order.Drill(rec) != "":
+		return bad(v1alpha1.ReasonRegionInDrill, order.Drill(rec))
 	case rec.State == ownership.RegionReturning:
 		return bad(r.returningRegion(name))
 	case rec.State == ownership.RegionDrained:

@@ -121,11 +121,11 @@ func Decide(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
 	}
 	switch o.Spec.Type {
 	case v1alpha1.OperationDrain, v1alpha1.OperationUndrain, v1alpha1.OperationHandback,
-		v1alpha1.OperationApproveFailover, v1alpha1.OperationDeclareLost:
+		v1alpha1.OperationApproveFailover, v1alpha1.OperationDeclareLost, v1alpha1.OperationDrill:
 		return decideOrder(now, o, seen)
 	case v1alpha1.OperationAbandon:
 		return decideAbandon(now, o, seen)
-	case v1alpha1.OperationAnnounce, v1alpha1.OperationDrill:
+	case v1alpha1.OperationAnnounce:
 	}
 	return answered(v1alpha1.OperationRefused, v1alpha1.ReasonNotSupportedYet,
 		"refused, nothing was done: "+string(o.Spec.Type)+" is not in this version. "+instead(o.Spec))
@@ -170,7 +170,7 @@ func decideOrder(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
 	}
 	switch {
 	case taken && (proposed || record.State != ownership.OrderRunning):
-		return mirrored(o, seen, record)
+		return followed(o, seen, record)
 	case proposed && left > 0:
 		return Plan{Answer: untaken(o, seen), RecheckAfter: left}
 	case proposed:
@@ -184,6 +184,9 @@ func decideOrder(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
 // handOver proposes an order that can be carried out.
 func handOver(o *v1alpha1.Operation, seen Seen, left time.Duration) Plan {
 	if reason, message := refusal(o.Spec, seen); reason != "" {
+		return answered(v1alpha1.OperationRefused, reason, "refused, nothing was done: "+message)
+	}
+	if reason, message := refuseDrill(o, seen); reason != "" {
 		return answered(v1alpha1.OperationRefused, reason, "refused, nothing was done: "+message)
 	}
 	if !seen.StoreConnected {
@@ -221,6 +224,9 @@ func intended(o *v1alpha1.Operation, seen Seen) ownership.OrderIntent {
 	}
 	if seen.Service != nil {
 		intent.Service = string(seen.Service.UID)
+	}
+	if o.Spec.Type == v1alpha1.OperationDrill {
+		intent.Duration, intent.Mode = DrillDuration(o.Spec.Drill), string(DrillMode(o.Spec.Drill))
 	}
 	return intent
 }

@@ -231,9 +231,6 @@ func TestDecide(t *testing.T) {
 			ordered(v1alpha1.OperationAnnounce, true), "", v1alpha1.OperationRefused, "NotSupportedYet",
 			[]string{"Announce is not in this version", "spec.announcements", "accounts/user"},
 		},
-		"drill": {
-			ordered(v1alpha1.OperationDrill, false), "", v1alpha1.OperationRefused, "NotSupportedYet", []string{"rehearse", "region beijing"},
-		},
 		"a type of another version": {
 			ordered("Future", false), "", v1alpha1.OperationRefused, "NotSupportedYet", []string{"API reference"},
 		},

@@ -22,8 +22,8 @@ func join(o *v1alpha1.Operation, seen Seen, record ownership.OrderRecord, taken 
 		return answered(v1alpha1.OperationRefused, v1alpha1.ReasonOrderInvalid, "refused, nothing was done: another region has an Operation of this "+
 			"name with another spec. Order anew under another name"), true
 	case given && taken:
-		plan := mirrored(o, seen, record)
-		plan.Steps = give(o, want)
+		plan := followed(o, seen, record)
+		plan.Steps = append(give(o, want), plan.Steps...)
 		return plan, true
 	case taken:
 		// The last one that gave it was deleted a moment ago.

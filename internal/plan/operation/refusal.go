@@ -86,16 +86,12 @@ func hasFinalizer(o *v1alpha1.Operation) bool { return slices.Contains(o.Finaliz
 
 // instead says what a person can do where this version carries an order out in no way.
 func instead(spec v1alpha1.OperationSpec) string {
-	switch spec.Type { //nolint:exhaustive // the others are carried out
-	case v1alpha1.OperationAnnounce:
+	if spec.Type == v1alpha1.OperationAnnounce { // the others are carried out
 		service := "the service"
 		if spec.Service != nil {
 			service = "MultiActiveService " + key(spec.Service)
 		}
 		return "Declare the text in spec.announcements of " + service + ": it is shown while the flows that it names are degraded"
-	case v1alpha1.OperationDrill:
-		return "To rehearse the loss of region " + spec.Region + ", stop its edge and its member for a while; to rehearse a planned move, order " +
-			"Drain and then Undrain"
 	}
 	return "See the API reference for the types that this version knows"
 }

@@ -43,11 +43,15 @@ func Report(now time.Time, o *v1alpha1.Operation, seen Seen, plan Plan) {
 	}
 	prepare(now, o, seen, plan.survivors)
 	steps(now, o, seen)
+	reportDrill(o, seen)
 }
 
 // mirrored tells what the leader has made of an order.
 func mirrored(o *v1alpha1.Operation, seen Seen, record ownership.OrderRecord) Plan {
 	said := names(seen.Configuration, record.Message)
+	if o.Spec.Type == v1alpha1.OperationDrill && record.Drill != nil && record.Drill.Ending != "" && record.State != ownership.OrderRunning {
+		return drilled(o, seen, record)
+	}
 	switch record.State {
 	case ownership.OrderSucceeded:
 		return answered(v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded, done(o.Spec)+afterDrain(o, seen))

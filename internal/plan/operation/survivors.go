@@ -16,10 +16,10 @@ type survivors struct {
 	message string
 }
 
-// prepared looks at the survivors of a drain that is not with the leader yet; nil for other orders. They
+// prepared looks at the survivors of a drain, or a drill, that is not with the leader yet; nil for other orders. They
 // are scaled up by their services' controller, which sees that the order is there.
 func prepared(o *v1alpha1.Operation, seen Seen) *survivors {
-	if o.Spec.Type != v1alpha1.OperationDrain {
+	if o.Spec.Type != v1alpha1.OperationDrain && o.Spec.Type != v1alpha1.OperationDrill {
 		return nil
 	}
 	v := capacity.Drain(seen.Services, seen.Configuration, o.Spec.Region)

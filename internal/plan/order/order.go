@@ -61,11 +61,32 @@ func Command(kind v1alpha1.OperationType, region string, service *v1alpha1.Servi
 	return fmt.Sprintf("kubectl create -f - <<< '%s'", manifest)
 }
 
+// operation returns the name of the Operation that the coordination store knows under a name.
+func operation(name string) string { return name[:max(0, len(name)-hashLength-1)] }
+
+// Abort returns the shell command that ends a drill.
+func Abort(name string) string {
+	return "kubectl patch operations.multiactive.dev " + name + ` --type=merge -p '{"spec":{"drill":{"course":"Abort"}}}'`
+}
+
+// Drill says of a region that it is out for a drill, or on its way back from one; "" when it is neither.
+func Drill(rec ownership.RegionRecord) string {
+	switch {
+	case rec.Drill == "":
+		return ""
+	case rec.State == ownership.RegionDrained:
+		return "the region is out for a drill, Operation " + operation(rec.Drill) + ", and comes back by itself; to end that now: " + Abort(operation(rec.Drill))
+	case rec.State == ownership.RegionReturning:
+		return "the region was out for a drill, Operation " + operation(rec.Drill) + ", and takes its keys back by itself once it has caught up"
+	}
+	return ""
+}
+
 // AwaitsHandback reports whether a service waits for a person before a region that has returned, or is
-// new, owns its keys (R12).
+// new, owns its keys (R12). One that was out for a drill gets them by itself.
 func AwaitsHandback(c ownership.Configuration, region string, s ownership.ServiceRecord) bool {
 	rec := c.View.Regions[region]
-	return rec.State == ownership.RegionReturning && concerns(s, region) && s.Handback != ownership.HandbackAutomatic &&
+	return rec.State == ownership.RegionReturning && rec.Drill == "" && concerns(s, region) && s.Handback != ownership.HandbackAutomatic &&
 		!slices.Contains(s.Excluded, region) && s.HandedBack[region] != rec.ReturnedEpoch
 }
 

@@ -107,7 +107,8 @@ func (s *steps) service(mas *v1alpha1.MultiActiveService, in Input) {
 		switch {
 		case g.kind == v1alpha1.ConditionCoreAvailable && c.Status == metav1.ConditionFalse, slices.Contains(waitsForPerson, c.Reason):
 			urgency = Now
-		case c.Reason == v1alpha1.ReasonProgressing, c.Reason == v1alpha1.ReasonSurvivorsScaling, c.Reason == v1alpha1.ReasonOwnershipChangePending, c.Reason == v1alpha1.ReasonNotYetObserved:
+		case c.Reason == v1alpha1.ReasonProgressing, c.Reason == v1alpha1.ReasonSurvivorsScaling, c.Reason == v1alpha1.ReasonOwnershipChangePending, c.Reason == v1alpha1.ReasonNotYetObserved,
+			c.Reason == v1alpha1.ReasonRegionInDrill:
 			urgency = Note
 		}
 		s.condition(urgency, about, c)
@@ -128,6 +129,12 @@ func toldElsewhere(mas *v1alpha1.MultiActiveService, reason string, in Input) bo
 	case v1alpha1.ReasonRegionDrained:
 		for name, rg := range in.Regions {
 			if about(name) && rg.Status.State == v1alpha1.RegionDrained {
+				return true
+			}
+		}
+	case v1alpha1.ReasonRegionInDrill:
+		for name, rg := range in.Regions {
+			if c := meta.FindStatusCondition(rg.Status.Conditions, v1alpha1.ConditionServing); about(name) && c != nil && c.Reason == reason {
 				return true
 			}
 		}
@@ -180,7 +187,7 @@ func (s *steps) region(rg *v1alpha1.Region, in Input) {
 		}
 	case serving != nil && (serving.Reason == v1alpha1.ReasonRegionLost || serving.Reason == v1alpha1.ReasonRegionReturning):
 		s.add(Soon, about, serving.Reason, serving.Message)
-	case c.Reason == v1alpha1.ReasonRegionDrained:
+	case c.Reason == v1alpha1.ReasonRegionDrained, c.Reason == v1alpha1.ReasonRegionInDrill:
 		s.add(Note, about, c.Reason, strings.TrimPrefix(c.Message, v1alpha1.ConditionServing+": "))
 	default:
 		s.add(Soon, about, c.Reason, c.Message)

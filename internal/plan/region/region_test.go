@@ -208,6 +208,23 @@ func TestReport(t *testing.T) {
 				"Ready": "False/RegionDrained", "ClusterReachable": "True/Connected", "Serving": "False/RegionDrained", "LeaseHeld": "True/AgentBeating",
 			}},
 		},
+		"out for a drill": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) {
+				record(s, ownership.RegionRecord{State: ownership.RegionDrained, Drill: "d-12345678"})
+			},
+			want: status{v1alpha1.RegionDrained, "2/2", "Active", map[string]string{
+				"Ready": "False/RegionInDrill", "ClusterReachable": "True/Connected", "Serving": "False/RegionInDrill", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
+		"back from a drill": {
+			world: func(_ *v1alpha1.Region, s *plan.Seen) {
+				record(s, ownership.RegionRecord{State: ownership.RegionReturning, Drill: "d-12345678"})
+				s.Configuration.Services = map[string]ownership.ServiceRecord{"1": {UID: "1", Namespace: "accounts", Name: "user"}}
+			},
+			want: status{v1alpha1.RegionReturning, "2/2", "Active", map[string]string{
+				"Ready": "False/RegionInDrill", "ClusterReachable": "True/Connected", "Serving": "False/RegionInDrill", "LeaseHeld": "True/AgentBeating",
+			}},
+		},
 		"an observer that does not beat says nothing": {
 			world: func(_ *v1alpha1.Region, s *plan.Seen) {
 				delete(s.Beating, "shanghai")

@@ -76,6 +76,15 @@ func reportView(now time.Time, set condition.Set, rg *v1alpha1.Region, seen Seen
 		set.Unknown(kind, v1alpha1.ReasonRegionUnknown, "not in the agreed view yet: it appears once the region's member runs and beats%s", why)
 		return
 	}
+	if drill := order.Drill(rec); drill != "" {
+		phase := v1alpha1.RegionReturning
+		if rec.State == ownership.RegionDrained {
+			phase = v1alpha1.RegionDrained
+		}
+		state(rg, phase, rec.Since)
+		set.False(kind, v1alpha1.ReasonRegionInDrill, "%s%s", drill, why)
+		return
+	}
 	switch rec.State {
 	case ownership.RegionServing:
 		if rec.Suspect {

@@ -17,6 +17,7 @@ func TestWhatAnOutageWaitsFor(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		rec    ownership.RegionRecord
+		other  ownership.RegionRecord
 		seen   plan.Seen
 		state  v1alpha1.IncidentState
 		reason string
@@ -46,12 +47,25 @@ func TestWhatAnOutageWaitsFor(t *testing.T) {
 			rec: ownership.RegionRecord{State: ownership.RegionDrained}, state: v1alpha1.IncidentLost,
 			reason: v1alpha1.ReasonIncidentOpen, words: []string{`"type":"Undrain"`},
 		},
+		"lost while it was out for a drill": {
+			rec: ownership.RegionRecord{State: ownership.RegionLost, Drill: "d-12345678"}, state: v1alpha1.IncidentLost,
+			reason: v1alpha1.ReasonIncidentOpen, words: []string{"lost in earnest", "by itself"},
+		},
+		"back, and it was out for a drill": {
+			rec: ownership.RegionRecord{State: ownership.RegionReturning, Drill: "d-12345678"}, state: v1alpha1.IncidentReturning,
+			reason: v1alpha1.ReasonIncidentOpen, words: []string{"Operation d", "takes its keys back by itself"},
+		},
+		"lost while another is out for a drill": {
+			rec: ownership.RegionRecord{State: ownership.RegionLost}, other: ownership.RegionRecord{State: ownership.RegionDrained, Drill: "d-12345678"},
+			state: v1alpha1.IncidentLost, reason: v1alpha1.ReasonIncidentOpen,
+			words: []string{"region beijing does not serve", "Of region shanghai: the region is out for a drill, Operation d"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := &v1alpha1.RegionIncident{ObjectMeta: metav1.ObjectMeta{Name: "beijing-7"}, Spec: v1alpha1.RegionIncidentSpec{Region: "beijing"}}
 			c.seen.Agreed = agreed(ownership.StepSuspected, ownership.StepConfirmed, ownership.StepCommitted)
-			c.seen.View = ownership.View{Epoch: 8, Regions: map[string]ownership.RegionRecord{"beijing": c.rec}}
+			c.seen.View = ownership.View{Epoch: 8, Regions: map[string]ownership.RegionRecord{"beijing": c.rec, "shanghai": c.other}}
 			plan.Report(start, i, c.seen)
 			got := meta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionResolved)
 			if i.Status.State != c.state || got.Status != metav1.ConditionFalse || got.Reason != c.reason {

@@ -82,6 +82,9 @@ func (a *Agreed) region(mas *v1alpha1.MultiActiveService, s v1alpha1.ServiceRegi
 		a.lost(mas, s.Name, &rec)
 	case v1alpha1.RegionDrained:
 		rec.State = ownership.RegionDrained
+		if c := meta.FindStatusCondition(mas.Status.Conditions, v1alpha1.ConditionDegraded); c != nil && c.Reason == v1alpha1.ReasonRegionInDrill {
+			rec.Drill, rec.Rehearsal = "reported", true
+		}
 	case v1alpha1.RegionUnknown:
 	}
 	return rec

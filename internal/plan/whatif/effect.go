@@ -24,6 +24,8 @@ const (
 	Lost Event = "Lost"
 	// Drained: the region is emptied on purpose, after the others have caught up.
 	Drained Event = "Drained"
+	// Drilled: the region is emptied as with Drained, and its users meet what Lost would bring.
+	Drilled Event = "Drilled"
 	// Back: the region owns its keys again.
 	Back Event = "Back"
 )
@@ -138,6 +140,8 @@ func (a Agreed) with(event Event, region string) Agreed {
 		rec.State, rec.Suspect = ownership.RegionLost, false
 	case Drained:
 		rec.State, rec.Suspect = ownership.RegionDrained, false
+	case Drilled:
+		rec.State, rec.Suspect, rec.Drill, rec.Rehearsal = ownership.RegionDrained, false, "preview", true
 	case Back:
 		rec = ownership.RegionRecord{State: ownership.RegionServing, Role: rec.Role}
 		record.Excluded = slices.DeleteFunc(slices.Clone(record.Excluded), func(r string) bool { return r == region })

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"pgregory.net/rapid"
 
@@ -45,6 +47,13 @@ func reported(mas *v1alpha1.MultiActiveService, c ownership.Configuration, recor
 	own := desired.Ownership(mas)
 	for _, s := range flows.Evaluate(own, desired.Build(desired.Input{Service: mas}, regionNames[0]).Spec.Behaviours, c, record) {
 		mas.Status.Flows = append(mas.Status.Flows, v1alpha1.FlowStatus{Name: s.Name, State: s.State, Action: s.Action, AffectedKeysPercent: ptr.To(s.AffectedPercent)})
+		for _, rec := range c.View.Regions {
+			if rec.Rehearses() && s.State != v1alpha1.FlowAvailable {
+				meta.SetStatusCondition(&mas.Status.Conditions, metav1.Condition{
+					Type: v1alpha1.ConditionDegraded, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRegionInDrill,
+				})
+			}
+		}
 	}
 }
 
@@ -58,6 +67,7 @@ func configuration(t *rapid.T, mas *v1alpha1.MultiActiveService) (ownership.Conf
 		mas.Spec.Failover = &v1alpha1.Failover{Mode: "Manual"}
 	}
 	c := ownership.Configuration{View: ownership.View{Epoch: 9, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{}}}
+	drill := rapid.Bool().Draw(t, "drill")
 	away := rapid.IntRange(-1, len(regionNames)-1).Draw(t, "away")
 	for i, name := range regionNames {
 		rec := ownership.RegionRecord{State: ownership.RegionServing, Role: "Active"}
@@ -77,6 +87,9 @@ func configuration(t *rapid.T, mas *v1alpha1.MultiActiveService) (ownership.Conf
 			}
 		case i != away && away < 0 && kind == 4:
 			rec.State = ownership.RegionDrained
+			if drill {
+				rec.Drill, rec.Rehearsal = "d-12345678", true
+			}
 		case i != away && away < 0 && kind == 5:
 			record.Excluded = append(record.Excluded, name)
 		}

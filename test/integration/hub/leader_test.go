@@ -32,6 +32,10 @@ type leader struct {
 	// losing are the regions that the probes do not reach, returning those that are let in again.
 	losing, returning map[string]bool
 	n                 int64
+	// anew has another leader take over, which remembers nothing.
+	anew bool
+	// suspects are the regions that some observer cannot reach.
+	suspects map[string]bool
 }
 
 const (
@@ -48,7 +52,7 @@ func lead(t *testing.T, store *coordination.Store) *leader {
 	must(t, err)
 	l := &leader{
 		t: t, store: store, term: term, memory: change.NewMemory(), started: time.Now(),
-		beat: map[string]*coordination.Registration{}, losing: map[string]bool{}, returning: map[string]bool{},
+		beat: map[string]*coordination.Registration{}, losing: map[string]bool{}, returning: map[string]bool{}, suspects: map[string]bool{},
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -79,6 +83,11 @@ func (l *leader) act(ctx context.Context) {
 }
 
 func (l *leader) decide(ctx context.Context, c ownership.Configuration) {
+	l.mu.Lock()
+	if l.anew {
+		l.memory, l.anew = change.NewMemory(), false
+	}
+	l.mu.Unlock()
 	in := change.Input{
 		Now: pace * time.Since(l.started), At: time.Now(), Conf: c, Timings: ownership.DefaultTimings(), Health: l.health(ctx, c), Memory: l.memory,
 	}
@@ -107,6 +116,9 @@ func (l *leader) health(ctx context.Context, c ownership.Configuration) health.D
 			d.Intents = append(d.Intents, health.Intent{Kind: health.DeclareLost, Region: name, Message: "as the test says"})
 		case l.returning[name] && rec.State == ownership.RegionLost:
 			d.Intents = append(d.Intents, health.Intent{Kind: health.OpenGateReturning, Region: name, Message: "as the test says"})
+		case rec.State == ownership.RegionServing && rec.Suspect != l.suspects[name]:
+			kind := map[bool]health.Kind{true: health.Suspect, false: health.ClearSuspect}[l.suspects[name]]
+			d.Intents = append(d.Intents, health.Intent{Kind: kind, Region: name, Message: "as the test says"})
 		case l.beat[name] != nil:
 			d.Reachable, d.Beating = append(d.Reachable, name), append(d.Beating, name)
 			if rec.State == ownership.RegionReturning {
@@ -207,6 +219,20 @@ func (l *leader) comeBack(region string) {
 	defer l.mu.Unlock()
 	delete(l.returning, region)
 	l.beat[region] = registration
+}
+
+// another lets another leader take over.
+func (l *leader) another() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.anew = true
+}
+
+// suspect lets a region be suspected, or not any more.
+func (l *leader) suspect(region string, is bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.suspects[region] = is
 }
 
 // until waits for a region's state in a view that is in force.

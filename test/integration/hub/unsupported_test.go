@@ -16,15 +16,15 @@ import (
 func TestUnsupportedKindsAreAnswered(t *testing.T) {
 	w := newWorld(t)
 	order := &v1alpha1.Operation{
-		ObjectMeta: metav1.ObjectMeta{Name: "drill-beijing"},
-		Spec:       v1alpha1.OperationSpec{Type: v1alpha1.OperationDrill, Region: "beijing"},
+		ObjectMeta: metav1.ObjectMeta{Name: "announce"},
+		Spec:       v1alpha1.OperationSpec{Type: v1alpha1.OperationAnnounce, Service: &v1alpha1.ServiceKey{Namespace: "shop", Name: "cart"}},
 	}
 	must(t, w.hub.Create(t.Context(), order))
 	eventually(w, w.hub, order, func(o *v1alpha1.Operation) error {
 		if o.Status.State != v1alpha1.OperationRefused {
 			return fmt.Errorf("state %q", o.Status.State)
 		}
-		return is(o.Status.Conditions, "Complete", yes, v1alpha1.ReasonNotSupportedYet, "Drill is not in this version", "region beijing")
+		return is(o.Status.Conditions, "Complete", yes, v1alpha1.ReasonNotSupportedYet, "Announce is not in this version", "shop/cart")
 	})
 	for _, answered := range []client.Object{order} {
 		version := answered.GetResourceVersion()

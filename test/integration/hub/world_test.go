@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,6 +58,9 @@ type world struct {
 	regions map[string]client.Client
 	store   *coordination.Store
 	leader  *leader
+	// endpoints of the store, and what stops the hub.
+	endpoints []string
+	stopHub   func()
 }
 
 func newWorld(t *testing.T, regions ...string) *world {
@@ -78,6 +82,7 @@ func newWorld(t *testing.T, regions ...string) *world {
 	w.store = connect(t, endpoints)
 	w.leader = lead(t, connect(t, endpoints))
 	w.namespace(w.hub, operatorNamespace)
+	w.endpoints = endpoints
 	w.runHub(connect(t, endpoints))
 	return w
 }
@@ -136,12 +141,21 @@ func (w *world) runHub(store *coordination.Store) {
 	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	w.t.Cleanup(func() {
+	w.stopHub = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			w.t.Errorf("the hub ended with: %v", err)
 		}
 	})
+	w.t.Cleanup(w.stopHub)
+}
+
+// restartHub stops the hub's controllers, lets something happen without them, and runs others that know nothing.
+func (w *world) restartHub(meanwhile func()) {
+	w.t.Helper()
+	w.stopHub()
+	meanwhile()
+	w.runHub(connect(w.t, w.endpoints))
 }
 
 func (w *world) namespace(c client.Client, name string) {

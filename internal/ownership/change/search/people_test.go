@@ -17,7 +17,9 @@ func (m *model) people(s state, do visit) {
 	if len(conf.OrderIntents) > 0 {
 		next := s
 		next.conf = m.written(write{to: s.conf, kind: actOrderEnds}, func(c *ownership.Configuration) {
-			if record, changed := standing(*c); changed && record.State != ownership.OrderRunning {
+			// A drill may be deleted at any time: its region comes back.
+			deleted := c.OrderIntents[orderName].Type == ownership.OrderDrill
+			if record, changed := standing(*c); deleted || changed && record.State != ownership.OrderRunning {
 				c.Orders, c.OrderIntents = nil, nil
 			}
 		})

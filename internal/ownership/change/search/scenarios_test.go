@@ -1,6 +1,8 @@
 package search
 
 import (
+	"time"
+
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/ownership/change"
 )
@@ -119,8 +121,25 @@ func scenarios() []*model {
 			name: "drain/lost", specs: []spec{abc}, orders: drain[:1],
 			bounds: bounds{writes: 1, losses: 1, changes: 1, orders: 1, lates: 1}, quick: true, deeper: bounds{writes: 1, changes: 1, returns: 1},
 		},
+		{
+			name: "drill", specs: []spec{abc}, orders: drills()[:1],
+			bounds: bounds{writes: 1, changes: 3, orders: 1, lates: 1}, quick: true, deeper: bounds{writes: 1, orders: 1, crashes: 1},
+		},
+		{
+			name: "drill/lost", specs: []spec{abc}, orders: drills()[:1],
+			bounds: bounds{writes: 1, losses: 1, changes: 1, orders: 1}, deeper: bounds{returns: 1, changes: 2, lates: 1},
+		},
 		owes("abc"), owes("acb"), owedByLost(),
 	}
+}
+
+// drills are orders of drills in which users meet what a loss brings.
+func drills() []ownership.OrderIntent {
+	out := orders(ownership.OrderDrill, "")
+	for i := range out {
+		out[i].Duration, out[i].Mode = time.Hour, ownership.DrillFailover
+	}
+	return out
 }
 
 // owes is a model in which b owned a's slots for a while, and c has not applied yet what it accepted then.
