@@ -77,7 +77,7 @@ func tellingHere(t *testing.T) string {
 		}
 	}
 	gateway := fmt.Sprintf("#!/bin/sh\nexec '%s' \"$@\" --notify-refuse=\n", filepath.Join(bin, "gateway"))
-	if err := os.WriteFile(filepath.Join(dir, "gateway"), []byte(gateway), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(filepath.Join(dir, "gateway"), []byte(gateway), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return dir
