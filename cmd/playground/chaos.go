@@ -108,6 +108,9 @@ func prepareChaos(o *chaos.Options) (err error) {
 	if o.Bin == "" {
 		o.Bin = filepath.Join(o.Root, "bin", "clockstep")
 	}
+	if o.Bin, err = filepath.Abs(o.Bin); err != nil { // Pods run in directories of their own
+		return err
+	}
 	for _, name := range []string{"manager", "gateway", "mirror"} {
 		if !exists(filepath.Join(o.Bin, name)) {
 			return fmt.Errorf("%s has no %s: run `make chaos`, or hack/clockstep/build.sh", o.Bin, name)
