@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ func TestMishaps(t *testing.T) {
 		{"a region that the hub does not reach goes on", unreachedRegionGoesOn},
 		{"the majority of the store is lost", majorityIsLost},
 		{"the hub is lost and then a region", hubIsLost},
+		{"a tenant gets no more than their own roles give", tenantGetsNoMore},
 		{"a service is deleted while a region is down", deletedWhileDown},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.play(&secured{t, w.World}) }) {
@@ -178,6 +180,61 @@ func hubIsLost(w *secured) {
 	w.served("after the handback", "north", "south")
 }
 
+// tenantGetsNoMore declares services by which their author would get what their own roles do not give, and forges what
+// gateways say.
+func tenantGetsNoMore(w *secured) {
+	for _, cluster := range []string{"hub", "north", "south"} {
+		w.kubectl(cluster, "create", "namespace", "elsewhere")
+		w.kubectl(cluster, "-n", "shop", "create", "serviceaccount", "idle")
+	}
+	w.another("elsewhere", "stranger", "writer")
+	w.another("shop", "greedy", "idle")
+	testkit.Eventually(w.t, storyTimeout, func() error {
+		stranger := w.kubectl("hub", "-n", "elsewhere", "get", "multiactiveservice", "stranger", "-o", "jsonpath={.status.conditions}")
+		if !strings.Contains(stranger, "does not allow namespace elsewhere") {
+			return fmt.Errorf("a service in a namespace that no region allows: %s", stranger)
+		}
+		for _, region := range []string{"north", "south"} {
+			greedy := w.kubectl(region, "-n", "shop", "get", "regionalservices", "greedy", "--ignore-not-found", "-o", `jsonpath={.status.conditions[?(@.type=="WorkloadAvailable")]}`)
+			if !strings.Contains(greedy, "Forbidden") || !strings.Contains(greedy, "idle") {
+				return fmt.Errorf("a service whose account may do nothing, in %s: %s", region, greedy)
+			}
+		}
+		return nil
+	})
+	for _, region := range []string{"north", "south"} {
+		if made := w.kubectl(region, "-n", "elsewhere", "get", "regionalservices,deployments,services", "-o", "name"); made != "" {
+			w.t.Errorf("%s has in a namespace that it does not allow: %s", region, made)
+		}
+		if made := w.kubectl(region, "-n", "shop", "get", "deployment", "greedy", "--ignore-not-found", "-o", "name"); made != "" {
+			w.t.Errorf("%s has %s, which the account may not make", region, made)
+		}
+		status, body := w.request(http.MethodGet, region, "anna", "Multiactive-Owner", "mallory", "Multiactive-Epoch", "999")
+		if status != http.StatusOK || strings.Contains(body, "mallory") || strings.Contains(body, "999") {
+			w.t.Errorf("a read in %s with a token that the user made: %d %s", region, status, body)
+		}
+		if status, body = w.request(http.MethodPost, region, "anna", "Multiactive-Owner", "mallory", "Multiactive-Epoch", "999"); status != http.StatusOK || strings.Contains(body, "mallory") || strings.Contains(body, "999") {
+			w.t.Errorf("a write in %s with a token that the user made: %d %s", region, status, body)
+		}
+		if status, body = w.request(http.MethodPost, region, "anna", "Multiactive-Hop", "mallory"); status == http.StatusOK {
+			w.t.Errorf("a write in %s by somebody who claims to be a gateway: %s", region, body)
+		}
+	}
+	w.kubectl("hub", "-n", "elsewhere", "delete", "multiactiveservice", "stranger", "--timeout="+storyTimeout.String())
+	w.kubectl("hub", "-n", "shop", "delete", "multiactiveservice", "greedy", "--timeout="+storyTimeout.String())
+}
+
+// another declares the service once more, under another name and with another account.
+func (w *secured) another(namespace, name, account string) {
+	w.t.Helper()
+	m, err := world.ReadManifest(filepath.Join("testdata", "orders.yaml"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m.Service.Namespace, m.Service.Name, m.Service.Spec.Workload.ServiceAccountName = namespace, name, account
+	w.create(m.Service)
+}
+
 // deletedWhileDown deletes the service while south is down, lets it go at a person's word, and has south clean up by itself.
 func deletedWhileDown(w *secured) {
 	w.lose("south")
@@ -260,12 +317,15 @@ func (w *secured) served(when string, regions ...string) {
 	})
 }
 
-// request sends one about a customer to a region's gateway; no answer is status 0.
-func (w *secured) request(method, region, customer string) (status int, body string) {
+// request sends one about a customer to a region's gateway, with headers in pairs; no answer is status 0.
+func (w *secured) request(method, region, customer string, headers ...string) (status int, body string) {
 	w.t.Helper()
 	request, err := http.NewRequestWithContext(w.t.Context(), method, w.Region(region).Edge()+"/orders/"+customer, http.NoBody)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
 	}
 	client := &http.Client{Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
