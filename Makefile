@@ -52,6 +52,8 @@ TOPICS ?= 1000
 # Services of the worlds of the measurement of many.
 SERVICES ?= 1000
 RUNS ?= 10
+# In place of a number of runs: new ones begin for so long, such as 10m.
+DURATION ?=
 E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
 ARGS ?=
@@ -139,8 +141,8 @@ simulate: ## The ownership protocol under SEEDS=10000 simulated histories of fau
 	go test -count=1 -timeout $(TEST_TIMEOUT) -run 'TestSeeds$$' -v $(ARGS) ./internal/ownership/sim -seeds $(SEEDS)
 
 .PHONY: chaos
-chaos: build build-clockstep kubernetes ## Faults of real processes, networks and clocks (RUNS=10, CHAOS_ARGS='--seed 7 --first 3').
-	$(BIN)/playground chaos --runs $(RUNS) $(CHAOS_ARGS)
+chaos: build build-clockstep kubernetes ## Faults of real processes, networks and clocks (RUNS=10 or DURATION=10m, CHAOS_ARGS='--seed 7 --first 3').
+	$(BIN)/playground chaos $(if $(DURATION),--duration $(DURATION),--runs $(RUNS)) $(CHAOS_ARGS)
 
 .PHONY: bench
 bench: build build-examples kubernetes bench-gateway ## Benchmarks, the gateway beside others, failovers of whole worlds (BENCH_TIME=1s BENCH_ROUNDS=3 BENCH_SERVICES=1000 BENCH_ARGS=...).

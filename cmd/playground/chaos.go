@@ -58,7 +58,7 @@ func runChaos(ctx context.Context, args []string) error {
 	flags.Uint64Var(&o.Seed, "seed", 0, "`number` that the faults are made from (default: a new one)")
 	flags.IntVar(&o.First, "first", 1, "number of the first run")
 	flags.IntVar(&o.Runs, "runs", 0, "how many runs (default 1, or as many as --duration gives)")
-	flags.DurationVar(&o.Duration, "duration", 0, "begin no other run after this")
+	flags.DurationVar(&o.Duration, "duration", 0, "begin no other run after this time, such as 10m; the run that has begun is ended and judged")
 	flags.IntVar(&o.Keys, "keys", 18, "keys that every run writes to")
 	flags.IntVar(&o.Rate, "load", 40, "writes per second, about")
 	flags.BoolVar(&o.KeepGoing, "keep-going", false, "go on after a run that is broken")
@@ -69,8 +69,8 @@ func runChaos(ctx context.Context, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	if o.Keys < 1 || o.Rate < 1 || o.Runs < 0 || o.First < 1 {
-		return errors.New("--keys, --load and --first must be at least 1, --runs must not be negative")
+	if o.Keys < 1 || o.Rate < 1 || o.Runs < 0 || o.First < 1 || o.Duration < 0 {
+		return errors.New("--keys, --load and --first must be at least 1, --runs and --duration must not be negative")
 	}
 	if o.Runs == 0 && o.Duration == 0 {
 		o.Runs = 1
@@ -107,6 +107,9 @@ func prepareChaos(o *chaos.Options) (err error) {
 	}
 	if o.Bin == "" {
 		o.Bin = filepath.Join(o.Root, "bin", "clockstep")
+	}
+	if o.Bin, err = filepath.Abs(o.Bin); err != nil { // Pods run in directories of their own
+		return err
 	}
 	for _, name := range []string{"manager", "gateway", "mirror"} {
 		if !exists(filepath.Join(o.Bin, name)) {

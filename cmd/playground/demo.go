@@ -94,6 +94,9 @@ func (c *common) complete() (err error) {
 	if o.Bin == "" {
 		o.Bin = filepath.Join(o.Root, "bin")
 	}
+	if o.Bin, err = filepath.Abs(o.Bin); err != nil { // Pods run in directories of their own
+		return err
+	}
 	if err := c.findPrograms(); err != nil {
 		return err
 	}

@@ -80,6 +80,14 @@ func TestLateChangesAreSettled(t *testing.T) {
 	writes("south", both)
 	writes("south", alone)
 	l.lose("south")
+	testkit.Eventually(t, storyTimeout, func() error {
+		risk := w.kubectl("hub", "get", "regionincidents", "-o", "jsonpath={.items[*].status.dataAtRisk}")
+		if !strings.Contains(risk, link) {
+			return errors.New("at risk the incident names " + risk)
+		}
+		t.Log("at risk: " + risk)
+		return nil
+	})
 	w.kubectl("north", "annotate", "replicationlink", link, "multiactive.dev/paused-")
 	writes("north", both)
 	l.comeBack("south")

@@ -86,13 +86,10 @@ type secured struct {
 	*world.World
 }
 
+// ordersWorld runs the service orders in two regions and a witness.
 func ordersWorld(t *testing.T) *secured {
 	t.Helper()
 	bin, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := binaries.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +97,22 @@ func ordersWorld(t *testing.T) *secured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	w := boot(t, m, node.Programs{"registry.example.com/shop/orders:v3": filepath.Join(bin, "echo")}, bin)
+	w.declare(m)
+	w.kubectl("hub", "-n", "shop", "wait", "multiactiveservice/orders", "--for=condition=Ready", "--timeout="+storyTimeout.String())
+	return w
+}
+
+// boot runs a world without its service, with the operator's programs of a directory, until the test ends.
+func boot(t *testing.T, m *world.Manifest, images node.Programs, bin string) *secured {
+	t.Helper()
+	root, err := binaries.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
 	made, err := world.New(world.Options{
-		Dir: dir, Root: root, Programs: bin, Self: filepath.Join(bin, "playground"), Manifest: m, Regions: m.RegionNames(),
-		Images: node.Programs{"registry.example.com/shop/orders:v3": filepath.Join(bin, "echo")}, Clock: clock.RealClock{},
-		Log: slog.New(slog.DiscardHandler), Progress: func(string) func(error) { return func(error) {} },
+		Dir: t.TempDir(), Root: root, Programs: bin, Self: filepath.Join(bin, "playground"), Manifest: m, Regions: m.RegionNames(), Images: images,
+		Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler), Progress: func(string) func(error) { return func(error) {} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,19 +133,48 @@ func ordersWorld(t *testing.T) *secured {
 	if err := made.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	declared, err := json.Marshal(m.Service)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "orders.json")
-	if err := os.WriteFile(file, declared, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// A region that joins after the service has its keys only when a person orders it.
-	w.kubectl("hub", "wait", "regions", "--all", "--for=condition=Serving", "--timeout="+storyTimeout.String())
-	w.kubectl("hub", "create", "-f", file)
-	w.kubectl("hub", "-n", "shop", "wait", "multiactiveservice/orders", "--for=condition=Ready", "--timeout="+storyTimeout.String())
 	return w
+}
+
+// declare creates the service once every region serves: one that joins after it has its keys only when a person orders it.
+func (w *secured) declare(m *world.Manifest) {
+	w.t.Helper()
+	w.kubectl("hub", "wait", "regions", "--all", "--for=condition=Serving", "--timeout="+storyTimeout.String())
+	w.create(m.Service)
+}
+
+// create has kubectl create an object at the hub.
+func (w *secured) create(object any) {
+	w.t.Helper()
+	text, err := json.Marshal(object)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	file := filepath.Join(w.t.TempDir(), "object.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.kubectl("hub", "create", "-f", file)
+}
+
+// order has an operation carried out.
+func (w *secured) order(kind, region string) {
+	w.t.Helper()
+	name := strings.ToLower(kind) + "-" + region
+	w.create(map[string]any{
+		"apiVersion": "multiactive.dev/v1alpha1", "kind": "Operation", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"type": kind, "region": region},
+	})
+	testkit.Eventually(w.t, storyTimeout, func() error {
+		state := w.kubectl("hub", "get", "operation", name, "-o", "jsonpath={.status.state}")
+		if state == "Failed" || state == "Refused" {
+			w.t.Fatalf("%s: %s", name, w.kubectl("hub", "get", "operation", name, "-o", "jsonpath={.status.conditions}"))
+		}
+		if state != "Succeeded" {
+			return fmt.Errorf("%s is %s: %s", name, state, w.kubectl("hub", "get", "operation", name, "-o", "jsonpath={.status.conditions}"))
+		}
+		return nil
+	})
 }
 
 // kubectl returns what it prints.

@@ -3,12 +3,9 @@ package playground_test
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -43,10 +40,10 @@ func TestDatabasesFollowTheOwners(t *testing.T) {
 
 	l.write()
 	l.both("at first")
-	l.order("Drain", "south")
+	l.w.order("Drain", "south")
 	l.testOwners("south", 0)
 	l.alone("north", "while south is drained")
-	l.order("Undrain", "south")
+	l.w.order("Undrain", "south")
 	l.both("after the undrain")
 
 	l.lose("south")
@@ -125,7 +122,7 @@ func (l *ledger) comeBack(region string) {
 		}
 		return nil
 	})
-	l.order("Handback", region)
+	l.w.order("Handback", region)
 	message := l.w.kubectl(region, "get", "replicationlinks", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="RowsEqual")].message}`)
 	if !strings.Contains(message, "are the same") {
 		l.t.Errorf("%s got its keys back, and of its rows it is told: %q", region, message)
@@ -173,7 +170,7 @@ func (l *ledger) declare() {
 			l.w.kubectl(region, "-n", "multiactive-system", "create", "secret", "generic", name, "--from-literal=username="+user, "--from-literal=password="+storePassword)
 		}
 	}
-	l.apply(map[string]any{
+	l.w.create(map[string]any{
 		"apiVersion": "multiactive.dev/v1alpha1", "kind": "DataStore", "metadata": map[string]any{"name": "orders-db"},
 		"spec": map[string]any{
 			"engine": "MariaDB", "topology": map[string]any{"type": "Mesh"}, "manageSettings": "Yes",
@@ -189,42 +186,9 @@ func (l *ledger) declare() {
 		`{"spec":{"dataClasses":[{"name":"ledger","conflict":{"policy":"OwnerWins"},"staleness":{"normal":"1m"},"sync":[{"method":"StorageReplication","storageReplication":{"store":"orders-db","tables":["shop.ledger"]}}]}]}}`)
 }
 
-func (l *ledger) apply(object map[string]any) {
-	l.t.Helper()
-	text, err := json.Marshal(object)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	file := filepath.Join(l.t.TempDir(), "object.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		l.t.Fatal(err)
-	}
-	l.w.kubectl("hub", "create", "-f", file)
-}
-
 func (l *ledger) await(condition string) {
 	l.t.Helper()
 	l.w.kubectl("hub", "-n", "shop", "wait", "multiactiveservice/orders", "--for=condition="+condition, "--timeout="+storyTimeout.String())
-}
-
-// order has an operation carried out.
-func (l *ledger) order(kind, region string) {
-	l.t.Helper()
-	name := strings.ToLower(kind) + "-" + region
-	l.apply(map[string]any{
-		"apiVersion": "multiactive.dev/v1alpha1", "kind": "Operation", "metadata": map[string]any{"name": name},
-		"spec": map[string]any{"type": kind, "region": region},
-	})
-	testkit.Eventually(l.t, storyTimeout, func() error {
-		state := l.w.kubectl("hub", "get", "operation", name, "-o", "jsonpath={.status.state}")
-		if state == "Failed" || state == "Refused" {
-			l.t.Fatalf("%s: %s", name, l.w.kubectl("hub", "get", "operation", name, "-o", "jsonpath={.status.conditions}"))
-		}
-		if state != "Succeeded" {
-			return fmt.Errorf("%s is %s: %s", name, state, l.w.kubectl("hub", "get", "operation", name, "-o", "jsonpath={.status.conditions}"))
-		}
-		return nil
-	})
 }
 
 // write writes in both regions until check, as their applications do: the next entry of a slot, if its fence allows.

@@ -25,6 +25,7 @@ type total struct {
 	runs, broken, acknowledged, accepted, handovers, unshipped int
 	gentle                                                     map[Kind]*refusals
 	violations                                                 []string
+	brokenRuns                                                 []int
 }
 
 // refusals counts the writes that were asked for during gentle faults, and those that were not acknowledged.
@@ -49,6 +50,7 @@ func (c *chaos) report(s *storm, n int, h *history.History, v check.Verdict, hap
 		return nil
 	}
 	t.broken++
+	t.brokenRuns = append(t.brokenRuns, n)
 	for _, text := range v.Violations {
 		t.violations = append(t.violations, fmt.Sprintf("run %d: %s", n, text))
 	}
@@ -121,7 +123,15 @@ func (c *chaos) verdict() {
 	}
 	c.console.Verdict(t.broken == 0 && t.runs > 0, "one owner at a time, and nothing acknowledged is lost in planned changes",
 		fmt.Sprintf("%d of %d runs", t.runs-t.broken, t.runs))
-	if t.broken > 0 {
-		c.console.Line("again: %s --seed %d --first %d --runs 1", strings.TrimSpace(o.Again), o.Seed, o.First+t.runs-1)
+	for _, n := range t.brokenRuns {
+		c.console.Line("run %d again: %s", n, o.again(n))
 	}
+	if len(t.brokenRuns) == 0 && t.runs > 0 {
+		c.console.Line("a run again, such as the last: %s", o.again(o.First+t.runs-1))
+	}
+}
+
+// again is how to repeat a run.
+func (o *Options) again(n int) string {
+	return fmt.Sprintf("%s --seed %d --first %d --runs 1", strings.TrimSpace(o.Again), o.Seed, n)
 }

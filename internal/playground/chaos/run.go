@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,7 +50,8 @@ type Options struct {
 	// Seed of the first run; First is its number. A run's plan depends on both.
 	Seed  uint64
 	First int
-	// Runs is how many; 0: until Duration is over.
+	// Runs is how many, and no other begins after Duration; 0: that does not end it. One that has begun is ended, and there is
+	// always one.
 	Runs     int
 	Duration time.Duration
 	// KeepGoing goes on after a run that is broken.
@@ -129,11 +131,7 @@ func (c *chaos) series(ctx context.Context) (err error) {
 			err = errors.Join(err, s.end())
 		}
 	}()
-	enough := func(n int) bool {
-		return ctx.Err() != nil || c.total.broken > 0 && !o.KeepGoing ||
-			n-o.First >= o.Runs && (o.Runs > 0 || o.Clock.Since(began) >= o.Duration)
-	}
-	for n := o.First; !enough(n); n++ {
+	for n := o.First; ctx.Err() == nil && !o.enough(n-o.First, c.total.broken, o.Clock.Since(began)); n++ {
 		if s != nil && s.watch.worn() {
 			worn := s
 			s = nil
@@ -146,11 +144,36 @@ func (c *chaos) series(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		if err := c.once(ctx, s, n); err != nil {
+		if err := c.once(ctx, s, n, o.progress(n-o.First, o.Clock.Since(began))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// enough reports whether no other run is to begin, after so many that took so long.
+func (o *Options) enough(done, broken int, took time.Duration) bool {
+	switch {
+	case done == 0:
+		return false
+	case broken > 0 && !o.KeepGoing:
+		return true
+	case o.Runs > 0 && done >= o.Runs:
+		return true
+	}
+	return o.Duration > 0 && took >= o.Duration
+}
+
+// progress says how far a series is when another run begins.
+func (o *Options) progress(done int, took time.Duration) string {
+	var parts []string
+	if o.Runs > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d done", done, o.Runs))
+	}
+	if o.Duration > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s", took.Round(time.Second), o.Duration))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // worn reports whether the world holds a region down for longer than a run should take.
@@ -262,9 +285,9 @@ func (s *storm) notes() ([]history.Note, error) {
 }
 
 // once makes one run and judges it.
-func (c *chaos) once(ctx context.Context, s *storm, n int) error {
+func (c *chaos) once(ctx context.Context, s *storm, n int, progress string) error {
 	plan := Plan(c.options.Seed, n, Regions)
-	c.console.Section(fmt.Sprintf("Run %d of seed %d", n, c.options.Seed))
+	c.console.Section(fmt.Sprintf("Run %d of seed %d (%s)", n, c.options.Seed, progress))
 	began := history.Now()
 	w := write(ctx, n, s.endpoints(), c.options.Keys, time.Duration(c.options.Keys)*time.Second/time.Duration(c.options.Rate))
 	inject := &injector{s: s, down: map[string]bool{}}
