@@ -112,7 +112,12 @@ func (m MirrorMaker) CheckpointSettings() map[string]string {
 
 // WorkerSettings are those of Connect, under which it runs.
 func (m MirrorMaker) WorkerSettings() map[string]string {
-	out := map[string]string{"offset.flush.interval.ms": "1000", "exactly.once.source.support": "disabled"}
+	out := map[string]string{
+		"offset.flush.interval.ms": "1000", "exactly.once.source.support": "disabled",
+		// A task that is begun while the worker has not read its configuration within that time is given up for good; by
+		// default it is 3 s, which a first start can take.
+		"worker.sync.timeout.ms": "60000",
+	}
 	if m.ExactlyOnce {
 		out["exactly.once.source.support"] = "enabled"
 	}
