@@ -12,9 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"multiactive.dev/operator/hack/internal/report"
@@ -62,13 +60,7 @@ func main() {
 	flags.IntVar(&o.changes, "changes", 100, "how many `changes` of the routing ten gateways act on")
 	flags.DurationVar(&o.length, "length", 3*time.Second, "how long one measurement takes")
 	_ = flags.Parse(os.Args[1:]) // it exits
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, &o)
-	stop()
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench-gateway:", err)
-		os.Exit(1)
-	}
+	report.Run("bench-gateway", func(ctx context.Context) error { return run(ctx, &o) })
 }
 
 // run starts everything, measures, and writes the page.

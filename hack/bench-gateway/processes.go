@@ -71,15 +71,7 @@ func (c *contender) processorTime() (time.Duration, error) {
 	if c.behind != nil {
 		all = append(all, family(c.behind.cmd.Process.Pid)...)
 	}
-	var total time.Duration
-	for _, id := range all {
-		took, err := report.ProcessorTime(id)
-		if err != nil {
-			return 0, err
-		}
-		total += took
-	}
-	return total, nil
+	return report.ProcessorTime(all...)
 }
 
 // processorTimes are what all processors have done since the machine began, in ticks.

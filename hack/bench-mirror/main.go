@@ -6,13 +6,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"multiactive.dev/operator/hack/internal/report"
@@ -50,13 +47,7 @@ func main() {
 	flags.IntVar(&o.rate, "rate", 500, "`records` a second while latency is measured")
 	flags.DurationVar(&o.length, "length", 10*time.Second, "how long one measurement of latency takes")
 	_ = flags.Parse(os.Args[1:]) // it exits
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, &o)
-	stop()
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench-mirror:", err)
-		os.Exit(1)
-	}
+	report.Run("bench-mirror", func(ctx context.Context) error { return run(ctx, &o) })
 }
 
 // run starts everything, measures, and writes the section.
@@ -89,9 +80,5 @@ func run(ctx context.Context, o *options) error {
 	p.machine.Done()
 	var text bytes.Buffer
 	p.write(&text)
-	if o.out == "" {
-		_, err := text.WriteTo(os.Stdout)
-		return err
-	}
-	return errors.Join(report.Save(o.out, "bench-mirror", text.Bytes()), func() error { _, err := text.WriteTo(os.Stdout); return err }())
+	return report.Publish(o.out, "bench-mirror", text.Bytes())
 }

@@ -11,12 +11,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -58,13 +56,7 @@ func main() {
 	flags.BoolVar(&o.verbose, "verbose", false, "list every kind of write, and every controller's passes")
 	_ = flags.Parse(os.Args[1:]) // it exits
 	log.SetLogger(logr.Discard())
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, &o)
-	stop()
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench-scale:", err)
-		os.Exit(1)
-	}
+	report.Run("bench-scale", func(ctx context.Context) error { return run(ctx, &o) })
 }
 
 // worlds reads the numbers of services.
@@ -109,13 +101,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	var text bytes.Buffer
 	p.write(&text)
-	if o.out != "" {
-		if err := report.Save(o.out, "bench-scale", text.Bytes()); err != nil {
-			return err
-		}
-	}
-	_, err = text.WriteTo(os.Stdout)
-	return errors.Join(err, p.ended)
+	return errors.Join(report.Publish(o.out, "bench-scale", text.Bytes()), p.ended)
 }
 
 // one measures a world of its own.

@@ -180,7 +180,7 @@ func (b *benched) steady(ctx context.Context, length time.Duration, f *figures) 
 		return err
 	}
 	began := time.Now()
-	if err := pause(ctx, length); err != nil {
+	if err := poll.Pause(ctx, length); err != nil {
 		return err
 	}
 	if f.steady, err = b.since(before); err != nil {
@@ -189,11 +189,11 @@ func (b *benched) steady(ctx context.Context, length time.Duration, f *figures) 
 	if f.steadyWrites, err = b.counted(began); err != nil {
 		return err
 	}
-	if f.hubMB, err = residentMB(b.Manager()); err != nil {
+	if f.hubMB, err = report.ResidentMB(b.Manager().PIDs()...); err != nil {
 		return err
 	}
 	for _, r := range b.Regions() {
-		mb, err := residentMB(r.Manager())
+		mb, err := report.ResidentMB(r.Manager().PIDs()...)
 		if err != nil {
 			return err
 		}
@@ -272,17 +272,7 @@ func (b *benched) everything() (map[string]time.Duration, error) {
 	for _, s := range servers {
 		pids[kindAPI], pids[kindEtcd] = append(pids[kindAPI], s[0]), append(pids[kindEtcd], s[1:]...)
 	}
-	out := map[string]time.Duration{}
-	for kind, all := range pids {
-		for _, pid := range all {
-			took, err := report.ProcessorTime(pid)
-			if err != nil {
-				return nil, err
-			}
-			out[kind] += took
-		}
-	}
-	return out, nil
+	return report.ProcessorTimes(pids)
 }
 
 // since is the processor time since then.
@@ -333,26 +323,4 @@ func addPasses(ctx context.Context, url string, out map[string]float64) error {
 		out[controller] += value
 	}
 	return lines.Err()
-}
-
-func residentMB(p world.Part) (total float64, err error) {
-	for _, pid := range p.PIDs() {
-		mb, err := report.ResidentMB(pid)
-		if err != nil {
-			return 0, err
-		}
-		total += mb
-	}
-	return total, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -10,9 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"multiactive.dev/operator/hack/internal/report"
@@ -63,13 +61,7 @@ func main() {
 	flags.DurationVar(&o.watch, "watch", 2*time.Minute, "how `long` many stores are kept, after a minute in which they settle")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the order in which servers are killed")
 	_ = flags.Parse(os.Args[1:]) // it exits
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, &o)
-	stop()
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench-stores:", err)
-		os.Exit(1)
-	}
+	report.Run("bench-stores", func(ctx context.Context) error { return run(ctx, &o) })
 }
 
 // run starts servers, measures, and writes the section.
@@ -97,13 +89,7 @@ func run(ctx context.Context, o *options) error {
 	p.machine.Done()
 	var text bytes.Buffer
 	p.write(&text)
-	if o.out != "" {
-		if err := report.Save(o.out, "bench-stores", text.Bytes()); err != nil {
-			return err
-		}
-	}
-	_, err = text.WriteTo(os.Stdout)
-	return err
+	return report.Publish(o.out, "bench-stores", text.Bytes())
 }
 
 // three measures with one mesh.

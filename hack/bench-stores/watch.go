@@ -22,6 +22,7 @@ import (
 	"multiactive.dev/operator/internal/storage"
 	"multiactive.dev/operator/internal/storekeeper"
 	"multiactive.dev/operator/internal/testkit/mariadb"
+	"multiactive.dev/operator/internal/testkit/poll"
 )
 
 // stores that are watched in every region.
@@ -98,7 +99,7 @@ func (p *page) watch(ctx context.Context, nodes map[string]map[string]*mysqltest
 		return err
 	}
 	// A server is looked at often until nothing has been wrong with it for a while.
-	if err := pause(ctx, time.Minute); err != nil {
+	if err := poll.Pause(ctx, time.Minute); err != nil {
 		return err
 	}
 	before, err := report.ProcessorTime(os.Getpid())
@@ -106,7 +107,7 @@ func (p *page) watch(ctx context.Context, nodes map[string]map[string]*mysqltest
 		return err
 	}
 	began := time.Now()
-	if err := pause(ctx, p.options.watch); err != nil {
+	if err := poll.Pause(ctx, p.options.watch); err != nil {
 		return err
 	}
 	after, err := report.ProcessorTime(os.Getpid())
@@ -115,15 +116,6 @@ func (p *page) watch(ctx context.Context, nodes map[string]map[string]*mysqltest
 	}
 	p.watched = float64(after-before) / float64(time.Since(began))
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // settled waits until all stores of all regions have had canaries from everywhere for a moment.

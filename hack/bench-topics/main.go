@@ -11,9 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"multiactive.dev/operator/hack/internal/report"
@@ -50,13 +48,7 @@ func main() {
 	flags.IntVar(&o.partitions, "partitions", 2, "`partitions` of a topic")
 	flags.DurationVar(&o.length, "length", 10*time.Minute, "how long steady state is measured, without topics and with them")
 	_ = flags.Parse(os.Args[1:]) // it exits
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, &o)
-	stop()
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench-topics:", err)
-		os.Exit(1)
-	}
+	report.Run("bench-topics", func(ctx context.Context) error { return run(ctx, &o) })
 }
 
 // run boots the world, measures, and writes the section.
@@ -85,11 +77,5 @@ func run(ctx context.Context, o *options) (err error) {
 	p.machine.Done()
 	var text bytes.Buffer
 	p.write(&text)
-	if o.out != "" {
-		if err := report.Save(o.out, "bench-topics", text.Bytes()); err != nil {
-			return err
-		}
-	}
-	_, err = text.WriteTo(os.Stdout)
-	return err
+	return report.Publish(o.out, "bench-topics", text.Bytes())
 }

@@ -105,14 +105,14 @@ func await(ctx context.Context, look func(context.Context) error) error {
 
 // steady waits until everything has settled, and measures.
 func (b *benched) steady(ctx context.Context, length time.Duration) (s steady, err error) {
-	if err := pause(ctx, settleTime); err != nil {
+	if err := poll.Pause(ctx, settleTime); err != nil {
 		return s, err
 	}
 	before, err := b.times()
 	if err != nil {
 		return s, err
 	}
-	if err := pause(ctx, length); err != nil {
+	if err := poll.Pause(ctx, length); err != nil {
 		return s, err
 	}
 	after, err := b.times()
@@ -127,12 +127,12 @@ func (b *benched) steady(ctx context.Context, length time.Duration) (s steady, e
 		if took := after.mirrors[r.Name] - before.mirrors[r.Name]; took > s.mirrors {
 			s.mirrors = took
 		}
-		memory, err := residentMB(r.Manager())
+		memory, err := report.ResidentMB(r.Manager().PIDs()...)
 		if err != nil {
 			return s, err
 		}
 		s.memberMB = max(s.memberMB, memory)
-		if memory, err = residentMB(r.Mirrors()); err != nil {
+		if memory, err = report.ResidentMB(r.Mirrors().PIDs()...); err != nil {
 			return s, err
 		}
 		s.mirrorsMB = max(s.mirrorsMB, memory)
@@ -148,14 +148,14 @@ type times struct {
 
 func (b *benched) times() (t times, err error) {
 	t.members, t.mirrors = map[string]time.Duration{}, map[string]time.Duration{}
-	if t.hub, err = processorTime(b.Manager()); err != nil {
+	if t.hub, err = report.ProcessorTime(b.Manager().PIDs()...); err != nil {
 		return t, err
 	}
 	for _, r := range b.Regions() {
-		if t.members[r.Name], err = processorTime(r.Manager()); err != nil {
+		if t.members[r.Name], err = report.ProcessorTime(r.Manager().PIDs()...); err != nil {
 			return t, err
 		}
-		if t.mirrors[r.Name], err = processorTime(r.Mirrors()); err != nil {
+		if t.mirrors[r.Name], err = report.ProcessorTime(r.Mirrors().PIDs()...); err != nil {
 			return t, err
 		}
 	}
@@ -170,56 +170,13 @@ const (
 
 // everything is the processor time of all processes of the world that run, but this one, by kind.
 func (b *benched) everything() (map[string]time.Duration, error) {
-	parts := map[string][]world.Part{kindHub: {b.Manager()}}
+	pids := map[string][]int{kindHub: b.Manager().PIDs()}
 	for _, r := range b.Regions() {
 		for kind, part := range map[string]world.Part{
 			kindMembers: r.Manager(), kindMirrors: r.Mirrors(), kindAPI: r.API(), kindCoordination: r.Coordination(), kindKafka: r.Broker(),
 		} {
-			parts[kind] = append(parts[kind], part)
+			pids[kind] = append(pids[kind], part.PIDs()...)
 		}
 	}
-	out := map[string]time.Duration{}
-	for kind, of := range parts {
-		for _, p := range of {
-			took, err := processorTime(p)
-			if err != nil {
-				return nil, err
-			}
-			out[kind] += took
-		}
-	}
-	return out, nil
-}
-
-func processorTime(p world.Part) (total time.Duration, err error) {
-	for _, pid := range p.PIDs() {
-		t, err := report.ProcessorTime(pid)
-		if err != nil {
-			return 0, err
-		}
-		total += t
-	}
-	return total, nil
-}
-
-func residentMB(p world.Part) (total float64, err error) {
-	for _, pid := range p.PIDs() {
-		mb, err := report.ResidentMB(pid)
-		if err != nil {
-			return 0, err
-		}
-		total += mb
-	}
-	return total, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return report.ProcessorTimes(pids)
 }

@@ -11,8 +11,32 @@ import (
 // tick is the unit of processor times in /proc, on every architecture that Linux has today.
 const tick = 10 * time.Millisecond
 
-// ProcessorTime is what a process has used since it began, in user mode and in the kernel.
-func ProcessorTime(pid int) (time.Duration, error) {
+// ProcessorTime is what processes have used since they began, together, in user mode and in the kernel.
+func ProcessorTime(pids ...int) (total time.Duration, err error) {
+	for _, pid := range pids {
+		took, err := processorTime(pid)
+		if err != nil {
+			return 0, err
+		}
+		total += took
+	}
+	return total, nil
+}
+
+// ProcessorTimes is ProcessorTime of several kinds of processes.
+func ProcessorTimes[K comparable](pids map[K][]int) (map[K]time.Duration, error) {
+	out := make(map[K]time.Duration, len(pids))
+	for kind, of := range pids {
+		took, err := ProcessorTime(of...)
+		if err != nil {
+			return nil, err
+		}
+		out[kind] = took
+	}
+	return out, nil
+}
+
+func processorTime(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
@@ -34,8 +58,17 @@ func ProcessorTime(pid int) (time.Duration, error) {
 	return time.Duration(total) * tick, nil
 }
 
-// ResidentMB is how much memory of a process is resident now.
-func ResidentMB(pid int) (float64, error) { return status(pid, "VmRSS:") }
+// ResidentMB is how much memory of processes is resident now, together.
+func ResidentMB(pids ...int) (total float64, err error) {
+	for _, pid := range pids {
+		mb, err := status(pid, "VmRSS:")
+		if err != nil {
+			return 0, err
+		}
+		total += mb
+	}
+	return total, nil
+}
 
 // PeakMB is the most that was resident since ForgetPeak.
 func PeakMB(pid int) (float64, error) { return status(pid, "VmHWM:") }

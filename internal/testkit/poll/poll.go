@@ -33,3 +33,16 @@ func Until(ctx context.Context, interval time.Duration, check func(context.Conte
 		}
 	}
 }
+
+// Pause lets a load or a measurement last for a while, and returns the cause of ctx when that ends first. Nothing is
+// waited for with it: that is what Until is for.
+func Pause(ctx context.Context, length time.Duration) error {
+	timer := time.NewTimer(length)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

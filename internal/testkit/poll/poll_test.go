@@ -42,3 +42,16 @@ func TestUntilReportsCauseAndLastLook(t *testing.T) {
 		t.Fatalf("got %v: the interrupted look hides what the condition looked like", err)
 	}
 }
+
+func TestPauseEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	if err := poll.Pause(t.Context(), time.Millisecond); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(enough)
+	if err := poll.Pause(ctx, time.Hour); !errors.Is(err, enough) {
+		t.Errorf("got %v, want %v", err, enough)
+	}
+}

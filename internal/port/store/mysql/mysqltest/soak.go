@@ -124,7 +124,7 @@ func (s *soak) connect(ctx context.Context) error {
 // kill ends servers and starts them again.
 func (s *soak) kill(ctx context.Context) error {
 	random := rand.New(rand.NewPCG(s.Seed, 0))
-	if err := pause(ctx, s.Quiet); err != nil {
+	if err := poll.Pause(ctx, s.Quiet); err != nil {
 		return err
 	}
 	s.killing.Store(true)
@@ -134,7 +134,7 @@ func (s *soak) kill(ctx context.Context) error {
 		if err := s.nodes[victim].Kill(); err != nil {
 			return err
 		}
-		if err := pause(ctx, s.Down); err != nil {
+		if err := poll.Pause(ctx, s.Down); err != nil {
 			return err
 		}
 		if err := s.nodes[victim].Start(ctx); err != nil {
@@ -148,22 +148,11 @@ func (s *soak) kill(ctx context.Context) error {
 		s.mu.Lock()
 		s.result.Recoveries = append(s.result.Recoveries, time.Since(began))
 		s.mu.Unlock()
-		if err := pause(ctx, s.Up); err != nil {
+		if err := poll.Pause(ctx, s.Up); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, length time.Duration) error {
-	timer := time.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // recovered waits until every link is within two seconds.
