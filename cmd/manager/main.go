@@ -104,6 +104,7 @@ func managerOptions(o *options, scheme *runtime.Scheme) ctrl.Options {
 	m := ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       server.Options{BindAddress: o.common.metricsAddress},
+		PprofBindAddress:              o.common.pprofAddress,
 		HealthProbeBindAddress:        o.common.healthAddress,
 		LeaderElection:                o.common.leaderElect,
 		LeaderElectionID:              "multiactive-" + o.common.mode,

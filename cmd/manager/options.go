@@ -46,6 +46,7 @@ type commonOptions struct {
 	mode              string
 	operatorNamespace string
 	metricsAddress    string
+	pprofAddress      string
 	healthAddress     string
 	leaderElect       bool
 	timingsName       string
@@ -99,6 +100,8 @@ func (o *commonOptions) bind(fs *flag.FlagSet) {
 		"namespace of the operator's own Secrets and leases, in this cluster and in the regions'")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
 		"address that serves Prometheus metrics over plain HTTP, such as 127.0.0.1:8080; 0: none")
+	fs.StringVar(&o.pprofAddress, "pprof-bind-address", "0",
+		"address that serves profiles for go tool pprof over plain HTTP at /debug/pprof/, such as 127.0.0.1:6060; they show memory to whoever may connect; 0: none")
 	fs.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
 	fs.BoolVar(&o.leaderElect, "leader-elect", false,
 		"let one of several managers act, chosen by a Lease in the operator's namespace")

@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// TestParse and TestHelpTeaches run alone: controller-runtime keeps its flag in a variable of its own.
+// TestParse, TestProfilesAreServedOnDemand and TestHelpTeaches run alone: controller-runtime keeps its flag in a variable of its own.
 func TestParse(t *testing.T) {
 	hub := []string{"--mode=hub", "--coordination-endpoints=http://a:2379, http://b:2379"}
 	for name, c := range map[string]struct {
@@ -41,6 +42,27 @@ func TestParse(t *testing.T) {
 				t.Errorf("refused: %v", err)
 			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 				t.Errorf("error %v, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+// TestProfilesAreServedOnDemand: what a profile shows is nobody's without being asked for.
+func TestProfilesAreServedOnDemand(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"by default": {want: "0"},
+		"an address": {args: []string{"--pprof-bind-address=127.0.0.1:6060"}, want: "127.0.0.1:6060"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := parse(append([]string{"--mode=hub", "--coordination-endpoints=http://a:2379"}, c.args...), &bytes.Buffer{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := managerOptions(&o, runtime.NewScheme()).PprofBindAddress; got != c.want {
+				t.Errorf("served at %q, want %q", got, c.want)
 			}
 		})
 	}
