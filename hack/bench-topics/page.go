@@ -38,12 +38,12 @@ func (p *page) write(b *bytes.Buffer) {
 	o, f := p.options, &p.figures
 	fmt.Fprintf(b, head, "`", p.machine.Paragraph(), o.topics, o.partitions, o.classes, f.services, o.topics*len(regions), o.length, settleTime)
 	b.WriteString("| goal | wanted | measured | |\n|---|---|---|---|\n")
-	first := max(f.ready, f.linked)
-	row(b, "from the declaration until every region has its topics, and every link is configured", "at most "+goalFirst.String(), seconds(first), first <= goalFirst)
+	row(b, "from the declaration until every region has its topics", "at most "+goalFirst.String(), seconds(f.ready), f.ready <= goalFirst)
+	row(b, "from the declaration until every link of them is configured as well", "at most "+goalFirst.String(), seconds(f.linked), f.linked <= goalFirst)
 	added := p.hourly(f.all.member - f.one.member)
 	row(b, "processor time in an hour that the other topics add to a member with one, in steady state", "at most "+goalSteady.String(), seconds(added), added <= goalSteady)
-	fmt.Fprintf(b, "\n| from the declaration | |\n|---|---|\n| every region has its topics | %s |\n| every link is configured | %s |\n| every copy is there | %s |\n| processor time of all processes until then | %s |\n",
-		seconds(f.ready), seconds(f.linked), seconds(f.copied), seconds(f.work))
+	fmt.Fprintf(b, "\n| from the declaration | |\n|---|---|\n| every copy is there | %s |\n| processor time of all processes until then | %s |\n",
+		seconds(f.copied), seconds(f.work))
 	for _, kind := range []string{kindHub, kindMembers, kindMirrors, kindAPI, kindCoordination, kindKafka} {
 		fmt.Fprintf(b, "| … of %s | %s |\n", kind, seconds(f.kinds[kind]))
 	}
