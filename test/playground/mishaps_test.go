@@ -29,20 +29,31 @@ const (
 // coordination store, managers, gateways and Kafkas are processes. Each part leaves the world as it found it, but for the last.
 func TestMishaps(t *testing.T) {
 	w := ordersWorld(t)
+	watch := watchAlerts(t, w.World)
+	watch.calm()
 	for _, part := range []struct {
 		name string
 		play func(*secured)
+		// alerts that it has fire, and others that it may.
+		alerts, may []string
 	}{
-		{"a bad image stops in the first region", badImageStops},
-		{"a region that the hub does not reach goes on", unreachedRegionGoesOn},
-		{"the majority of the store is lost", majorityIsLost},
-		{"the hub is lost and then a region", hubIsLost},
-		{"a tenant gets no more than their own roles give", tenantGetsNoMore},
-		{"a service is deleted while a region is down", deletedWhileDown},
+		{"a bad image stops in the first region", badImageStops, nil, []string{"MultiActiveServiceNotReady"}},
+		{"a region that the hub does not reach goes on", unreachedRegionGoesOn, []string{"MultiActiveClusterUnreachable"}, nil},
+		{"the majority of the store is lost", majorityIsLost, []string{
+			"MultiActiveCoordinationUnreachable", "MultiActiveCoordinationMemberWithoutLeader", "MultiActiveLeaseNotRenewed",
+			"MultiActiveHomeWritesStopped", "MultiActiveHubWithoutCoordination",
+		}, []string{"MultiActiveCoreFlowErrors"}},
+		{"the hub is lost and then a region", hubIsLost, []string{"MultiActiveRegionLost"}, []string{
+			"MultiActiveAgentSilent", "MultiActiveFlowDegraded", "MultiActiveIncidentStuck", "MultiActiveRegionSuspect", "MultiActivePeerUnreachable",
+		}},
+		{"a tenant gets no more than their own roles give", tenantGetsNoMore, nil, nil},
+		{"a service is deleted while a region is down", deletedWhileDown, nil, []string{"MultiActiveCoreUnavailable"}},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.play(&secured{t, w.World}) }) {
 			return // the world is not as the next part wants it
 		}
+		watch.fired(part.alerts...)
+		watch.nothingBut(part.name, part.may...)
 	}
 }
 

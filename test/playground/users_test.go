@@ -36,10 +36,15 @@ const (
 func TestUsersThroughALoss(t *testing.T) {
 	told := listen(t)
 	w := exampleTown(t, shortObjectives, told.subscribe)
+	watch := watchAlerts(t, w.World)
+	// The design names a DataStore that is not here, for users are in files.
+	watch.calm("MultiActiveDesignErrors", "MultiActiveServiceNotReady")
 	ann, bao, chen := w.settler("beijing", "shenzhen"), w.settler("beijing", "shanghai"), w.settler("shanghai", "beijing")
 	w.known([]*visitor{ann, bao, chen}, "beijing", "shanghai", "shenzhen")
 
 	queueStandsStill(t, w)
+	watch.fired("MultiActiveLinkLagging", "MultiActiveMirrorDown")
+	watch.nothingBut("the queue stands still", "MultiActiveLinkBroken")
 
 	// A session stays where it was made, and is read from there.
 	chen.enters("beijing")
@@ -57,11 +62,13 @@ func TestUsersThroughALoss(t *testing.T) {
 		w.becomes(ann, id, "Pending")
 	}
 	w.operatorRestarts(chen, "shanghai", "shenzhen")
+	watch.fired("MultiActiveRegionLost", "MultiActiveFlowDegraded")
 
 	w.comeBack("beijing")
 	if a := ann.saves("shanghai", "too early"); a.status != http.StatusServiceUnavailable {
 		t.Errorf("the profile of a user whose home waits for the word is written: %d %s", a.status, a.body)
 	}
+	watch.fired("MultiActiveHandbackWaits")
 	w.order("Handback", "beijing")
 	if a := w.becomes(ann, funded, "Executed"); a.text("status") != "201" {
 		t.Errorf("the transfer that could be paid: %s", a.body)
@@ -72,6 +79,9 @@ func TestUsersThroughALoss(t *testing.T) {
 	told.once(funded, "Executed")
 	told.once(unfunded, "Refused")
 	moneyIsConserved(t, ann, bao, chen)
+	watch.nothingBut("the loss", "MultiActiveIncidentStuck", "MultiActiveAgentSilent", "MultiActiveLeaseNotRenewed", "MultiActiveHomeWritesStopped",
+		"MultiActiveRegionSuspect", "MultiActivePeerUnreachable", "MultiActiveClusterUnreachable", "MultiActiveCoordinationUnreachable",
+		"MultiActiveCoordinationMemberWithoutLeader")
 	w.calm()
 	if a := ann.enters("beijing").saves("shanghai", "writable again"); a.status != http.StatusOK {
 		t.Errorf("the profile after the return: %d %s", a.status, a.body)
