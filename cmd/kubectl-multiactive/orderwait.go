@@ -13,7 +13,7 @@ import (
 	plan "multiactive.dev/operator/internal/plan/operation"
 )
 
-// await tells how an order goes until it has ended.
+// await tells how an order goes until it has ended, or an announcement is shown.
 func (o *orderOptions) await(ctx context.Context, t terminal, hub client.WithWatch, op *v1alpha1.Operation, quiet bool) error {
 	if o.waitTimeout > 0 {
 		var cancel context.CancelFunc
@@ -35,6 +35,9 @@ func (o *orderOptions) await(ctx context.Context, t terminal, hub client.WithWat
 		if now := progress(op); now != last && !quiet {
 			last = now
 			t.say("%6s  %s", since(t.clock().Sub(began)), t.tint(colourOfOrder(op.Status.State), now))
+		}
+		if announced(op) {
+			return nil
 		}
 		if !plan.Ended(op.Status.State) {
 			continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	stdslices "slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,13 +14,14 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/plan/announcement"
 	"multiactive.dev/operator/internal/plan/capacity"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
 // observe reads everything from caches, but for a DNSEndpoint of this cluster: it never waits for a region.
-func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) {
+func (r *Reconciler) observe(ctx context.Context, now time.Time, s subject) (plan.Seen, error) {
 	mas := s.declared
 	view := r.View.Snapshot()
 	seen := plan.Seen{
@@ -41,6 +43,7 @@ func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) 
 		return plan.Seen{}, err
 	}
 	seen.PreparedFor = capacity.PreparedFor(mas, orders)
+	seen.Announced = announcement.Shown(now, v1alpha1.ServiceKey{Namespace: mas.Namespace, Name: mas.Name}, orders)
 	if seen.Stores, seen.StoreClaims, err = r.stores(ctx, mas); err != nil {
 		return plan.Seen{}, err
 	}
