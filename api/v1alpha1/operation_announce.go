@@ -20,7 +20,8 @@ const (
 // all regions of an earlier one ends that.
 // +kubebuilder:validation:XValidation:rule="!has(self.duration) || duration(self.duration) >= duration('1m') && duration(self.duration) <= duration('168h')",message="duration must be between 1m and 168h"
 type AnnounceSpec struct {
-	// text by language; the first is used for callers whose languages are not there.
+	// text by language; for callers whose languages are not there the first in their script, such as English for French, or else
+	// the first.
 	// +required
 	// +listType=map
 	// +listMapKey=language

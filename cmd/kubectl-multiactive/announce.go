@@ -28,7 +28,7 @@ type announceOptions struct {
 }
 
 func (a *announceOptions) bind(fs *pflag.FlagSet, lasts *time.Duration) {
-	fs.StringArrayVar(&a.texts, "text", nil, "`LANGUAGE=TEXT` to show, such as en=\"We know, and are on it.\"; once for each language, the first also to those of others")
+	fs.StringArrayVar(&a.texts, "text", nil, "`LANGUAGE=TEXT` to show, such as en=\"We know, and are on it.\"; once for each language; who reads none of them is shown the first in their script, or else the first")
 	fs.StringSliceVar(&a.flows, "flow", nil, "`flows` to show it for (default: all)")
 	fs.StringSliceVar(&a.regions, "region", nil, "`regions` to show it in (default: all of the service's)")
 	fs.DurationVar(lasts, "for", 0, "how long it is shown, 1m to 168h (default: 1h)")
@@ -47,6 +47,10 @@ func (a *announceOptions) check(lasts time.Duration) error {
 	case lasts != 0 && (lasts < minAnnounce || lasts > maxAnnounce):
 		return fmt.Errorf("--for: %s is not between %s and %s: %w", lasts, minAnnounce, maxAnnounce, errUsage)
 	}
+	return a.checkTexts()
+}
+
+func (a *announceOptions) checkTexts() error {
 	var known []string
 	for _, text := range a.texts {
 		language, value, found := strings.Cut(text, "=")

@@ -47,10 +47,10 @@ func (o *orderOptions) afterDeletion() string {
 	return ""
 }
 
-// wanted reports whether an order ended as this command wanted, though it was not carried out.
+// wanted reports whether an order is where this command wanted it, though it was not carried out.
 func (o *orderOptions) wanted(op *v1alpha1.Operation) bool {
 	d := op.Status.Drill
-	return o.abort && op.Status.State == v1alpha1.OperationFailed && d != nil && d.Ended == v1alpha1.DrillEndOrdered
+	return announced(op) || o.abort && op.Status.State == v1alpha1.OperationFailed && d != nil && d.Ended == v1alpha1.DrillEndOrdered
 }
 
 // aborts is how the drills of the region are ended that have not ended, of which there is one at most but for those that wait.

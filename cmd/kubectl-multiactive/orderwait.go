@@ -36,22 +36,19 @@ func (o *orderOptions) await(ctx context.Context, t terminal, hub client.WithWat
 			last = now
 			t.say("%6s  %s", since(t.clock().Sub(began)), t.tint(colourOfOrder(op.Status.State), now))
 		}
-		if announced(op) {
-			return nil
-		}
-		if !plan.Ended(op.Status.State) {
+		if !plan.Ended(op.Status.State) && !announced(op) {
 			continue
 		}
 		if !quiet {
 			t.drillReport(op)
 		}
-		if quiet && op.Status.State != v1alpha1.OperationSucceeded {
+		if op.Status.State == v1alpha1.OperationSucceeded || o.wanted(op) {
+			return nil
+		}
+		if quiet {
 			_, _ = fmt.Fprintln(t.err, progress(op))
 		}
-		if op.Status.State != v1alpha1.OperationSucceeded && !o.wanted(op) {
-			return errNotDone
-		}
-		return nil
+		return errNotDone
 	}
 	return attention("not waiting any longer; " + o.goesOn(op))
 }

@@ -24,7 +24,8 @@ func TestAnnouncementFor(t *testing.T) {
 	for name, c := range map[string]struct{ flow, accept, text, lang string }{
 		"in the caller's language":             {"register", "en-GB,en;q=0.9", "ordered en", "en"},
 		"in another language":                  {"register", "zh-CN", "ordered zh", "zh"},
-		"in the first for who reads neither":   {"register", "fr", "ordered zh", "zh"},
+		"in the first for who reads neither":   {"register", "ja", "ordered zh", "zh"},
+		"in one that has the same letters":     {"register", "fr", "ordered en", "en"},
 		"for a flow that is declared alone":    {"profile", "en", "declared en", "en"},
 		"for a flow that only all is for":      {"login", "en", "for all en", "en"},
 		"for a request that no flow matches":   {"", "en", "for all en", "en"},

@@ -111,22 +111,24 @@ func showing(a announcement.Ordered, seen Seen) Plan {
 
 // withheld says why a region's gateways do not have the text, "" when they do.
 func withheld(a announcement.Ordered, region string, seen Seen) string {
-	for _, s := range seen.Services {
-		slice, usable := s.Slices[region]
-		switch {
-		case !usable:
-			return "the hub cannot use its cluster"
-		case slice == nil || !announcement.Has(slice.Spec.Announcements, a):
-			return "it is on its way"
-		}
-		c := meta.FindStatusCondition(slice.Status.Conditions, v1alpha1.ConditionGatewayReady)
-		if c == nil || c.ObservedGeneration != slice.Generation {
-			return "its member has not acted on it"
-		}
-		return ""
+	if len(seen.Services) == 0 {
+		return onItsWay
 	}
-	return "it is on its way"
+	slice, usable := seen.Services[0].Slices[region]
+	switch {
+	case !usable:
+		return "the hub cannot use its cluster"
+	case slice == nil || !announcement.Has(slice.Spec.Announcements, a):
+		return onItsWay
+	}
+	c := meta.FindStatusCondition(slice.Status.Conditions, v1alpha1.ConditionGatewayReady)
+	if c == nil || c.ObservedGeneration != slice.Generation {
+		return "its member has not acted on it"
+	}
+	return ""
 }
+
+const onItsWay = "it is on its way"
 
 // shown notes from when to when a text was shown.
 func shown(now time.Time, o *v1alpha1.Operation, plan Plan) {

@@ -1,6 +1,7 @@
 package operation_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func announces() *world {
 
 // listed has the order among all orders, as it stands.
 func (w *world) listed(others ...v1alpha1.Operation) *world {
-	w.seen.Orders = append(others, *w.o.DeepCopy())
+	w.seen.Orders = append(slices.Clone(others), *w.o.DeepCopy())
 	return w
 }
 
