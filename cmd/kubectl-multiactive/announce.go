@@ -123,5 +123,5 @@ func (o *orderOptions) ends() ending {
 // announced reports whether an announcement is where it was to be: there is nothing to wait for any more.
 func announced(op *v1alpha1.Operation) bool {
 	c := meta.FindStatusCondition(op.Status.Conditions, v1alpha1.ConditionComplete)
-	return op.Spec.Type == v1alpha1.OperationAnnounce && op.Spec.Announce.Course != v1alpha1.AnnounceEnd && c != nil && c.Reason == v1alpha1.ReasonAnnounced
+	return op.Spec.Announce != nil && op.Spec.Announce.Course != v1alpha1.AnnounceEnd && c != nil && c.Reason == v1alpha1.ReasonAnnounced
 }

@@ -64,10 +64,22 @@ func syncRules() []Rule {
 			},
 			check: (*pass).timestamps,
 		},
+		{
+			Code: "MA017", Severity: SeverityError,
+			Title: "a change raises the partitions of a topic whose class has `orderBy: Key`",
+			Why:   "keys move to other partitions, and a key's newer records overtake its older ones: an old update overwrites a new one",
+			Example: Example{
+				Stored: "spec:\n  dataClasses:\n  - " + orderedBy + "orderBy: Key, partitions: 12}}]}\n",
+				Before: "spec:\n  dataClasses:\n  - " + orderedBy + "orderBy: Key, partitions: 24}}]}\n",
+				After:  "spec:\n  dataClasses:\n  - " + orderedBy + "orderBy: Version, partitions: 24}}]}\n",
+			},
+			check: (*pass).partitions,
+		},
 	}
 }
 
 const (
+	orderedBy  = "{name: profile, mutability: Mutable, sync: [{method: MessageQueue, messageQueue: {topic: profile, "
 	originRead = "{method: OriginRead, originRead: {type: FetchSession, fetchSession: {path: /internal/session}, token: {cookie: sid}}}\n"
 )
 
@@ -131,6 +143,29 @@ func (p *pass) unordered() {
 		}
 	})
 }
+
+func (p *pass) partitions() {
+	if p.Stored == nil {
+		return
+	}
+	p.methods(v1alpha1.SyncMessageQueue, func(path string, c v1alpha1.DataClass, s v1alpha1.SyncPolicy) {
+		i := slices.IndexFunc(p.Stored.Spec.DataClasses, func(d v1alpha1.DataClass) bool { return d.Name == c.Name })
+		if i < 0 || s.MessageQueue == nil || s.MessageQueue.OrderBy != orderByKey {
+			return
+		}
+		stored := desired.MessageQueue(p.Stored.Spec.DataClasses[i])
+		if stored == nil || desired.Partitions(s.MessageQueue) <= desired.Partitions(stored) {
+			return
+		}
+		p.tell(path+".messageQueue.partitions", fmt.Sprintf("leave partitions at %d; for more, declare another class with a topic of its own and move to it, or set orderBy: Version "+
+			"and let consumers ignore older versions", desired.Partitions(stored)),
+			"class %s keeps its records in order by key, and its topic is to have %d partitions instead of %d", c.Name,
+			desired.Partitions(s.MessageQueue), desired.Partitions(stored))
+	})
+}
+
+// orderByKey is the value of messageQueue.orderBy that has records in order by their partition.
+const orderByKey = "Key"
 
 func (p *pass) retention() {
 	short := desired.ShortTopics(p.Service)
