@@ -47,7 +47,8 @@ metadata:
     multiactive.dev/accept.MA105: "customers rather repeat a transfer than wait for it"
 ` + "```" + `
 
-What is told of a change, such as MA017, is told by the webhook and by ` + "`kubectl multiactive plan -f`" + `, which know what is in force.
+What is told of a change, such as MA017, is told by the webhook and by ` + "`kubectl multiactive plan -f`" + `, which know what is in force. What is observed in regions' clusters, such as how long
+their databases keep their binary logs (MA009), is told by ` + "`DesignSound`" + ` alone.
 
 Rules judge what is declared and observed, and never guess. What nothing measures is not judged: what an application carries (MA106 compares with
 what survivors are scaled to at least), the round trip between regions (MA107 has the bound that holds for any), which classes are bulky, and

@@ -29,6 +29,9 @@ type Context struct {
 	// Stores and Regions that are known, by name.
 	Stores  map[string]*v1alpha1.DataStore
 	Regions map[string]*v1alpha1.Region
+	// Short has, for a class, the regions whose server keeps its binary log for less than the class means to sit through, as
+	// their members see it; nil where nobody has looked.
+	Short map[string][]string
 	// Complete says that there are no other Stores and Regions: what is named and not among them does not exist.
 	Complete bool
 }

@@ -307,6 +307,25 @@ func TestAccept(t *testing.T) {
 	}
 }
 
+// TestBinaryLogs has servers keep less than a class needs.
+func TestBinaryLogs(t *testing.T) {
+	t.Parallel()
+	in := read(t, "spec:\n  dataClasses:\n  - {name: a, staleness: {outage: 48h}, sync: [{method: StorageReplication, storageReplication: {store: db}}]}\n"+
+		"  - {name: b, sync: [{method: StorageReplication, storageReplication: {store: db}}]}\n")
+	found := func() []lint.Finding {
+		return slices.DeleteFunc(lint.Check(in).Findings, func(f lint.Finding) bool { return f.Code != "MA009" })
+	}
+	if got := found(); len(got) > 0 {
+		t.Errorf("nobody has looked, and found is %+v", got)
+	}
+	in.Short = map[string][]string{"a": {"north", "south"}}
+	got := found()
+	if len(got) != 1 || got[0].Path != "spec.dataClasses[0].sync[0].storageReplication.store" || !strings.Contains(got[0].Fix, "172800 or more") ||
+		!strings.Contains(got[0].Message, "DataStore db keeps its binary log for less in: north, south") {
+		t.Errorf("found %+v", got)
+	}
+}
+
 // TestPartitions raises partitions of topics in every way that is no flaw.
 func TestPartitions(t *testing.T) {
 	t.Parallel()

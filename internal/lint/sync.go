@@ -44,7 +44,7 @@ func syncRules() []Rule {
 		},
 		{
 			Code: "MA009", Severity: SeverityError,
-			Title: "a topic's retention is shorter than the class's objective while a region is lost (`staleness.outage`, default 1h)",
+			Title: "a topic's retention, or that of a MySQL's or MariaDB's binary log, is shorter than the class's objective while a region is lost (`staleness.outage`, default 1h)",
 			Why:   "records are deleted before a region that was away has them: a silent gap after a long outage",
 			Example: Example{
 				Before: "spec:\n  dataClasses:\n  - name: account\n    mutability: CreateOnly\n    staleness: {outage: 72h}\n" +
@@ -175,6 +175,19 @@ func (p *pass) retention() {
 				p.tell(path+".messageQueue.retention", fmt.Sprintf("raise retention to %s or more, with room for the repair", s.Outage),
 					"class %s may be %s behind while a region is lost, and its topic keeps records for %s", c.Name, s.Outage, s.Retention)
 			}
+		}
+	})
+	p.binaryLogs()
+}
+
+// binaryLogs tells of servers that keep less than a class needs.
+func (p *pass) binaryLogs() {
+	p.methods(v1alpha1.SyncStorageReplication, func(path string, c v1alpha1.DataClass, s v1alpha1.SyncPolicy) {
+		if regions := p.Short[c.Name]; len(regions) > 0 && s.StorageReplication != nil {
+			_, outage := desired.Objectives(c)
+			p.tell(path+".storageReplication.store", fmt.Sprintf("set binlog_expire_logs_seconds to %.0f or more there, with room for the repair (and raise max_binlog_total_size, if that is set), "+
+				"or lower staleness.outage of the class", outage.Seconds()),
+				"class %s may be %s behind while a region is lost, and DataStore %s keeps its binary log for less in: %s", c.Name, outage, s.StorageReplication.Store, strings.Join(regions, ", "))
 		}
 	})
 }

@@ -15,10 +15,10 @@ import (
 	"multiactive.dev/operator/internal/testkit"
 )
 
-// announces tells users of a service something for a while.
-func announces(service *v1alpha1.ServiceKey, says string, lasts time.Duration, flows ...string) v1alpha1.OperationSpec {
+// announces tells users of a service something for an hour.
+func announces(service *v1alpha1.ServiceKey, says string, flows ...string) v1alpha1.OperationSpec {
 	return v1alpha1.OperationSpec{Type: v1alpha1.OperationAnnounce, Service: service, Announce: &v1alpha1.AnnounceSpec{
-		Text: []v1alpha1.LocalizedText{{Language: "en", Value: says}}, Duration: &metav1.Duration{Duration: lasts}, Flows: flows,
+		Text: []v1alpha1.LocalizedText{{Language: "en", Value: says}}, Duration: &metav1.Duration{Duration: time.Hour}, Flows: flows,
 	}}
 }
 
@@ -74,7 +74,7 @@ func TestAnnounce(t *testing.T) {
 	declare("Declared.")
 	w.says(beijing, "order: Declared.")
 
-	order := announces(w.key(), "Come back at ten.", time.Hour, "order")
+	order := announces(w.key(), "Come back at ten.", "order")
 	order.Announce.Regions = []string{beijing}
 	first := w.order(order)
 	w.comesTo(first, v1alpha1.OperationRunning, v1alpha1.ReasonAnnounced, "gateways have it in beijing;")
@@ -86,7 +86,7 @@ func TestAnnounce(t *testing.T) {
 		w.says(beijing, "order: Come back at ten.", "order: Declared again.")
 		w.says(shanghai, "order: Declared again.")
 	})
-	second := w.order(announces(w.key(), "Come back at noon.", time.Hour))
+	second := w.order(announces(w.key(), "Come back at noon."))
 	t.Run("a later one takes its place", func(t *testing.T) {
 		w.comesTo(first, v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded, "Operation "+second.Name)
 		for _, region := range []string{beijing, shanghai} {
@@ -101,7 +101,7 @@ func TestAnnounce(t *testing.T) {
 	t.Run("it outlives the hub, and ends by itself at its time", func(t *testing.T) {
 		until := second.CreationTimestamp.Add(time.Hour)
 		w.restartHub(func() {
-			w.clock.by.Store(int64(until.Sub(time.Now()) - 10*time.Second))
+			w.clock.by.Store(int64(time.Until(until) - 10*time.Second))
 			w.says(shanghai, "*: Come back at noon.")
 		})
 		declare("Declared anew.") // so that the new hub is seen to have looked at the service
@@ -127,20 +127,20 @@ func TestAnnounce(t *testing.T) {
 		w.clock.by.Store(0)
 	})
 	t.Run("it is ended", func(*testing.T) {
-		o := w.order(announces(w.key(), "Wait.", time.Hour))
+		o := w.order(announces(w.key(), "Wait."))
 		w.says(beijing, "*: Wait.")
 		must(w.t, w.hub.Patch(w.t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"announce":{"course":"End"}}}`))))
 		w.says(beijing, "order: Declared anew.")
 		w.comesTo(o, v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded, "course says End")
 	})
 	t.Run("it is deleted while there is no hub", func(*testing.T) {
-		o := w.order(announces(w.key(), "Wait longer.", time.Hour))
+		o := w.order(announces(w.key(), "Wait longer."))
 		w.says(beijing, "*: Wait longer.")
 		w.restartHub(func() { must(w.t, w.hub.Delete(w.t.Context(), o)) })
 		w.says(beijing, "order: Declared anew.")
 	})
 	t.Run("one for a flow that is not there is refused", func(*testing.T) {
-		o := w.order(announces(w.key(), "Wait.", time.Hour, "pay"))
+		o := w.order(announces(w.key(), "Wait.", "pay"))
 		w.comesTo(o, v1alpha1.OperationRefused, v1alpha1.ReasonOrderInvalid, "spec.announce.flows", "has no flow pay")
 		w.tells(o, corev1.EventTypeWarning, v1alpha1.ReasonOrderInvalid)
 		w.says(beijing, "order: Declared anew.")
