@@ -14,6 +14,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/peers"
 	"multiactive.dev/operator/internal/plan/announcement"
 	"multiactive.dev/operator/internal/plan/capacity"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
@@ -38,7 +39,7 @@ func (r *Reconciler) observe(ctx context.Context, now time.Time, s subject) (pla
 	if seen.DNSHostOf, err = r.dnsClaimant(ctx, mas); err != nil {
 		return plan.Seen{}, err
 	}
-	orders, err := r.orders(ctx)
+	orders, err := peers.AllOrders(ctx, r.Client, r.Peers)
 	if err != nil {
 		return plan.Seen{}, err
 	}
@@ -110,19 +111,6 @@ func (r *Reconciler) claimant(ctx context.Context, mas *v1alpha1.MultiActiveServ
 		return "", nil
 	}
 	return first.Namespace + "/" + first.Name, nil
-}
-
-// orders returns all Operations; in peer mode those of every cluster that can be read, since one may be given
-// in any of them.
-func (r *Reconciler) orders(ctx context.Context) ([]v1alpha1.Operation, error) {
-	if r.Peers != nil {
-		return r.Peers.Orders(ctx)
-	}
-	var list v1alpha1.OperationList
-	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing operations: %w", err)
-	}
-	return list.Items, nil
 }
 
 func (r *Reconciler) observeRegion(ctx context.Context, mas *v1alpha1.MultiActiveService, rg *v1alpha1.Region) (*plan.RegionSeen, error) {

@@ -2,29 +2,12 @@ package operation
 
 import (
 	"context"
-	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"multiactive.dev/operator/api/v1alpha1"
 )
-
-// announcements returns all Operations if the order is an announcement, which a later one may end; in peer mode those of
-// every cluster that can be read.
-func (r *Reconciler) announcements(ctx context.Context, o *v1alpha1.Operation) ([]v1alpha1.Operation, error) {
-	if o.Spec.Type != v1alpha1.OperationAnnounce {
-		return nil, nil
-	}
-	if r.Peers != nil {
-		return r.Peers.Orders(ctx)
-	}
-	var list v1alpha1.OperationList
-	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing operations: %w", err)
-	}
-	return list.Items, nil
-}
 
 // earlier wakes the announcements of a service that another one may end.
 func (r *Reconciler) earlier(ctx context.Context, later client.Object) []reconcile.Request {

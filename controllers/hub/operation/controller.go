@@ -113,8 +113,10 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (seen p
 	if r.Peers != nil {
 		seen.Peer = r.Peers.Region
 	}
-	if seen.Orders, err = r.announcements(ctx, o); err != nil {
-		return plan.Seen{}, err
+	if o.Spec.Type == v1alpha1.OperationAnnounce { // which a later one may end
+		if seen.Orders, err = peers.AllOrders(ctx, r.Client, r.Peers); err != nil {
+			return plan.Seen{}, err
+		}
 	}
 	if o.Spec.Service == nil {
 		seen.Services, err = r.allServices(ctx, o, slices.Sorted(maps.Keys(seen.Regions)))
