@@ -36,7 +36,7 @@ type AnnounceSpec struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
 	Flows []string `json:"flows,omitempty"`
-	// regions whose gateways show it. Default: all of the service's.
+	// regions whose gateways show it, also to whom another region's gateway forwards to them. Default: all of the service's.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
