@@ -333,6 +333,8 @@ const (
 	ReasonOrderSucceeded = "OrderSucceeded"
 	// ReasonOrderFailed: the order was given up.
 	ReasonOrderFailed = "OrderFailed"
+	// ReasonAnnounced: every region that the order names has the text, until its time is up.
+	ReasonAnnounced = "Announced"
 	// ReasonDrillAborted: the drill ended before its time; status.drill says why.
 	ReasonDrillAborted = "DrillAborted"
 	// ReasonOrderRefused: the order does not fit how the regions stand; nothing was done.

@@ -397,7 +397,8 @@ type Announcement struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
 	Flows []string `json:"flows,omitempty"`
-	// text by language; the first is used for callers whose languages are not there.
+	// text by language; for callers whose languages are not there the first in their script, such as English for French, or else
+	// the first.
 	// +required
 	// +listType=map
 	// +listMapKey=language

@@ -11,7 +11,7 @@ import (
 // keys of a lost region for services with failover.mode Manual. DeclareLost gives a region up for
 // good that is lost or silent, with all that it had accepted and nobody has received. Abandon lets a service be deleted although
 // a region cannot be reached; what runs there is deleted when it can. Drill rehearses the loss of a region: it
-// is emptied for a while, and comes back by itself. Announce is refused by this version.
+// is emptied for a while, and comes back by itself. Announce tells a service's users something for a while.
 // +kubebuilder:validation:Enum=Drain;Undrain;Handback;ApproveFailover;DeclareLost;Abandon;Announce;Drill
 type OperationType string
 
@@ -43,14 +43,16 @@ const (
 // does not wait for any more, separated by commas. An Operation of type Abandon sets it.
 const AnnotationAbandoned = "multiactive.dev/abandoned-regions"
 
-// OperationSpec is an order. It cannot be changed, but for the course of a drill: order another.
-// +kubebuilder:validation:XValidation:rule="self == oldSelf || has(self.drill) && has(self.drill.course) && self.drill.course == 'Abort' && self.type == oldSelf.type && has(self.region) == has(oldSelf.region) && (!has(self.region) || self.region == oldSelf.region) && has(self.expectedEpoch) == has(oldSelf.expectedEpoch) && (!has(self.expectedEpoch) || self.expectedEpoch == oldSelf.expectedEpoch) && has(self.capacity) == has(oldSelf.capacity) && (!has(self.capacity) || self.capacity == oldSelf.capacity) && has(self.timeout) == has(oldSelf.timeout) && (!has(self.timeout) || self.timeout == oldSelf.timeout) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason) && (has(self.drill.duration) ? self.drill.duration : 'none') == (has(oldSelf.drill) && has(oldSelf.drill.duration) ? oldSelf.drill.duration : 'none') && (has(self.drill.mode) ? self.drill.mode : 'none') == (has(oldSelf.drill) && has(oldSelf.drill.mode) ? oldSelf.drill.mode : 'none')",message="an Operation is immutable: create another one; of a Drill, drill.course alone may become Abort"
+// OperationSpec is an order. It cannot be changed, but for the course of a drill or of an announcement: order another.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf || has(self.drill) && has(self.drill.course) && self.drill.course == 'Abort' && self.type == oldSelf.type && has(self.region) == has(oldSelf.region) && (!has(self.region) || self.region == oldSelf.region) && has(self.expectedEpoch) == has(oldSelf.expectedEpoch) && (!has(self.expectedEpoch) || self.expectedEpoch == oldSelf.expectedEpoch) && has(self.capacity) == has(oldSelf.capacity) && (!has(self.capacity) || self.capacity == oldSelf.capacity) && has(self.timeout) == has(oldSelf.timeout) && (!has(self.timeout) || self.timeout == oldSelf.timeout) && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason) && (has(self.drill.duration) ? self.drill.duration : 'none') == (has(oldSelf.drill) && has(oldSelf.drill.duration) ? oldSelf.drill.duration : 'none') && (has(self.drill.mode) ? self.drill.mode : 'none') == (has(oldSelf.drill) && has(oldSelf.drill.mode) ? oldSelf.drill.mode : 'none') || has(self.announce) && has(oldSelf.announce) && has(self.announce.course) && self.announce.course == 'End' && self.type == oldSelf.type && self.service == oldSelf.service && has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason) && self.announce.text == oldSelf.announce.text && has(self.announce.flows) == has(oldSelf.announce.flows) && (!has(self.announce.flows) || self.announce.flows == oldSelf.announce.flows) && has(self.announce.regions) == has(oldSelf.announce.regions) && (!has(self.announce.regions) || self.announce.regions == oldSelf.announce.regions) && has(self.announce.duration) == has(oldSelf.announce.duration) && (!has(self.announce.duration) || self.announce.duration == oldSelf.announce.duration)",message="an Operation is immutable: create another one; of a Drill, drill.course alone may become Abort, of an Announce, announce.course alone End"
 // +kubebuilder:validation:XValidation:rule="self.type in ['Abandon', 'Announce'] || has(self.region)",message="region is required for this type"
 // +kubebuilder:validation:XValidation:rule="!(self.type in ['Abandon', 'Announce']) || has(self.service)",message="service is required for Abandon and Announce"
 // +kubebuilder:validation:XValidation:rule="self.type != 'DeclareLost' || !has(self.service)",message="DeclareLost is about a region as a whole: leave service out"
 // +kubebuilder:validation:XValidation:rule="self.type != 'Drill' || !has(self.service)",message="Drill is about a region as a whole: leave service out"
 // +kubebuilder:validation:XValidation:rule="self.type in ['Drain', 'Drill'] || !has(self.capacity)",message="capacity is for Drain and Drill only: leave it out"
 // +kubebuilder:validation:XValidation:rule="self.type == 'Drill' || !has(self.drill)",message="drill is for Drill only: leave it out"
+// +kubebuilder:validation:XValidation:rule="(self.type == 'Announce') == has(self.announce)",message="announce is required for Announce, and for nothing else: it has the text"
+// +kubebuilder:validation:XValidation:rule="self.type != 'Announce' || !has(self.region) && !has(self.expectedEpoch) && !has(self.timeout)",message="of an Announce leave region, expectedEpoch and timeout out: announce.regions says where it is shown, announce.duration for how long"
 type OperationSpec struct {
 	// type of the order.
 	// +required
@@ -85,6 +87,9 @@ type OperationSpec struct {
 	// drill is how a Drill goes; left out, for its defaults.
 	// +optional
 	Drill *DrillSpec `json:"drill,omitempty"`
+	// announce is what an Announce tells, whom, and for how long.
+	// +optional
+	Announce *AnnounceSpec `json:"announce,omitempty"`
 	// reason, for the record.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -136,7 +141,7 @@ type OperationStatus struct {
 	// +optional
 	Drill *DrillReport `json:"drill,omitempty"`
 	// steps with their times: PrepareSurvivors before a drain, where there is anything to say of them,
-	// HandOver to the leader, CarryOut, and ChangeOwners, which is part of it.
+	// HandOver to the leader, CarryOut, and ChangeOwners, which is part of it; of an Announce Show alone.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

@@ -108,6 +108,13 @@ type StoreStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	Version string `json:"version,omitempty"`
+	// shortFor names the service's data classes whose staleness.outage is longer than this server keeps its binary log
+	// (MySQL, MariaDB): after such an outage the region that was away is seeded anew.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	ShortFor []string `json:"shortFor,omitempty"`
 	// late is what became of the changes that regions of the store had accepted and not shipped when they were lost
 	// last, as far as this region knows.
 	// +optional

@@ -64,10 +64,10 @@ type RegionalServiceSpec struct {
 	// it themselves.
 	// +optional
 	Unmatched *Unmatched `json:"unmatched,omitempty"`
-	// announcements of the service.
+	// announcements of the service: those that were ordered first, the later before the earlier, then those that are declared.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=32
 	Announcements []Announcement `json:"announcements,omitempty"`
 	// kafka of this region; absent when the Region has none.
 	// +optional

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	plan "multiactive.dev/operator/internal/plan/operation"
@@ -29,14 +25,6 @@ func (o *orderOptions) drill() *v1alpha1.DrillSpec {
 		d.Duration = &metav1.Duration{Duration: o.lasts}
 	}
 	return d
-}
-
-// takesBack is the command that takes an order back.
-func (o *orderOptions) takesBack(op *v1alpha1.Operation) string {
-	if o.verb.kind == v1alpha1.OperationDrill {
-		return "kubectl multiactive drill " + o.region + " --abort"
-	}
-	return "kubectl delete mop " + op.Name
 }
 
 // goesOn says what becomes of an order that nobody waits for any more.
@@ -59,61 +47,18 @@ func (o *orderOptions) afterDeletion() string {
 	return ""
 }
 
-// wanted reports whether an order ended as this command wanted, though it was not carried out.
+// wanted reports whether an order is where this command wanted it, though it was not carried out.
 func (o *orderOptions) wanted(op *v1alpha1.Operation) bool {
 	d := op.Status.Drill
-	return o.abort && op.Status.State == v1alpha1.OperationFailed && d != nil && d.Ended == v1alpha1.DrillEndOrdered
+	return announced(op) || o.abort && op.Status.State == v1alpha1.OperationFailed && d != nil && d.Ended == v1alpha1.DrillEndOrdered
 }
 
-// abortDrills ends the drills of the region that have not ended, of which there is one at most but for those that wait.
-func (o *orderOptions) abortDrills(ctx context.Context, t terminal, hub client.WithWatch) error {
-	var list v1alpha1.OperationList
-	if err := hub.List(ctx, &list); err != nil {
-		return hubProblem("listing the orders", err)
+// aborts is how the drills of the region are ended that have not ended, of which there is one at most but for those that wait.
+func (o *orderOptions) aborts() ending {
+	return ending{
+		about: func(op *v1alpha1.Operation) bool { return op.Spec.Region == o.region }, none: "no drill of region " + o.region + " is under way",
+		patch: `{"spec":{"drill":{"course":"Abort"}}}`, verb: "abort", verbed: "aborted", after: "Region " + o.region + " is brought back.",
 	}
-	found := slices.DeleteFunc(list.Items, func(op v1alpha1.Operation) bool {
-		return op.Spec.Type != v1alpha1.OperationDrill || op.Spec.Region != o.region || plan.Ended(op.Status.State)
-	})
-	if len(found) == 0 {
-		return fmt.Errorf("no drill of region %s is under way: see kubectl get mop", o.region)
-	}
-	for i := range found {
-		if err := o.abortDrill(ctx, t, hub, &found[i]); err != nil {
-			return err
-		}
-	}
-	if !o.wait || o.dryRun != "none" {
-		return nil
-	}
-	for i := range found {
-		if err := o.await(ctx, t, hub, &found[i], o.output != ""); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (o *orderOptions) abortDrill(ctx context.Context, t terminal, hub client.Client, op *v1alpha1.Operation) error {
-	var how []client.PatchOption
-	switch o.dryRun {
-	case "client":
-		t.say("would abort operation/%s; nothing was done (--dry-run=client)", op.Name)
-		return nil
-	case "server":
-		how = append(how, client.DryRunAll)
-	}
-	if err := hub.Patch(ctx, op, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"drill":{"course":"Abort"}}}`)), how...); err != nil {
-		return hubProblem("aborting operation "+op.Name, err)
-	}
-	switch {
-	case o.output != "":
-		return printObject(t.out, op, "operation", o.output)
-	case o.dryRun == "server":
-		t.say("nothing was done (--dry-run=server); the API server would let operation/%s be aborted", op.Name)
-	default:
-		t.say("Aborted: operation/%s. Region %s is brought back.", op.Name, o.region)
-	}
-	return nil
 }
 
 // degradedSoFar says how many flows a drill has degraded; nothing of other orders.

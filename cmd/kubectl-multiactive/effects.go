@@ -26,6 +26,8 @@ func (o *orderOptions) preview(t terminal, seen *hubState) {
 		t.say("Home writes for keys that move are refused for seconds, while owners change.")
 	case v1alpha1.OperationDeclareLost:
 		o.previewLoss(t, seen)
+	case v1alpha1.OperationAnnounce:
+		o.previewAnnounce(t, seen)
 	case v1alpha1.OperationAbandon:
 		mas := seen.service(o.in(), o.service)
 		if mas.DeletionTimestamp.IsZero() {

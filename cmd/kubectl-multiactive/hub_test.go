@@ -66,6 +66,7 @@ func TestOnTheHub(t *testing.T) {
 		{"Orders", testOrders},
 		{"OrderIsRefusedOrDeleted", testOrderIsRefusedOrDeleted},
 		{"Drill", testDrill},
+		{"Announce", testAnnounce},
 		{"Status", testStatus},
 		{"Owner", testOwner},
 		{"Plan", testPlan},

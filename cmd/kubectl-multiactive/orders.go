@@ -95,6 +95,20 @@ the command does not end the drill; --abort does.
   kubectl multiactive drill beijing --abort                           # end it now`,
 	},
 	{
+		name: "announce", kind: v1alpha1.OperationAnnounce, ofService: true, short: "Tell a service's users something now, for a while",
+		long: `kubectl multiactive announce has gateways show a text to users whose requests they cannot serve, in the user's language
+(Accept-Language), before what spec.announcements of the service says. It ends by itself; the declaration is not touched, so
+GitOps has nothing to undo. Of two for a flow the later is shown, and one for all that an earlier is for ends that.
+
+  kubectl multiactive announce user -n accounts --for 30m \
+      --text zh="注册暂停，预计 10:30 恢复。" --text en="Registration is paused until 10:30."
+  kubectl multiactive announce user -n accounts --flow register --region shanghai --text en="Try again in ten minutes."
+  kubectl multiactive announce user -n accounts --text en=Sorry. --dry-run=client      # who would be told what
+  kubectl multiactive announce user -n accounts --end                                 # end it now
+
+It waits until every region that it names has the text; a region that cannot be reached gets it when it can.`,
+	},
+	{
 		name: "abandon", kind: v1alpha1.OperationAbandon, ofService: true, short: "Let a service be deleted though a region cannot be reached",
 		long: `kubectl multiactive abandon lets the deletion of a service end that waits for a region which cannot be reached. What runs
 there is deleted when it can be reached again. Topics and data stay.
@@ -114,6 +128,7 @@ type orderOptions struct {
 	timeout, waitTimeout, lasts   time.Duration
 	expectedEpoch                 int64
 	yes, wait, abort              bool
+	announce                      announceOptions
 }
 
 func orderCommands(t *terminal) []*cobra.Command {
@@ -143,6 +158,8 @@ func (o *orderOptions) bindOrder(fs *pflag.FlagSet) {
 	switch {
 	case o.verb.limited:
 		fs.StringVar(&o.service, "service", "", "limit the order to the MultiActiveService of this `name` (default: all services)")
+	case o.verb.kind == v1alpha1.OperationAnnounce:
+		o.announce.bind(fs, &o.lasts)
 	case o.verb.ofService:
 		fs.StringVar(&o.region, "region", "", "the `region` to give up (default: every one that cannot be reached)")
 	}
@@ -156,8 +173,10 @@ func (o *orderOptions) bindOrder(fs *pflag.FlagSet) {
 	}
 	fs.StringVar(&o.reason, "reason", "", "why, for the record")
 	fs.StringVar(&o.name, "name", "", "name of the Operation (default: made up)")
-	fs.DurationVar(&o.timeout, "timeout", 0, "give the order up after this long, such as 30m (default: 10m)")
-	fs.Int64Var(&o.expectedEpoch, "expected-epoch", 0, "refuse the order unless this `epoch` is in force when it is taken up")
+	if o.verb.kind != v1alpha1.OperationAnnounce {
+		fs.DurationVar(&o.timeout, "timeout", 0, "give the order up after this long, such as 30m (default: 10m)")
+		fs.Int64Var(&o.expectedEpoch, "expected-epoch", 0, "refuse the order unless this `epoch` is in force when it is taken up")
+	}
 	fs.BoolVar(&o.yes, "yes", false, "do not ask")
 	fs.BoolVar(&o.wait, "wait", true, "tell how it goes until it has ended")
 	fs.DurationVar(&o.waitTimeout, "wait-timeout", 0, "stop waiting after this long; the order goes on (default: never)")
@@ -176,10 +195,12 @@ func (o *orderOptions) check() error {
 		return fmt.Errorf("--capacity: %q is neither Wait nor Ignore: %w", o.capacity, errUsage)
 	case o.mode != "" && o.mode != string(v1alpha1.DrillFailover) && o.mode != string(v1alpha1.DrillDrain):
 		return fmt.Errorf("--mode: %q is neither Failover nor Drain: %w", o.mode, errUsage)
-	case o.lasts != 0 && (o.lasts < minDrill || o.lasts > maxDrill):
+	case o.verb.kind == v1alpha1.OperationDrill && o.lasts != 0 && (o.lasts < minDrill || o.lasts > maxDrill):
 		return fmt.Errorf("--for: %s is not between %s and %s: %w", o.lasts, minDrill, maxDrill, errUsage)
 	case o.timeout < 0, o.waitTimeout < 0:
 		return fmt.Errorf("--timeout and --wait-timeout must not be negative: %w", errUsage)
+	case o.verb.kind == v1alpha1.OperationAnnounce:
+		return o.announce.check(o.lasts)
 	}
 	return nil
 }
@@ -203,13 +224,16 @@ func (o *orderOptions) operation() *v1alpha1.Operation {
 		op.Spec.Timeout = &metav1.Duration{Duration: o.timeout}
 	}
 	op.Spec.Drill = o.drill()
+	if o.verb.kind == v1alpha1.OperationAnnounce {
+		op.Spec.Announce = o.announce.spec(o.lasts)
+	}
 	if op.Name = o.name; op.Name == "" {
 		op.GenerateName = o.verb.name + "-" + about + "-"
 	}
 	return op
 }
 
-// run gives the order, or takes a drill's back.
+// run gives the order, or ends those of its kind.
 func (o *orderOptions) run(ctx context.Context, t terminal, argument string) error {
 	if err := o.check(); err != nil {
 		return err
@@ -230,8 +254,11 @@ func (o *orderOptions) run(ctx context.Context, t terminal, argument string) err
 	if err := o.there(seen); err != nil {
 		return err
 	}
-	if o.abort {
-		return o.abortDrills(ctx, t, hub)
+	switch {
+	case o.abort:
+		return o.endAll(ctx, t, hub, o.aborts())
+	case o.announce.end:
+		return o.endAll(ctx, t, hub, o.ends())
 	}
 	return o.give(ctx, t, hub, seen)
 }

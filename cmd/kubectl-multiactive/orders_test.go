@@ -123,12 +123,12 @@ func testOrderIsRefusedOrDeleted(t *testing.T, w *hubWorld) {
 func TestPlugin(t *testing.T) {
 	user := &v1alpha1.ServiceKey{Namespace: "accounts", Name: "user"}
 	for want, message := range map[string]string{
-		"to go on: kubectl multiactive handback beijing. See":                        "to go on: " + order.Command(v1alpha1.OperationHandback, "beijing", nil) + ". See",
-		"kubectl multiactive approve beijing --service user -n accounts":             order.Command(v1alpha1.OperationApproveFailover, "beijing", user),
-		"kubectl multiactive drill beijing":                                          order.Command(v1alpha1.OperationDrill, "beijing", nil),
-		"kubectl multiactive abandon user -n accounts":                               order.Command(v1alpha1.OperationAbandon, "", user),
-		"kubectl multiactive abandon user -n accounts --region beijing":              order.Command(v1alpha1.OperationAbandon, "beijing", user),
-		order.Command(v1alpha1.OperationAnnounce, "beijing", nil) + " and no others": order.Command(v1alpha1.OperationAnnounce, "beijing", nil) + " and no others",
+		"to go on: kubectl multiactive handback beijing. See":            "to go on: " + order.Command(v1alpha1.OperationHandback, "beijing", nil) + ". See",
+		"kubectl multiactive approve beijing --service user -n accounts": order.Command(v1alpha1.OperationApproveFailover, "beijing", user),
+		"kubectl multiactive drill beijing":                              order.Command(v1alpha1.OperationDrill, "beijing", nil),
+		"kubectl multiactive abandon user -n accounts":                   order.Command(v1alpha1.OperationAbandon, "", user),
+		"kubectl multiactive abandon user -n accounts --region beijing":  order.Command(v1alpha1.OperationAbandon, "beijing", user),
+		order.Command("Future", "beijing", nil) + " and no others":       order.Command("Future", "beijing", nil) + " and no others",
 	} {
 		if got := plugin(message); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -13,7 +13,7 @@ import (
 	plan "multiactive.dev/operator/internal/plan/operation"
 )
 
-// await tells how an order goes until it has ended.
+// await tells how an order goes until it has ended, or an announcement is shown.
 func (o *orderOptions) await(ctx context.Context, t terminal, hub client.WithWatch, op *v1alpha1.Operation, quiet bool) error {
 	if o.waitTimeout > 0 {
 		var cancel context.CancelFunc
@@ -36,19 +36,19 @@ func (o *orderOptions) await(ctx context.Context, t terminal, hub client.WithWat
 			last = now
 			t.say("%6s  %s", since(t.clock().Sub(began)), t.tint(colourOfOrder(op.Status.State), now))
 		}
-		if !plan.Ended(op.Status.State) {
+		if !plan.Ended(op.Status.State) && !announced(op) {
 			continue
 		}
 		if !quiet {
 			t.drillReport(op)
 		}
-		if quiet && op.Status.State != v1alpha1.OperationSucceeded {
+		if op.Status.State == v1alpha1.OperationSucceeded || o.wanted(op) {
+			return nil
+		}
+		if quiet {
 			_, _ = fmt.Fprintln(t.err, progress(op))
 		}
-		if op.Status.State != v1alpha1.OperationSucceeded && !o.wanted(op) {
-			return errNotDone
-		}
-		return nil
+		return errNotDone
 	}
 	return attention("not waiting any longer; " + o.goesOn(op))
 }

@@ -265,11 +265,11 @@ func (o *planOptions) tryApply(ctx context.Context, hub client.Client, mas *v1al
 
 // newFindings returns the findings of a declaration that the present one does not have.
 func newFindings(facts lint.Context, now, then *v1alpha1.MultiActiveService) []lint.Finding {
-	facts.Service = then
+	facts.Service, facts.Stored = then, now
 	found := lint.Check(facts).Findings
 	var known []lint.Finding
 	if now != nil {
-		facts.Service = now
+		facts.Service, facts.Stored = now, nil
 		known = lint.Check(facts).Findings
 	}
 	return slices.DeleteFunc(found, func(f lint.Finding) bool {

@@ -144,7 +144,7 @@ func addHub(mgr ctrl.Manager, o hubOptions, parts hubParts) error {
 	}
 	if err := (&operation.Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: wall,
-		Peers: group, Shared: store,
+		Recorder: mgr.GetEventRecorder("multiactive-operation"), Peers: group, Shared: store,
 	}).SetupWithManager(mgr); err != nil {
 		return err
 	}

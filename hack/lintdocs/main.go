@@ -47,6 +47,13 @@ metadata:
     multiactive.dev/accept.MA105: "customers rather repeat a transfer than wait for it"
 ` + "```" + `
 
+What is told of a change, such as MA017, is told by the webhook and by ` + "`kubectl multiactive plan -f`" + `, which know what is in force. What is observed in regions' clusters, such as how long
+their databases keep their binary logs (MA009), is told by ` + "`DesignSound`" + ` alone.
+
+Rules judge what is declared and observed, and never guess. What nothing measures is not judged: what an application carries (MA106 compares with
+what survivors are scaled to at least), the round trip between regions (MA107 has the bound that holds for any), which classes are bulky, and
+whether a flow is called by gRPC, whose requests are not kept whatever ` + "`onHomeLoss`" + ` says.
+
 Codes never change their meaning; numbers that are missing are not in use. A service in one region has no other to
 differ from: most rules say nothing of it.
 
@@ -71,6 +78,9 @@ func write(w io.Writer, rules []lint.Rule) {
 		_, _ = fmt.Fprintf(w, "\n## %s\n%s: %s.\n\nIn an outage: %s.\n\n", r.Code, heading(r.Severity), r.Title, r.Why)
 		if r.Example.Complete {
 			_, _ = io.WriteString(w, "With `--complete`, in a service of two regions:\n\n")
+		}
+		if r.Example.Stored != "" {
+			_, _ = fmt.Fprintf(w, "In force:\n\n```yaml\n%s```\n\nChanged:\n\n", r.Example.Stored)
 		}
 		_, _ = fmt.Fprintf(w, "```yaml\n%s```\n\nMended:\n\n```yaml\n%s```\n", r.Example.Before, r.Example.After)
 	}

@@ -148,3 +148,21 @@ func IncidentClosed(region string) Event {
 		Note: "region " + region + " serves again",
 	}
 }
+
+// Order returns an event for an order that was taken up, or has ended: by the reason of its condition Complete, a Warning
+// unless it goes as it was meant. nil when it is as far as it was, or waits to be taken up.
+func Order(kind v1alpha1.OperationType, before, after v1alpha1.OperationStatus) *Event {
+	complete := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionComplete)
+	if before.State == after.State || complete == nil {
+		return nil
+	}
+	e := &Event{Type: corev1.EventTypeNormal, Reason: complete.Reason, Action: string(kind), Note: clip(complete.Message)}
+	switch after.State {
+	case v1alpha1.OperationPending:
+		return nil
+	case v1alpha1.OperationFailed, v1alpha1.OperationRefused:
+		e.Type = corev1.EventTypeWarning
+	case v1alpha1.OperationRunning, v1alpha1.OperationSucceeded:
+	}
+	return e
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/events"
 )
 
@@ -99,5 +100,42 @@ func TestIncidents(t *testing.T) {
 		if text := got.Type + " " + got.Reason + " " + got.Note; text != want {
 			t.Errorf("%q, want %q", text, want)
 		}
+	}
+}
+
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	is := func(state v1alpha1.OperationState, reason string) v1alpha1.OperationStatus {
+		return v1alpha1.OperationStatus{State: state, Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionComplete, Reason: reason, Message: strings.Repeat("é", 1000)},
+		}}
+	}
+	for name, c := range map[string]struct {
+		before, after v1alpha1.OperationStatus
+		want          string
+	}{
+		"seen":                      {after: is("Pending", "OrderPending")},
+		"taken up":                  {is("Pending", "OrderPending"), is("Running", "OrderRunning"), "Normal OrderRunning"},
+		"taken up at once":          {after: is("Running", "Announced"), want: "Normal Announced"},
+		"waits for something else":  {before: is("Running", "CapacityAwaited"), after: is("Running", "OrderRunning")},
+		"done":                      {is("Running", "OrderRunning"), is("Succeeded", "OrderSucceeded"), "Normal OrderSucceeded"},
+		"refused":                   {after: is("Refused", "OrderInvalid"), want: "Warning OrderInvalid"},
+		"given up":                  {is("Running", "OrderRunning"), is("Failed", "OrderFailed"), "Warning OrderFailed"},
+		"a drill that is aborted":   {is("Running", "OrderRunning"), is("Failed", "DrillAborted"), "Warning DrillAborted"},
+		"nothing is said of it yet": {after: v1alpha1.OperationStatus{State: "Running"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := ""
+			if e := events.Order(v1alpha1.OperationDrill, c.before, c.after); e != nil {
+				got = e.Type + " " + e.Reason
+				if e.Action != "Drill" || len(e.Note) > 1024 || !utf8.ValidString(e.Note) {
+					t.Errorf("action %q, a note of %d bytes", e.Action, len(e.Note))
+				}
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }

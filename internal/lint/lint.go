@@ -24,9 +24,14 @@ const (
 type Context struct {
 	// Service with its defaults, or without them: absent fields count as their defaults.
 	Service *v1alpha1.MultiActiveService
+	// Stored is the service as it is in force, when Service is a change of it; nil: that is not known, or there is none.
+	Stored *v1alpha1.MultiActiveService
 	// Stores and Regions that are known, by name.
 	Stores  map[string]*v1alpha1.DataStore
 	Regions map[string]*v1alpha1.Region
+	// Short has, for a class, the regions whose server keeps its binary log for less than the class means to sit through, as
+	// their members see it; nil where nobody has looked.
+	Short map[string][]string
 	// Complete says that there are no other Stores and Regions: what is named and not among them does not exist.
 	Complete bool
 }
@@ -92,13 +97,15 @@ type Rule struct {
 // MultiActiveService.
 type Example struct {
 	Before, After string
+	// Stored is what Before and After are changes of; empty: nothing is stored.
+	Stored string
 	// Complete is set when there is nothing but what the example has.
 	Complete bool
 }
 
 // Rules returns all rules in the order of their codes.
 func Rules() []Rule {
-	out := slices.Concat(ownershipRules(), flowRules(), degradedRules(), syncRules(), copyRules(), platformRules(), acceptanceRules())
+	out := slices.Concat(ownershipRules(), flowRules(), degradedRules(), syncRules(), copyRules(), platformRules(), survivorRules(), acceptanceRules())
 	slices.SortFunc(out, func(a, b Rule) int {
 		if a.Code < b.Code {
 			return -1

@@ -74,6 +74,9 @@ func TestExamples(t *testing.T) {
 			t.Parallel()
 			before, after := read(t, r.Example.Before), read(t, r.Example.After)
 			before.Complete, after.Complete = r.Example.Complete, r.Example.Complete
+			if r.Example.Stored != "" {
+				before.Stored, after.Stored = read(t, r.Example.Stored).Service, read(t, r.Example.Stored).Service
+			}
 			found := lint.Check(before).Findings
 			if diff := cmp.Diff([]string{r.Code}, codes(found)); diff != "" {
 				t.Errorf("before (-want +got):\n%s\n%+v", diff, found)
@@ -208,6 +211,16 @@ func TestCheck(t *testing.T) {
 		"just within the bounds": {text: keys + "  dataClasses:\n  - {name: a, mutability: CreateOnly, staleness: {normal: 1s, outage: 24h}, sync: [{method: MessageQueue, messageQueue: {topic: a, retention: 24h}}]}\n" +
 			"  - {name: b, conflict: {policy: LastWriterWins, lastWriterWins: {timestampColumn: at, maxClockSkew: 1s}}}\n" +
 			"  flows: [{name: f, tier: NonCore, key: user, match: [{path: /}], reads: [a, b], servedBy: HomeRegion}]\n  announcements: [{flows: [\"*\"], text: []}]\n" + threeRegions},
+		"survivors that want as many replicas as they may have": {text: scaled + "  workload: {autoscaling: {minReplicas: 2, maxReplicas: 4}}\n" + threeRegions},
+		"survivors that want one more": {
+			text: scaled + "  workload: {autoscaling: {minReplicas: 2, maxReplicas: 3}}\n" + threeRegions, want: []string{"MA106 spec.workload.autoscaling.maxReplicas"},
+		},
+		"survivors that others scale":     {text: scaled + "  workload: {replicas: 3}\n" + threeRegions},
+		"survivors that stay as they are": {text: strings.Replace(scaled, "Scale", "Keep", 1) + "  workload: {autoscaling: {minReplicas: 3, maxReplicas: 3}}\n" + threeRegions},
+		"survivors of what may fail":      {text: strings.Replace(scaled, "tier: Core", "tier: NonCore", 1) + "  workload: {autoscaling: {minReplicas: 3, maxReplicas: 3}}\n" + threeRegions},
+		"nobody survives who owns anything": {
+			text: strings.ReplaceAll(scaled, "weight: 25", "weight: 0") + "  workload: {autoscaling: {minReplicas: 3, maxReplicas: 3}}\n" + threeRegions,
+		},
 		"a service that is shed without a word": {
 			text: "spec:\n  flows: [{name: f, tier: NonCore, match: [{path: /}], whenDegraded: Shed}]\n" + threeRegions,
 			want: []string{"MA109 spec.flows[0]"},
@@ -240,6 +253,10 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// scaled has half of its keys in one region, and a quarter in each of two others.
+const scaled = "spec:\n  regions: [{name: north, weight: 50}, {name: south, weight: 25}, {name: east, weight: 25}]\n  failover: {survivors: Scale}\n" +
+	"  flows: [{name: a, tier: Core, match: [{path: /a}]}, {name: b, tier: NonCore, match: [{path: /b}]}]\n"
 
 const threeRegions = "---\nkind: Region\nmetadata: {name: north}\nspec: {}\n---\nkind: Region\nmetadata: {name: south}\nspec: {}\n---\nkind: Region\nmetadata: {name: east}\nspec: {}\n"
 
@@ -285,6 +302,59 @@ func TestAccept(t *testing.T) {
 			}
 			if diff := cmp.Diff(result, lint.Check(in)); diff != "" {
 				t.Errorf("another time, another result:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestBinaryLogs has servers keep less than a class needs.
+func TestBinaryLogs(t *testing.T) {
+	t.Parallel()
+	in := read(t, "spec:\n  dataClasses:\n  - {name: a, staleness: {outage: 48h}, sync: [{method: StorageReplication, storageReplication: {store: db}}]}\n"+
+		"  - {name: b, sync: [{method: StorageReplication, storageReplication: {store: db}}]}\n")
+	found := func() []lint.Finding {
+		return slices.DeleteFunc(lint.Check(in).Findings, func(f lint.Finding) bool { return f.Code != "MA009" })
+	}
+	if got := found(); len(got) > 0 {
+		t.Errorf("nobody has looked, and found is %+v", got)
+	}
+	in.Short = map[string][]string{"a": {"north", "south"}}
+	got := found()
+	if len(got) != 1 || got[0].Path != "spec.dataClasses[0].sync[0].storageReplication.store" || !strings.Contains(got[0].Fix, "172800 or more") ||
+		!strings.Contains(got[0].Message, "DataStore db keeps its binary log for less in: north, south") {
+		t.Errorf("found %+v", got)
+	}
+}
+
+// TestPartitions raises partitions of topics in every way that is no flaw.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	class := func(queue string) string {
+		return "spec:\n  dataClasses:\n  - {name: a, mutability: CreateOnly, sync: [{method: MessageQueue, messageQueue: {topic: a" + queue + "}}]}\n" +
+			"  flows: [{name: f, tier: Core, match: [{path: /}], reads: [a], servedBy: HomeRegion}, {name: g, tier: NonCore, match: [{path: /g}]}]\n"
+	}
+	for name, c := range map[string]struct {
+		stored, changed string
+		want            int
+	}{
+		"raised":                       {", orderBy: Key, partitions: 12", ", orderBy: Key, partitions: 13", 1},
+		"raised above the default":     {", orderBy: Key", ", orderBy: Key, partitions: 13", 1},
+		"raised, and ordered from now": {", partitions: 12", ", orderBy: Key, partitions: 13", 1},
+		"as they are":                  {", orderBy: Key, partitions: 24", ", orderBy: Key, partitions: 24", 0},
+		"lowered, which is refused":    {", orderBy: Key, partitions: 24", ", orderBy: Key, partitions: 12", 0},
+		"raised where versions say":    {", partitions: 12", ", orderBy: Version, partitions: 24", 0},
+		"raised of records that stay":  {", partitions: 12", ", partitions: 24", 0},
+		"nothing is in force":          {"", ", orderBy: Key, partitions: 24", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := read(t, class(c.changed))
+			if c.stored != "" {
+				in.Stored = read(t, class(c.stored)).Service
+			}
+			found := slices.DeleteFunc(lint.Check(in).Findings, func(f lint.Finding) bool { return f.Code != "MA017" })
+			if len(found) != c.want {
+				t.Errorf("found %+v, want %d", found, c.want)
 			}
 		})
 	}

@@ -44,7 +44,7 @@ func syncRules() []Rule {
 		},
 		{
 			Code: "MA009", Severity: SeverityError,
-			Title: "a topic's retention is shorter than the class's objective while a region is lost (`staleness.outage`, default 1h)",
+			Title: "a topic's retention, or that of a MySQL's or MariaDB's binary log, is shorter than the class's objective while a region is lost (`staleness.outage`, default 1h)",
 			Why:   "records are deleted before a region that was away has them: a silent gap after a long outage",
 			Example: Example{
 				Before: "spec:\n  dataClasses:\n  - name: account\n    mutability: CreateOnly\n    staleness: {outage: 72h}\n" +
@@ -64,10 +64,22 @@ func syncRules() []Rule {
 			},
 			check: (*pass).timestamps,
 		},
+		{
+			Code: "MA017", Severity: SeverityError,
+			Title: "a change raises the partitions of a topic whose class has `orderBy: Key`",
+			Why:   "keys move to other partitions, and a key's newer records overtake its older ones: an old update overwrites a new one",
+			Example: Example{
+				Stored: "spec:\n  dataClasses:\n  - " + orderedBy + "orderBy: Key, partitions: 12}}]}\n",
+				Before: "spec:\n  dataClasses:\n  - " + orderedBy + "orderBy: Key, partitions: 24}}]}\n",
+				After:  "spec:\n  dataClasses:\n  - " + orderedBy + "orderBy: Version, partitions: 24}}]}\n",
+			},
+			check: (*pass).partitions,
+		},
 	}
 }
 
 const (
+	orderedBy  = "{name: profile, mutability: Mutable, sync: [{method: MessageQueue, messageQueue: {topic: profile, "
 	originRead = "{method: OriginRead, originRead: {type: FetchSession, fetchSession: {path: /internal/session}, token: {cookie: sid}}}\n"
 )
 
@@ -132,6 +144,29 @@ func (p *pass) unordered() {
 	})
 }
 
+func (p *pass) partitions() {
+	if p.Stored == nil {
+		return
+	}
+	p.methods(v1alpha1.SyncMessageQueue, func(path string, c v1alpha1.DataClass, s v1alpha1.SyncPolicy) {
+		i := slices.IndexFunc(p.Stored.Spec.DataClasses, func(d v1alpha1.DataClass) bool { return d.Name == c.Name })
+		if i < 0 || s.MessageQueue == nil || s.MessageQueue.OrderBy != orderByKey {
+			return
+		}
+		stored := desired.MessageQueue(p.Stored.Spec.DataClasses[i])
+		if stored == nil || desired.Partitions(s.MessageQueue) <= desired.Partitions(stored) {
+			return
+		}
+		p.tell(path+".messageQueue.partitions", fmt.Sprintf("leave partitions at %d; for more, declare another class with a topic of its own and move to it, or set orderBy: Version "+
+			"and let consumers ignore older versions", desired.Partitions(stored)),
+			"class %s keeps its records in order by key, and its topic is to have %d partitions instead of %d", c.Name,
+			desired.Partitions(s.MessageQueue), desired.Partitions(stored))
+	})
+}
+
+// orderByKey is the value of messageQueue.orderBy that has records in order by their partition.
+const orderByKey = "Key"
+
 func (p *pass) retention() {
 	short := desired.ShortTopics(p.Service)
 	p.methods(v1alpha1.SyncMessageQueue, func(path string, c v1alpha1.DataClass, _ v1alpha1.SyncPolicy) {
@@ -140,6 +175,19 @@ func (p *pass) retention() {
 				p.tell(path+".messageQueue.retention", fmt.Sprintf("raise retention to %s or more, with room for the repair", s.Outage),
 					"class %s may be %s behind while a region is lost, and its topic keeps records for %s", c.Name, s.Outage, s.Retention)
 			}
+		}
+	})
+	p.binaryLogs()
+}
+
+// binaryLogs tells of servers that keep less than a class needs.
+func (p *pass) binaryLogs() {
+	p.methods(v1alpha1.SyncStorageReplication, func(path string, c v1alpha1.DataClass, s v1alpha1.SyncPolicy) {
+		if regions := p.Short[c.Name]; len(regions) > 0 && s.StorageReplication != nil {
+			_, outage := desired.Objectives(c)
+			p.tell(path+".storageReplication.store", fmt.Sprintf("set binlog_expire_logs_seconds to %.0f or more there, with room for the repair (and raise max_binlog_total_size, if that is set), "+
+				"or lower staleness.outage of the class", outage.Seconds()),
+				"class %s may be %s behind while a region is lost, and DataStore %s keeps its binary log for less in: %s", c.Name, outage, s.StorageReplication.Store, strings.Join(regions, ", "))
 		}
 	})
 }

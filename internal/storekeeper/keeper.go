@@ -180,14 +180,11 @@ func (k *keeper) run(ctx context.Context) {
 // digest is what is known without what changes all the time.
 func (k *keeper) digest() plan.Look {
 	d := k.seen()
-	outage := time.Duration(0)
 	k.mu.Lock()
-	outage = k.target.Declared.Want.Outage
+	declared := k.target.Declared
 	k.mu.Unlock()
 	d.Observation.Positions = nil
-	if d.Observation.Retained > 0 {
-		d.Observation.Retained = max(1, min(d.Observation.Retained, outage)/max(outage, 1))
-	}
+	d.Observation.Retained = enough(declared, d.Observation.Retained)
 	links := map[string]storage.Link{}
 	for from, l := range d.Observation.Links {
 		l.Received = 0
@@ -199,6 +196,18 @@ func (k *keeper) digest() plan.Look {
 		d.Links[from] = l
 	}
 	return d
+}
+
+// enough is the longest of the outages for which a server keeps what it must, or 1 if there is none, 0 if it is not known for
+// how long it does.
+func enough(d *plan.Declared, kept time.Duration) time.Duration {
+	longest := min(kept, 1)
+	for _, c := range d.Outages {
+		if c.Outage <= kept {
+			longest = max(longest, c.Outage)
+		}
+	}
+	return longest
 }
 
 // turn does what is due.

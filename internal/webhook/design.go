@@ -72,11 +72,11 @@ func (d *Design) judge(ctx context.Context, mas, before *v1alpha1.MultiActiveSer
 	if err != nil {
 		return nil, err
 	}
-	known.Service = mas
+	known.Service, known.Stored = mas, before
 	result := lint.Check(known)
 	had := map[[2]string]bool{}
 	if before != nil && result.Count(lint.SeverityError) > 0 {
-		known.Service = before
+		known.Service, known.Stored = before, nil
 		for _, f := range lint.Check(known).Findings {
 			had[[2]string{f.Code, f.Message}] = true // places in lists may have changed
 		}

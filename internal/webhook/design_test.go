@@ -55,6 +55,10 @@ func TestDesign(t *testing.T) {
 	leaving := worse.DeepCopy()
 	leaving.DeletionTimestamp = &metav1.Time{}
 	leaving.DeletionTimestamp.Time = metav1.Now().Time
+	ordered := example(t)
+	ordered.Spec.DataClasses[0].Sync[0].MessageQueue.OrderBy, ordered.Spec.DataClasses[0].Sync[0].MessageQueue.Partitions = "Key", 12
+	raised := ordered.DeepCopy()
+	raised.Spec.DataClasses[0].Sync[0].MessageQueue.Partitions = 24
 	for name, c := range map[string]struct {
 		before, mas *v1alpha1.MultiActiveService
 		reader      nothing
@@ -67,6 +71,8 @@ func TestDesign(t *testing.T) {
 		"one that was bad and stays":       {before: bad, mas: bad, warned: []string{"MA004"}},
 		"one whose error has moved":        {before: bad, mas: moved, warned: []string{"MA004"}},
 		"one that gets worse":              {before: bad, mas: worse, refused: []string{"spec.flows[1].dependsOn"}, warned: []string{"MA004 spec.flows[0]"}},
+		"one whose order it would break":   {before: ordered, mas: raised, refused: []string{"MA017", "leave partitions at 12"}},
+		"one that says so from the start":  {mas: raised},
 		"one that is being deleted":        {before: bad, mas: leaving},
 		"one that nothing can be told of":  {mas: example(t), reader: nothing{errors.New("no cache")}, refused: []string{"no cache"}},
 		"one that becomes bad in a change": {before: example(t), mas: bad, refused: []string{"MA004"}},

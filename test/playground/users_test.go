@@ -56,6 +56,7 @@ func TestUsersThroughALoss(t *testing.T) {
 	w.mas("wait", "--for=condition=Degraded", "--timeout="+storyTimeout.String())
 	sessionIsGone(t, chen)
 	profileIsReadOnly(t, ann)
+	usersAreTold(t, w, ann)
 	funded, unfunded := transfersAreDeferred(t, ann, bao, chen)
 	w.restartQueueAndGateways("shanghai")
 	for _, id := range []string{funded, unfunded} {
@@ -162,6 +163,36 @@ func profileIsReadOnly(t *testing.T, ann *visitor) {
 	if a := ann.saves("shanghai", "not now"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.text("announcement"), "暂不可用") {
 		t.Errorf("the profile is written: %d %s", a.status, a.body)
 	}
+}
+
+// usersAreTold orders an announcement for a region while another one is lost, and ends it: users read it there, in their
+// language, before what is declared, and no longer.
+func usersAreTold(t *testing.T, w *town, ann *visitor) {
+	t.Helper()
+	w.create(map[string]any{
+		"apiVersion": "multiactive.dev/v1alpha1", "kind": "Operation", "metadata": map[string]any{"name": "back-at-ten"},
+		"spec": map[string]any{"type": "Announce", "service": map[string]any{"namespace": "accounts", "name": "user"}, "announce": map[string]any{
+			"flows": []string{"profile"}, "regions": []string{"shanghai"},
+			"text": []map[string]any{{"language": "en", "value": "Come back at ten."}, {"language": "zh", "value": "请十点再来。"}},
+		}},
+	})
+	reads := func(at, accept, words string) {
+		t.Helper()
+		testkit.Eventually(t, storyTimeout, func() error {
+			a, err := w.try(http.MethodPut, at, "/v1/profile", map[string]any{"name": "User", "about": "not now"},
+				"X-User-Phone", ann.Phone, "Cookie", ann.sid(), "Accept-Language", accept)
+			if err != nil || a.status != http.StatusServiceUnavailable || !strings.Contains(a.text("announcement"), words) {
+				return fmt.Errorf("what users read in %s, in %s: %d %s (%w), want %s", at, accept, a.status, a.body, err, words)
+			}
+			return nil
+		})
+	}
+	w.kubectl("hub", "wait", "operation/back-at-ten", `--for=jsonpath={.status.conditions[0].reason}=Announced`, "--timeout="+storyTimeout.String())
+	reads("shanghai", "zh-CN", "请十点再来。")
+	reads("shanghai", "en", "Come back at ten.")
+	reads("shenzhen", "zh-CN", "请十点再来。") // which forwards it to shanghai, whose gateway refuses it
+	w.kubectl("hub", "patch", "operation/back-at-ten", "--type=merge", "-p", `{"spec":{"announce":{"course":"End"}}}`)
+	reads("shanghai", "zh-CN", "暂不可用")
 }
 
 // transfersAreDeferred asks for two transfers of users whose home is lost, of which one can be paid, and returns their IDs.

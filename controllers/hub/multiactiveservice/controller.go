@@ -115,7 +115,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 		}
 		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, s))
 	}()
-	if seen, err = r.observe(ctx, s); err != nil {
+	if seen, err = r.observe(ctx, now, s); err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing service %s: %w", req, err)
 	}
 	observed = true
@@ -191,7 +191,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.DataStore{}, handler.EnqueueRequestsFromMapFunc(r.servicesWith), changed).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.servicesIn),
 			builder.WithPredicates(predicate.Or[client.Object](predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&v1alpha1.Operation{}, handler.EnqueueRequestsFromMapFunc(r.servicesOf), builder.WithPredicates(drains())).
+		Watches(&v1alpha1.Operation{}, handler.EnqueueRequestsFromMapFunc(r.servicesOf), builder.WithPredicates(acted())).
 		WatchesRawSource(source.Func(r.watchClusters)).
 		WatchesRawSource(source.Func(r.watchView)).
 		WithOptions(controller.Options{
@@ -209,21 +209,23 @@ func deletionStarted() predicate.Predicate {
 	return predicate.NewPredicateFuncs(func(o client.Object) bool { return !o.GetDeletionTimestamp().IsZero() })
 }
 
-// drains lets orders of drains and drills through when they come, go, or change their state.
-func drains() predicate.Predicate {
-	drain := predicate.NewPredicateFuncs(func(o client.Object) bool {
+// acted lets orders through that a service is prepared for, or tells its users: when they come, go, are changed, or change
+// their state.
+func acted() predicate.Predicate {
+	concerns := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		order, is := o.(*v1alpha1.Operation)
-		return is && (order.Spec.Type == v1alpha1.OperationDrain || order.Spec.Type == v1alpha1.OperationDrill)
+		return is && (order.Spec.Type == v1alpha1.OperationDrain || order.Spec.Type == v1alpha1.OperationDrill || order.Spec.Type == v1alpha1.OperationAnnounce)
 	})
 	moved := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, was := e.ObjectOld.(*v1alpha1.Operation)
 		after, is := e.ObjectNew.(*v1alpha1.Operation)
-		return was && is && (before.Status.State != after.Status.State || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero())
+		return was && is && (before.Status.State != after.Status.State || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+			before.Generation != after.Generation)
 	}}
-	return predicate.And(drain, predicate.Predicate(moved))
+	return predicate.And(concerns, predicate.Predicate(moved))
 }
 
-// servicesOf wakes the services that an order is about: its survivors are scaled up and back again.
+// servicesOf wakes the services that an order is about: their survivors are scaled up and back again, their users told.
 func (r *Reconciler) servicesOf(ctx context.Context, o client.Object) []reconcile.Request {
 	if order, is := o.(*v1alpha1.Operation); is && order.Spec.Service != nil {
 		return []reconcile.Request{request(order.Spec.Service.Namespace, order.Spec.Service.Name)}

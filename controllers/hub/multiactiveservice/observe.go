@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	stdslices "slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,13 +14,15 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/slices"
+	"multiactive.dev/operator/internal/peers"
+	"multiactive.dev/operator/internal/plan/announcement"
 	"multiactive.dev/operator/internal/plan/capacity"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
 // observe reads everything from caches, but for a DNSEndpoint of this cluster: it never waits for a region.
-func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) {
+func (r *Reconciler) observe(ctx context.Context, now time.Time, s subject) (plan.Seen, error) {
 	mas := s.declared
 	view := r.View.Snapshot()
 	seen := plan.Seen{
@@ -36,11 +39,12 @@ func (r *Reconciler) observe(ctx context.Context, s subject) (plan.Seen, error) 
 	if seen.DNSHostOf, err = r.dnsClaimant(ctx, mas); err != nil {
 		return plan.Seen{}, err
 	}
-	orders, err := r.orders(ctx)
+	orders, err := peers.AllOrders(ctx, r.Client, r.Peers)
 	if err != nil {
 		return plan.Seen{}, err
 	}
 	seen.PreparedFor = capacity.PreparedFor(mas, orders)
+	seen.Announced = announcement.Shown(now, v1alpha1.ServiceKey{Namespace: mas.Namespace, Name: mas.Name}, orders)
 	if seen.Stores, seen.StoreClaims, err = r.stores(ctx, mas); err != nil {
 		return plan.Seen{}, err
 	}
@@ -107,19 +111,6 @@ func (r *Reconciler) claimant(ctx context.Context, mas *v1alpha1.MultiActiveServ
 		return "", nil
 	}
 	return first.Namespace + "/" + first.Name, nil
-}
-
-// orders returns all Operations; in peer mode those of every cluster that can be read, since one may be given
-// in any of them.
-func (r *Reconciler) orders(ctx context.Context) ([]v1alpha1.Operation, error) {
-	if r.Peers != nil {
-		return r.Peers.Orders(ctx)
-	}
-	var list v1alpha1.OperationList
-	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing operations: %w", err)
-	}
-	return list.Items, nil
 }
 
 func (r *Reconciler) observeRegion(ctx context.Context, mas *v1alpha1.MultiActiveService, rg *v1alpha1.Region) (*plan.RegionSeen, error) {

@@ -52,7 +52,7 @@ func (r *Reconciler) clear(ctx context.Context, s subject, key types.NamespacedN
 func (r *Reconciler) clearOne(ctx context.Context, s subject, intent ownership.ServiceIntent) error {
 	gone := &v1alpha1.MultiActiveService{ObjectMeta: metav1.ObjectMeta{Namespace: intent.Namespace, Name: intent.Name}}
 	s.declared = gone
-	seen, err := r.observe(ctx, s)
+	seen, err := r.observe(ctx, r.Clock.Now(), s)
 	if err != nil {
 		return fmt.Errorf("looking for what is left of service %s/%s: %w", intent.Namespace, intent.Name, err)
 	}

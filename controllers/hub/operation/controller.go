@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	transitions "multiactive.dev/operator/internal/events"
 	"multiactive.dev/operator/internal/flow"
 	"multiactive.dev/operator/internal/follow"
 	"multiactive.dev/operator/internal/ownership"
@@ -32,6 +34,7 @@ import (
 // +kubebuilder:rbac:groups=multiactive.dev,resources=operations/status,verbs=patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=multiactiveservices,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Proposer writes order intents to the coordination store.
 type Proposer interface {
@@ -54,6 +57,7 @@ type Reconciler struct {
 	View     *follow.Follower
 	Store    Proposer
 	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
 	// Peers and Shared are set in peer mode.
 	Peers  *peers.Group
 	Shared Sharer
@@ -109,6 +113,11 @@ func (r *Reconciler) observe(ctx context.Context, o *v1alpha1.Operation) (seen p
 	if r.Peers != nil {
 		seen.Peer = r.Peers.Region
 	}
+	if o.Spec.Type == v1alpha1.OperationAnnounce { // which a later one may end
+		if seen.Orders, err = peers.AllOrders(ctx, r.Client, r.Peers); err != nil {
+			return plan.Seen{}, err
+		}
+	}
 	if o.Spec.Service == nil {
 		seen.Services, err = r.allServices(ctx, o, slices.Sorted(maps.Keys(seen.Regions)))
 		return seen, err
@@ -147,15 +156,22 @@ func (r *Reconciler) shared(ctx context.Context, key v1alpha1.ServiceKey, region
 	return s.Declared, nil
 }
 
-// patchStatus writes the status if it changed, and not from an older one than there is: a step that has ended
-// would be told as it was before.
+// patchStatus writes the status if it changed, and tells the transition. It does not write from an older one than there is: a
+// step that has ended would be told as it was before.
 func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.OperationStatus, o *v1alpha1.Operation) error {
 	if equality.Semantic.DeepEqual(*before, o.Status) {
 		return nil
 	}
 	base := o.DeepCopy()
 	base.Status = *before
-	return r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	after := *o.Status.DeepCopy() // what is answered may be newer
+	if err := r.Client.Status().Patch(ctx, o, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return err
+	}
+	if e := transitions.Order(o.Spec.Type, *before, after); e != nil {
+		r.Recorder.Eventf(o, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+	}
+	return nil
 }
 
 // SetupWithManager registers the controller. The status wakes it too: an order is withdrawn only when its
@@ -164,6 +180,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("operation").
 		For(&v1alpha1.Operation{}).
+		Watches(&v1alpha1.Operation{}, handler.EnqueueRequestsFromMapFunc(r.earlier)).
 		Watches(&v1alpha1.MultiActiveService{}, handler.EnqueueRequestsFromMapFunc(r.ordersOf)).
 		WatchesRawSource(source.Func(r.watchView)).
 		WatchesRawSource(source.Func(r.watchClusters)).

@@ -2,6 +2,7 @@ package operation_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,8 +62,8 @@ func drain(state v1alpha1.OperationState) *v1alpha1.Operation {
 }
 
 // reconcile runs one pass with a cache that may be older than what the API server has, and returns what
-// was written to the store.
-func reconcile(t *testing.T, cached, current []client.Object, intents ...string) []string {
+// was written to the store, and which events were emitted.
+func reconcile(t *testing.T, cached, current []client.Object, intents ...string) (written, told []string) {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -94,11 +96,15 @@ func reconcile(t *testing.T, cached, current []client.Object, intents ...string)
 		}
 		return nil
 	})
-	r := &operation.Reconciler{Client: build(cached), Reader: build(current), Clusters: clusters.New(clusters.Options{}), View: view, Store: s, Clock: clock.RealClock{}}
+	recorder := events.NewFakeRecorder(8)
+	r := &operation.Reconciler{Client: build(cached), Reader: build(current), Clusters: clusters.New(clusters.Options{}), View: view, Store: s, Clock: clock.RealClock{}, Recorder: recorder}
 	if _, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Name: "drain"}}); err != nil {
 		t.Fatal(err)
 	}
-	return s.written
+	for len(recorder.Events) > 0 {
+		told = append(told, <-recorder.Events)
+	}
+	return s.written, told
 }
 
 func TestReconcile(t *testing.T) {
@@ -109,7 +115,12 @@ func TestReconcile(t *testing.T) {
 		cached, current []client.Object
 		intents         []string
 		want            []string
+		// told is how the events begin.
+		told []string
 	}{
+		"one about a region that is not there is refused, and that is told": {
+			cached: []client.Object{drain("")}, current: []client.Object{drain("")}, told: []string{"Warning OrderInvalid refused, nothing was done: spec.region"},
+		},
 		"an order is handed over": {
 			cached: []client.Object{beijing, drain("")}, current: []client.Object{drain("")}, want: []string{"put " + name},
 		},
@@ -128,8 +139,12 @@ func TestReconcile(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(c.want, reconcile(t, c.cached, c.current, c.intents...)); diff != "" {
+			written, told := reconcile(t, c.cached, c.current, c.intents...)
+			if diff := cmp.Diff(c.want, written); diff != "" {
 				t.Errorf("written to the store (-want +got)\n%s", diff)
+			}
+			if len(told) != len(c.told) || len(told) > 0 && !strings.HasPrefix(told[0], c.told[0]) {
+				t.Errorf("events %q, want one that begins with each of %q", told, c.told)
 			}
 		})
 	}

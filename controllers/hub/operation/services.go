@@ -22,10 +22,10 @@ const gather = 500 * time.Millisecond
 // reckons reports whether it matters to an order what runs in the regions.
 func reckons(o *v1alpha1.Operation) bool {
 	switch o.Spec.Type {
-	case v1alpha1.OperationDrain, v1alpha1.OperationUndrain, v1alpha1.OperationHandback, v1alpha1.OperationDrill:
-		return !plan.Ended(o.Status.State)
-	case v1alpha1.OperationApproveFailover, v1alpha1.OperationDeclareLost, v1alpha1.OperationAbandon,
+	case v1alpha1.OperationDrain, v1alpha1.OperationUndrain, v1alpha1.OperationHandback, v1alpha1.OperationDrill,
 		v1alpha1.OperationAnnounce:
+		return !plan.Ended(o.Status.State)
+	case v1alpha1.OperationApproveFailover, v1alpha1.OperationDeclareLost, v1alpha1.OperationAbandon:
 	}
 	return false
 }

@@ -112,6 +112,9 @@ func MessageQueue(c v1alpha1.DataClass) *v1alpha1.MessageQueueSync {
 	return nil
 }
 
+// Partitions returns how many partitions a class's topic is to have.
+func Partitions(q *v1alpha1.MessageQueueSync) int32 { return cmp.Or(q.Partitions, DefaultPartitions) }
+
 // Objectives returns a class's staleness objectives: normally, and while a region is lost.
 func Objectives(c v1alpha1.DataClass) (normal, outage time.Duration) {
 	normal, outage = DefaultStaleness, DefaultOutageStaleness
@@ -143,7 +146,7 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 		normal, _ := Objectives(c)
 		topic := v1alpha1.TopicSlice{
 			Name: name, DataClass: c.Name,
-			Partitions:        cmp.Or(q.Partitions, DefaultPartitions),
+			Partitions:        Partitions(q),
 			ReplicationFactor: cmp.Or(q.ReplicationFactor, DefaultReplicationFactor),
 			Retention:         metav1.Duration{Duration: DefaultRetention},
 			Adoption:          cmp.Or(q.Adoption, v1alpha1.TopicCreate),

@@ -12,6 +12,7 @@ import (
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/announcement"
 	"multiactive.dev/operator/internal/plan/order"
 )
 
@@ -54,7 +55,7 @@ func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		return plan
 	}
 	rollout := decideRollout(now, mas, seen)
-	plan.Rollout, plan.RecheckAfter = rollout.status, rollout.recheckAfter
+	plan.Rollout, plan.RecheckAfter = rollout.status, first(rollout.recheckAfter, announcement.Next(now, seen.Announced))
 	in := slices.Input{Service: mas, Regions: seen.regions(), Stores: seen.usableStores(mas), Kept: seen.kept(mas)}
 	for _, r := range mas.Spec.Regions {
 		at := seen.region(r.Name)
@@ -79,6 +80,7 @@ func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alpha1.RegionalService {
 	want, have := slices.Build(in, region), s.region(region).Slice
 	s.stagedPeerTLS(want, have)
+	want.Spec.Announcements = announcement.In(region, s.Announced, want.Spec.Announcements, room(have))
 	if have == nil {
 		withoutConflicts(want) // what its member knows is not known
 		return slices.Sealed(want)
@@ -97,6 +99,22 @@ func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alph
 		want.Spec.Workload.PreparedFor = stdslices.DeleteFunc(stdslices.Clone(s.PreparedFor), func(r string) bool { return r == region })
 	}
 	return slices.Sealed(want)
+}
+
+// room returns how many announcements a region's slice may have: a member of an earlier version has a smaller bound.
+func room(have *v1alpha1.RegionalService) int {
+	if have != nil && stdslices.Contains(have.Status.Features, announcement.Feature) {
+		return announcement.Most
+	}
+	return announcement.Known
+}
+
+// first returns the shorter of two times, of which 0 is none.
+func first(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // stamped returns the slice with the stamp that the region has when nothing else differs: a new

@@ -21,6 +21,7 @@ func (r reporter) linted() {
 			c.Regions[name] = region.Region
 		}
 	}
+	c.Short = r.short()
 	result := lint.Check(c)
 	open := slices.DeleteFunc(result.Findings, func(f lint.Finding) bool { return f.Accepted != "" })
 	accepted := len(result.Findings) - len(open)
@@ -36,6 +37,23 @@ func (r reporter) linted() {
 	default:
 		r.set.True(kind, v1alpha1.ReasonDesignWarnings, "%s (%s)", findings(open), help)
 	}
+}
+
+// short returns, by class, the regions whose members say that the server of its store keeps less than the class needs.
+func (r reporter) short() map[string][]string {
+	out := map[string][]string{}
+	for _, declared := range r.mas.Spec.Regions {
+		slice := r.seen.region(declared.Name).Slice
+		if slice == nil || foreign(r.mas, slice) || slice.Status.ObservedGeneration != slice.Generation {
+			continue
+		}
+		for _, s := range slice.Status.Stores {
+			for _, class := range s.ShortFor {
+				out[class] = append(out[class], declared.Name)
+			}
+		}
+	}
+	return out
 }
 
 // findings are told one after the other, in the order of their codes.

@@ -69,6 +69,34 @@ func TestLinted(t *testing.T) {
 	}
 }
 
+// What members see of their servers is an error of the design where it is short, for as long as they say it of the slice
+// that they have.
+func TestLintedByWhatIsSeen(t *testing.T) {
+	t.Parallel()
+	mas := service()
+	mas.Spec.DataClasses = append(mas.Spec.DataClasses, v1alpha1.DataClass{Name: "profile", Sync: []v1alpha1.SyncPolicy{
+		{Method: v1alpha1.SyncStorageReplication, StorageReplication: &v1alpha1.StorageReplicationSync{Store: "db"}},
+	}})
+	seen := healthy(mas)
+	seen.Stores = map[string]*v1alpha1.DataStore{"db": {Spec: v1alpha1.DataStoreSpec{Engine: v1alpha1.EngineMariaDB}}}
+	says := func() string {
+		plan.Report(start, mas, seen, plan.Plan{}, true)
+		return meta.FindStatusCondition(mas.Status.Conditions, v1alpha1.ConditionDesignSound).Message
+	}
+	if got := says(); strings.Contains(got, "MA009") {
+		t.Errorf("nobody has seen a server, and DesignSound says %q", got)
+	}
+	slice := seen.Regions["shanghai"].Slice
+	slice.Status.Stores = []v1alpha1.StoreStatus{{Name: "db", ShortFor: []string{"profile"}}}
+	if got := says(); !strings.Contains(got, "MA009 spec.dataClasses[1].sync[0].storageReplication.store") || !strings.Contains(got, "in: shanghai") {
+		t.Errorf("DesignSound says %q", got)
+	}
+	slice.Generation++
+	if got := says(); strings.Contains(got, "MA009") {
+		t.Errorf("the member speaks of a former slice, and DesignSound says %q", got)
+	}
+}
+
 func BenchmarkReport(b *testing.B) {
 	mas := service()
 	seen := healthy(mas)

@@ -10,6 +10,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/plan/announcement"
 )
 
 // Finalizer keeps a service until every region has let go of it.
@@ -67,6 +68,8 @@ type Seen struct {
 	DNS *DNSSeen
 	// PreparedFor has the regions whose drains are pending, for which the others are scaled up.
 	PreparedFor []string
+	// Announced is what people have ordered that the service's users are told now, the latest first.
+	Announced []announcement.Ordered
 	// StoreKnown is true once the coordination store was read, StoreConnected while it answers.
 	StoreKnown, StoreConnected bool
 	// StoreProblem is what is known of why it does not answer.

@@ -34,6 +34,9 @@ type Seen struct {
 	Service *v1alpha1.MultiActiveService
 	// Services that the order is about, with what runs in their regions.
 	Services []capacity.Service
+	// Orders are all Operations, for an announcement, which a later one may end; in peer mode those of every cluster that
+	// can be read.
+	Orders []v1alpha1.Operation
 	// Peer is the region that this hub runs in, in peer mode; empty with one hub.
 	Peer string
 }
@@ -92,6 +95,8 @@ type Plan struct {
 	RecheckAfter time.Duration
 	// survivors of a drain that is not with the leader yet; nil for other orders.
 	survivors *survivors
+	// shownIn are the regions whose gateways have the text of an announcement.
+	shownIn []string
 }
 
 func answered(state v1alpha1.OperationState, reason, message string) Plan {
@@ -126,9 +131,10 @@ func Decide(now time.Time, o *v1alpha1.Operation, seen Seen) Plan {
 	case v1alpha1.OperationAbandon:
 		return decideAbandon(now, o, seen)
 	case v1alpha1.OperationAnnounce:
+		return decideAnnounce(now, o, seen)
 	}
 	return answered(v1alpha1.OperationRefused, v1alpha1.ReasonNotSupportedYet,
-		"refused, nothing was done: "+string(o.Spec.Type)+" is not in this version. "+instead(o.Spec))
+		"refused, nothing was done: "+string(o.Spec.Type)+" is not in this version. See the API reference for the types that it knows")
 }
 
 // decideEnd takes an order back whose end stands in the status: the store need not know it any more.

@@ -227,10 +227,6 @@ func TestDecide(t *testing.T) {
 		"an approval": {
 			ordered(v1alpha1.OperationApproveFailover, true).region(ownership.RegionLost), "AddFinalizer Propose", v1alpha1.OperationPending, "OrderPending", nil,
 		},
-		"announce": {
-			ordered(v1alpha1.OperationAnnounce, true), "", v1alpha1.OperationRefused, "NotSupportedYet",
-			[]string{"Announce is not in this version", "spec.announcements", "accounts/user"},
-		},
 		"a type of another version": {
 			ordered("Future", false), "", v1alpha1.OperationRefused, "NotSupportedYet", []string{"API reference"},
 		},

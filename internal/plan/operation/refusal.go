@@ -84,18 +84,6 @@ func regionsOf(mas *v1alpha1.MultiActiveService) []string {
 
 func hasFinalizer(o *v1alpha1.Operation) bool { return slices.Contains(o.Finalizers, Finalizer) }
 
-// instead says what a person can do where this version carries an order out in no way.
-func instead(spec v1alpha1.OperationSpec) string {
-	if spec.Type == v1alpha1.OperationAnnounce { // the others are carried out
-		service := "the service"
-		if spec.Service != nil {
-			service = "MultiActiveService " + key(spec.Service)
-		}
-		return "Declare the text in spec.announcements of " + service + ": it is shown while the flows that it names are degraded"
-	}
-	return "See the API reference for the types that this version knows"
-}
-
 // abandonable returns the regions of a service that being deleted may wait for: those that the order
 // names and whose clusters cannot be reached.
 func abandonable(spec v1alpha1.OperationSpec, seen Seen) []string {

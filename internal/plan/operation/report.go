@@ -43,6 +43,7 @@ func Report(now time.Time, o *v1alpha1.Operation, seen Seen, plan Plan) {
 	}
 	prepare(now, o, seen, plan.survivors)
 	steps(now, o, seen)
+	shown(now, o, plan)
 	reportDrill(o, seen)
 }
 

@@ -205,7 +205,11 @@ func (s *steps) order(op *v1alpha1.Operation) {
 	o := orderOf(op)
 	switch o.State {
 	case v1alpha1.OperationPending, v1alpha1.OperationRunning:
-		s.add(Note, "order/"+o.Name, string(o.Type), fmt.Sprintf("%s %s is %s: %s", o.Type, strings.TrimSpace(o.Region+" "+o.Service), strings.ToLower(string(o.State)), o.Message))
+		said := ""
+		if o.Text != "" {
+			said = fmt.Sprintf("%q; ", o.Text)
+		}
+		s.add(Note, "order/"+o.Name, string(o.Type), fmt.Sprintf("%s %s is %s: %s%s", o.Type, strings.TrimSpace(o.Region+" "+o.Service), strings.ToLower(string(o.State)), said, o.Message))
 	case v1alpha1.OperationSucceeded, v1alpha1.OperationFailed, v1alpha1.OperationRefused:
 	}
 }

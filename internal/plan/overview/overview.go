@@ -150,6 +150,8 @@ type Order struct {
 	State   v1alpha1.OperationState `json:"state"`
 	Created metav1.Time             `json:"created"`
 	Message string                  `json:"message,omitempty"`
+	// Text of an announcement, in its first language.
+	Text string `json:"text,omitempty"`
 }
 
 // Of sums up. Services are in the order of their names.
@@ -227,6 +229,9 @@ func orderOf(op *v1alpha1.Operation) Order {
 	}
 	if c := meta.FindStatusCondition(op.Status.Conditions, v1alpha1.ConditionComplete); c != nil {
 		out.Message = c.Message
+	}
+	if a := op.Spec.Announce; a != nil && len(a.Text) > 0 {
+		out.Text = a.Text[0].Value
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	"multiactive.dev/operator/internal/plan/announcement"
 	"multiactive.dev/operator/internal/plan/store"
 )
 
@@ -19,7 +20,7 @@ import (
 func Features() []string {
 	return []string{
 		"Additional", "Announcements", regional.FeatureConflictPolicies, "DegradationFlags", "MessageQueue", "OnHomeLossDefer", "OnHomeLossReadOnly", "OnHomeLossReject",
-		"OnHomeLossTakeover", "OriginRead", regional.FeaturePeerTLS, regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed", regional.FeatureStorageReplication,
+		"OnHomeLossTakeover", announcement.Feature, "OriginRead", regional.FeaturePeerTLS, regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed", regional.FeatureStorageReplication,
 		"WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}
 }

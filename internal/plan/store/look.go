@@ -101,8 +101,24 @@ func Server(d *Declared, look Look) v1alpha1.StoreStatus {
 	default:
 		out.Ready, out.Reason, out.Message = metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the server is ready"
 	}
-	out.Message, out.Late = truncate(out.Message, 2048), late(look)
+	out.Message, out.Late, out.ShortFor = truncate(out.Message, 2048), late(look), d.ShortFor(look.Observation.Retained)
 	return out
+}
+
+// ShortFor names the classes that mean to sit through more than a server keeps its binary log for; none when that is not
+// known (0), or for an engine that keeps something else: what is kept by its size lasts for another time each hour.
+func (d *Declared) ShortFor(kept time.Duration) []string {
+	if kept == 0 || d.Slice.Engine != v1alpha1.EngineMySQL && d.Slice.Engine != v1alpha1.EngineMariaDB {
+		return nil
+	}
+	var out []string
+	for _, c := range d.Outages {
+		if c.Outage > kept {
+			out = append(out, c.Class)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (d *Declared) mends() bool { return d.Slice.ManageSettings == v1alpha1.ChoiceYes }

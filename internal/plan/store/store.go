@@ -30,12 +30,20 @@ type Declared struct {
 	Want storage.Want
 	// Objective is the strictest staleness objective of the services that share the store.
 	Objective time.Duration
+	// Outages that classes mean to sit through.
+	Outages []ClassOutage
 	// Services that use the store, by UID, sorted.
 	Services []string
 	// Leaving: no service uses the store any more, and its links are taken down.
 	Leaving bool
 	// Disagreed are tables for which classes declare different conflict policies: there a person decides.
 	Disagreed []string
+}
+
+// ClassOutage is the outage that a data class of a service means to sit through.
+type ClassOutage struct {
+	Class  string
+	Outage time.Duration
 }
 
 // Managed reports whether the operator sets replication up, and not only watches it.
@@ -100,6 +108,7 @@ func add(out map[string]*Declared, rs *v1alpha1.RegionalService, s *v1alpha1.Sto
 			d.Objective = objective
 		}
 		d.Want.Outage = max(d.Want.Outage, outage)
+		d.Outages = append(d.Outages, ClassOutage{c.Name, outage})
 	}
 }
 

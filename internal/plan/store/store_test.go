@@ -350,3 +350,37 @@ func TestReady(t *testing.T) {
 		t.Errorf("%s %s %q", status, reason, message)
 	}
 }
+
+// Classes that mean to sit through more than the server keeps are named, where that is known.
+func TestShortFor(t *testing.T) {
+	t.Parallel()
+	classes := func(engine v1alpha1.StoreEngine) v1alpha1.RegionalService {
+		return serviceWith("u", sliced(func(s *v1alpha1.StoreSlice) {
+			s.Engine = engine
+			s.Classes = []v1alpha1.StoreClass{
+				{Name: "week", Outage: &metav1.Duration{Duration: 168 * time.Hour}}, {Name: "unsaid"}, {Name: "day", Outage: &metav1.Duration{Duration: 24 * time.Hour}},
+			}
+		}))
+	}
+	for name, c := range map[string]struct {
+		engine v1alpha1.StoreEngine
+		kept   time.Duration
+		want   []string
+	}{
+		"not known":                      {engine: v1alpha1.EngineMariaDB},
+		"long enough":                    {engine: v1alpha1.EngineMariaDB, kept: 168 * time.Hour},
+		"too short for one":              {engine: v1alpha1.EngineMySQL, kept: 24 * time.Hour, want: []string{"week"}},
+		"too short for two":              {engine: v1alpha1.EngineMySQL, kept: 24*time.Hour - time.Second, want: []string{"day", "week"}},
+		"too short for the default":      {engine: v1alpha1.EngineMariaDB, kept: time.Minute, want: []string{"day", "unsaid", "week"}},
+		"an engine that keeps by volume": {engine: v1alpha1.EnginePostgreSQL, kept: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := plan.Merge([]v1alpha1.RegionalService{classes(c.engine)}, here)["db"]
+			look := plan.Look{Known: true, Observed: true, Observation: storage.Observation{Prepared: true, Retained: c.kept}}
+			if diff := cmp.Diff(c.want, plan.Server(d, look).ShortFor); diff != "" {
+				t.Errorf("short for (-want +got)\n%s", diff)
+			}
+		})
+	}
+}

@@ -242,7 +242,7 @@ func (w *running) refusals() {
 		"is not lost, so there is nothing":       {Type: v1alpha1.OperationApproveFailover, Region: "beijing"},
 		"epoch 1 was expected":                   {Type: v1alpha1.OperationDrain, Region: "beijing", ExpectedEpoch: 1},
 		"is not being deleted":                   {Type: v1alpha1.OperationAbandon, Service: w.key()},
-		"Announce is not in this version":        {Type: v1alpha1.OperationAnnounce, Service: w.key()},
+		"cart has no flow pay":                   announces(w.key(), "Sorry.", "pay"),
 	} {
 		o := w.order(spec)
 		eventually(w.world, w.hub, o, func(o *v1alpha1.Operation) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,10 +59,19 @@ type world struct {
 	regions map[string]client.Client
 	store   *coordination.Store
 	leader  *leader
+	// clock of the hub's controllers of services and orders.
+	clock ahead
 	// endpoints of the store, and what stops the hub.
 	endpoints []string
 	stopHub   func()
 }
+
+// ahead is a clock that goes before the real one, by nothing to begin with.
+type ahead struct{ by atomic.Int64 }
+
+func (a *ahead) Now() time.Time { return time.Now().Add(time.Duration(a.by.Load())) }
+
+func (a *ahead) Since(t time.Time) time.Duration { return a.Now().Sub(t) }
 
 func newWorld(t *testing.T, regions ...string) *world {
 	t.Helper()
@@ -128,14 +138,15 @@ func (w *world) runHub(store *coordination.Store) {
 	}).SetupWithManager(mgr))
 	must(w.t, (&multiactiveservice.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view, Store: store,
-		Clock: clock.RealClock{}, Recorder: mgr.GetEventRecorder("service"),
+		Clock: &w.clock, Recorder: mgr.GetEventRecorder("service"),
 	}).SetupWithManager(mgr))
 	must(w.t, (&regionincident.Reconciler{
 		Client: mgr.GetClient(), Clusters: registry, View: view,
 		Clock: clock.RealClock{}, Recorder: mgr.GetEventRecorder("incident"),
 	}).SetupWithManager(mgr))
 	must(w.t, (&operation.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: &w.clock,
+		Recorder: mgr.GetEventRecorder("order"),
 	}).SetupWithManager(mgr))
 	must(w.t, (&datastore.Reconciler{Client: mgr.GetClient(), Clusters: registry, Clock: clock.RealClock{}}).SetupWithManager(mgr))
 	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup

@@ -235,7 +235,7 @@ func (w *world) addHub(mgr ctrl.Manager, store *coordination.Store, a *agent.Age
 	}).SetupWithManager(mgr))
 	must(w.t, (&operation.Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clusters: registry, View: view, Store: store, Clock: clock.RealClock{},
-		Peers: group, Shared: store,
+		Recorder: mgr.GetEventRecorder("operation"), Peers: group, Shared: store,
 	}).SetupWithManager(mgr))
 }
 
