@@ -207,6 +207,9 @@ type AgentRecord struct {
 	// Place is the cluster that the agent runs in: an identity of its own, not a name that people give.
 	// Empty when not known. Two places must never act for one region.
 	Place string `json:"place,omitempty"`
+	// Pod is the UID of the Pod that the agent runs in, whose next process begins when this one has ended. Empty
+	// when not known.
+	Pod string `json:"pod,omitempty"`
 }
 
 // Rival is another process that says it is a region's agent and waits, stored under "rival/<region>" for
