@@ -36,11 +36,13 @@ func TestMishaps(t *testing.T) {
 		{"a bad image stops in the first region", badImageStops},
 		{"a region that the hub does not reach goes on", unreachedRegionGoesOn},
 		{"the majority of the store is lost", majorityIsLost},
+		{"the leader's process is lost", leaderIsLost},
 		{"the hub is lost and then a region", hubIsLost},
 		{"a tenant gets no more than their own roles give", tenantGetsNoMore},
 		{"a service is deleted while a region is down", deletedWhileDown},
+		{"two regions are left alone", leftAlone},
 	} {
-		if !t.Run(part.name, func(t *testing.T) { part.play(&secured{t, w.World}) }) {
+		if !t.Run(part.name, func(t *testing.T) { part.play(&secured{t, w.World, w.manifest, w.dir}) }) {
 			return // the world is not as the next part wants it
 		}
 	}
