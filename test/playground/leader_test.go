@@ -11,7 +11,7 @@ import (
 // order is refused meanwhile, at whichever gateway. The region's own lease has to outlast its agent.
 func leaderIsLost(w *secured) {
 	former := w.regionLeads()
-	load, before := place(w.t, w), w.epoch("north")
+	load, before := place(w.t, w), w.epoch()
 	load.served("before the leader's process is lost")
 	if err := w.Region(former).Manager().Kill(); err != nil {
 		w.t.Fatal(err)
@@ -21,7 +21,7 @@ func leaderIsLost(w *secured) {
 	testkit.Consistently(w.t, quiet, load.unharmed) // longer than the lease that it left behind
 	load.served("with another leader")
 	load.check()
-	if after := w.epoch("north"); after != before {
+	if after := w.epoch(); after != before {
 		w.t.Errorf("owners have changed: epoch %s, was %s", after, before)
 	}
 }
