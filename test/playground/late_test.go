@@ -141,6 +141,8 @@ func (l *ledger) measure(outside *outsider, slot int, lost time.Time, recovery, 
 	}
 	if most := status.DataAtRisk[0].AtMost; most == nil || most.Duration < lag {
 		l.t.Errorf("at most %v is at risk, of %s", most, lag)
+	} else {
+		l.t.Logf("at most %s is at risk", most.Duration)
 	}
 	return int64(entries)
 }
