@@ -222,7 +222,7 @@ type ServiceIncident struct {
 	// recoverySeconds from suspicion until the survivors were routed to.
 	// +optional
 	RecoverySeconds *int64 `json:"recoverySeconds,omitempty"`
-	// dataAtRisk by class: the lag of the outgoing links when the region was lost.
+	// dataAtRisk by link: the lag of the outgoing links when the region was lost.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -236,9 +236,14 @@ type DataAtRisk struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
-	// lag in time; absent when it was unknown.
+	// lag in time, when the region was last known to be well: how old its newest data elsewhere was. Absent
+	// when it was unknown.
 	// +optional
 	Lag *metav1.Duration `json:"lag,omitempty"`
+	// atMost is what lag had become when the region's lease had run out for certain. A region that is dead
+	// accepted nothing in between; one that was cut off from the others alone may have. Absent when lag is.
+	// +optional
+	AtMost *metav1.Duration `json:"atMost,omitempty"`
 	// records not yet shipped; absent when unknown.
 	// +optional
 	Records *int64 `json:"records,omitempty"`

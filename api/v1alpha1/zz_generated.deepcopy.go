@@ -210,6 +210,11 @@ func (in *DataAtRisk) DeepCopyInto(out *DataAtRisk) {
 		*out = new(v1.Duration)
 		**out = **in
 	}
+	if in.AtMost != nil {
+		in, out := &in.AtMost, &out.AtMost
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.Records != nil {
 		in, out := &in.Records, &out.Records
 		*out = new(int64)

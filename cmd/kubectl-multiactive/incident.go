@@ -216,7 +216,7 @@ func incidentText(t terminal, i *v1alpha1.RegionIncident) {
 	}
 	if len(s.DataAtRisk) > 0 {
 		t.say("")
-		table := [][]cell{cells("DATA AT RISK", "LAG", "RECORDS")}
+		table := [][]cell{cells("DATA AT RISK", "LAG", "AT MOST", "RECORDS")}
 		for _, row := range atRisk(i) {
 			table = append(table, cells(row...))
 		}
@@ -244,14 +244,17 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 func atRisk(i *v1alpha1.RegionIncident) [][]string {
 	var out [][]string
 	for _, d := range i.Status.DataAtRisk {
-		lag, records := "unknown", "unknown"
+		lag, most, records := "unknown", "unknown", "unknown"
 		if d.Lag != nil {
 			lag = d.Lag.Duration.String()
+		}
+		if d.AtMost != nil {
+			most = d.AtMost.Duration.String()
 		}
 		if d.Records != nil {
 			records = number(*d.Records)
 		}
-		out = append(out, []string{d.Name, lag, records})
+		out = append(out, []string{d.Name, lag, most, records})
 	}
 	return out
 }
@@ -345,8 +348,9 @@ func incidentMarkdown(t terminal, i *v1alpha1.RegionIncident) error {
 		rows("at,since start,step,meaning", all)
 	}
 	if len(s.DataAtRisk) > 0 {
-		t.say("## Data at risk\n\nWhat may not have left the region when it was lost, by link.\n")
-		rows("link,lag,records", atRisk(i))
+		t.say("## Data at risk\n\nWhat may not have left the region when it was lost, by link: the lag when it fell silent, and at most that by the end of " +
+			"its lease, if it was cut off and not dead.\n")
+		rows("link,lag,at most,records", atRisk(i))
 	}
 	if len(s.LateChanges) > 0 {
 		t.say("## Late changes\n\nWhat the region had accepted and not shipped, once it was back.\n")

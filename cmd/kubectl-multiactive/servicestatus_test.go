@@ -91,7 +91,7 @@ func incidentObject() *v1alpha1.RegionIncident {
 				step("Suspected", 0, "0s"), step("Confirmed", 4100*time.Millisecond, "4.1s"), step("GateClosed", 4900*time.Millisecond, "4.9s"),
 				step("ViewCommitted", 4950*time.Millisecond, "5s"), step("FirstSurvivorRouted", 5*time.Second, "~5s"),
 			},
-			DataAtRisk:    []v1alpha1.DataAtRisk{{Name: "accounts.account-from-beijing", Lag: &metav1.Duration{Duration: 2 * time.Second}, Records: ptr.To[int64](17)}, {Name: "store-users-from-beijing"}},
+			DataAtRisk:    []v1alpha1.DataAtRisk{{Name: "accounts.account-from-beijing", Lag: &metav1.Duration{Duration: 2 * time.Second}, AtMost: &metav1.Duration{Duration: 8 * time.Second}, Records: ptr.To[int64](17)}, {Name: "store-users-from-beijing"}},
 			WorstServices: []v1alpha1.IncidentService{{Namespace: "accounts", Name: "user", DegradedFlows: []string{"profile", "register"}, Deferred: "<10"}},
 			Conditions:    []metav1.Condition{condition(v1alpha1.ConditionResolved, metav1.ConditionFalse, v1alpha1.ReasonIncidentOpen, "region beijing is lost; look at its site")},
 		},

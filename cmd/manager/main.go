@@ -65,7 +65,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.common.check {
 		return check(ctx, o, restConfig, scheme, clock.RealClock{}.Now(), stdout)
 	}
-	mgr, err := ctrl.NewManager(restConfig, managerOptions(&o, scheme))
+	settings := managerOptions(&o, scheme)
+	if settings.LeaderElectionResourceLockInterface, err = electionLock(restConfig, o.common); err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(restConfig, settings)
 	if err != nil {
 		return fmt.Errorf("preparing the controller manager: %w", err)
 	}
@@ -107,7 +111,7 @@ func managerOptions(o *options, scheme *runtime.Scheme) ctrl.Options {
 		PprofBindAddress:              o.common.pprofAddress,
 		HealthProbeBindAddress:        o.common.healthAddress,
 		LeaderElection:                o.common.leaderElect,
-		LeaderElectionID:              "multiactive-" + o.common.mode,
+		LeaderElectionID:              electionID(o.common.mode),
 		LeaderElectionNamespace:       o.common.operatorNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},

@@ -178,7 +178,7 @@ func setupMember(ctx context.Context, mgr ctrl.Manager, o memberOptions) (member
 	regionAgent, err := agent.New(agent.Config{
 		Region: o.region, Store: store, Clock: machine, Timings: timings, Prober: agent.NewProber(), Local: local, Log: ctrl.Log.WithName("agent"),
 		AboveEpoch: known.AboveEpoch, RevisionBase: known.RevisionBase, Epoch: known.Epoch, Ballots: o.common.mode == modePeer,
-		Place: place, Process: o.process(), Alone: o.common.leaderElect,
+		Place: place, Process: o.process(), Pod: o.common.podUID, Alone: o.common.leaderElect,
 	})
 	if err != nil {
 		return member{}, err

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
@@ -53,6 +54,8 @@ type commonOptions struct {
 	showVersion       bool
 	webhook           webhookOptions
 	check             bool
+	// podUID comes from the environment; empty when not in a Pod.
+	podUID string
 
 	coordinationEndpoints string
 	coordinationPrefix    string
@@ -95,6 +98,7 @@ func parse(args []string, stdout io.Writer) (options, error) {
 }
 
 func (o *commonOptions) bind(fs *flag.FlagSet) {
+	o.podUID = os.Getenv("POD_UID")
 	fs.StringVar(&o.mode, "mode", "", "hub, member or peer (required)")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "multiactive-system",
 		"namespace of the operator's own Secrets and leases, in this cluster and in the regions'")

@@ -43,6 +43,9 @@ type Config struct {
 	// agent does not take the place of another that still beats in another place, or, unless Alone,
 	// in the same. Without a Place it takes anybody's.
 	Place, Process string
+	// Pod is the UID of the process's Pod; empty when not known. An agent takes the place of one of the same Pod
+	// at once: it was started because that has ended, and its region's lease goes on running out meanwhile.
+	Pod string
 	// Alone: no second process of this place acts at the same time, since an election there sees to it.
 	Alone bool
 	// Ballots has this agent take a ballot for each of its terms, for the hub beside it (peer mode).

@@ -63,7 +63,7 @@ func (a *Agent) beatAs(ctx context.Context, r *coordination.Registration) error 
 // out may still come to pass.
 func (a *Agent) register(ctx context.Context) (*coordination.Registration, error) {
 	for {
-		record := ownership.AgentRecord{Incarnation: newIncarnation(), AboveEpoch: a.config.AboveEpoch, Place: a.config.Place}
+		record := ownership.AgentRecord{Incarnation: newIncarnation(), AboveEpoch: a.config.AboveEpoch, Place: a.config.Place, Pod: a.config.Pod}
 		still, err := a.awaitTurn(ctx, record)
 		if err != nil {
 			return nil, err

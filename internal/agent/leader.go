@@ -179,7 +179,7 @@ func (l *leader) steps(now time.Duration, at time.Time, c ownership.Configuratio
 			add("open gate", func(ctx context.Context) (int64, error) { return l.term.OpenGate(ctx, c, i.Region) })
 		}
 	}
-	in := change.Input{Now: now, At: at, Conf: c, Timings: l.agent.config.Timings, Health: d, Memory: l.memory}
+	in := change.Input{Now: now, At: at, Conf: c, Timings: l.agent.config.Timings, Health: d, Silent: w.Silent(now), Memory: l.memory}
 	if txn, ok := change.Decide(in); ok {
 		l.announce(c, txn)
 		add(txn.What, func(ctx context.Context) (int64, error) { return l.term.Commit(ctx, c, txn) })

@@ -81,7 +81,7 @@ func (a *Agent) standStill(acting ownership.AgentRecord) time.Duration {
 		return 0
 	case acting.Place != a.config.Place:
 		return time.Duration(float64(a.config.Timings.RegionLease) * (1 + ownership.MaxDrift))
-	case a.config.Alone:
+	case a.config.Alone, a.config.Pod != "" && a.config.Pod == acting.Pod:
 		return 0
 	default:
 		return 3 * a.config.Timings.BeatInterval

@@ -16,9 +16,15 @@ import (
 // startIn starts another agent of Shanghai, in a place.
 func (w *world) startIn(place string, alone bool) *running {
 	w.t.Helper()
+	return w.startInPod(place, "", alone)
+}
+
+// startInPod starts another agent of Shanghai, in a Pod of a place.
+func (w *world) startInPod(place, pod string, alone bool) *running {
+	w.t.Helper()
 	const region = "shanghai"
 	a, err := agent.New(agent.Config{
-		Region: region, Store: connect(w.t, w.store.Endpoints()), Clock: agent.SystemClock(), Place: place, Process: place + "-0", Alone: alone,
+		Region: region, Store: connect(w.t, w.store.Endpoints()), Clock: agent.SystemClock(), Place: place, Process: place + "-0", Pod: pod, Alone: alone,
 		Timings: ownership.FastTimings(), Prober: w.net, Log: testr.New(w.t).WithName(region + " in " + place),
 	})
 	if err != nil {
@@ -85,6 +91,21 @@ func TestTwoProcessesWithoutElection(t *testing.T) {
 	first.stop()
 	first.wait()
 	w.eventually("the second takes over", func(ownership.Configuration) bool { return second.Lease() > 0 })
+}
+
+// A process that is started in the Pod of the one which acts has no reason to wait: that one has ended, and its lease runs out.
+func TestNextProcessOfAPodActsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	first := w.startInPod("one", "a", false)
+	w.eventually("the first acts", func(ownership.Configuration) bool { return first.Lease() > 0 })
+	second := w.startInPod("one", "b", false)
+	w.eventually("one of another Pod is announced", func(c ownership.Configuration) bool { return c.Rivals["shanghai"].Process == "one-0" })
+	if second.Identity() != "" {
+		t.Errorf("one of another Pod acts as %s", second.Identity())
+	}
+	third := w.startInPod("one", "a", false)
+	w.eventually("one of the same Pod acts, though the first beats on", func(ownership.Configuration) bool { return third.Lease() > 0 })
+	first.wait()
 }
 
 // An agent whose record somebody has deleted registers anew: nobody has replaced it.

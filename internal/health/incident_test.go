@@ -86,6 +86,23 @@ func TestIncidentOfAnotherLeader(t *testing.T) {
 	}
 }
 
+// TestSilent says since when a region is taken to be silent, and by whom.
+func TestSilent(t *testing.T) {
+	s := newStage("a", "b", "c").pass(5 * time.Second)
+	if got := s.watch.Silent(s.now); len(got) > 0 {
+		t.Errorf("while all is well: %v", got)
+	}
+	s.silent("c").report("a", "c").pass(2 * time.Second)
+	if diff := cmp.Diff(map[string]time.Duration{"c": 2 * time.Second}, s.watch.Silent(s.now)); diff != "" {
+		t.Errorf("since the first evidence (-want +got):\n%s", diff)
+	}
+	s.watch = health.NewWatch(ownership.DefaultTimings())
+	s.pass(2 * time.Second)
+	if got := s.watch.Silent(s.now); len(got) > 0 {
+		t.Errorf("by an agent that did not see it begin: %v", got)
+	}
+}
+
 // TestIncidents says what is measured of an outage, by whom, and when it is over. The region c is lost
 // or seems to be, and the agent that watches has come to lead when the stage ends.
 func TestIncidents(t *testing.T) {

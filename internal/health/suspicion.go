@@ -39,6 +39,18 @@ func (w *Watch) suspect(now time.Duration, c ownership.Configuration, name strin
 	}
 }
 
+// Silent returns for how long something has spoken against regions, by name. Of a region that this agent has never
+// seen well it says nothing: that began earlier than can be known.
+func (w *Watch) Silent(now time.Duration) map[string]time.Duration {
+	out := map[string]time.Duration{}
+	for name, s := range w.suspected {
+		if s.seen {
+			out[name] = now - s.since
+		}
+	}
+	return out
+}
+
 // evidence returns what speaks against the region now, and whether anything does. A report of another
 // agent counts from when this one sees it, a beat from when it had stood still for a lease, and the
 // agent's own probes from when the first that failed was sent: they need no store, which may have no

@@ -66,6 +66,10 @@ type RegionRecord struct {
 	Flaps int `json:"flaps,omitempty"`
 	// LostAt is the leader's wall clock at the last loss, from which Flaps decay.
 	LostAt *time.Time `json:"lostAt,omitempty"`
+	// SilentAt is the leader's wall clock when something first spoke against the region, before its last loss;
+	// nil when that leader has not seen it, or is of an older version. For people only: what the region had
+	// not shipped by then is at risk, and by LostAt it had nothing more that it might have accepted.
+	SilentAt *time.Time `json:"silentAt,omitempty"`
 	// LostEpoch is the epoch that declared the region Lost the last time that it may have owned slots, 0
 	// if none did: what was approved or withheld for that loss still is when it is lost again on its way
 	// back.
@@ -207,6 +211,9 @@ type AgentRecord struct {
 	// Place is the cluster that the agent runs in: an identity of its own, not a name that people give.
 	// Empty when not known. Two places must never act for one region.
 	Place string `json:"place,omitempty"`
+	// Pod is the UID of the Pod that the agent runs in, whose next process begins when this one has ended. Empty
+	// when not known.
+	Pod string `json:"pod,omitempty"`
 }
 
 // Rival is another process that says it is a region's agent and waits, stored under "rival/<region>" for

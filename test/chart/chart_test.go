@@ -180,7 +180,7 @@ func TestGatewaysAreLedToTheActingMember(t *testing.T) {
 			if _, marked := template[acting.Label]; marked {
 				t.Error("every Pod is marked")
 			}
-			if env["POD_NAME"] != "metadata.name" || env["POD_NAMESPACE"] != "metadata.namespace" {
+			if env["POD_NAME"] != "metadata.name" || env["POD_NAMESPACE"] != "metadata.namespace" || env["POD_UID"] != "metadata.uid" {
 				t.Errorf("the environment has %v", env)
 			}
 			if !grants {

@@ -46,7 +46,7 @@ func TestDrillEndsWithoutTheHub(t *testing.T) {
 		return nil
 	})
 
-	leads := w.kubectl("hub", "get", "regions", "-o", `jsonpath={.items[?(@.status.coordination.leads=="Yes")].metadata.name}`)
+	leads := w.leads()
 	if err := w.KillHub(); err != nil {
 		t.Fatal(err)
 	}

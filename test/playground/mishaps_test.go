@@ -43,14 +43,16 @@ func TestMishaps(t *testing.T) {
 			"MultiActiveCoordinationUnreachable", "MultiActiveCoordinationMemberWithoutLeader", "MultiActiveLeaseNotRenewed",
 			"MultiActiveHomeWritesStopped", "MultiActiveHubWithoutCoordination",
 		}, []string{"MultiActiveCoreFlowErrors"}},
+		{"the leader's process is lost", leaderIsLost, nil, nil},
 		{"the hub is lost and then a region", hubIsLost, []string{"MultiActiveRegionLost"}, []string{
 			"MultiActiveAgentSilent", "MultiActiveFlowDegraded", "MultiActiveIncidentStuck", "MultiActiveRegionSuspect", "MultiActivePeerUnreachable",
 			"MultiActiveCoreUnavailable",
 		}},
 		{"a tenant gets no more than their own roles give", tenantGetsNoMore, nil, nil},
 		{"a service is deleted while a region is down", deletedWhileDown, nil, nil},
+		{"two regions are left alone", leftAlone, []string{"MultiActiveRegionSuspect"}, nil},
 	} {
-		if !t.Run(part.name, func(t *testing.T) { part.play(&secured{t, w.World}) }) {
+		if !t.Run(part.name, func(t *testing.T) { part.play(&secured{t, w.World, w.manifest, w.dir}) }) {
 			return // the world is not as the next part wants it
 		}
 		watch.fired(part.alerts...)
@@ -81,7 +83,7 @@ func badImageStops(w *secured) {
 
 // unreachedRegionGoesOn has the hub lose its credentials for a region: it cannot act on it, and the region's users go on.
 func unreachedRegionGoesOn(w *secured) {
-	load, before := place(w.t, w), w.epoch("north")
+	load, before := place(w.t, w), w.epoch()
 	load.served("before south is out of the hub's reach")
 	kubeconfig := w.kubectl("hub", "-n", world.Namespace, "get", "secret", "south", "-o", "jsonpath={.data.kubeconfig}")
 	text, err := base64.StdEncoding.DecodeString(kubeconfig)
@@ -104,7 +106,7 @@ func unreachedRegionGoesOn(w *secured) {
 	w.credentials("south", kubeconfig)
 	w.kubectl("hub", "wait", "region/south", "--for=condition=ClusterReachable", "--timeout="+storyTimeout.String())
 	load.check()
-	if after := w.epoch("north"); after != before {
+	if after := w.epoch(); after != before {
 		w.t.Errorf("owners have changed: epoch %s, was %s", after, before)
 	}
 }
@@ -292,13 +294,13 @@ func (w *secured) slice(region, path string) string {
 	return w.kubectl(region, "-n", "shop", "get", "regionalservice", "orders", "-o", "jsonpath="+path)
 }
 
-// epoch is that of the view which a region's gateways act on.
-func (w *secured) epoch(region string) string {
+// epoch is that of the view which the gateways of north act on.
+func (w *secured) epoch() string {
 	w.t.Helper()
-	_, body := w.request(http.MethodPut, region, "anna")
+	_, body := w.request(http.MethodPut, "north", "anna")
 	var answer struct{ Epoch string }
 	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Epoch == "" {
-		w.t.Fatalf("paying in %s: %s", region, body)
+		w.t.Fatalf("paying in north: %s", body)
 	}
 	return answer.Epoch
 }

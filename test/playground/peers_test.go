@@ -84,6 +84,8 @@ func TestMutualTLSUnderLoad(t *testing.T) {
 type secured struct {
 	t *testing.T
 	*world.World
+	manifest *world.Manifest
+	dir      string
 }
 
 // ordersWorld runs the service orders in two regions and a witness.
@@ -98,9 +100,15 @@ func ordersWorld(t *testing.T) *secured {
 		t.Fatal(err)
 	}
 	w := boot(t, m, node.Programs{"registry.example.com/shop/orders:v3": filepath.Join(bin, "echo")}, bin)
-	w.declare(m)
-	w.kubectl("hub", "-n", "shop", "wait", "multiactiveservice/orders", "--for=condition=Ready", "--timeout="+storyTimeout.String())
+	w.open()
 	return w
+}
+
+// open declares the service orders, and waits until all of it is as declared.
+func (w *secured) open() {
+	w.t.Helper()
+	w.declare(w.manifest)
+	w.kubectl("hub", "-n", "shop", "wait", "multiactiveservice/orders", "--for=condition=Ready", "--timeout="+storyTimeout.String())
 }
 
 // boot runs a world without its service, with the operator's programs of a directory, until the test ends.
@@ -110,14 +118,15 @@ func boot(t *testing.T, m *world.Manifest, images node.Programs, bin string) *se
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
 	made, err := world.New(world.Options{
-		Dir: t.TempDir(), Root: root, Programs: bin, Self: filepath.Join(bin, "playground"), Manifest: m, Regions: m.RegionNames(), Images: images,
+		Dir: dir, Root: root, Programs: bin, Self: filepath.Join(bin, "playground"), Manifest: m, Regions: m.RegionNames(), Images: images,
 		Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler), Progress: func(string) func(error) { return func(error) {} },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &secured{t, made}
+	w := &secured{t, made, m, dir}
 	t.Cleanup(func() {
 		if t.Failed() {
 			for file, end := range made.Logs() {
@@ -348,6 +357,16 @@ func (o *orders) served(when string) {
 		}
 		return nil
 	})
+}
+
+// unharmed returns an error once an order has failed.
+func (o *orders) unharmed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.failed) > 0 {
+		return errors.New("an order failed: " + o.failed[0])
+	}
+	return nil
 }
 
 // check holds that no order has failed.

@@ -24,6 +24,8 @@ type Input struct {
 	Timings ownership.Timings
 	// Health is what is decided about regions.
 	Health health.Decision
+	// Silent is for how long something has spoken against regions, by name: those that the leader has seen.
+	Silent map[string]time.Duration
 	// Memory is this leader's own.
 	Memory *Memory
 }

@@ -63,7 +63,11 @@ func (d *decider) lost(name string, regions map[string]ownership.RegionRecord) o
 		rec.Drill, rec.Rehearsal = "", false
 	}
 	rec.Flaps = health.FlapsAt(d.Timings, rec, at)
-	rec.LostAt, rec.Since = &at, at
+	rec.LostAt, rec.SilentAt, rec.Since = &at, nil, at
+	if silent, known := d.Silent[name]; known {
+		since := at.Add(-silent)
+		rec.SilentAt = &since
+	}
 	rec.State, rec.Suspect = ownership.RegionLost, false
 	rec.Incident = health.IncidentName(d.c, name)
 	return rec

@@ -53,6 +53,21 @@ func TestLosses(t *testing.T) {
 				return loses(w.opens(losing("c")), "c: because", "c")
 			},
 		},
+		"when it fell silent is remembered": {
+			func() *world {
+				w := newWorld(serving("c", func(r *ownership.RegionRecord) { r.SilentAt = &hourAgo })).loses("c")
+				w.silent = map[string]time.Duration{"b": time.Second, "c": time.Hour}
+				return w
+			}(), func(w *world) change.Txn {
+				return loses(w.opens(losing("c", func(r *ownership.RegionRecord) { r.SilentAt = &hourAgo })), "c: because", "c")
+			},
+		},
+		"when an earlier leader saw it fall silent before is forgotten": {
+			newWorld(serving("c", func(r *ownership.RegionRecord) { r.SilentAt = &hourAgo })).loses("c"),
+			func(w *world) change.Txn {
+				return loses(w.opens(losing("c", func(r *ownership.RegionRecord) { r.SilentAt = nil })), "c: because", "c")
+			},
+		},
 		"another flap": {
 			newWorld(serving("c", func(r *ownership.RegionRecord) { r.Flaps, r.LostAt = 1, &wall })).loses("c"),
 			func(w *world) change.Txn {

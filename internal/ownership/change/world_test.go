@@ -20,6 +20,8 @@ type world struct {
 	health health.Decision
 	memory *change.Memory
 	now    time.Duration
+	// silent is for how long something has spoken against regions.
+	silent map[string]time.Duration
 }
 
 var wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -245,7 +247,7 @@ func (w *world) order(kind, region, service string) *world {
 
 func (w *world) input() change.Input {
 	return change.Input{
-		Now: w.now, At: wall, Conf: w.conf, Timings: ownership.DefaultTimings(), Health: w.health, Memory: w.memory,
+		Now: w.now, At: wall, Conf: w.conf, Timings: ownership.DefaultTimings(), Health: w.health, Silent: w.silent, Memory: w.memory,
 	}
 }
 

@@ -237,7 +237,7 @@ func (l *leader) steps(
 			steps = append(steps, l.term.OpenGate(c, i.Region))
 		}
 	}
-	in := change.Input{Now: now, At: at, Conf: l.a.s.ledBy(c), Timings: l.a.s.timings, Health: d, Memory: l.memory}
+	in := change.Input{Now: now, At: at, Conf: l.a.s.ledBy(c), Timings: l.a.s.timings, Health: d, Silent: w.Silent(now), Memory: l.memory}
 	if txn, ok := l.decide(in); ok {
 		steps = append(steps, l.commit(c, txn))
 	}

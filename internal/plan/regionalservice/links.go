@@ -192,8 +192,8 @@ func worstLag(all []incoming, class string) v1alpha1.LagState {
 	return worst
 }
 
-// dataAtRisk latches, when a source is lost, how old its newest data here was at that moment. It
-// stays until the region serves again: what had not been shipped may arrive late or conflict.
+// dataAtRisk latches, when a source is lost, how old its newest data here was when it fell silent, and when it
+// was judged lost. It stays until the region serves again: what had not been shipped may arrive late or conflict.
 func dataAtRisk(now time.Time, rs *v1alpha1.RegionalService, seen Seen) []v1alpha1.DataAtRisk {
 	var out []v1alpha1.DataAtRisk
 	for _, in := range seen.incoming(rs) {
@@ -211,21 +211,32 @@ func dataAtRisk(now time.Time, rs *v1alpha1.RegionalService, seen Seen) []v1alph
 		case kept >= 0:
 			out = append(out, rs.Status.DataAtRisk[kept])
 		case record.State == ownership.RegionLost:
-			out = append(out, v1alpha1.DataAtRisk{Name: link, Lag: lagAtLoss(now, record, in.Link)})
+			out = append(out, riskOf(now, link, record, in.Link))
 		}
 	}
 	return out
 }
 
-// lagAtLoss is how old the newest canary was when the region was judged lost, in whole tenths of a
-// second; nil when none had arrived.
-func lagAtLoss(now time.Time, record ownership.RegionRecord, link Link) *metav1.Duration {
+// riskOf is how old the newest canary was when the region fell silent, and when it was judged lost. A leader that did
+// not see the first knows the second alone. Nothing is known of a link by which no canary has arrived.
+func riskOf(now time.Time, name string, record ownership.RegionRecord, link Link) v1alpha1.DataAtRisk {
+	risk := v1alpha1.DataAtRisk{Name: name}
 	if !link.Known {
-		return nil
+		return risk
 	}
+	risk.AtMost = ageAt(now, record.LostAt, link)
+	risk.Lag = risk.AtMost
+	if record.SilentAt != nil {
+		risk.Lag = ageAt(now, record.SilentAt, link)
+	}
+	return risk
+}
+
+// ageAt is how old the newest canary was at an earlier moment, in whole tenths of a second. Nil: now.
+func ageAt(now time.Time, then *time.Time, link Link) *metav1.Duration {
 	age := link.Age
-	if record.LostAt != nil && record.LostAt.Before(now) {
-		age -= now.Sub(*record.LostAt)
+	if then != nil && then.Before(now) {
+		age -= now.Sub(*then)
 	}
 	return &metav1.Duration{Duration: max(age, 0).Round(100 * time.Millisecond)}
 }

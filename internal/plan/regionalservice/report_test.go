@@ -315,10 +315,13 @@ func TestDataAtRisk(t *testing.T) {
 	rs := sample()
 	seen := well(t, rs)
 	view := seen.Configuration.View.Regions
-	view["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost, LostAt: ptr.To(now.Add(-10 * time.Second))}
+	view["shanghai"] = ownership.RegionRecord{
+		State: ownership.RegionLost, LostAt: ptr.To(now.Add(-10 * time.Second)), SilentAt: ptr.To(now.Add(-12 * time.Second)),
+	}
 	seen.Links["shanghai"] = plan.Link{Known: true, Age: 13 * time.Second}
 	report(t, rs, seen)
-	want := []v1alpha1.DataAtRisk{{Name: "accounts.account-from-shanghai", Lag: &metav1.Duration{Duration: 3 * time.Second}}}
+	seconds := func(n int) *metav1.Duration { return &metav1.Duration{Duration: time.Duration(n) * time.Second} }
+	want := []v1alpha1.DataAtRisk{{Name: "accounts.account-from-shanghai", Lag: seconds(1), AtMost: seconds(3)}}
 	if diff := cmp.Diff(want, rs.Status.DataAtRisk); diff != "" {
 		t.Errorf("when lost (-want +got):\n%s", diff)
 	}
@@ -333,8 +336,13 @@ func TestDataAtRisk(t *testing.T) {
 	if len(rs.Status.DataAtRisk) > 0 {
 		t.Errorf("%v after the return, want none", rs.Status.DataAtRisk)
 	}
-	view["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost}
-	seen.Links = nil
+	view["shanghai"] = ownership.RegionRecord{State: ownership.RegionLost, LostAt: ptr.To(now.Add(-10 * time.Second))}
+	seen.Links["shanghai"] = plan.Link{Known: true, Age: 13 * time.Second}
+	report(t, rs, seen)
+	if want[0].Lag = seconds(3); !cmp.Equal(want, rs.Status.DataAtRisk) {
+		t.Errorf("%+v where the leader did not see it fall silent, want all that may be", rs.Status.DataAtRisk)
+	}
+	rs.Status.DataAtRisk, seen.Links = nil, nil
 	report(t, rs, seen)
 	if len(rs.Status.DataAtRisk) != 1 || rs.Status.DataAtRisk[0].Lag != nil {
 		t.Errorf("%+v without a canary; an unknown lag must not read as a small one", rs.Status.DataAtRisk)

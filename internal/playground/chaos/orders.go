@@ -11,6 +11,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/playground/chaos/history"
+	"multiactive.dev/operator/internal/playground/chaos/writers"
 	"multiactive.dev/operator/internal/testkit/poll"
 )
 
@@ -117,12 +118,12 @@ func (s *storm) ordersEnded(ctx context.Context) error {
 }
 
 // settle waits until every key has been written once more, so that what got lost shows.
-func (s *storm) settle(ctx context.Context, w *writers) error {
+func (s *storm) settle(ctx context.Context, w *writers.Writers) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleLimit, fmt.Errorf("not within %s", settleLimit))
 	defer cancel()
 	from := history.Now()
 	return poll.Until(ctx, recoverLook, func(context.Context) error {
-		if left := w.since(from); len(left) > 0 {
+		if left := w.Since(from); len(left) > 0 {
 			return fmt.Errorf("%d keys cannot be written, %s is one of them", len(left), left[0])
 		}
 		return nil

@@ -7,13 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"multiactive.dev/operator/internal/playground/chaos/register"
 	"multiactive.dev/operator/internal/playground/world"
 )
 
 func TestRegionsAreThoseOfTheManifest(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "register.yaml")
-	if err := os.WriteFile(file, manifest, 0o600); err != nil {
+	if err := os.WriteFile(file, register.Manifest, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m, err := world.ReadManifest(file)

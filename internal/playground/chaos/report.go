@@ -12,6 +12,7 @@ import (
 
 	"multiactive.dev/operator/internal/playground/chaos/check"
 	"multiactive.dev/operator/internal/playground/chaos/history"
+	"multiactive.dev/operator/internal/playground/chaos/writers"
 )
 
 // shown is how many violations of a run are printed; all are in its file.
@@ -102,7 +103,7 @@ func (c *chaos) count(r *refusals, kind Kind, op *history.Op) {
 	case op.Status == 0:
 		r.unanswered++
 		c.console.Line("        while alone: %s: write %s by %s had no answer for %.1fs (%s)", kind, op.ID, op.Asked, (op.Return - op.Call).Seconds(), op.Reason)
-	case op.Reason == byService:
+	case op.Reason == writers.ByService:
 		r.byService++ // a machine that is short of processor time
 	default:
 		r.refused++

@@ -7,7 +7,6 @@ package chaos
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,8 @@ import (
 
 	"multiactive.dev/operator/internal/playground/chaos/check"
 	"multiactive.dev/operator/internal/playground/chaos/history"
+	"multiactive.dev/operator/internal/playground/chaos/register"
+	"multiactive.dev/operator/internal/playground/chaos/writers"
 	"multiactive.dev/operator/internal/playground/node"
 	"multiactive.dev/operator/internal/playground/term"
 	"multiactive.dev/operator/internal/playground/underlay"
@@ -31,7 +32,6 @@ import (
 const (
 	serviceName      = "register"
 	serviceNamespace = "chaos"
-	serviceImage     = "multiactive.dev/playground/register"
 	// bootLimit bounds the wait until a new world serves.
 	bootLimit = 4 * time.Minute
 	// mostFlaps is after how many losses of a region the world is replaced: what a region that is lost over
@@ -39,11 +39,8 @@ const (
 	mostFlaps = 3
 )
 
-// Regions of every world, all of them homes: those of register.yaml.
+// Regions of every world, all of them homes: those of register.Manifest.
 var Regions = []string{"north", "south", "west"}
-
-//go:embed register.yaml
-var manifest []byte
 
 // Options say what to run.
 type Options struct {
@@ -201,7 +198,7 @@ func (s *storm) boot(ctx context.Context, console *term.Console) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(file, manifest, 0o600); err != nil {
+	if err := os.WriteFile(file, register.Manifest, 0o600); err != nil {
 		return err
 	}
 	m, err := world.ReadManifest(file)
@@ -211,7 +208,7 @@ func (s *storm) boot(ctx context.Context, console *term.Console) error {
 	o := s.options
 	s.world, err = world.New(world.Options{
 		Dir: s.dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Regions: Regions,
-		Images: node.Programs{serviceImage: o.Self}, Progress: console.Step, Clock: o.Clock, Log: o.Log,
+		Images: node.Programs{register.Image: o.Self}, Progress: console.Step, Clock: o.Clock, Log: o.Log,
 		Zone: func(name string, number int) (world.Zone, error) { return s.network.Zone(name, number) },
 		Env: func(domain, program string) []string {
 			file := s.clock(domain, program)
@@ -247,15 +244,15 @@ func (s *storm) serves(ctx context.Context) error {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
-	w := write(ctx, 0, s.endpoints(), len(Regions)*3, time.Second)
-	defer w.end()
+	w := writers.Write(ctx, 0, s.endpoints(), len(Regions)*3, time.Second)
+	defer w.End()
 	return s.settle(ctx, w)
 }
 
-func (s *storm) endpoints() []endpoint {
-	var out []endpoint
+func (s *storm) endpoints() []writers.Endpoint {
+	var out []writers.Endpoint
 	for _, r := range s.world.Regions() {
-		out = append(out, endpoint{r.Name, r.Edge()})
+		out = append(out, writers.Endpoint{Region: r.Name, URL: r.Edge()})
 	}
 	return out
 }
@@ -289,7 +286,7 @@ func (c *chaos) once(ctx context.Context, s *storm, n int, progress string) erro
 	plan := Plan(c.options.Seed, n, Regions)
 	c.console.Section(fmt.Sprintf("Run %d of seed %d (%s)", n, c.options.Seed, progress))
 	began := history.Now()
-	w := write(ctx, n, s.endpoints(), c.options.Keys, time.Duration(c.options.Keys)*time.Second/time.Duration(c.options.Rate))
+	w := writers.Write(ctx, n, s.endpoints(), c.options.Keys, time.Duration(c.options.Keys)*time.Second/time.Duration(c.options.Rate))
 	inject := &injector{s: s, down: map[string]bool{}}
 	happened := c.storm(ctx, inject, plan, began)
 	calmed := history.Now()
@@ -299,7 +296,7 @@ func (c *chaos) once(ctx context.Context, s *storm, n int, progress string) erro
 		c.console.Line("%6s  whole again", fmt.Sprintf("+%.1fs", recovered.Seconds()))
 		stuck = s.settle(ctx, w)
 	}
-	h := &history.History{Ops: w.end(), Losses: s.watch.lost(), Stalls: inject.stalls}
+	h := &history.History{Ops: w.End(), Losses: s.watch.lost(), Stalls: inject.stalls}
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}

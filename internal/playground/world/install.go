@@ -62,7 +62,7 @@ func (w *World) installHub(ctx context.Context) error {
 		return nil
 	}
 	region := &v1alpha1.Region{Spec: v1alpha1.RegionSpec{Role: v1alpha1.RegionRoleWitness}}
-	region.Name = witnessName
+	region.Name = WitnessName
 	return apply(ctx, c, region)
 }
 

@@ -59,6 +59,12 @@ func (p Part) each(do func(*process.Process) error) error {
 // Manager is the hub's.
 func (w *World) Manager() Part { return w.manager.part() }
 
+// Witness is the witness's agent, of a world with two regions.
+func (w *World) Witness() Part { return w.witness.part() }
+
+// Dismiss ends the witness's agent for good: two regions are left, with the store's three members.
+func (w *World) Dismiss() error { return w.witness.kill() }
+
 // Manager is the region's, which its agent is in.
 func (r *Region) Manager() Part { return r.manager.part() }
 

@@ -35,8 +35,9 @@ const (
 	Namespace = "multiactive-system"
 	// OperatorImage stands for the operator's programs.
 	OperatorImage = "multiactive.dev/operator:playground"
-	hubName       = "hub"
-	witnessName   = "witness"
+	// WitnessName is the Region of the witness, in a world with two regions.
+	WitnessName = "witness"
+	hubName     = "hub"
 )
 
 // Progress is told what is going on; the function that it returns is called with the outcome.
@@ -144,7 +145,7 @@ func (w *World) prepare() (err error) {
 	}
 	if len(o.Regions) == 2 {
 		members = append(members, etcdstore.MemberOptions{
-			Name: witnessName, Host: w.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
+			Name: WitnessName, Host: w.network.coordination(), ClientPort: storageClientPort, PeerPort: storagePeerPort,
 			Network: path(w.zone),
 		})
 	}
@@ -164,7 +165,7 @@ func (w *World) prepare() (err error) {
 	}
 	w.manager = w.managerProgram(hubName, w.network, nil)
 	if len(o.Regions) == 2 {
-		w.witness = w.managerProgram(witnessName, network{w.network.number}, nil)
+		w.witness = w.managerProgram(WitnessName, network{w.network.number}, nil)
 	}
 	return nil
 }
@@ -320,10 +321,10 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 		zone = r.zone
 	}
 	metrics := net.JoinHostPort(n.manager(), strconv.Itoa(metricsPort))
-	if r != nil || name == witnessName {
+	if r != nil || name == WitnessName {
 		mode, kubeconfig = w.regionRole(), w.kubeconfigFile(name, w.regionRole())
 		agent := n.agentURL()
-		if name == witnessName {
+		if name == WitnessName {
 			kubeconfig = w.kubeconfigFile(hubName, memberRole)
 			health = net.JoinHostPort(n.host(8), strconv.Itoa(healthPort))
 			metrics = net.JoinHostPort(n.host(8), strconv.Itoa(metricsPort))
@@ -336,7 +337,7 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 	return &program{clock: w.options.Clock, log: w.options.Log, spec: process.Spec{
 		Name: "manager " + name, Path: filepath.Join(w.options.Programs, "manager"), Args: args,
 		// The limits of the chart's Deployment.
-		Env:     append([]string{"GOMEMLIMIT=200MiB", "GOMAXPROCS=2"}, w.env(name, "manager")...),
+		Env:     append([]string{"GOMEMLIMIT=200MiB", "GOMAXPROCS=2", "POD_UID=" + name}, w.env(name, "manager")...),
 		LogFile: filepath.Join(w.options.Dir, "logs", "manager-"+name+".log"),
 		Ready:   ready("http://" + health + "/readyz"),
 		Network: path(zone),

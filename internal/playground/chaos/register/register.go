@@ -7,10 +7,19 @@
 package register
 
 import (
+	_ "embed"
 	"sync"
 
 	"multiactive.dev/operator/internal/playground/chaos/history"
 )
+
+// Image is that of the Manifest's Pods: the playground itself is the program.
+const Image = "multiactive.dev/playground/register"
+
+// Manifest declares the service.
+//
+//go:embed register.yaml
+var Manifest []byte
 
 // Register is the state of all keys.
 type Register struct {

@@ -70,8 +70,12 @@ func newFixture() fixture {
 }
 
 func (f fixture) write(ctx context.Context, id string, epoch int64) (int, history.Entry) {
+	return f.writeTo(ctx, "7", id, epoch)
+}
+
+func (f fixture) writeTo(ctx context.Context, slot, id string, epoch int64) (int, history.Entry) {
 	r := httptest.NewRequestWithContext(ctx, http.MethodPut, "/keys/k?id="+id, http.NoBody)
-	r.Header.Set("Multiactive-Slot", "7")
+	r.Header.Set("Multiactive-Slot", slot)
 	r.Header.Set("Multiactive-Epoch", strconv.FormatInt(epoch, 10))
 	r.Header.Set("Multiactive-Owner", "north")
 	w := httptest.NewRecorder()
@@ -92,6 +96,17 @@ func TestWritesAreLinked(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{history.Attempted, history.Accepted}, f.journal.whats()["a"]); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	if status, e := f.writeTo(t.Context(), "pinned", "a", 1); status != http.StatusOK || e.Slot != history.Pinned {
+		t.Errorf("a write whose home is pinned: %d, in slot %d", status, e.Slot)
+	}
+	if status, _ := f.writeTo(t.Context(), "", "b", 1); status != http.StatusBadRequest {
+		t.Errorf("a write without a slot: %d", status)
 	}
 }
 

@@ -1,4 +1,6 @@
-package chaos
+// Package writers are the users of the register: they append to keys through the gateways of all regions, and remember every
+// answer. They know addresses, and nothing of the operator but the reason that a gateway gives for a refusal.
+package writers
 
 import (
 	"context"
@@ -18,16 +20,16 @@ const (
 	// owners change.
 	patience = 4 * time.Second
 	maxBody  = 64 << 10
-	// byService is the reason of what was refused by the service, not by a gateway.
-	byService = "by the service"
+	// ByService is the reason of what was refused by the service, not by a gateway.
+	ByService = "by the service"
 )
 
-// endpoint is a region's address.
-type endpoint struct{ region, url string }
+// Endpoint is a region's address.
+type Endpoint struct{ Region, URL string }
 
-// writers append to keys through the gateways of all regions, and remember every answer.
-type writers struct {
-	endpoints []endpoint
+// Writers append to keys until End.
+type Writers struct {
+	endpoints []Endpoint
 	pause     time.Duration
 	stop      context.CancelFunc
 	done      sync.WaitGroup
@@ -38,11 +40,11 @@ type writers struct {
 	keys []string
 }
 
-// write begins to write to keys that nobody has used before: half of them are written strictly, and every
-// third has two writers.
-func write(ctx context.Context, run int, endpoints []endpoint, keys int, pause time.Duration) *writers {
+// Write begins to write to keys that nobody has used before, for they have the run's number: half of them are written
+// strictly, and every third has two writers. Each pauses for about that long between two writes.
+func Write(ctx context.Context, run int, endpoints []Endpoint, keys int, pause time.Duration) *Writers {
 	ctx, stop := context.WithCancel(ctx)
-	w := &writers{endpoints: endpoints, pause: pause, stop: stop, last: map[string]time.Duration{}}
+	w := &Writers{endpoints: endpoints, pause: pause, stop: stop, last: map[string]time.Duration{}}
 	for i := range keys {
 		key, strict := fmt.Sprintf("r%d-%c%02d", run, "ts"[i%2], i), i%2 == 1
 		w.keys = append(w.keys, key)
@@ -53,22 +55,22 @@ func write(ctx context.Context, run int, endpoints []endpoint, keys int, pause t
 	return w
 }
 
-// end waits until nobody writes any more, and returns all that was written.
-func (w *writers) end() []history.Op {
+// End waits until nobody writes any more, and returns all that was written.
+func (w *Writers) End() []history.Op {
 	w.stop()
 	w.done.Wait()
 	return w.ops
 }
 
 // append is one writer. It asks the same region until that fails it, then the next.
-func (w *writers) append(ctx context.Context, key string, strict bool, first int, name string) {
+func (w *Writers) append(ctx context.Context, key string, strict bool, first int, name string) {
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	at := first
 	for n := 1; ctx.Err() == nil; n++ {
 		to := w.endpoints[at%len(w.endpoints)]
 		// A request that has been sent is waited for: whether it happened should be known.
-		op := ask(context.WithoutCancel(ctx), client, to, history.Op{Key: key, ID: fmt.Sprintf("%s%d", name, n), Strict: strict, Asked: to.region})
+		op := ask(context.WithoutCancel(ctx), client, to, history.Op{Key: key, ID: fmt.Sprintf("%s%d", name, n), Strict: strict, Asked: to.Region})
 		w.mu.Lock()
 		w.ops = append(w.ops, op)
 		if op.Acknowledged() {
@@ -88,13 +90,13 @@ func (w *writers) append(ctx context.Context, key string, strict bool, first int
 }
 
 // ask sends one write and notes what came of it.
-func ask(ctx context.Context, client *http.Client, to endpoint, op history.Op) history.Op {
+func ask(ctx context.Context, client *http.Client, to Endpoint, op history.Op) history.Op {
 	method := http.MethodPut
 	if op.Strict {
 		method = http.MethodPost
 	}
 	op.Call = history.Now()
-	request, err := http.NewRequestWithContext(ctx, method, to.url+"/keys/"+op.Key+"?id="+op.ID, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, method, to.URL+"/keys/"+op.Key+"?id="+op.ID, http.NoBody)
 	if err != nil {
 		op.Return, op.Reason = history.Now(), err.Error()
 		return op
@@ -115,13 +117,13 @@ func ask(ctx context.Context, client *http.Client, to endpoint, op history.Op) h
 	case json.Unmarshal(body, &refused) == nil:
 		op.Reason = refused.Reason
 	default:
-		op.Reason = byService
+		op.Reason = ByService
 	}
 	return op
 }
 
-// since returns the keys that have no acknowledged write which was asked for after a time.
-func (w *writers) since(at time.Duration) []string {
+// Since returns the keys that have no acknowledged write which was asked for after a time.
+func (w *Writers) Since(at time.Duration) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []string
