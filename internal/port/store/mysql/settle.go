@@ -279,7 +279,7 @@ func (s *Server) settling(logged bool) (*pool, error) {
 	if !logged {
 		variables["sql_log_bin"] = "0"
 	}
-	return newPool(&s.options, variables, false)
+	return newPool(&s.options, variables)
 }
 
 // run is one transaction of such sessions.
