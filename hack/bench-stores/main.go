@@ -27,6 +27,8 @@ type options struct {
 	rounds int
 	rows   int
 	watch  time.Duration
+	// watchOnly: nothing else is measured, and no section is written.
+	watchOnly bool
 	// bin has the programs of the playground; "": keys are not handed back.
 	bin       string
 	handbacks int
@@ -59,6 +61,7 @@ func main() {
 	flags.StringVar(&o.bin, "bin", "bin", "`directory` with the operator's programs and the playground's; empty: without hand-backs")
 	flags.IntVar(&o.handbacks, "handbacks", 20, "how often `keys` are handed back")
 	flags.DurationVar(&o.watch, "watch", 2*time.Minute, "how `long` many stores are kept, after a minute in which they settle")
+	flags.BoolVar(&o.watchOnly, "watch-only", false, "measure nothing but what keeping many stores costs, and print that")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the order in which servers are killed")
 	_ = flags.Parse(os.Args[1:]) // it exits
 	report.Run("bench-stores", func(ctx context.Context) error { return run(ctx, &o) })
@@ -75,11 +78,17 @@ func run(ctx context.Context, o *options) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	p := &page{options: o, machine: report.Describe(ctx)}
-	if err := p.three(ctx, dir); err != nil {
-		return err
+	if !o.watchOnly {
+		if err := p.three(ctx, dir); err != nil {
+			return err
+		}
 	}
 	if err := p.servers(ctx, dir, func(nodes map[string]map[string]*mysqltest.Node) error { return p.watch(ctx, nodes) }); err != nil {
 		return fmt.Errorf("keeping many stores: %w", err)
+	}
+	if o.watchOnly {
+		fmt.Printf("%d stores in %d regions kept for %s: %.2f %% of a processor\n", stores, len(regions), o.watch, p.watched*100)
+		return nil
 	}
 	if o.bin != "" {
 		if err := p.handbacks(ctx, dir); err != nil {

@@ -5,9 +5,11 @@
 package rowcheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -17,8 +19,10 @@ import (
 )
 
 const (
-	// part is the most rows whose sums are compared as one.
+	// part is the most rows whose sums are compared as one, where nothing else is asked for.
 	part = 1000
+	// stretch is how many parts are compared before that counts as done.
+	stretch = 100
 	// rounds of looks at what does not stand still.
 	rounds = 6
 	// ask is how often positions are read while something is on its way.
@@ -32,69 +36,111 @@ type Side struct {
 	Want storage.Want
 }
 
-// Check compares tables. All fields but Lost are required.
+// Check compares tables. All fields but Lost, Part and Stretch are required.
 type Check struct {
 	Clock clock.Clock
 	// Here is where the difference would be told, There the region that it would be a difference to.
 	Here, There Side
 	// Lost are regions that nothing arrives from at present; nil for none.
 	Lost map[string]bool
+	// Part is the most rows whose sums are compared as one, default 1000, and Stretch how many parts one call of Next is for, default 100.
+	Part, Stretch int
 }
 
-// Tables compares tables one after the other until ctx ends; what could not be compared is told among Skipped. Errors
-// say that a server cannot be asked.
-func (c Check) Tables(ctx context.Context, tables []string) (storage.Comparison, error) {
-	var all storage.Comparison
-	for _, table := range tables {
-		one, err := c.table(ctx, table)
-		switch {
-		case errors.Is(err, store.ErrUnsupported):
-			all.Skipped = append(all.Skipped, err.Error())
-			continue
-		case err != nil:
-			return all, fmt.Errorf("comparing table %s: %w", table, err)
-		}
-		all.Tables++
-		all.Rows += one.Rows
-		all.Differences = append(all.Differences, one.Differences...)
-		all.Skipped = append(all.Skipped, one.Skipped...)
+// Run is a comparison of tables, one after the other, and how far that is. It goes on where it stopped, with other connections too.
+type Run struct {
+	tables []string
+	// table is the number of the one that is compared, and after the key up to which that is done; "": it was not begun.
+	table int
+	after string
+	// counted: the table that is compared is among those that were.
+	counted bool
+	found   storage.Comparison
+}
+
+// Begin returns a comparison of tables of which nothing is done.
+func Begin(tables []string) *Run { return &Run{tables: slices.Clone(tables)} }
+
+// Of reports whether these are the tables that are compared.
+func (r *Run) Of(tables []string) bool { return slices.Equal(r.tables, tables) }
+
+// Found is what the comparison has told up to where it is; what could not be compared is among Skipped.
+func (r *Run) Found() storage.Comparison { return r.found }
+
+// At says which table is compared, its number from 1, and how many there are; "" at the end.
+func (r *Run) At() (table string, number, of int) {
+	if r.table == len(r.tables) {
+		return "", r.table, r.table
 	}
-	return all, nil
+	return r.tables[r.table], r.table + 1, len(r.tables)
+}
+
+// Next compares the next stretch of a table, and reports whether that was the last one. Errors, such as that ctx has ended or a server
+// cannot be asked, leave the comparison where it was.
+func (c Check) Next(ctx context.Context, r *Run) (done bool, err error) {
+	c.Part, c.Stretch = cmp.Or(c.Part, part), cmp.Or(c.Stretch, stretch)
+	if r.table == len(r.tables) {
+		return true, nil
+	}
+	table := r.tables[r.table]
+	one, to, err := c.stretch(ctx, table, r.after)
+	switch {
+	case errors.Is(err, store.ErrUnsupported):
+		r.found.Skipped = append(r.found.Skipped, err.Error())
+		to = ""
+	case err != nil:
+		return false, fmt.Errorf("comparing table %s: %w", table, err)
+	default:
+		r.found.Rows += one.Rows
+		r.found.Differences = append(r.found.Differences, one.Differences...)
+		r.found.Skipped = append(r.found.Skipped, one.Skipped...)
+		if !r.counted {
+			r.found.Tables++
+		}
+	}
+	if r.after, r.counted = to, to != ""; to == "" {
+		r.table++
+	}
+	return r.table == len(r.tables), nil
 }
 
 // pair is what both sides had of a part.
 type pair struct{ here, there storage.Digest }
 
-// table compares one. A round is three looks: there, here, and there again, each once it has all that the other side had
-// at the look before. A part that stayed as it was there meanwhile, and is another here, differs: had it been
+// stretch compares a part of a table from behind a key on, and returns the key that it ends with, "" at the table's end. A round is
+// three looks: there, here, and there again, each once it has all that the other side had at the look before. A part
+// that stayed as it was there meanwhile, and is another here, differs: had it been
 // about to arrive, it would have. It is told when the next round finds the same, as rows may change to and fro.
-func (c Check) table(ctx context.Context, table string) (storage.Comparison, error) {
-	var out storage.Comparison
-	first, err := c.There.Server.Digests(ctx, table, part, nil, nil)
+func (c Check) stretch(ctx context.Context, table, after string) (out storage.Comparison, to string, err error) {
+	bounds, open, to, err := c.divide(ctx, table, after)
 	if err != nil {
-		return out, err
+		return out, "", err
+	}
+	first, err := c.There.Server.Digests(ctx, table, c.Part, bounds, open)
+	if err != nil {
+		return out, "", err
 	}
 	for _, digest := range first {
 		out.Rows += digest.Rows
 	}
+	looked := len(open)
 	suspects := map[int]pair{}
-	var open []int // nil: all
 	for round := range rounds {
 		if round > 0 {
-			if first, err = c.There.Server.Digests(ctx, table, part, first, open); err != nil {
-				return out, err
+			if first, err = c.There.Server.Digests(ctx, table, c.Part, first, open); err != nil {
+				return out, "", err
 			}
 		}
 		here, err := c.look(ctx, c.There, c.Here, table, first, open)
 		if err != nil {
-			return out, err
+			return out, "", err
 		}
 		if open = differing(first, here, open); len(open) == 0 {
-			return out, nil
+			return out, to, nil
 		}
 		again, err := c.look(ctx, c.Here, c.There, table, first, open)
 		if err != nil {
-			return out, err
+			return out, "", err
 		}
 		var unsettled []int
 		for _, i := range open {
@@ -110,11 +156,32 @@ func (c Check) table(ctx context.Context, table string) (storage.Comparison, err
 			unsettled = append(unsettled, i)
 		}
 		if open = unsettled; len(open) == 0 {
-			return out, nil
+			return out, to, nil
 		}
 	}
-	out.Skipped = append(out.Skipped, fmt.Sprintf("%d of %d parts of table %s are written to all the time and could not be compared", len(open), len(first), table))
-	return out, nil
+	out.Skipped = append(out.Skipped, fmt.Sprintf("%d of %d parts of table %s are written to all the time and could not be compared", len(open), looked, table))
+	return out, to, nil
+}
+
+// divide returns the bounds of a stretch, with one part before and one behind it that are not looked at, the numbers of those that are, and the
+// key that they end with.
+func (c Check) divide(ctx context.Context, table, after string) (bounds []storage.Digest, look []int, to string, err error) {
+	parts, end, err := c.There.Server.Bounds(ctx, table, c.Part, after, c.Stretch)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	if after != "" {
+		bounds = append(bounds, storage.Digest{To: after})
+	}
+	for _, p := range parts {
+		look = append(look, len(bounds))
+		bounds = append(bounds, p)
+	}
+	if !end {
+		to = parts[len(parts)-1].To
+		bounds = append(bounds, storage.Digest{})
+	}
+	return bounds, look, to, nil
 }
 
 // look reads parts of one side once it has all that the other one has by now.
@@ -122,7 +189,7 @@ func (c Check) look(ctx context.Context, other, side Side, table string, bounds 
 	if err := c.arrived(ctx, other, side); err != nil {
 		return nil, err
 	}
-	return side.Server.Digests(ctx, table, part, bounds, only)
+	return side.Server.Digests(ctx, table, c.Part, bounds, only)
 }
 
 // arrived waits until one side has all that another one has by now.
@@ -161,11 +228,6 @@ func (c Check) missing(want, have storage.Positions, to Side) string {
 // differing returns which parts, of those that were looked at, are not the same on both sides.
 func differing(there, here []storage.Digest, looked []int) []int {
 	out := []int{}
-	for i := range there {
-		if looked == nil && there[i] != here[i] {
-			out = append(out, i)
-		}
-	}
 	for _, i := range looked {
 		if there[i] != here[i] {
 			out = append(out, i)

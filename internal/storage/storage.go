@@ -37,6 +37,8 @@ type Source struct {
 	Region string
 	// Address is host:port.
 	Address string
+	// Accepted is the Token of the loss that the server may have by reading from there; empty for none.
+	Accepted string
 }
 
 // Observation is everything that one look at a server tells.
@@ -121,6 +123,23 @@ type Bootstrap struct {
 	Why string
 	// Commands seed the server, in order, for a shell; passwords are asked for, never named.
 	Commands []string
+	// Loss is what the server would lose by it, where the engine can go on by itself once that is accepted; nil otherwise.
+	Loss *Loss
+}
+
+// Loss is what a server alone has, and would not have any more, as far as it can be estimated.
+type Loss struct {
+	// Token names it: another loss has another one.
+	Token string
+	// Returning: the data of both servers come from one primary, and nobody else has written to them since they had the same. Only
+	// then the estimate is one, and the loss what an asynchronous copy loses with its primary.
+	Returning bool
+	// Keys are how many the server has in all.
+	Keys int64
+	// Span is the time in which that was written which the source lacks; -1: not known.
+	Span time.Duration
+	// Bytes of the server's log that the source has not read; -1: not known.
+	Bytes int64
 }
 
 // Finding is something about a server that is not as it must be.

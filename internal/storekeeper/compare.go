@@ -2,7 +2,6 @@ package storekeeper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,8 +12,8 @@ import (
 )
 
 const (
-	// longest is how long one comparison may take.
-	longest = 30 * time.Minute
+	// stretchFor is how long one stretch of a comparison may take, with waiting for what is on its way.
+	stretchFor = 5 * time.Minute
 	// compareAgain is how soon rows are compared anew that differed, and retryCompare how soon what could not be compared.
 	compareAgain = time.Minute
 	retryCompare = 5 * time.Second
@@ -24,15 +23,17 @@ const (
 type comparer struct {
 	// compared by source region, of the present return.
 	compared map[string]*plan.Compared
-	// compareAt is when a source's rows are compared anew.
+	// compareAt is when a source's rows are compared anew, or further.
 	compareAt map[string]time.Time
+	// runs are comparisons that were interrupted, by source region.
+	runs map[string]*rowcheck.Run
 	// abandon ends the comparison that runs.
 	abandon context.CancelFunc
 }
 
 // forget drops what belongs to another return of the region.
 func (k *keeper) forget() {
-	k.compared, k.compareAt = nil, nil
+	k.compared, k.compareAt, k.runs = nil, nil, nil
 	if k.abandon != nil {
 		k.abandon()
 	}
@@ -67,16 +68,12 @@ func (k *keeper) compareDue(ctx context.Context) time.Duration {
 		if t.Lost[source.Region] || !k.due(source.Region, t.Return) {
 			continue
 		}
-		its, cancel := context.WithTimeout(ctx, longest)
+		its, cancel := context.WithCancel(ctx)
 		k.mu.Lock()
 		k.abandon = cancel
 		k.mu.Unlock()
 		result := k.compareWith(its, server, t, source)
-		late := errors.Is(its.Err(), context.DeadlineExceeded)
 		cancel()
-		if late {
-			result.Problem = fmt.Sprintf("it was not done after %s", longest)
-		}
 		k.keepResult(ctx, source.Region, result)
 	}
 	return retryCompare
@@ -98,12 +95,12 @@ func (k *keeper) due(from string, epoch int64) bool {
 	return r.Known && r.Age < lookIll
 }
 
-// keepResult notes a result, unless it belongs to another return by now.
-func (k *keeper) keepResult(ctx context.Context, from string, c plan.Compared) {
+// note keeps what is known of a comparison, unless it belongs to another return by now.
+func (k *keeper) note(from string, c plan.Compared) bool {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.target.Return != c.Return {
-		k.mu.Unlock()
-		return
+		return false
 	}
 	if k.compared == nil {
 		k.compared, k.compareAt = map[string]*plan.Compared{}, map[string]time.Time{}
@@ -112,8 +109,16 @@ func (k *keeper) keepResult(ctx context.Context, from string, c plan.Compared) {
 	if c.Problem != "" {
 		pause = retryCompare
 	}
+	k.news = true
 	k.compared[from], k.compareAt[from] = &c, k.config.Clock.Now().Add(pause)
-	k.mu.Unlock()
+	return true
+}
+
+// keepResult notes a result, and tells of it.
+func (k *keeper) keepResult(ctx context.Context, from string, c plan.Compared) {
+	if !k.note(from, c) {
+		return
+	}
 	if token := c.Token(); token != "" {
 		k.log.Info("Rows do not compare as those of another region.", "from", from, "parts", len(c.Rows.Differences), "problem", c.Problem)
 	}
@@ -144,10 +149,83 @@ func (k *keeper) compareWith(ctx context.Context, server store.Server, t Target,
 		Here:  rowcheck.Side{Server: server, Want: t.Declared.Want},
 		There: rowcheck.Side{Server: there, Want: t.Declared.WantAt(source.Region)},
 	}
-	if c.Rows, err = check.Tables(ctx, t.Declared.Want.Tables); err != nil {
-		c.Problem = cause(err)
-		return c
+	return k.goOn(ctx, check, source.Region, c)
+}
+
+// goOn compares from where that was interrupted, or from the beginning, stretch by stretch.
+func (k *keeper) goOn(ctx context.Context, check rowcheck.Check, from string, c plan.Compared) plan.Compared {
+	run := k.runOf(from, c.Return, check.Here.Want.Tables)
+	for {
+		its, cancel := context.WithTimeout(ctx, stretchFor)
+		done, err := check.Next(its, run)
+		cancel()
+		c.Progress = progress(run)
+		switch {
+		case err != nil && ctx.Err() == nil && its.Err() != nil:
+			c.Problem = fmt.Sprintf("the next rows were not compared within %s: what is on its way does not arrive, or a server is slow", stretchFor)
+			return c
+		case err != nil:
+			c.Problem = cause(err)
+			return c
+		case done:
+			c.Done, c.Rows, c.Progress = true, run.Found(), ""
+			k.mu.Lock()
+			delete(k.runs, from)
+			k.mu.Unlock()
+			return c
+		}
+		if before := k.comparedWith(from); before == nil || !before.Done {
+			k.note(from, c) // what was found stays until there is something new
+		}
 	}
-	c.Done = true
-	return c
+}
+
+// comparedWith is what is known of a comparison with a source.
+func (k *keeper) comparedWith(from string) *plan.Compared {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.compared[from]
+}
+
+// runOf is the comparison with a source that was begun for a return, or another one.
+func (k *keeper) runOf(from string, epoch int64, tables []string) *rowcheck.Run {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if run := k.runs[from]; run != nil && run.Of(tables) {
+		return run
+	}
+	run := rowcheck.Begin(tables)
+	if k.target.Return == epoch {
+		if k.runs == nil {
+			k.runs = map[string]*rowcheck.Run{}
+		}
+		k.runs[from] = run
+	}
+	return run
+}
+
+// progress says how far a comparison is, in steps that are coarse enough for a status.
+func progress(run *rowcheck.Run) string {
+	table, number, of := run.At()
+	if table == "" {
+		return ""
+	}
+	text := fmt.Sprintf("at table %s, %d of %d", table, number, of)
+	if rows := coarse(run.Found().Rows); rows > 0 {
+		text += fmt.Sprintf(", with more than %d rows behind it", rows)
+	}
+	return text
+}
+
+// coarse is the next smaller of 100,000, 200,000, 500,000, 1,000,000 and so on; 0 below the first.
+func coarse(rows int64) int64 {
+	step := int64(0)
+	for next := int64(100_000); ; next *= 10 {
+		for _, factor := range []int64{1, 2, 5} {
+			if factor*next >= rows {
+				return step
+			}
+			step = factor * next
+		}
+	}
 }

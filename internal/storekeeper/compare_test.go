@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	plan "multiactive.dev/operator/internal/plan/store"
 	"multiactive.dev/operator/internal/storekeeper"
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/mariadb"
@@ -73,4 +74,60 @@ multiactive_store_link_different_parts{from="shenzhen",store="users-db"} 0
 	}
 	returns(9)
 	agrees(9, "shanghai", true)
+}
+
+// TestComparedGoesOn has the other region's server killed while a large table is compared: how far that is, is told, it goes on from there, and ends.
+func TestComparedGoesOn(t *testing.T) {
+	w := world(t)
+	declare(w, nil)
+	await(t, w)
+	const rows = 150_000
+	if _, err := w["beijing"].application(t).ExecContext(t.Context(), fmt.Sprintf("INSERT INTO shop.orders SELECT seq, 'same' FROM shop.seq_1_to_%d", rows)); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range w {
+		testkit.Eventually(t, 2*time.Minute, func() error {
+			var there int
+			if err := r.root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM shop.orders").Scan(&there); err != nil || there != rows {
+				return fmt.Errorf("%s has %d rows (%w), want %d", r.name, there, err, rows)
+			}
+			return nil
+		})
+	}
+	await(t, w)
+	back := w["beijing"]
+	compared := func(ok func(*plan.Compared) bool) *plan.Compared {
+		t.Helper()
+		var found *plan.Compared
+		testkit.Eventually(t, 2*time.Minute, func() error {
+			if found = back.keepers.Look(name).Links["shanghai"].Compared; found == nil || !ok(found) {
+				return fmt.Errorf("the comparison with shanghai is %+v", found)
+			}
+			return nil
+		})
+		return found
+	}
+	declare(w, func(r *region, target *storekeeper.Target) {
+		if r == back {
+			target.Return = 7
+		}
+	})
+	at := compared(func(c *plan.Compared) bool { return c.Progress != "" })
+	if !strings.HasPrefix(at.Progress, "at table shop.orders, 1 of 1") || at.Done || at.Token() != "" {
+		t.Errorf("while it is under way it is %+v", at)
+	}
+	if err := w["shanghai"].server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	at = compared(func(c *plan.Compared) bool { return c.Problem != "" })
+	if at.Done || at.Token() != plan.Uncompared || !strings.HasPrefix(at.Progress, "at table shop.orders") {
+		t.Errorf("while the other server is away it is %+v", at)
+	}
+	if err := w["shanghai"].server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := compared(func(c *plan.Compared) bool { return c.Done })
+	if done.Problem != "" || done.Rows.Rows != rows || done.Rows.Tables != 1 || len(done.Rows.Differences) > 0 || done.Progress != "" {
+		t.Errorf("at the end it is %+v, want %d rows that are the same", done, rows)
+	}
 }

@@ -40,11 +40,20 @@ type member struct {
 // TestPrimaryOfEngines moves the region that is written to by a drain, and by the loss of its server, for the engines
 // that have one such region.
 func TestPrimaryOfEngines(t *testing.T) {
-	t.Run("PostgreSQL", func(t *testing.T) { testPrimary(t, v1alpha1.EnginePostgreSQL, "shop.orders", postgresMembers(t)) })
-	t.Run("Redis", func(t *testing.T) { testPrimary(t, v1alpha1.EngineRedis, "order:*", redisMembers(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { testPrimary(t, v1alpha1.EnginePostgreSQL, "shop.orders", postgresMembers(t), "") })
+	t.Run("Redis", func(t *testing.T) { testPrimary(t, v1alpha1.EngineRedis, "order:*", redisMembers(t), byHand) })
+	t.Run("Redis, accepted", func(t *testing.T) { testPrimary(t, v1alpha1.EngineRedis, "order:*", redisMembers(t), byAnnotation) })
+	t.Run("Redis, by itself", func(t *testing.T) { testPrimary(t, v1alpha1.EngineRedis, "order:*", redisMembers(t), byItself) })
 }
 
-func testPrimary(t *testing.T, engine v1alpha1.StoreEngine, table string, members []*member) {
+// How a server gives up what it alone has; "" for engines that need nobody for one that has nothing of its own.
+const (
+	byHand       = "by hand"
+	byAnnotation = "by an annotation"
+	byItself     = "by itself"
+)
+
+func testPrimary(t *testing.T, engine v1alpha1.StoreEngine, table string, members []*member, givesUp string) {
 	s := v1alpha1.StoreSlice{
 		Name: name, StoreID: "d-1", Generation: 1, Engine: engine, Management: v1alpha1.StoreManaged, ManageSettings: v1alpha1.ChoiceYes,
 		Topology: v1alpha1.StoreTopology{Type: v1alpha1.TopologyPrimaryReplica, Primary: members[0].name},
@@ -53,12 +62,16 @@ func testPrimary(t *testing.T, engine v1alpha1.StoreEngine, table string, member
 	for _, m := range members {
 		s.Endpoints = append(s.Endpoints, v1alpha1.StoreEndpoint{Region: m.name, Address: m.options.Address, SecretRef: v1alpha1.SecretReference{Name: "admin"}})
 	}
-	for _, m := range members {
+	declared := func(m *member, losses map[string]string) {
 		rs := v1alpha1.RegionalService{Spec: v1alpha1.RegionalServiceSpec{Region: m.name, ServiceID: service, Stores: []v1alpha1.StoreSlice{s}}}
-		m.run(t)
 		m.keepers.Set(map[string]storekeeper.Target{name: {
 			Declared: plan.Merge([]v1alpha1.RegionalService{rs}, m.name)[name], Version: "1", Options: m.options, Paused: map[string]bool{},
+			Losses: losses, Automatic: givesUp == byItself,
 		}})
+	}
+	for _, m := range members {
+		m.run(t)
+		declared(m, nil)
 	}
 	agreed := func(c ownership.Configuration, primary string, among ...*member) {
 		t.Helper()
@@ -114,23 +127,62 @@ func testPrimary(t *testing.T, engine v1alpha1.StoreEngine, table string, member
 		t.Fatal(err)
 	}
 	second.lease.Store(int64(10 * time.Second))
-	agreed(configuration(5, ownership.PhaseOpen), first.name, members...)
-	if second.seed != nil {
-		testkit.Eventually(t, time.Minute, func() error {
-			look := second.keepers.Look(name)
-			if b := look.Links[first.name].Bootstrap; b == nil || len(b.Commands) == 0 {
-				return fmt.Errorf("of a server that may have what nobody else has it is not told how to go on: %+v", look)
-			}
-			return nil
-		})
-		if err := second.seed(t.Context(), first.options.Address); err != nil {
-			t.Fatal(err)
-		}
+	back := configuration(5, ownership.PhaseOpen)
+	lostAt := time.Now()
+	back.View.Regions = map[string]ownership.RegionRecord{second.name: {State: ownership.RegionReturning, Incident: "i", LostAt: &lostAt, Unshipped: true}}
+	agreed(back, first.name, members...)
+	if givesUp != "" {
+		givesItUp(t, first, second, givesUp, func(losses map[string]string) { declared(second, losses) })
 	}
 	written(first, 4, second)
 	if has, err := second.has(t.Context(), 3); err != nil || !has {
 		t.Errorf("%s has not got what was written without it: %v", second.name, err)
 	}
+}
+
+// givesItUp has the second server be a replica of the first again, once it has told what it would lose by that.
+func givesItUp(t *testing.T, first, second *member, how string, declared func(losses map[string]string)) {
+	t.Helper()
+	var l plan.LinkLook
+	testkit.Eventually(t, time.Minute, func() error {
+		look := second.keepers.Look(name)
+		if l = look.Links[first.name]; l.Bootstrap == nil || len(l.Bootstrap.Commands) == 0 || l.Bootstrap.Loss == nil || !l.Bootstrap.Loss.Returning {
+			return fmt.Errorf("of a server that may have what nobody else has it is not told how to go on: %+v", look)
+		}
+		return nil
+	})
+	if l.GoesOn != (how == byItself) {
+		t.Errorf("that it goes on by itself is told: %t, for one that gives things up %s", l.GoesOn, how)
+	}
+	if has, err := second.has(t.Context(), 3); err != nil || has {
+		t.Errorf("%s has what was written without it before anybody could know (%v)", second.name, err)
+	}
+	switch how {
+	case byHand:
+		if err := second.seed(t.Context(), first.options.Address); err != nil {
+			t.Fatal(err)
+		}
+	case byAnnotation:
+		declared(map[string]string{first.name: "another"})
+		testkit.Consistently(t, 5*time.Second, func() error {
+			if has, err := second.has(t.Context(), 3); err != nil || has {
+				return fmt.Errorf("another loss was accepted than there is (%w)", err)
+			}
+			return nil
+		})
+		declared(map[string]string{first.name: l.Bootstrap.Loss.Token})
+	case byItself:
+		second.keepers.Told(name, first.name, l.Bootstrap.Loss.Token)
+	}
+	if how == byHand {
+		return
+	}
+	testkit.Eventually(t, time.Minute, func() error {
+		if l := second.keepers.Look(name).Links[first.name]; l.Lost == "" || l.Bootstrap != nil {
+			return fmt.Errorf("what it has lost is not told: %+v", l)
+		}
+		return nil
+	})
 }
 
 func newMember(name string, o store.Options) *member {

@@ -44,8 +44,12 @@ func (k *keeper) setFences(f fencesOf) {
 	k.mu.Lock()
 	before := k.wanted.absences
 	k.wanted = f
+	if f.absences[k.config.Region].lost {
+		k.losses = losses{} // of the outage before
+	}
 	led := k.led(k.target.Declared)
 	moved := !reflect.DeepEqual(led.Want, k.target.Declared.Want) || !reflect.DeepEqual(before, f.absences)
+	k.news = k.news || moved
 	if k.target.Declared = led; moved {
 		k.nextLook, k.asked = time.Time{}, true
 		k.unsettled = k.config.Clock.Now().Add(settling)
@@ -105,7 +109,7 @@ func (k *keeper) keepWritable(ctx context.Context, server store.Server) error {
 		return err
 	}
 	k.mu.Lock()
-	k.look.Observation.Writable = want
+	k.look.Observation.Writable, k.news = want, true
 	k.nextLook, k.asked = time.Time{}, true // there may be something to prepare that takes writes
 	k.mu.Unlock()
 	return nil
@@ -117,8 +121,6 @@ const releaseAfter = 2 * beat
 
 // keepFences writes the fences as soon as they change, and looks after the lease once a beat.
 func (k *keeper) keepFences(ctx context.Context) {
-	ticker := k.config.Clock.NewTicker(beat)
-	defer ticker.Stop()
 	for ctx.Err() == nil {
 		if server := k.fencing(); server != nil {
 			k.tellFence(k.fenceOnce(ctx, server))
@@ -126,7 +128,6 @@ func (k *keeper) keepFences(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-k.fenceNow:
-		case <-ticker.C():
 		}
 	}
 }
@@ -144,10 +145,12 @@ func (k *keeper) fencing() store.Server {
 func (k *keeper) tellFence(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	before := k.look.FenceProblem
 	k.look.FenceProblem = ""
 	if err != nil && !errors.Is(err, store.ErrUnsupported) {
 		k.look.FenceProblem = err.Error()
 	}
+	k.news = k.news || k.look.FenceProblem != before
 }
 
 // fenceOnce brings the server's fences and its lease up to what is wanted.

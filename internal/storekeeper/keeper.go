@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"reflect"
 	"sync"
@@ -40,8 +41,8 @@ type keeper struct {
 	config     Config
 	log        logr.Logger
 	announce   func(ctx context.Context, name string)
-	wake       chan struct{} // another target
-	fenceNow   chan struct{} // other fences
+	wake       chan struct{} // another target, or the next beat
+	fenceNow   chan struct{} // other fences, or the next beat
 	compareNow chan struct{} // another return
 
 	mu     sync.Mutex
@@ -52,10 +53,13 @@ type keeper struct {
 	look          plan.Look
 	tracker       *canary.Tracker
 	dampers       map[string]*replicationlink.Damper
+	known         map[string]bool // source regions that canaries have arrived from
 	missing       map[string]int64
 	sequence      int64
 	failures      map[string]failure
 	nextLook      time.Time
+	// news: something may be known that was not announced.
+	news bool
 	// asked: something else is wanted since the look that is under way began, so it is not the last one for a while.
 	asked bool
 	// looked is when the server was last observed.
@@ -65,6 +69,7 @@ type keeper struct {
 	fencer
 	settlement
 	comparer
+	losses
 }
 
 // failure of a step about one link.
@@ -77,7 +82,7 @@ func newKeeper(name string, c Config, t Target, announce func(context.Context, s
 	k := &keeper{
 		name: name, config: c, log: c.Log.WithValues("store", name), announce: announce,
 		wake: make(chan struct{}, 1), fenceNow: make(chan struct{}, 1), compareNow: make(chan struct{}, 1), target: t,
-		tracker: &canary.Tracker{}, dampers: map[string]*replicationlink.Damper{}, missing: map[string]int64{}, failures: map[string]failure{},
+		tracker: &canary.Tracker{}, dampers: map[string]*replicationlink.Damper{}, known: map[string]bool{}, missing: map[string]int64{}, failures: map[string]failure{},
 	}
 	k.released = map[string]int64{}
 	k.settled = c.Clock.Boottime() + c.LongestLease
@@ -91,11 +96,12 @@ func (k *keeper) set(t Target) {
 	k.mu.Lock()
 	t.Declared = k.led(t.Declared)
 	same := reflect.DeepEqual(k.target.Declared, t.Declared) && k.target.Version == t.Version &&
-		reflect.DeepEqual(k.target.Paused, t.Paused) && reflect.DeepEqual(k.target.Problem, t.Problem)
+		reflect.DeepEqual(k.target.Paused, t.Paused) && reflect.DeepEqual(k.target.Problem, t.Problem) &&
+		maps.Equal(k.target.Losses, t.Losses) && k.target.Automatic == t.Automatic
 	if k.target.Return != t.Return {
 		k.forget()
 	}
-	k.target = t
+	k.target, k.news = t, true
 	if !same {
 		k.nextLook, k.asked = time.Time{}, true
 	}
@@ -138,7 +144,10 @@ func (k *keeper) links() map[string]plan.LinkLook {
 		}
 		r := k.tracker.Read(region, now)
 		l := plan.LinkLook{Known: r.Known, Age: r.Age, Missing: k.missing[region], Failure: k.failures[region].text, Bootstrap: k.failures[region].bootstrap,
-			Compared: k.compared[region], Accepted: k.target.Accepted[region]}
+			Compared: k.compared[region], Accepted: k.target.Accepted[region], Lost: k.lost[region]}
+		if b := l.Bootstrap; b != nil && b.Loss != nil {
+			l.GoesOn = k.goesOn(b.Loss)
+		}
 		if k.dampers[region] != nil {
 			l.Step = k.dampers[region].Step()
 		}
@@ -160,21 +169,29 @@ func (k *keeper) run(ctx context.Context) {
 			_ = k.server.Close()
 		}
 	}()
-	ticker := k.config.Clock.NewTicker(beat)
-	defer ticker.Stop()
 	told := k.digest()
 	for ctx.Err() == nil {
 		k.turn(ctx)
-		if now := k.digest(); ctx.Err() == nil && !reflect.DeepEqual(told, now) {
-			told = now
-			k.announce(ctx, k.name)
+		if k.takeNews() {
+			if now := k.digest(); ctx.Err() == nil && !reflect.DeepEqual(told, now) {
+				told = now
+				k.announce(ctx, k.name)
+			}
 		}
 		select {
 		case <-ctx.Done():
 		case <-k.wake:
-		case <-ticker.C():
 		}
 	}
+}
+
+// takeNews reports whether anything may be known that was not since it was last asked: what a digest costs is more than a beat should.
+func (k *keeper) takeNews() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	news := k.news
+	k.news = false
+	return news
 }
 
 // digest is what is known without what changes all the time.
@@ -271,7 +288,7 @@ func (k *keeper) open() (store.Server, error) {
 func (k *keeper) failed(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.look.Known = true
+	k.look.Known, k.news = true, true
 	switch p := k.target.Problem; {
 	case p != nil:
 		k.look.Problem = p
@@ -317,9 +334,7 @@ func (k *keeper) beat(ctx context.Context, server store.Server) error {
 	if !ready {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	all, err := server.Beat(ctx, mine)
+	all, err := server.Beat(ctx, mine) // within the server's own time limit
 	if err != nil {
 		return err
 	}
@@ -327,6 +342,7 @@ func (k *keeper) beat(ctx context.Context, server store.Server) error {
 	defer k.mu.Unlock()
 	k.sequence = mine.Sequence
 	for _, c := range all {
+		k.news = k.news || k.missing[c.Region] != c.Missing
 		k.missing[c.Region] = c.Missing
 		k.tracker.Observe(canary.Record{Region: c.Region, Sequence: c.Sequence, Time: c.Time})
 	}
@@ -355,6 +371,9 @@ func (k *keeper) damp() {
 			k.dampers[region] = &replicationlink.Damper{}
 		}
 		r := k.tracker.Read(region, now)
+		before := k.dampers[region].Step()
 		k.dampers[region].Look(r.Known, r.Age)
+		k.news = k.news || k.known[region] != r.Known || before != k.dampers[region].Step()
+		k.known[region] = r.Known
 	}
 }

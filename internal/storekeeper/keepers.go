@@ -61,6 +61,10 @@ type Target struct {
 	Return int64
 	// Accepted names, by source region, the comparison whose outcome a person accepts.
 	Accepted map[string]string
+	// Losses names, by source region, the loss that a person accepts for the server to replicate from there (storage.Loss).
+	Losses map[string]string
+	// Automatic: the store's services let a region that comes back go on by itself. What its server loses by that is told before.
+	Automatic bool
 }
 
 // Keepers looks after the stores of a region while Start runs. It is safe for concurrent use.
@@ -104,6 +108,14 @@ func (k *Keepers) Look(name string) plan.Look {
 	return plan.Look{}
 }
 
+// Told says that a loss has been told where people look, by the store, the source region and the loss's token: it is not accepted by
+// itself before. It does not wait.
+func (k *Keepers) Told(name, from, token string) {
+	if keeper := k.keeper(name); keeper != nil {
+		keeper.lossTold(from, token)
+	}
+}
+
 // Declared returns a store as its keeper goes by it: with the primary of the agreed configuration.
 func (k *Keepers) Declared(name string) *plan.Declared {
 	if keeper := k.keeper(name); keeper != nil {
@@ -140,6 +152,8 @@ func (k *Keepers) Start(ctx context.Context) error {
 	var running sync.WaitGroup
 	stop := map[string]context.CancelFunc{}
 	defer running.Wait()
+	ticker := k.config.Clock.NewTicker(beat)
+	defer ticker.Stop()
 	for {
 		k.mu.Lock()
 		for name, t := range k.targets {
@@ -168,7 +182,19 @@ func (k *Keepers) Start(ctx context.Context) error {
 			}
 			return nil
 		case <-k.wake:
+		case <-ticker.C():
+			k.tick()
 		}
+	}
+}
+
+// tick begins a beat of all stores at once: a process that wakes for each of them by itself spends more on waking than on beats.
+func (k *Keepers) tick() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, keeper := range k.keepers {
+		kick(keeper.wake)
+		kick(keeper.fenceNow)
 	}
 }
 

@@ -53,6 +53,7 @@ func (k *keeper) observe(ctx context.Context, server store.Server) {
 func (k *keeper) again(well bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.news = true
 	pause := lookWell
 	if !well || k.ill() {
 		pause = lookIll
@@ -112,7 +113,10 @@ func (k *keeper) act(ctx context.Context, server store.Server, t Target, step pl
 		err = server.Prepare(ctx, want)
 	case plan.StepConnect:
 		about = step.Source.Region
-		err = server.Connect(ctx, want, step.Source)
+		source, loss := k.accepting(step.Source)
+		if err = server.Connect(ctx, want, source); err == nil && loss != nil {
+			k.haveLost(about, loss)
+		}
 	case plan.StepPause:
 		err = server.Pause(ctx, step.From)
 	case plan.StepDisconnect:

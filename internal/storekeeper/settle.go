@@ -103,7 +103,8 @@ func (k *keeper) holdAll(ctx context.Context, settler store.Settler, d *plan.Dec
 		return nil, "", err
 	}
 	if len(want.Conflicts) == 0 {
-		return k.letGo(short, settler, want, others, absences, noted), "", nil
+		held, settling = k.letGo(short, settler, want, others, absences, noted)
+		return held, settling, nil
 	}
 	held = map[string]string{}
 	for _, other := range others {
@@ -119,24 +120,44 @@ func (k *keeper) holdAll(ctx context.Context, settler store.Settler, d *plan.Dec
 	return held, settling, nil
 }
 
-// letGo ends what is held, where nobody declares any more what is to stand: what a region has withdrawn by then stays withdrawn, and is
-// decided on there; otherwise its changes come as they are. It returns what is still held.
-func (k *keeper) letGo(ctx context.Context, s store.Settler, w storage.Want, others []storage.Source, absences map[string]absence, noted []storage.Outage) map[string]string {
-	held := map[string]string{}
+// letGo ends what is held, where nobody declares any more what is to stand. The region that was lost says whether it has withdrawn
+// anything, which stays withdrawn and is decided on there, or forgoes that, so that its changes come as they are: it may hear of the
+// declaration after the others, and withdraw meanwhile. It returns what is still held, and what this region waits for.
+func (k *keeper) letGo(ctx context.Context, s store.Settler, w storage.Want, others []storage.Source, absences map[string]absence, noted []storage.Outage) (held map[string]string, settling string) {
+	held = map[string]string{}
 	for _, o := range noted {
 		i := slices.IndexFunc(others, func(other storage.Source) bool { return other.Region == o.Region })
-		released, err := false, error(nil)
-		if i >= 0 && !absences[o.Region].lost {
+		var released bool
+		var err error
+		switch {
+		case i < 0:
+			released, err = true, s.Forgo(ctx, w, o) // its server is no part of the store any more
+		case absences[o.Region].lost:
+			held[o.Region] = fmt.Sprintf("region %s is lost: changes come from it once it is back", o.Region)
+			continue
+		default:
 			released, err = s.Release(ctx, w, o, others[i])
 		}
-		if err == nil && !released {
-			err = s.Forgo(ctx, w, o)
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			held[o.Region] = fmt.Sprintf("changes of %s wait until it is known whether it has taken back what it had not shipped: %v", o.Region, err)
+		case !released:
+			held[o.Region] = fmt.Sprintf("changes of %s wait until it says that it takes nothing back, or what it has taken back has a place here", o.Region)
 		}
 	}
-	return held
+	if own, known := absences[k.config.Region]; known && !own.lost && k.withdrawn != own.outage.ID {
+		return held, k.forgo(ctx, s, w, own.outage)
+	}
+	return held, ""
+}
+
+// forgo has this region's late changes go as they are, unless they were withdrawn, and returns what that waits for.
+func (k *keeper) forgo(ctx context.Context, s store.Settler, w storage.Want, o storage.Outage) string {
+	if err := s.Forgo(ctx, w, o); err != nil {
+		return err.Error()
+	}
+	k.withdrawn = o.ID
+	return ""
 }
 
 // hold keeps changes of a region that was lost away until they are settled, and returns what that waits for.
@@ -187,11 +208,7 @@ func (k *keeper) withdraw(ctx context.Context, s store.Settler, w storage.Want, 
 	}
 	if !own.back {
 		// It owns its keys again: what the others changed meanwhile is the late part.
-		if err := s.Forgo(ctx, w, own.outage); err != nil {
-			return err.Error()
-		}
-		k.withdrawn = own.outage.ID
-		return ""
+		return k.forgo(ctx, s, w, own.outage)
 	}
 	k.mu.Lock()
 	wait, told := k.config.Clock.Now().Before(k.refused), k.look.Settling

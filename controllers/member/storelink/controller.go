@@ -101,6 +101,13 @@ type seen struct {
 	lost  map[string]bool
 	// returned is the epoch with which this region came back, 0 unless it is on its way.
 	returned int64
+	// records are what is agreed on of services, by UID.
+	records map[string]ownership.ServiceRecord
+}
+
+// automatic reports whether all services of a store go back to a region by themselves.
+func automatic(records map[string]ownership.ServiceRecord, d *plan.Declared) bool {
+	return len(d.Services) > 0 && !slices.ContainsFunc(d.Services, func(uid string) bool { return records[uid].Handback != ownership.HandbackAutomatic })
 }
 
 // Reconcile makes one pass over all stores of the region.
@@ -144,6 +151,7 @@ func (r *Reconciler) observe(ctx context.Context) (seen, error) {
 	}
 	s.leaving = r.leaving(s)
 	if c, known := r.Agent.Snapshot(); known {
+		s.records = c.Services
 		for name, record := range c.View.Regions {
 			s.lost[name] = record.State == ownership.RegionLost
 		}
@@ -199,7 +207,7 @@ func (r *Reconciler) keep(ctx context.Context, s seen) (time.Duration, error) {
 	}
 	targets := map[string]storekeeper.Target{}
 	for name, d := range all {
-		t := storekeeper.Target{Declared: d, Paused: map[string]bool{}, Accepted: map[string]string{}}
+		t := storekeeper.Target{Declared: d, Paused: map[string]bool{}, Accepted: map[string]string{}, Losses: map[string]string{}}
 		var err error
 		var invalid *storesecret.InvalidError
 		t.Options, t.Version, err = storesecret.Options(ctx, r.Live, r.Options.OperatorNamespace, d)
@@ -211,7 +219,7 @@ func (r *Reconciler) keep(ctx context.Context, s seen) (time.Duration, error) {
 		case err != nil:
 			return 0, err
 		}
-		t.Lost, t.Return = s.lost, s.returned
+		t.Lost, t.Return, t.Automatic = s.lost, s.returned, automatic(s.records, d)
 		for i := range s.links {
 			l := &s.links[i]
 			if l.Spec.Store != name {
@@ -222,6 +230,9 @@ func (r *Reconciler) keep(ctx context.Context, s seen) (time.Duration, error) {
 			}
 			if token := l.Annotations[regional.AnnotationAcceptRows]; token != "" {
 				t.Accepted[l.Spec.From] = token
+			}
+			if token := l.Annotations[regional.AnnotationAcceptLoss]; token != "" {
+				t.Losses[l.Spec.From] = token
 			}
 		}
 		targets[name] = t
@@ -298,13 +309,17 @@ func (r *Reconciler) report(ctx context.Context, s seen) error {
 			continue
 		}
 		after := before.DeepCopy()
-		plan.Report(after, d, r.Keepers.Look(before.Spec.Store), s.lost[before.Spec.From])
-		if equality.Semantic.DeepEqual(before.Status, after.Status) {
-			continue
+		look := r.Keepers.Look(before.Spec.Store)
+		plan.Report(after, d, look, s.lost[before.Spec.From])
+		if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+			err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), FieldOwner)
+			if err = client.IgnoreNotFound(err); err != nil {
+				failures = append(failures, fmt.Errorf("telling of link %s: %w", before.Name, err))
+				continue
+			}
 		}
-		err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), FieldOwner)
-		if err = client.IgnoreNotFound(err); err != nil {
-			failures = append(failures, fmt.Errorf("telling of link %s: %w", before.Name, err))
+		if b := look.Links[before.Spec.From].Bootstrap; b != nil && b.Loss != nil {
+			r.Keepers.Told(before.Spec.Store, before.Spec.From, b.Loss.Token)
 		}
 	}
 	return errors.Join(failures...)

@@ -62,14 +62,15 @@ func storesChanged() predicate.Predicate {
 	}
 }
 
-// marked lets pass what people say of a link by its annotations: that it is paused, or not any more, and that its rows are
-// accepted as they are.
+// marked lets pass what people say of a link by its annotations: that it is paused, or not any more, and that its rows, or what
+// its server would lose, are accepted.
 func marked() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, is := e.ObjectOld.(*v1alpha1.ReplicationLink)
 		after, are := e.ObjectNew.(*v1alpha1.ReplicationLink)
 		return is && are && (replicationlink.Paused(before) != replicationlink.Paused(after) ||
-			before.Annotations[regional.AnnotationAcceptRows] != after.Annotations[regional.AnnotationAcceptRows])
+			before.Annotations[regional.AnnotationAcceptRows] != after.Annotations[regional.AnnotationAcceptRows] ||
+			before.Annotations[regional.AnnotationAcceptLoss] != after.Annotations[regional.AnnotationAcceptLoss])
 	}}
 }
 

@@ -31,6 +31,8 @@ const (
 	// AnnotationAcceptRows on a store's link names the comparison of rows whose outcome a person accepts: the region gets its
 	// keys although some differ from those of the link's source.
 	AnnotationAcceptRows = "multiactive.dev/accept-rows"
+	// AnnotationAcceptLoss on a store's link names what the region's server may lose to replicate from the other region.
+	AnnotationAcceptLoss = "multiactive.dev/accept-loss"
 	// CanaryTopic is the topic with a region's canary, which every mirror carries.
 	CanaryTopic = "multiactive.canary"
 )

@@ -22,6 +22,8 @@ type Compared struct {
 	Rows storage.Comparison
 	// Problem keeps it from being made; empty while nothing does.
 	Problem string
+	// Progress says how far it is, in coarse steps; empty where nothing is known of that.
+	Progress string
 }
 
 // Token names an outcome that a person may accept, "" where there is nothing to accept.
@@ -59,7 +61,11 @@ func (l LinkLook) Agrees(epoch int64) bool {
 func (c *Compared) told(from, annotation string) string {
 	accept := fmt.Sprintf("the region gets its keys back once this is mended, or accepted with the annotation %s=%s on this link", annotation, c.Token())
 	if c.Problem != "" {
-		return "the rows could not be compared with those of " + from + ", which is tried again: " + c.Problem + "; " + accept
+		text := "the rows could not be compared with those of " + from + ", which is tried again: " + c.Problem
+		if c.Progress != "" {
+			text += "; it goes on " + c.Progress
+		}
+		return text + "; " + accept
 	}
 	var texts []string
 	for i, d := range c.Rows.Differences {

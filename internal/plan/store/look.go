@@ -61,6 +61,10 @@ type LinkLook struct {
 	Failure string
 	// Bootstrap: the link cannot be set up before the server is seeded.
 	Bootstrap *storage.Bootstrap
+	// GoesOn: the server is not to be seeded by a person; it loses what Bootstrap tells by itself, once that is told.
+	GoesOn bool
+	// Lost is what the server has lost to replicate from there, empty for nothing.
+	Lost string
 	// Compared is what a comparison with the source's rows has told; nil while nobody has asked for one.
 	Compared *Compared
 	// Accepted names the comparison whose outcome a person accepts, see Compared.Token.

@@ -99,7 +99,7 @@ func (r reporter) configured() bool {
 	case r.look.Problem != nil:
 		r.set(condition, metav1.ConditionUnknown, r.look.Problem.Reason, r.look.Problem.Message)
 	case b != nil:
-		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonBootstrapRequired, b.Why+": seed the server, then the link goes on: "+strings.Join(b.Commands, " && "))
+		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonBootstrapRequired, b.Why+": "+r.seeds(b))
 	case !there && len(blocking) > 0:
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonPreconditions, told(blocking, r.d.mends()))
 	case r.at().Failure != "":
@@ -111,10 +111,26 @@ func (r reporter) configured() bool {
 	case l.Address != "" && l.Address != r.address():
 		r.set(condition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, fmt.Sprintf("the link reads from %s and is to read from %s", l.Address, r.address()))
 	default:
-		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, "the link is set up")
+		text := "the link is set up"
+		if lost := r.at().Lost; lost != "" {
+			text += ", and the server has lost what it alone had: " + lost
+		}
+		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared, text)
 		return true
 	}
 	return false
+}
+
+// seeds says what is done about a server that has to be seeded, and by whom.
+func (r reporter) seeds(b *storage.Bootstrap) string {
+	commands := strings.Join(b.Commands, " && ")
+	switch {
+	case b.Loss == nil:
+		return "seed the server, then the link goes on: " + commands
+	case r.at().GoesOn:
+		return "it does now, for failover.handback of the store's services is Automatic"
+	}
+	return fmt.Sprintf("accept that with the annotation %s=%s on this link, or keep a copy first: %s", regional.AnnotationAcceptLoss, b.Loss.Token, commands)
 }
 
 // address of the source as declared.
@@ -211,7 +227,11 @@ func (r reporter) compared(at LinkLook) {
 	switch {
 	case c == nil && r.look.Return == 0:
 	case c == nil || !c.Done && c.Problem == "":
-		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonComparing, "the region is back, and its rows are compared with those of "+from+" before it gets its keys")
+		text := "the region is back, and its rows are compared with those of " + from + " before it gets its keys"
+		if c != nil && c.Progress != "" {
+			text += ": " + c.Progress
+		}
+		r.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonComparing, text)
 	case c.Token() == "":
 		r.set(condition, metav1.ConditionTrue, v1alpha1.ReasonRowsEqual, c.same(from))
 	case c.Problem != "":

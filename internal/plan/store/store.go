@@ -1,6 +1,6 @@
 // Package store decides what a region's member does with its server of a DataStore, and reports on the
 // server and its links: values in, values out. It must never plan a step that copies, skips or discards
-// data, and never tell a lag that was not measured.
+// data that nobody has accepted to lose, and never tell a lag that was not measured.
 package store
 
 import (

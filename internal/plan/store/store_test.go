@@ -229,6 +229,23 @@ func TestReport(t *testing.T) {
 			l.Links["shanghai"] = plan.LinkLook{Bootstrap: &storage.Bootstrap{Why: "the source has purged it", Commands: []string{"dump", "load"}}, Failure: "the source has purged it"}
 		}, state: v1alpha1.LinkBroken, lag: "unknown", last: "the source has purged it", server: "True/AsDeclared",
 			want: map[string]string{"Configured": "False/BootstrapRequired"}, words: map[string]string{"Configured": "dump && load"}},
+		"something would be lost": {look: func(l *plan.Look) {
+			delete(l.Observation.Links, "shanghai")
+			l.Links["shanghai"] = plan.LinkLook{Bootstrap: &storage.Bootstrap{Why: "it has 2 keys", Commands: []string{"copy", "replicate"}, Loss: &storage.Loss{Token: "5f1c20aa"}}}
+		}, state: v1alpha1.LinkBroken, lag: "unknown", server: "True/AsDeclared",
+			want:  map[string]string{"Configured": "False/BootstrapRequired"},
+			words: map[string]string{"Configured": "it has 2 keys: accept that with the annotation multiactive.dev/accept-loss=5f1c20aa on this link, or keep a copy first: copy && replicate"}},
+		"something is lost by itself": {look: func(l *plan.Look) {
+			delete(l.Observation.Links, "shanghai")
+			l.Links["shanghai"] = plan.LinkLook{GoesOn: true, Bootstrap: &storage.Bootstrap{Why: "it has 2 keys", Commands: []string{"copy"}, Loss: &storage.Loss{Token: "5f1c20aa"}}}
+		}, state: v1alpha1.LinkBroken, lag: "unknown", server: "True/AsDeclared", want: map[string]string{"Configured": "False/BootstrapRequired"},
+			words: map[string]string{"Configured": "it has 2 keys: it does now, for failover.handback of the store's services is Automatic"}},
+		"something was lost": {look: func(l *plan.Look) {
+			at := l.Links["shanghai"]
+			at.Lost = "it had 2 keys"
+			l.Links["shanghai"] = at
+		}, state: v1alpha1.LinkStreaming, lag: "<2s", server: "True/AsDeclared", want: map[string]string{"Configured": "True/AsDeclared"},
+			words: map[string]string{"Configured": "the link is set up, and the server has lost what it alone had: it had 2 keys"}},
 		"purged": {look: func(l *plan.Look) {
 			l.Observation.Links["shanghai"] = storage.Link{Address: "shanghai:3306", Fault: &storage.Fault{Kind: storage.FaultPurged, Code: "1236", Message: "purged"}}
 		}, state: v1alpha1.LinkBroken, lag: "<2s", last: "1236 purged", server: "True/AsDeclared", want: map[string]string{"Streaming": "False/BootstrapRequired", "Retained": "False/ResyncRequired"}},
@@ -249,6 +266,14 @@ func TestReport(t *testing.T) {
 		}, state: v1alpha1.LinkStreaming, lag: "<2s", server: "True/Preconditions", want: map[string]string{"Configured": "True/AsDeclared"}},
 		"back, and not compared yet": {look: func(l *plan.Look) { l.Return = 7 }, state: v1alpha1.LinkStreaming, lag: "<2s",
 			server: "True/AsDeclared", want: map[string]string{"RowsEqual": "Unknown/Comparing"}},
+		"back, and partly compared": {look: func(l *plan.Look) {
+			l.Return = 7
+			compared(plan.Compared{Progress: "at table shop.orders, 1 of 2"})(l)
+		}, state: v1alpha1.LinkStreaming, lag: "<2s", server: "True/AsDeclared", want: map[string]string{"RowsEqual": "Unknown/Comparing"},
+			words: map[string]string{"RowsEqual": "before it gets its keys: at table shop.orders, 1 of 2"}},
+		"back, and interrupted": {look: compared(plan.Compared{Problem: "no answer in time", Progress: "at table shop.orders, 1 of 2"}), state: v1alpha1.LinkStreaming, lag: "<2s",
+			server: "True/AsDeclared", want: map[string]string{"RowsEqual": "Unknown/NotCompared"},
+			words: map[string]string{"RowsEqual": "no answer in time; it goes on at table shop.orders, 1 of 2; "}},
 		"back, with other rows": {look: compared(plan.Compared{Done: true, Rows: storage.Comparison{Tables: 1, Rows: 8,
 			Differences: []storage.Difference{{Table: "shop.orders", After: `["7"]`, Here: 3, There: 4}}}}), state: v1alpha1.LinkStreaming, lag: "<2s",
 			server: "True/AsDeclared", want: map[string]string{"RowsEqual": "False/RowsDiffer"},

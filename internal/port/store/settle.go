@@ -21,7 +21,8 @@ type Settler interface {
 	Withdraw(ctx context.Context, w storage.Want, o storage.Outage, others []storage.Source) error
 	// Release has the link from a region begin behind what it has withdrawn. released is false while it has not.
 	Release(ctx context.Context, w storage.Want, o storage.Outage, from storage.Source) (released bool, err error)
-	// Forgo notes that an outage is not settled: its region's changes come as they are.
+	// Forgo notes that an outage is not settled: its region's changes come as they are. It does nothing where they were withdrawn. The region's
+	// own note decides: others that hold are told by Release.
 	Forgo(ctx context.Context, w storage.Want, o storage.Outage) error
 	// Decide goes through some of what was withdrawn, on the server of the region that was lost, once that has all that others had
 	// when it came back. What nobody else has changed is written again; for other rows the policies decide. more is false at the end.

@@ -83,9 +83,13 @@ type Server interface {
 	// Lease lets the region's applications write, by the server's clock, for no longer than validFor from the
 	// beginning of the call, however late the server carries that out; with 0, from now on no more.
 	Lease(ctx context.Context, region string, validFor time.Duration) error
-	// Digests computes digests of a table by ranges of at most rows of its primary key, without blocking
-	// writers. Servers with the same rows return the same digests, given the same bounds: nil for the first,
-	// which chooses them. With bounds, only names those that are computed, in ascending order, nil for all: of others From and To
+	// Bounds divides a table into parts of at most so many rows, in the order of its primary key, from behind a key on ("": from the
+	// beginning), without reading more than keys: at most parts of them, 0 for all. The sums are those of no rows. end tells that the
+	// last one reaches to the end of the table. A table without rows there is one part.
+	Bounds(ctx context.Context, table string, rows int, after string, parts int) (bounds []storage.Digest, end bool, err error)
+	// Digests computes digests of a table by parts, without blocking writers. Servers with the same rows return the same
+	// digests, given the same bounds; with nil, parts are of at most rows, and this one chooses them. A part begins behind the one before it, and the last one
+	// reaches to the end of the table. With bounds, only names those that are computed, in ascending order, nil for all: of others From and To
 	// alone are returned.
 	Digests(ctx context.Context, table string, rows int, bounds []storage.Digest, only []int) ([]storage.Digest, error)
 	// Close ends all connections.

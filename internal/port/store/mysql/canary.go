@@ -2,7 +2,9 @@ package mysql
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
+	"strings"
 	"time"
 
 	"multiactive.dev/operator/internal/port/store"
@@ -34,16 +36,17 @@ func (s *Server) Beat(ctx context.Context, mine storage.Canary) ([]storage.Canar
 	}
 	var others []storage.Canary
 	// One round trip: every store is asked once a second.
-	both := fmt.Sprintf(writeCanary, spoken.origin()) + "; " + readCanaries
+	both := strings.Replace(writeCanary, "%s", spoken.origin(), 1) + "; " + readCanaries
 	args := []any{mine.Region, mine.Sequence, mine.Time.UnixMicro(), mine.Region, mine.Region}
-	err = s.beats.each(ctx, both, args, func(scan func(...any) error) error {
-		var one storage.Canary
-		var at int64
-		if err := scan(&one.Region, &one.Sequence, &at, &one.Missing); err != nil {
-			return err
+	err = s.beats.ask(ctx, both, args, func(row []driver.Value) error {
+		region, isText := row[0].([]byte)
+		sequence, isCount := row[1].(int64)
+		at, isTime := row[2].(int64)
+		missing, isNumber := row[3].(int64)
+		if !isText || !isCount || !isTime || !isNumber {
+			return fmt.Errorf("a canary is %v, want a text and three numbers", row)
 		}
-		one.Time = time.UnixMicro(at).UTC()
-		others = append(others, one)
+		others = append(others, storage.Canary{Region: string(region), Sequence: sequence, Time: time.UnixMicro(at).UTC(), Missing: missing})
 		return nil
 	})
 	if err != nil {

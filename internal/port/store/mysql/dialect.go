@@ -39,6 +39,8 @@ type dialect interface {
 	scope() string
 	// privileges that the operator's user needs on everything, and those of the replication user.
 	privileges() (operator, replication []string)
+	// userQuery asks for all that a server has of a user, whose name it takes twice, as one text; "" where it takes more than that.
+	userQuery() string
 	// keySettings tells whether the operator's user may set how keys are generated.
 	keySettings(g grants) bool
 	// purged asks a source for its oldest binary log, and what it does not have any more, by origin.

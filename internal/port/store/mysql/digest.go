@@ -18,10 +18,70 @@ type column struct {
 	key int
 }
 
+// Bounds implements store.Server. Keys are written as a JSON list of texts, in hexadecimal digits where they are binary.
+func (s *Server) Bounds(ctx context.Context, table string, rows int, after string, parts int) ([]storage.Digest, bool, error) {
+	d, err := s.digester(ctx, table, rows)
+	if err != nil {
+		return nil, false, err
+	}
+	behind, err := keyFrom(after, len(d.key))
+	if err != nil {
+		return nil, false, fmt.Errorf("where table %s is to be divided from: %w", table, err)
+	}
+	var bounds []storage.Digest
+	for {
+		one, last, err := d.bound(ctx, behind)
+		if err != nil {
+			return nil, false, s.explain(ctx, "dividing table "+table, err)
+		}
+		bounds = append(bounds, one)
+		if last || len(bounds) == parts {
+			return bounds, last, nil
+		}
+		if behind, err = keyFrom(one.To, len(d.key)); err != nil {
+			return nil, false, fmt.Errorf("bound %d of table %s: %w", len(bounds), table, err)
+		}
+	}
+}
+
 // Digests implements store.Server. A part is read by one statement, so it is a consistent view of its rows, and
-// nobody waits. Given bounds, parts are what lies up to To and beyond the part before; the last one has no end.
-// Keys are written as a JSON list of texts, in hexadecimal digits where they are binary.
+// nobody waits.
 func (s *Server) Digests(ctx context.Context, table string, rows int, bounds []storage.Digest, only []int) ([]storage.Digest, error) {
+	d, err := s.digester(ctx, table, rows)
+	if err != nil {
+		return nil, err
+	}
+	if len(bounds) == 0 {
+		only = nil
+		if bounds, _, err = s.Bounds(ctx, table, rows, "", 0); err != nil {
+			return nil, err
+		}
+	}
+	digests := make([]storage.Digest, 0, len(bounds))
+	var after []string
+	for part, bound := range bounds {
+		digest := storage.Digest{From: bound.From, To: bound.To}
+		to, err := keyFrom(digest.To, len(d.key))
+		if err != nil {
+			return nil, fmt.Errorf("bound %d of table %s: %w", part, table, err)
+		}
+		upTo := to
+		if part == len(bounds)-1 {
+			upTo = nil
+		}
+		if only == nil || listed(only, part) {
+			if digest.Rows, digest.Sum, err = d.sum(ctx, after, upTo); err != nil {
+				return nil, s.explain(ctx, "reading table "+table, err)
+			}
+		}
+		digests = append(digests, digest)
+		after = to
+	}
+	return digests, nil
+}
+
+// digester of a table, in parts of so many rows.
+func (s *Server) digester(ctx context.Context, table string, rows int) (*digester, error) {
 	if rows < 1 {
 		return nil, fmt.Errorf("digests of table %s: parts of %d rows are asked for, want at least 1", table, rows)
 	}
@@ -29,42 +89,11 @@ func (s *Server) Digests(ctx context.Context, table string, rows int, bounds []s
 	if err != nil {
 		return nil, err
 	}
-	d := digester{pool: s.plain, table: tableIdentifier(table), rows: rows, columns: columns, key: keyOf(columns)}
+	d := &digester{pool: s.plain, table: tableIdentifier(table), rows: rows, columns: columns, key: keyOf(columns)}
 	if err := d.check(table); err != nil {
 		return nil, err
 	}
-	chosen := len(bounds) == 0
-	var digests []storage.Digest
-	var after []string
-	for part := 0; ; part++ {
-		var digest storage.Digest
-		last := part+1 >= len(bounds)
-		if chosen {
-			if digest, last, err = d.bound(ctx, after); err != nil {
-				return nil, s.explain(ctx, "dividing table "+table, err)
-			}
-		} else {
-			digest = storage.Digest{From: bounds[part].From, To: bounds[part].To}
-		}
-		to, err := keyFrom(digest.To, len(d.key))
-		if err != nil {
-			return nil, fmt.Errorf("bound %d of table %s: %w", part, table, err)
-		}
-		upTo := to
-		if last {
-			upTo = nil
-		}
-		if chosen || only == nil || listed(only, part) {
-			if digest.Rows, digest.Sum, err = d.sum(ctx, after, upTo); err != nil {
-				return nil, s.explain(ctx, "reading table "+table, err)
-			}
-		}
-		digests = append(digests, digest)
-		if last {
-			return digests, nil
-		}
-		after = to
-	}
+	return d, nil
 }
 
 // listed tells whether a part is one of those that are asked for, in ascending order.

@@ -24,7 +24,7 @@ const (
 )
 
 // Errant implements store.ErrantFinder, on MariaDB.
-func (s *Server) Errant(ctx context.Context, _ storage.Want, elsewhere int64) (storage.Errant, error) {
+func (s *Server) Errant(ctx context.Context, w storage.Want, elsewhere int64) (storage.Errant, error) {
 	spoken, err := s.dialect(ctx)
 	if err != nil {
 		return storage.Errant{}, err
@@ -36,6 +36,12 @@ func (s *Server) Errant(ctx context.Context, _ storage.Want, elsewhere int64) (s
 	if err != nil {
 		return storage.Errant{}, err
 	}
+	// What was withdrawn is in the binary log still, and in no table but that of what is to be decided on.
+	noted, err := readOutage(ctx, s.plain, w.Region)
+	if err != nil && !missingTable(err) {
+		return storage.Errant{}, s.explain(ctx, "reading what was withdrawn", err)
+	}
+	elsewhere = max(elsewhere, gtids(noted.cut)[at.own])
 	last := gtids(at.here)[at.own]
 	if last <= elsewhere {
 		return storage.Errant{Complete: true}, nil

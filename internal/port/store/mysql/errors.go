@@ -54,14 +54,16 @@ func (s *Server) explain(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// scrub takes passwords out of an error: servers repeat statements that they do not understand.
-func (p *pool) scrub(err error) error {
+func (p *pool) scrub(err error) error { return scrubbed(err, p.secrets) }
+
+// scrubbed takes passwords out of an error: servers repeat statements that they do not understand.
+func scrubbed(err error, secrets []string) error {
 	if err == nil {
 		return nil
 	}
 	said, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {
-		if clean := scrub(err.Error(), p.secrets); clean != err.Error() {
+		if clean := scrub(err.Error(), secrets); clean != err.Error() {
 			return errors.New(clean)
 		}
 		return err
@@ -71,7 +73,7 @@ func (p *pool) scrub(err error) error {
 		// What follows is cut off somewhere, perhaps within a password.
 		message, _, _ = strings.Cut(message, " near '")
 	}
-	if message = scrub(message, p.secrets); message == said.Message {
+	if message = scrub(message, secrets); message == said.Message {
 		return err
 	}
 	return &mysql.MySQLError{Number: said.Number, SQLState: said.SQLState, Message: message}

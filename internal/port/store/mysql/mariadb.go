@@ -112,6 +112,12 @@ func (mariaDB) disconnect(region string) []statement {
 	return []statement{{"STOP SLAVE ?", []any{region}}, {"RESET SLAVE ? ALL", []any{region}}}
 }
 
+// userQuery: group_concat_max_len is 1 MB (tested with 10.11). Nobody else may see the answer, which has the hash of a password in it.
+func (mariaDB) userQuery() string {
+	return "SELECT CONCAT(COALESCE((SELECT GROUP_CONCAT(Host, ' ', Priv ORDER BY Host SEPARATOR '\n') FROM mysql.global_priv WHERE User = ?), ''), '\n', " +
+		"COALESCE((SELECT GROUP_CONCAT(Host, ' ', Db, ' ', Select_priv ORDER BY Host, Db SEPARATOR '\n') FROM mysql.db WHERE User = ?), ''))"
+}
+
 // keySettings need SUPER to be set (tested with 10.11), which is not asked for.
 func (mariaDB) keySettings(g grants) bool { return g.has("*.*", "SUPER") }
 

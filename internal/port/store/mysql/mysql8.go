@@ -119,6 +119,8 @@ func (mySQL) disconnect(region string) []statement {
 	return []statement{{"STOP REPLICA FOR CHANNEL ?", []any{region}}, {"RESET REPLICA ALL FOR CHANNEL ?", []any{region}}}
 }
 
+func (mySQL) userQuery() string { return "" }
+
 func (mySQL) keySettings(grants) bool { return true }
 
 func (mySQL) privileges() (operator, replication []string) {

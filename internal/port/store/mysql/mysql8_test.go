@@ -232,8 +232,15 @@ func TestMySQLIsMadeWritable(t *testing.T) {
 	s, r := is(1)
 	sends(t, r, "writable", s.SetWritable(t.Context(), true),
 		"SET GLOBAL read_only = IF(UTC_TIMESTAMP(6) <= '2026-01-02 03:05:05.000000', 0, @@GLOBAL.read_only)")
-	sends(t, r, "no lease", s.Lease(t.Context(), "beijing", 0), "INSERT INTO multiactive.lease (region, valid_until) VALUES "+
-		"('beijing', '2026-01-02 03:04:05.000000') ON DUPLICATE KEY UPDATE valid_until = VALUES(valid_until)")
+	// It is told when the server's clock was asked, less the time that took.
+	begun := "INSERT INTO multiactive.lease (region, valid_until) VALUES ('beijing', LEAST(CAST('2026-01-02 03:04:"
+	if err := s.Lease(t.Context(), "beijing", 0); err != nil {
+		t.Errorf("no lease: %v", err)
+	}
+	if sent := r.take(); len(sent) != 1 || !strings.HasPrefix(sent[0], begun) || !strings.HasSuffix(sent[0], " AS DATETIME(6)), UTC_TIMESTAMP(6) + INTERVAL 0 MICROSECOND)) "+
+		"ON DUPLICATE KEY UPDATE valid_until = VALUES(valid_until); SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)") {
+		t.Errorf("no lease sends %q, want a time of the server's, and no later than its clock says", sent)
+	}
 	if err := s.SetWritable(t.Context(), false); err == nil {
 		t.Error("a server that stays writable: got no error")
 	}

@@ -29,11 +29,9 @@ type pool struct {
 	secrets []string
 }
 
-// newPool makes connections of the operator's user with these session variables. Several statements may be sent
-// at once where that is asked for.
-func newPool(o *store.Options, variables map[string]string, several bool) (*pool, error) {
+// newPool makes connections of the operator's user with these session variables.
+func newPool(o *store.Options, variables map[string]string) (*pool, error) {
 	config := configure(o, o.Admin)
-	config.MultiStatements = several
 	maps.Copy(config.Params, variables)
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
@@ -65,17 +63,17 @@ func configure(o *store.Options, who store.Credentials) *mysql.Config {
 	return config
 }
 
-// bound ends what has no deadline of its own.
-func (p *pool) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+// bounded ends what has no deadline of its own.
+func bounded(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, p.timeout)
+	return context.WithTimeout(ctx, timeout)
 }
 
 // exec runs a statement and returns how many rows it changed.
 func (p *pool) exec(ctx context.Context, statement string, args ...any) (int64, error) {
-	ctx, cancel := p.bound(ctx)
+	ctx, cancel := bounded(ctx, p.timeout)
 	defer cancel()
 	result, err := p.db.ExecContext(ctx, statement, args...)
 	if err != nil {
@@ -87,14 +85,14 @@ func (p *pool) exec(ctx context.Context, statement string, args ...any) (int64, 
 
 // row reads one row.
 func (p *pool) row(ctx context.Context, query string, args []any, into ...any) error {
-	ctx, cancel := p.bound(ctx)
+	ctx, cancel := bounded(ctx, p.timeout)
 	defer cancel()
 	return p.scrub(p.db.QueryRowContext(ctx, query, args...).Scan(into...))
 }
 
 // each calls do for every row of an answer; scan reads the row's columns.
 func (p *pool) each(ctx context.Context, query string, args []any, do func(scan func(...any) error) error) error {
-	ctx, cancel := p.bound(ctx)
+	ctx, cancel := bounded(ctx, p.timeout)
 	defer cancel()
 	rows, err := p.db.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -111,7 +109,7 @@ func (p *pool) each(ctx context.Context, query string, args []any, do func(scan 
 
 // table reads an answer whose columns differ between versions: every row by column name, NULL as "".
 func (p *pool) table(ctx context.Context, query string, args ...any) ([]map[string]string, error) {
-	ctx, cancel := p.bound(ctx)
+	ctx, cancel := bounded(ctx, p.timeout)
 	defer cancel()
 	rows, err := p.db.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -123,7 +123,7 @@ func recordedServer(t testing.TB, answers ...answer) (*Server, *recorder) {
 			Address: "db.sh:3306", Admin: store.Credentials{User: "multiactive", Password: "secret"},
 			Replication: store.Credentials{User: "replica", Password: "secret"}, Timeout: time.Minute,
 		},
-		plain: open(), local: open(), beats: open(), set: map[string]pointed{},
+		plain: open(), local: open(), beats: steadyOf(r, time.Minute, "secret"), leases: steadyOf(r, time.Minute, "secret"), set: map[string]pointed{},
 		replica: func(string) (*pool, error) { return open(), nil },
 	}
 	t.Cleanup(func() { _ = s.Close() })

@@ -20,10 +20,12 @@ type Server struct {
 	options store.Options
 	// plain sessions read.
 	plain *pool
-	// beats are sessions that write canaries, the only thing that is to be replicated, and read them.
-	beats *pool
 	// local sessions write no binary log.
 	local *pool
+	// beats is a session that writes canaries, the only thing that is to be replicated, and reads them.
+	beats *steady
+	// leases is a local one that writes leases.
+	leases *steady
 	// replica makes connections to an address, of the user that servers replicate as.
 	replica func(address string) (*pool, error)
 
@@ -32,6 +34,9 @@ type Server struct {
 	set     map[string]pointed // links that this process has set up, by region
 	beaten  int
 	written written // when binary logs were last measured
+	told    told    // what the server last said of its clock
+	// loggedIn as the user that others replicate as.
+	loggedIn loggedIn
 	// keyless are tables without a primary key, as they were then.
 	keyless   []string
 	keylessAt time.Time
@@ -47,27 +52,32 @@ func Open(o store.Options) (*Server, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	plain, err := newPool(&o, nil, false)
+	unlogged := map[string]string{"sql_log_bin": "0"}
+	plain, err := newPool(&o, nil)
 	if err != nil {
 		return nil, err
 	}
-	beats, err := newPool(&o, nil, true)
+	local, err := newPool(&o, unlogged)
 	if err != nil {
 		return nil, err
 	}
-	local, err := newPool(&o, map[string]string{"sql_log_bin": "0"}, false)
+	beats, err := newSteady(&o, nil)
+	if err != nil {
+		return nil, err
+	}
+	leases, err := newSteady(&o, unlogged)
 	if err != nil {
 		return nil, err
 	}
 	return &Server{
-		options: o, plain: plain, beats: beats, local: local, set: map[string]pointed{},
+		options: o, plain: plain, local: local, beats: beats, leases: leases, set: map[string]pointed{},
 		replica: func(address string) (*pool, error) { return openReplica(o, address) },
 	}, nil
 }
 
 // Close implements store.Server.
 func (s *Server) Close() error {
-	return errors.Join(s.plain.db.Close(), s.beats.db.Close(), s.local.db.Close())
+	return errors.Join(s.plain.db.Close(), s.local.db.Close(), s.beats.close(), s.leases.close())
 }
 
 // dialect returns how the server is spoken to, and asks it for its version the first time.

@@ -180,7 +180,13 @@ func (s *Server) Forgo(ctx context.Context, w storage.Want, o storage.Outage) er
 	switch {
 	case err != nil, noted.id == o.ID && noted.phase != phaseHeld:
 	case o.Region == w.Region:
-		_, err = s.local.exec(ctx, writeOutage, o.Region, o.ID, phaseWithdrawn, 0, "")
+		phase, left := phaseSettled, []late(nil)
+		if left, err = s.undecided(ctx, o.Region); len(left) > 0 {
+			phase = phaseWithdrawn // of an outage before this one
+		}
+		if err == nil {
+			_, err = s.local.exec(ctx, writeOutage, o.Region, o.ID, phase, 0, "")
+		}
 	default:
 		_, err = s.local.exec(ctx, writeOutage, o.Region, o.ID, phaseReleased, noted.reached, "")
 	}
@@ -279,7 +285,7 @@ func (s *Server) settling(logged bool) (*pool, error) {
 	if !logged {
 		variables["sql_log_bin"] = "0"
 	}
-	return newPool(&s.options, variables, false)
+	return newPool(&s.options, variables)
 }
 
 // run is one transaction of such sessions.

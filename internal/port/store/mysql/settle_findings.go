@@ -13,8 +13,14 @@ var settlePrivileges = []string{"BINLOG REPLAY", "DELETE", "INSERT", "TRIGGER", 
 
 // settleFindings looks for what would keep late changes from being settled, while nothing is lost yet.
 func (s *Server) settleFindings(ctx context.Context, spoken dialect, w storage.Want, granted grants) ([]storage.Finding, error) {
-	if _, can := spoken.(mariaDB); !can || len(w.Conflicts) == 0 {
+	if _, can := spoken.(mariaDB); !can {
 		return nil, nil
+	}
+	if len(w.Conflicts) == 0 {
+		// A policy may have been removed before all was decided on.
+		if left, err := s.undecided(ctx, w.Region); err != nil || len(left) == 0 {
+			return nil, s.explain(ctx, "reading what is to be decided on", err)
+		}
 	}
 	var found []storage.Finding
 	lacks := granted.lacking(settlePrivileges)

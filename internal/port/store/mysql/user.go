@@ -2,10 +2,12 @@ package mysql
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -20,7 +22,7 @@ func (s *Server) asReplica(ctx context.Context, address string, look func(*pool)
 		return err
 	}
 	defer func() { _ = p.db.Close() }()
-	ctx, cancel := p.bound(ctx)
+	ctx, cancel := bounded(ctx, p.timeout)
 	defer cancel()
 	if err := p.scrub(p.db.PingContext(ctx)); err != nil {
 		return err
@@ -38,8 +40,51 @@ func openReplica(o store.Options, address string) (*pool, error) {
 	return &pool{db: sql.OpenDB(connector), timeout: o.Timeout, secrets: []string{o.Admin.Password, o.Replication.Password}}, nil
 }
 
-// hasUser tells whether the user that others replicate as is there, with its password and all that it needs.
+// loggedIn is when the user that others replicate as was last seen to be as it must be, and a mark of what the server had of it then.
+type loggedIn struct {
+	mark [sha256.Size]byte
+	at   time.Time
+}
+
+// logInAgain is how long a user that the server has nothing else of is taken to be as it was.
+const logInAgain = 10 * time.Minute
+
+// userMark is a mark of all that the server has of the user, and of what it must be; false where it does not let that be read in one question.
+func (s *Server) userMark(ctx context.Context, spoken dialect, w storage.Want) ([sha256.Size]byte, bool) {
+	query := spoken.userQuery()
+	if query == "" {
+		return [sha256.Size]byte{}, false
+	}
+	var has string
+	who := s.options.Replication.User
+	if err := s.plain.row(ctx, query, []any{who, who}, &has); err != nil || has == "" {
+		return [sha256.Size]byte{}, false
+	}
+	return sha256.Sum256([]byte(strings.Join(append(compared(w), has), "\n"))), true
+}
+
+// hasUser tells whether the user that others replicate as is there, with its password and all that it needs: by logging in, unless the
+// server has the same of it as when that succeeded last.
 func (s *Server) hasUser(ctx context.Context, spoken dialect, w storage.Want) (bool, error) {
+	mark, marked := s.userMark(ctx, spoken, w)
+	s.mu.Lock()
+	last := s.loggedIn
+	s.mu.Unlock()
+	if marked && mark == last.mark && since(last.at) < logInAgain {
+		return true, nil
+	}
+	there, err := s.logsIn(ctx, spoken, w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loggedIn = loggedIn{}
+	if there && err == nil && marked {
+		s.loggedIn = loggedIn{mark, now()}
+	}
+	return there, err
+}
+
+// logsIn logs in as the user, and looks at what it may do.
+func (s *Server) logsIn(ctx context.Context, spoken dialect, w storage.Want) (bool, error) {
 	there := false
 	err := s.asReplica(ctx, s.options.Address, func(p *pool) error {
 		granted, err := grantsOf(ctx, p)

@@ -31,31 +31,52 @@ type digester struct {
 	row string
 }
 
-// Digests implements store.Server. A part reaches from the end of the part before it to its own end, the first from
-// the beginning, the last to the end of the table: no row is left out, whatever was written since the bounds were
-// chosen. Texts are ordered as in the C locale; a key of another collation is read without its index.
-func (s *Server) Digests(ctx context.Context, declared string, rows int, bounds []storage.Digest, only []int) ([]storage.Digest, error) {
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	if rows < 1 {
-		return nil, fmt.Errorf("computing digests of table %s: parts of %d rows are none; give at least 1", declared, rows)
-	}
-	var digests []storage.Digest
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		d, err := newDigester(ctx, tx, parseTable(declared))
-		if err != nil {
-			return err
+// Bounds implements store.Server. Texts are ordered as in the C locale; a key of another collation is read without its index.
+func (s *Server) Bounds(ctx context.Context, declared string, rows int, after string, parts int) (bounds []storage.Digest, end bool, err error) {
+	err = s.digest(ctx, declared, rows, func(ctx context.Context, d *digester) (err error) {
+		var behind []string
+		if after != "" {
+			if behind, err = d.decodeKey(after); err != nil {
+				return err
+			}
 		}
+		bounds, end, err = d.bounds(ctx, rows, behind, parts)
+		return err
+	})
+	return bounds, end, err
+}
+
+// Digests implements store.Server. No row is left out, whatever was written since the bounds were chosen.
+func (s *Server) Digests(ctx context.Context, declared string, rows int, bounds []storage.Digest, only []int) ([]storage.Digest, error) {
+	var digests []storage.Digest
+	err := s.digest(ctx, declared, rows, func(ctx context.Context, d *digester) (err error) {
 		if bounds == nil {
 			only = nil
-			if bounds, err = d.bounds(ctx, rows); err != nil {
+			if bounds, _, err = d.bounds(ctx, rows, nil, 0); err != nil {
 				return err
 			}
 		}
 		digests, err = d.digests(ctx, bounds, only)
 		return err
 	})
-	return digests, s.explain("computing digests of table "+declared, err)
+	return digests, err
+}
+
+// digest reads a table in one transaction, so that all is asked with the same settings.
+func (s *Server) digest(ctx context.Context, declared string, rows int, do func(context.Context, *digester) error) error {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if rows < 1 {
+		return fmt.Errorf("computing digests of table %s: parts of %d rows are none; give at least 1", declared, rows)
+	}
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		d, err := newDigester(ctx, tx, parseTable(declared))
+		if err != nil {
+			return err
+		}
+		return do(ctx, d)
+	})
+	return s.explain("computing digests of table "+declared, err)
 }
 
 func newDigester(ctx context.Context, tx pgx.Tx, t table) (*digester, error) {
@@ -127,21 +148,18 @@ func (d *digester) compare(operator string, bound []string, n int) (condition st
 	return "(" + strings.Join(o, ", ") + ") " + operator + " (" + strings.Join(p, ", ") + ")", parameters
 }
 
-// bounds walks through the key.
-func (d *digester) bounds(ctx context.Context, rows int) ([]storage.Digest, error) {
+// bounds walks through the key, from behind one of them on where there is one.
+func (d *digester) bounds(ctx context.Context, rows int, last []string, parts int) (found []storage.Digest, end bool, err error) {
 	ordered, texts := d.keys()
-	var found []storage.Digest
-	var last []string
 	for {
 		where, parameters := "true", []any(nil)
 		if last != nil {
 			where, parameters = d.compare(">", last, 1)
 		}
 		query := fmt.Sprintf("SELECT ARRAY[%s] FROM %s WHERE %s ORDER BY %s LIMIT %d", texts, d.from, where, ordered, rows)
-		var first, end []string
 		answer, err := d.tx.Query(ctx, "SELECT (array_agg(k))[1:1], (array_agg(k))[count(*):count(*)] FROM ("+query+") AS p(k)", parameters...)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		part, err := pgx.CollectOneRow(answer, func(row pgx.CollectableRow) ([2][][]string, error) {
 			var ends [2][][]string
@@ -149,17 +167,19 @@ func (d *digester) bounds(ctx context.Context, rows int) ([]storage.Digest, erro
 			return ends, err
 		})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if len(part[0]) == 0 || len(part[1]) == 0 {
 			if found == nil {
-				found = []storage.Digest{{}} // an empty table is one part of no rows
+				found = []storage.Digest{{}} // no row is one part of no rows
 			}
-			return found, nil
+			return found, true, nil
 		}
-		first, end = part[0][0], part[1][0]
-		found = append(found, storage.Digest{From: encodeKey(first), To: encodeKey(end)})
-		last = end
+		last = part[1][0]
+		found = append(found, storage.Digest{From: encodeKey(part[0][0]), To: encodeKey(last)})
+		if len(found) == parts {
+			return found, false, nil
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *Server) fault(ctx context.Context, w storage.Want, from storage.Source,
 	if said == nil && l.errors == 0 {
 		return nil, nil
 	}
-	return s.applyFault(said, l), nil
+	return s.applyFault(ctx, said, l), nil
 }
 
 // probe has the server connect to the source as the link does: it makes a subscription like it in a transaction
@@ -108,7 +108,7 @@ func (s *Server) askSource(ctx context.Context, w storage.Want, from storage.Sou
 }
 
 // applyFault is about a change that could not be applied. Versions before 15 do not count such errors.
-func (s *Server) applyFault(said *workerError, l linkRow) *storage.Fault {
+func (s *Server) applyFault(ctx context.Context, said *workerError, l linkRow) *storage.Fault {
 	look := "SELECT apply_error_count, sync_error_count FROM pg_stat_subscription_stats WHERE subname = " + literal(l.name)
 	if said == nil {
 		return &storage.Fault{Kind: storage.FaultConflict, Message: fmt.Sprintf("what arrives cannot be applied (%d errors); the server's log, which the operator cannot read, says why", l.errors),
@@ -121,8 +121,12 @@ func (s *Server) applyFault(said *workerError, l linkRow) *storage.Fault {
 	case storage.FaultConnection:
 		fault.Remedy = "Nothing as long as the source is away: the link goes on when it answers."
 	default:
-		fault.Remedy = fmt.Sprintf("Compare the row here and at the source, table %s, and remove or change the one here that is in the way: the link tries again by itself and skips nothing. %s",
-			said.table, look)
+		row := "table " + said.table
+		if key := s.inTheWay(ctx, said); key != "" {
+			row += ", key " + key
+		}
+		fault.Remedy = fmt.Sprintf("Compare the row here and at the source, %s, and remove or change the one here that is in the way: the link tries again by itself and skips nothing. %s",
+			row, look)
 	}
 	return fault
 }

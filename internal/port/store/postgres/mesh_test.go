@@ -22,3 +22,12 @@ func TestRealMesh(t *testing.T) {
 		Start: start(programs), Bare: bare(programs), Point: point, Open: open,
 	})
 }
+
+func TestRealConflictNamesRow(t *testing.T) {
+	t.Parallel()
+	programs, err := testserver.Newer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testConflictNamesRow(t, programs)
+}

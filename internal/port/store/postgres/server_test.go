@@ -25,7 +25,7 @@ import (
 
 const patience = time.Minute
 
-// fleet is a store with a primary, on Debian's PostgreSQL.
+// fleet is a store with a primary.
 type fleet struct {
 	t       *testing.T
 	regions []string
@@ -37,8 +37,14 @@ type fleet struct {
 
 func newFleet(t *testing.T, regions ...string) *fleet {
 	t.Helper()
+	return newFleetOf(t, "", regions...)
+}
+
+// newFleetOf runs the programs of a directory.
+func newFleetOf(t *testing.T, programs string, regions ...string) *fleet {
+	t.Helper()
 	f := &fleet{t: t, regions: regions, primary: regions[0], nodes: map[string]*node{}, servers: map[string]*postgres.Server{}, tables: []string{"shop.orders"}}
-	for region, n := range start("")(t, regions...) {
+	for region, n := range start(programs)(t, regions...) {
 		f.nodes[region] = n.(*node)
 		server, err := postgres.Open(n.Options())
 		f.must(err)

@@ -242,15 +242,27 @@ func TestFindError(t *testing.T) {
 2026-11-29 05:00:00 GMT [2] STATEMENT:  select x
 2026-11-29 05:00:01 GMT [3] ERROR:  could not extend file "base/5/16384": No space left on device
 2026-11-29 05:00:01 GMT [3] CONTEXT:  processing remote data for replication origin "pg_4" during message type "INSERT" for replication target relation "a.b" in transaction 1, finished at 0/1
+2026-11-29 05:00:02 GMT [5] ERROR:  duplicate key value violates unique constraint "t_name"
+2026-11-29 05:00:02 GMT [5] DETAIL:  Key (first, last)=(Ann (junior), Li) already exists.
+2026-11-29 05:00:02 GMT [5] CONTEXT:  processing remote data for replication origin "pg_5" during message type "INSERT" for replication target relation "a.b" in transaction 1, finished at 0/1
+2026-11-29 05:00:03 GMT [6] ERROR:  conflict detected on relation "a.b": conflict=insert_exists
+2026-11-29 05:00:03 GMT [6] DETAIL:  Key already exists in unique index "b_pkey", which was modified locally in transaction 740 at 2026-11-29 05:00:00+00.
+	Key (c)=(1); existing local row (1, 'local'); remote row (1, 'remote').
+2026-11-29 05:00:03 GMT [6] CONTEXT:  processing remote data for replication origin "pg_6" during message type "INSERT" for replication target relation "a.b" in transaction 725, finished at 0/14C0378
 `
 	for name, c := range map[string]struct {
 		origin string
 		want   *workerError
 		kind   storage.FaultKind
 	}{
-		"conflict": {"pg_16391", &workerError{message: `duplicate key value violates unique constraint "t_pkey"`, code: "23505", table: "shop.orders"}, storage.FaultConflict},
-		"disk":     {"pg_4", &workerError{message: `could not extend file "base/5/16384": No space left on device`, code: "53100", table: "a.b"}, storage.FaultDisk},
-		"none":     {"pg_1639", nil, ""},
+		"conflict": {"pg_16391", &workerError{message: `duplicate key value violates unique constraint "t_pkey"`, code: "23505", table: "shop.orders",
+			constraint: "t_pkey", values: "4"}, storage.FaultConflict},
+		"another key": {"pg_5", &workerError{message: `duplicate key value violates unique constraint "t_name"`, code: "23505", table: "a.b",
+			constraint: "t_name", values: "Ann (junior), Li"}, storage.FaultConflict},
+		"as 18 says it": {"pg_6", &workerError{message: `conflict detected on relation "a.b": conflict=insert_exists`, code: "23505", table: "a.b",
+			constraint: "b_pkey", values: "1"}, storage.FaultConflict},
+		"disk": {"pg_4", &workerError{message: `could not extend file "base/5/16384": No space left on device`, code: "53100", table: "a.b"}, storage.FaultDisk},
+		"none": {"pg_1639", nil, ""},
 	} {
 		got := findError(log, c.origin)
 		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(workerError{})); diff != "" {

@@ -16,12 +16,12 @@ import (
 type past struct {
 	info               info
 	lineage, lastWrite string
-	canaries           map[string]int64
+	canaries           map[string]storage.Canary
 	shut               bool
 }
 
 func readPast(ctx context.Context, client *redis.Client, seen info) (past, error) {
-	p := past{info: seen, canaries: map[string]int64{}}
+	p := past{info: seen, canaries: map[string]storage.Canary{}}
 	for key, into := range map[string]*string{lineageKey: &p.lineage, lastWriteKey: &p.lastWrite} {
 		value, err := client.Get(ctx, key).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
@@ -35,12 +35,12 @@ func readPast(ctx context.Context, client *redis.Client, seen info) (past, error
 	}
 	_, canaries, err := readCanaries(ctx, client, regions)
 	for _, c := range canaries {
-		p.canaries[c.Region] = c.Sequence
+		p.canaries[c.Region] = c
 	}
 	return p, err
 }
 
-// checkLoss returns a BootstrapError when the server has, or may have, what the source lacks.
+// checkLoss returns a BootstrapError when the server has, or may have, what the source lacks, unless just that is accepted.
 func (s *Server) checkLoss(ctx context.Context, w storage.Want, from storage.Source, seen info) error {
 	client := newClient(from.Address, s.options.Replication, s.options.Timeout)
 	defer func() { _ = client.Close() }()
@@ -68,7 +68,11 @@ func (s *Server) checkLoss(ctx context.Context, w storage.Want, from storage.Sou
 	if err != nil || own == 0 || contains(source, mine) {
 		return err
 	}
-	return &store.BootstrapError{Bootstrap: s.bootstrap(w, from, own)}
+	loss := lossOf(w, from, source, mine, own)
+	if loss.Token == from.Accepted && (mine.shut || mine.info.replica()) {
+		return nil // nobody writes to it any more
+	}
+	return &store.BootstrapError{Bootstrap: s.bootstrap(w, from, loss)}
 }
 
 // contains tells whether a source has all that another server has.
@@ -100,8 +104,8 @@ func byCanaries(source, mine past) bool {
 	if !mine.info.replica() || mine.lineage == "" || mine.lineage != source.lineage {
 		return false
 	}
-	for region, sequence := range mine.canaries {
-		if sequence > source.canaries[region] {
+	for region, canary := range mine.canaries {
+		if canary.Sequence > source.canaries[region].Sequence {
 			return false
 		}
 	}
@@ -130,16 +134,18 @@ func (s *Server) ownKeys(ctx context.Context, seen info) (int64, error) {
 }
 
 // bootstrap says what a person does who wants the server to have what the source has, in place of its own.
-func (s *Server) bootstrap(w storage.Want, from storage.Source, keys int64) storage.Bootstrap {
+func (s *Server) bootstrap(w storage.Want, from storage.Source, loss storage.Loss) storage.Bootstrap {
 	host, port, _ := splitAddress(s.options.Address)
 	source, sourcePort, _ := splitAddress(from.Address)
 	cli := fmt.Sprintf("redis-cli -h %s -p %s --user %s --askpass", shell(host), shell(port), shell(s.options.Admin.User))
 	return storage.Bootstrap{
-		Why: fmt.Sprintf("the server of region %s has %d keys, some of which region %s may lack: as its replica it would lose them", w.Region, keys, from.Region),
+		Why: fmt.Sprintf("the server of region %s has %d keys, some of which region %s may lack: as its replica it would lose them; %s",
+			w.Region, loss.Keys, from.Region, estimate(loss)),
 		Commands: []string{
 			cli + " --rdb multiactive-" + plain(w.Region) + ".rdb",
 			cli + " REPLICAOF " + shell(source) + " " + shell(sourcePort),
 		},
+		Loss: &loss,
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package redis is the engine of Redis, 6 and later: one primary, which the other regions replicate from.
 //
 // A server that is made a replica loses everything that it has (manual, REPLICAOF), so the engine never does that
-// to a server that has something which its source lacks: a person does. It has no fences, leases or digests, as
+// to a server that has something which its source lacks, unless just that is accepted. It has no fences, leases or digests, as
 // Redis has no transactions that could ask for them. Facts about Redis that a comment gives without a source were
 // seen with 7.0.15.
 package redis
@@ -171,6 +171,11 @@ func (s *Server) Fences(context.Context) ([]storage.Fences, error) {
 
 // Lease implements store.Server: Redis has none.
 func (s *Server) Lease(context.Context, string, time.Duration) error { return unsupported("leases") }
+
+// Bounds implements store.Server: Redis has no digests.
+func (s *Server) Bounds(context.Context, string, int, string, int) ([]storage.Digest, bool, error) {
+	return nil, false, unsupported("digests")
+}
 
 // Digests implements store.Server: Redis has none.
 func (s *Server) Digests(context.Context, string, int, []storage.Digest, []int) ([]storage.Digest, error) {

@@ -186,6 +186,56 @@ func TestDivergedPrimary(t *testing.T) {
 	f.has("beijing", 1, 3)
 }
 
+// What a primary that was lost had not shipped is estimated, and lost only once just that is accepted.
+func TestLossIsAccepted(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "beijing", "shanghai")
+	beat := func(sequence int64, at time.Time) {
+		t.Helper()
+		_, err := f.servers["beijing"].Beat(t.Context(), storage.Canary{Region: "beijing", Sequence: sequence, Time: at})
+		f.must(err)
+	}
+	f.must(f.connect("shanghai"))
+	f.put("beijing", 1)
+	beat(1, time.Unix(1000, 0))
+	f.arrived("beijing", "shanghai")
+	f.must(f.servers["shanghai"].Pause(t.Context(), "beijing"))
+	f.put("beijing", 2)
+	beat(2, time.Unix(1003, 0))
+	f.primary = "shanghai"
+	f.must(f.servers["shanghai"].SetWritable(t.Context(), true))
+	f.put("shanghai", 3)
+	accepts := func(token string) error {
+		w := f.want("beijing")
+		w.Sources[0].Accepted = token
+		return f.servers["beijing"].Connect(t.Context(), w, w.Sources[0])
+	}
+	loss := f.refuses("beijing").Loss
+	if loss == nil || !loss.Returning || loss.Keys != 2 || loss.Span != 3*time.Second || loss.Bytes <= 0 || loss.Token == "" {
+		t.Fatalf("the loss is %+v, want 2 keys, 3 s, and some bytes of the log", loss)
+	}
+	if err := accepts(loss.Token); err == nil {
+		t.Error("a server that takes writes still was made a replica")
+	}
+	beat(3, time.Unix(1004, 0))
+	f.must(f.servers["beijing"].SetWritable(t.Context(), false))
+	if again := f.refuses("beijing").Loss; again.Token == loss.Token || again.Span != 4*time.Second {
+		t.Errorf("with another canary the loss is %+v, it was %+v", again, loss)
+	}
+	if err := accepts(loss.Token); err == nil {
+		t.Error("another loss was accepted than there is")
+	}
+	// A primary that was killed has another log.
+	f.must(f.nodes["beijing"].Kill())
+	f.must(f.nodes["beijing"].Start(t.Context()))
+	loses := f.refuses("beijing")
+	if loss = loses.Loss; !loss.Returning || loss.Span != 4*time.Second || !strings.Contains(loses.Why, "the last 5 s") {
+		t.Errorf("after a restart the loss is %+v: %s", loss, loses.Why)
+	}
+	f.must(accepts(loss.Token))
+	f.has("beijing", 1, 3)
+}
+
 // A server with keys of its own is never made a replica, one without is.
 func TestOwnKeys(t *testing.T) {
 	t.Parallel()
@@ -195,8 +245,8 @@ func TestOwnKeys(t *testing.T) {
 	f.put("shanghai", 2)
 	_ = f.refuses("shanghai")
 	f.must(f.servers["shanghai"].SetWritable(t.Context(), false))
-	if loses := f.refuses("shanghai"); !strings.Contains(loses.Why, "1 keys") {
-		t.Errorf("it says %q, want how many keys would be lost", loses.Why)
+	if loses := f.refuses("shanghai"); !strings.Contains(loses.Why, "1 keys") || !strings.Contains(loses.Why, "other data") || loses.Loss.Returning {
+		t.Errorf("it says %q, want how many keys would be lost, and that they come from nobody else", loses.Why)
 	}
 	// A source that is somebody's replica is none.
 	other := newFleet(t, "shenzhen", "wuhan")

@@ -97,7 +97,7 @@ func TestRetained(t *testing.T) {
 // Who has everything, by what Redis and the operator's own keys tell.
 func TestContains(t *testing.T) {
 	t.Parallel()
-	primary := past{info: info{"role": "master", "master_replid": "p", "master_replid2": "old", "second_repl_offset": "101"}, lineage: "l", lastWrite: "w", canaries: map[string]int64{"a": 7}}
+	primary := past{info: info{"role": "master", "master_replid": "p", "master_replid2": "old", "second_repl_offset": "101"}, lineage: "l", lastWrite: "w", canaries: map[string]storage.Canary{"a": {Sequence: 7}}}
 	for name, c := range map[string]struct {
 		mine past
 		want bool
@@ -112,8 +112,8 @@ func TestContains(t *testing.T) {
 		"shut, with another last write":    {past{info: info{"role": "master", "master_replid": "x"}, shut: true, lastWrite: "v"}, false},
 		"detached, and nothing since":      {past{info: info{"role": "master", "master_replid": "n", "master_replid2": "p", "master_repl_offset": "50", "second_repl_offset": "51"}}, true},
 		"detached, and written to":         {past{info: info{"role": "master", "master_replid": "n", "master_replid2": "p", "master_repl_offset": "51", "second_repl_offset": "51"}}, false},
-		"a replica of the same data":       {past{info: info{"role": "slave", "master_replid": "x"}, lineage: "l", canaries: map[string]int64{"a": 7}}, true},
-		"a replica that is further":        {past{info: info{"role": "slave", "master_replid": "x"}, lineage: "l", canaries: map[string]int64{"a": 8}}, false},
+		"a replica of the same data":       {past{info: info{"role": "slave", "master_replid": "x"}, lineage: "l", canaries: map[string]storage.Canary{"a": {Sequence: 7}}}, true},
+		"a replica that is further":        {past{info: info{"role": "slave", "master_replid": "x"}, lineage: "l", canaries: map[string]storage.Canary{"a": {Sequence: 8}}}, false},
 		"a primary of the same data":       {past{info: info{"role": "master", "master_replid": "x"}, lineage: "l", shut: true}, false},
 		"a replica of other data":          {past{info: info{"role": "slave", "master_replid": "x"}, lineage: "m"}, false},
 		"nothing is known":                 {past{info: info{"role": "master", "master_replid": "x"}}, false},

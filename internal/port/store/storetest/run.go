@@ -28,5 +28,6 @@ func Run(t *testing.T, w World) {
 	t.Run("Errant", w.testErrant)
 	t.Run("Digests", w.testDigests)
 	t.Run("Compare", w.testCompare)
+	t.Run("CompareGoesOn", w.testCompareGoesOn)
 	t.Run("Writable", w.testWritable)
 }
