@@ -104,6 +104,13 @@ func testPrimary(t *testing.T, engine v1alpha1.StoreEngine, table string, member
 	}
 	first, second := members[0], members[1]
 	agreed(configuration(1, ownership.PhaseOpen), first.name, members...)
+	// What the first has before there is a link, the link does not bring.
+	testkit.Eventually(t, 2*time.Minute, func() error {
+		if look := second.keepers.Look(name); !look.Links[first.name].Known {
+			return fmt.Errorf("nothing arrives in %s yet: %+v", second.name, look)
+		}
+		return nil
+	})
 	written(first, 1, second)
 	agreed(configuration(2, ownership.PhaseClosing), "", members...)
 	if err := first.put(t.Context(), 2000); err == nil {
