@@ -29,7 +29,7 @@ GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VER
 
 # Time limits, so that nothing hangs. Race-instrumented tests on two cores need the longer ones.
 UNIT_TIMEOUT ?= 5m
-TEST_TIMEOUT ?= 30m
+TEST_TIMEOUT ?= 45m
 # Packages that start API servers, at a time.
 SERVER_JOBS ?= 2
 BENCH_TIMEOUT ?= 20m

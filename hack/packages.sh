@@ -5,7 +5,8 @@
 #   hack/packages.sh servers   packages whose tests start API servers or etcd: everything under
 #                              controllers/, test/ and internal/testkit/, and what imports a part
 #                              of internal/testkit that starts processes; test/, whose tests take
-#                              longest, comes first, so that none of it is left to run alone
+#                              longest, comes first, and test/playground before all, so that none of it is left to run alone;
+#                              test/chaos, which has as many servers, comes last, when that has ended
 #   hack/packages.sh e2e       packages with tests under the build tag e2e, which need Apache Kafka or whole clusters
 #
 # Benchmarks and whole-cluster tests (test/bench, test/clusters) are in neither of the first two: `make
@@ -36,7 +37,14 @@ tagged() {
 
 case ${1:-} in
   unit) list unit ;;
-  servers) list servers | awk '/\/test\// { print; next } { rest = rest $0 "\n" } END { printf "%s", rest }' ;;
+  servers)
+    list servers | awk '
+      /\/test\/playground$/ { print; next }
+      /\/test\/chaos$/ { last = $0 "\n"; next }
+      /\/test\// { long = long $0 "\n"; next }
+      { rest = rest $0 "\n" }
+      END { printf "%s%s%s", long, rest, last }'
+    ;;
   e2e) tagged ;;
-  *) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+  *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
 esac
