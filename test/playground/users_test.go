@@ -42,8 +42,7 @@ func TestUsersThroughALoss(t *testing.T) {
 	ann, bao, chen := w.settler("beijing", "shenzhen"), w.settler("beijing", "shanghai"), w.settler("shanghai", "beijing")
 	w.known([]*visitor{ann, bao, chen}, "beijing", "shanghai", "shenzhen")
 
-	queueStandsStill(t, w)
-	watch.fired("MultiActiveLinkLagging", "MultiActiveMirrorDown")
+	queueStandsStill(t, w, watch)
 	watch.nothingBut("the queue stands still", "MultiActiveLinkBroken")
 
 	// A session stays where it was made, and is read from there.
@@ -103,7 +102,7 @@ func shortObjectives(m *world.Manifest) {
 
 // queueStandsStill stops shanghai's Kafka for a while: whoever registers elsewhere can log in there at once, the lag is told,
 // and everything has arrived when it goes on.
-func queueStandsStill(t *testing.T, w *town) {
+func queueStandsStill(t *testing.T, w *town, watch *watchman) {
 	t.Helper()
 	w.mas("wait", "--for=condition=ReplicationHealthy", "--timeout="+storyTimeout.String())
 	broker := w.Region("shanghai").Broker()
@@ -134,6 +133,7 @@ func queueStandsStill(t *testing.T, w *town) {
 	if core := w.mas("get", "-o", `jsonpath={.status.conditions[?(@.type=="CoreAvailable")].status}`); core != "True" {
 		t.Errorf("with one queue that stands still CoreAvailable is %s", core)
 	}
+	watch.fired("MultiActiveLinkLagging", "MultiActiveMirrorDown")
 	if err := broker.Continue(); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (w World) testCompare(t *testing.T) {
 		}
 		writers.Go(func() {
 			for n := int64(0); ctx.Err() == nil; n++ {
-				if err := s.nodes[name].Put(ctx, 10_000*int64(i+1)+n, "value"); err != nil && ctx.Err() == nil {
+				if err := s.nodes[name].Put(ctx, 10_000_000*int64(i+1)+n, "value"); err != nil && ctx.Err() == nil {
 					t.Error(err)
 					return
 				}
