@@ -43,14 +43,14 @@ func TestMishaps(t *testing.T) {
 			"MultiActiveCoordinationUnreachable", "MultiActiveCoordinationMemberWithoutLeader", "MultiActiveLeaseNotRenewed",
 			"MultiActiveHomeWritesStopped", "MultiActiveHubWithoutCoordination",
 		}, []string{"MultiActiveCoreFlowErrors"}},
-		{"the leader's process is lost", leaderIsLost, nil, nil},
+		{"the leader's process is lost", leaderIsLost, nil, []string{"MultiActiveAgentSilent", "MultiActiveRegionSuspect"}},
 		{"the hub is lost and then a region", hubIsLost, []string{"MultiActiveRegionLost"}, []string{
 			"MultiActiveAgentSilent", "MultiActiveFlowDegraded", "MultiActiveIncidentStuck", "MultiActiveRegionSuspect", "MultiActivePeerUnreachable",
 			"MultiActiveCoreUnavailable",
 		}},
 		{"a tenant gets no more than their own roles give", tenantGetsNoMore, nil, nil},
 		{"a service is deleted while a region is down", deletedWhileDown, nil, nil},
-		{"two regions are left alone", leftAlone, []string{"MultiActiveRegionSuspect"}, nil},
+		{"two regions are left alone", leftAlone, []string{"MultiActiveRegionSuspect", "MultiActiveDesignErrors"}, nil},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.play(&secured{t, w.World, w.manifest, w.dir}) }) {
 			return // the world is not as the next part wants it
