@@ -81,7 +81,7 @@ func TestUsersThroughALoss(t *testing.T) {
 	moneyIsConserved(t, ann, bao, chen)
 	watch.nothingBut("the loss", "MultiActiveIncidentStuck", "MultiActiveAgentSilent", "MultiActiveLeaseNotRenewed", "MultiActiveHomeWritesStopped",
 		"MultiActiveRegionSuspect", "MultiActivePeerUnreachable", "MultiActiveClusterUnreachable", "MultiActiveCoordinationUnreachable",
-		"MultiActiveCoordinationMemberWithoutLeader")
+		"MultiActiveCoordinationMemberWithoutLeader", "MultiActiveHubWithoutCoordination", "MultiActiveCoreFlowErrors")
 	w.calm()
 	if a := ann.enters("beijing").saves("shanghai", "writable again"); a.status != http.StatusOK {
 		t.Errorf("the profile after the return: %d %s", a.status, a.body)
