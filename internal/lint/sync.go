@@ -150,7 +150,7 @@ func (p *pass) partitions() {
 	}
 	p.methods(v1alpha1.SyncMessageQueue, func(path string, c v1alpha1.DataClass, s v1alpha1.SyncPolicy) {
 		i := slices.IndexFunc(p.Stored.Spec.DataClasses, func(d v1alpha1.DataClass) bool { return d.Name == c.Name })
-		if i < 0 || s.MessageQueue == nil || s.MessageQueue.OrderBy != orderByKey {
+		if i < 0 || s.MessageQueue == nil || s.MessageQueue.OrderBy != desired.OrderByKey {
 			return
 		}
 		stored := desired.MessageQueue(p.Stored.Spec.DataClasses[i])
@@ -163,9 +163,6 @@ func (p *pass) partitions() {
 			desired.Partitions(s.MessageQueue), desired.Partitions(stored))
 	})
 }
-
-// orderByKey is the value of messageQueue.orderBy that has records in order by their partition.
-const orderByKey = "Key"
 
 func (p *pass) retention() {
 	short := desired.ShortTopics(p.Service)

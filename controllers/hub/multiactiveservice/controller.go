@@ -38,6 +38,7 @@ import (
 	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/peers"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
+	"multiactive.dev/operator/internal/plan/recheck"
 	"multiactive.dev/operator/internal/port/clusters"
 )
 
@@ -110,7 +111,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	defer func() {
 		plan.Report(now, mas, seen, todo, observed)
 		if wait := r.progress.hold(req.NamespacedName, now, before, &mas.Status); wait > 0 {
-			res, err = flow.Resolve(sooner(res, wait), err, nil)
+			res.RequeueAfter = recheck.Sooner(res.RequeueAfter, wait)
+			res, err = flow.Resolve(res, err, nil)
 			return
 		}
 		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, s))

@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	transitions "multiactive.dev/operator/internal/events"
@@ -54,12 +53,4 @@ func (p *progress) forget(service types.NamespacedName) {
 func onItsWay(s *v1alpha1.MultiActiveServiceStatus) bool {
 	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Status != "True" && transitions.Passing(ready.Reason)
-}
-
-// sooner returns the result with another look after wait, if that is before the next.
-func sooner(res ctrl.Result, wait time.Duration) ctrl.Result {
-	if res.RequeueAfter == 0 || wait < res.RequeueAfter {
-		res.RequeueAfter = wait
-	}
-	return res
 }

@@ -29,6 +29,7 @@ import (
 	"multiactive.dev/operator/internal/metrics"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
+	"multiactive.dev/operator/internal/plan/recheck"
 	plan "multiactive.dev/operator/internal/plan/regionalservice"
 	"multiactive.dev/operator/internal/plan/store"
 )
@@ -147,7 +148,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	var todo plan.Plan
 	defer func() {
 		if apierrors.IsConflict(err) || wait > 0 {
-			res, err = flow.Resolve(sooner(res, wait), err, nil) // this is not the latest, or not the time to tell
+			res.RequeueAfter = recheck.Sooner(res.RequeueAfter, wait)
+			res, err = flow.Resolve(res, err, nil) // this is not the latest, or not the time to tell
 			return
 		}
 		plan.Report(r.Clock.Now(), rs, seen, todo, err)
@@ -176,14 +178,6 @@ func (r *Reconciler) quiet(rs *v1alpha1.RegionalService) time.Duration {
 		return 0
 	}
 	return r.Pace.Wait(rs.Namespace + "/" + rs.Name)
-}
-
-// sooner returns the result with another look after wait, if that is not 0 and before the next.
-func sooner(res ctrl.Result, wait time.Duration) ctrl.Result {
-	if wait > 0 && (res.RequeueAfter == 0 || wait < res.RequeueAfter) {
-		res.RequeueAfter = wait
-	}
-	return res
 }
 
 // forget ends what is kept in memory for a service that is not here any more.

@@ -31,6 +31,7 @@ import (
 	"multiactive.dev/operator/internal/linkindex"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
+	"multiactive.dev/operator/internal/plan/recheck"
 	plan "multiactive.dev/operator/internal/plan/replicationlink"
 	"multiactive.dev/operator/internal/port/kafka"
 )
@@ -107,19 +108,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	}
 	r.Transfers.Want(from, todo.Transfer)
 	r.Rights.Want(from, todo.Carries)
-	return ctrl.Result{RequeueAfter: sooner(recheck(seen, todo), todo.Outlives(seen.Lag))}, r.act(ctx, todo)
+	return ctrl.Result{RequeueAfter: recheck.Sooner(lookAgain(seen, todo), todo.Outlives(seen.Lag))}, r.act(ctx, todo)
 }
 
-// sooner is the smaller of two waits; 0 is none.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b == 0 {
-		return max(a, b)
-	}
-	return min(a, b)
-}
-
-// recheck is how soon to look again at what nothing announces: Secrets, and what Strimzi says and leaves.
-func recheck(seen plan.Seen, todo plan.Plan) time.Duration {
+// lookAgain is how soon to look again at what nothing announces: Secrets, and what Strimzi says and leaves.
+func lookAgain(seen plan.Seen, todo plan.Plan) time.Duration {
 	switch {
 	case todo.Runner == plan.RunsStrimzi, todo.Waiting != "", todo.Reason == v1alpha1.ReasonStrimziMissing:
 		return recheckSoon

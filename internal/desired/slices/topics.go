@@ -20,6 +20,9 @@ const (
 	DefaultOutageStaleness   = time.Hour
 )
 
+// OrderByKey is the value of a message queue's orderBy that has records in order by their partition.
+const OrderByKey = "Key"
+
 // TopicName returns a topic's name in Kafka.
 func TopicName(namespace, topic string) string { return namespace + "." + topic }
 
@@ -157,7 +160,7 @@ func topics(mas *v1alpha1.MultiActiveService, regions map[string]*v1alpha1.Regio
 		if q.Retention != nil {
 			topic.Retention = *q.Retention
 		}
-		if q.OrderBy == "Key" {
+		if q.OrderBy == OrderByKey {
 			topic.OrderByKey = v1alpha1.Yes
 		}
 		out = append(out, topic)

@@ -14,6 +14,7 @@ import (
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/announcement"
 	"multiactive.dev/operator/internal/plan/order"
+	"multiactive.dev/operator/internal/plan/recheck"
 )
 
 // Plan is what to do now.
@@ -55,7 +56,7 @@ func decide(now time.Time, mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		return plan
 	}
 	rollout := decideRollout(now, mas, seen)
-	plan.Rollout, plan.RecheckAfter = rollout.status, first(rollout.recheckAfter, announcement.Next(now, seen.Announced))
+	plan.Rollout, plan.RecheckAfter = rollout.status, recheck.Sooner(rollout.recheckAfter, announcement.Next(now, seen.Announced))
 	in := slices.Input{Service: mas, Regions: seen.regions(), Stores: seen.usableStores(mas), Kept: seen.kept(mas)}
 	for _, r := range mas.Spec.Regions {
 		at := seen.region(r.Name)
@@ -107,14 +108,6 @@ func room(have *v1alpha1.RegionalService) int {
 		return announcement.Most
 	}
 	return announcement.Known
-}
-
-// first returns the shorter of two times, of which 0 is none.
-func first(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }
 
 // stamped returns the slice with the stamp that the region has when nothing else differs: a new

@@ -14,6 +14,7 @@ import (
 	"multiactive.dev/operator/internal/desired/dns"
 	"multiactive.dev/operator/internal/plan/condition"
 	"multiactive.dev/operator/internal/plan/flows"
+	"multiactive.dev/operator/internal/plan/recheck"
 )
 
 // DNSSeen is what one cluster has of a service's DNSEndpoint. With several hubs every one of them keeps that of its
@@ -61,9 +62,7 @@ func (s Seen) decideDNS(mas *v1alpha1.MultiActiveService, plan *Plan) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepWriteDNS, DNS: want})
 		}
 	}
-	if plan.RecheckAfter == 0 || again < plan.RecheckAfter {
-		plan.RecheckAfter = again
-	}
+	plan.RecheckAfter = recheck.Sooner(plan.RecheckAfter, again)
 }
 
 func (s Seen) frozen() bool { return s.Peers != nil && s.Peers.frozen() != "" }
