@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"multiactive.dev/operator/internal/flagenv"
 	"multiactive.dev/operator/internal/gateway"
 )
 
@@ -104,7 +105,7 @@ func parse(args []string, env func(string) string, out io.Writer) (*config, erro
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q; see --help", flags.Arg(0))
 	}
-	if err := fromEnv(flags, env); err != nil {
+	if err := flagenv.Set(flags, envPrefix, env); err != nil {
 		return nil, err
 	}
 	o.NoFastPath = !c.fastPath
@@ -191,22 +192,6 @@ func (c *config) place(env func(string) string) error {
 		*address = complete
 	}
 	return nil
-}
-
-// fromEnv sets the flags that were not given from their variables.
-func fromEnv(flags *flag.FlagSet, env func(string) string) error {
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	var errs []error
-	flags.VisitAll(func(f *flag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v := env(name); v != "" && !given[f.Name] {
-			if err := flags.Set(f.Name, v); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %q: %w", name, v, err))
-			}
-		}
-	})
-	return errors.Join(errs...)
 }
 
 // check refuses limits that would switch protection off by mistake.

@@ -43,7 +43,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	o, err := parse(args, stdout)
+	o, err := parse(args, os.Getenv, stdout)
 	if err != nil {
 		return err
 	}

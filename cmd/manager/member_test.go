@@ -47,7 +47,7 @@ func TestMemberOptions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"--mode=member", "--coordination-endpoints=http://127.0.0.1:2379"}, test.args...)
-			o, err := parse(args, io.Discard)
+			o, err := parse(args, none, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"multiactive.dev/operator/internal/coordination"
+	"multiactive.dev/operator/internal/flagenv"
 	"multiactive.dev/operator/internal/ownership"
 )
 
@@ -23,6 +24,9 @@ const (
 	modeMember = "member"
 	modePeer   = "peer"
 )
+
+// envPrefix of the variable that stands for a flag: --region is MULTIACTIVE_MANAGER_REGION.
+const envPrefix = "MULTIACTIVE_MANAGER_"
 
 const usage = `manager runs MultiActive's controllers.
 
@@ -38,6 +42,8 @@ members: the store answers while a majority of them lives.
 
   manager --mode=hub --kubeconfig=hub.kubeconfig \
     --coordination-endpoints=http://10.1.0.5:2379,http://10.2.0.5:2379,http://10.3.0.5:2379
+
+Every flag can be given as a variable: --region as ` + envPrefix + `REGION.
 
 Flags:
 `
@@ -71,8 +77,8 @@ type options struct {
 	logging zap.Options
 }
 
-// parse reads the flags. With --help it writes the help to stdout and returns flag.ErrHelp.
-func parse(args []string, stdout io.Writer) (options, error) {
+// parse reads the flags, and the environment for those not given. With --help it writes the help to stdout and returns flag.ErrHelp.
+func parse(args []string, env func(string) string, stdout io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the error says it all; the whole help would bury it
@@ -90,6 +96,9 @@ func parse(args []string, stdout io.Writer) (options, error) {
 	}
 	if fs.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q; flags only, see --help", fs.Arg(0))
+	}
+	if err := flagenv.Set(fs, envPrefix, env); err != nil {
+		return options{}, err
 	}
 	if o.common.showVersion {
 		return o, nil

@@ -11,7 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// TestParse, TestProfilesAreServedOnDemand and TestHelpTeaches run alone: controller-runtime keeps its flag in a variable of its own.
+// none is an environment without variables.
+func none(string) string { return "" }
+
+// TestParse, TestVariables, TestProfilesAreServedOnDemand and TestHelpTeaches run alone: controller-runtime keeps its flag in a variable of its own.
 func TestParse(t *testing.T) {
 	hub := []string{"--mode=hub", "--coordination-endpoints=http://a:2379, http://b:2379"}
 	for name, c := range map[string]struct {
@@ -36,7 +39,7 @@ func TestParse(t *testing.T) {
 		"an unknown flag":        {args: []string{"--mod=hub"}, want: "-mod; see --help"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parse(c.args, &bytes.Buffer{})
+			_, err := parse(c.args, none, &bytes.Buffer{})
 			switch {
 			case c.want == "" && err != nil:
 				t.Errorf("refused: %v", err)
@@ -44,6 +47,25 @@ func TestParse(t *testing.T) {
 				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 		})
+	}
+}
+
+// TestVariables: what installs the operator without writing its command line gives flags as variables.
+func TestVariables(t *testing.T) {
+	env := map[string]string{
+		"MULTIACTIVE_MANAGER_MODE": "hub", "MULTIACTIVE_MANAGER_COORDINATION_ENDPOINTS": "http://a:2379", "MULTIACTIVE_MANAGER_TIMINGS": "fast",
+		"MULTIACTIVE_MANAGER_ZAP_LOG_LEVEL": "debug",
+	}
+	o, err := parse([]string{"--timings=default"}, func(name string) string { return env[name] }, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.common.mode != modeHub || o.common.coordinationEndpoints != "http://a:2379" || o.common.timingsName != "default" {
+		t.Errorf("got mode %q, endpoints %q, timings %q: what the command line says wins", o.common.mode, o.common.coordinationEndpoints, o.common.timingsName)
+	}
+	env["MULTIACTIVE_MANAGER_WEBHOOK_PORT"] = "many"
+	if _, err := parse(nil, func(name string) string { return env[name] }, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "MULTIACTIVE_MANAGER_WEBHOOK_PORT") {
+		t.Errorf("the error is %v, and should name the variable", err)
 	}
 }
 
@@ -57,7 +79,7 @@ func TestProfilesAreServedOnDemand(t *testing.T) {
 		"an address": {args: []string{"--pprof-bind-address=127.0.0.1:6060"}, want: "127.0.0.1:6060"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, err := parse(append([]string{"--mode=hub", "--coordination-endpoints=http://a:2379"}, c.args...), &bytes.Buffer{})
+			o, err := parse(append([]string{"--mode=hub", "--coordination-endpoints=http://a:2379"}, c.args...), none, &bytes.Buffer{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +100,7 @@ func TestEndpoints(t *testing.T) {
 
 func TestHelpTeaches(t *testing.T) {
 	var out bytes.Buffer
-	if _, err := parse([]string{"--help"}, &out); !errors.Is(err, flag.ErrHelp) {
+	if _, err := parse([]string{"--help"}, none, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error %v, want %v", err, flag.ErrHelp)
 	}
 	for _, want := range []string{"--mode=hub", "--mode=member", "--mode=peer", "-coordination-endpoints", "-operator-namespace"} {
