@@ -16,6 +16,7 @@ KUSTOMIZE := $(TOOLS)/kustomize
 IMAGE_TAR := $(TOOLS)/image-tar
 COREDNS := $(TOOLS)/coredns
 GOTESTSUM := $(TOOLS)/gotestsum
+OPERATOR_VERIFY := $(TOOLS)/operator-verify
 
 # Modules with code of the product; the example is a service of its own.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -125,7 +126,7 @@ test-stores: setup-test
 		CGO_ENABLED=1 go -C $(module) test -race -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
 
 .PHONY: setup-test
-setup-test: kubernetes $(HELM) $(KUSTOMIZE) $(IMAGE_TAR) $(GOTESTSUM)
+setup-test: kubernetes $(HELM) $(KUSTOMIZE) $(IMAGE_TAR) $(GOTESTSUM) $(OPERATOR_VERIFY)
 	@hack/ensure.sh packages race stores prometheus buildah
 
 .PHONY: verify
@@ -232,6 +233,10 @@ image-tar: build $(IMAGE_TAR) ## The same as bin/image.tar, without anything but
 krew: ## The plugin's archives for all platforms, and the manifest by which krew installs it, in bin/krew (VERSION=v0.4.0 KREW_URL=https://...).
 	hack/krew.sh '$(VERSION)' '$(KREW_URL)' $(BIN)/krew
 
+.PHONY: bundle
+bundle: $(KUSTOMIZE) ## Bundles for OLM, one for each mode, in bin/bundle (VERSION=v0.4.0).
+	@for mode in hub member peer; do $(KUSTOMIZE) build config/$$mode | go run ./hack/bundle --mode $$mode --version '$(VERSION)' --out $(BIN)/bundle/$$mode; done
+
 ##@ Tools
 
 .PHONY: tools
@@ -283,6 +288,9 @@ $(COREDNS): $(call tool_sources,coredns)
 
 $(GOTESTSUM): $(call tool_sources,test)
 	@hack/ensure.sh tool test && touch $@
+
+$(OPERATOR_VERIFY): $(call tool_sources,olm)
+	@hack/ensure.sh tool olm && touch $@
 
 $(IMAGE_TAR): $(call tool_sources,image)
 	@hack/ensure.sh tool image && touch $@
