@@ -53,8 +53,15 @@ func databases(t *testing.T, rs *v1alpha1.RegionalService) (servers []*mariadb.S
 	return servers, roots
 }
 
+// storeOptions are how the MariaDBs are spoken to.
+func storeOptions() store.Options {
+	return store.Options{
+		Admin: store.Credentials{User: "operator", Password: storePassword}, Replication: store.Credentials{User: "replica", Password: storePassword},
+	}
+}
+
 // otherMember keeps the server there, as that region's member does.
-func otherMember(t *testing.T, rs *v1alpha1.RegionalService) {
+func otherMember(t *testing.T, rs *v1alpha1.RegionalService, o store.Options) {
 	t.Helper()
 	k := storekeeper.New(storekeeper.Config{
 		Region: there, Clock: agent.SystemClock(), Open: engines.Open, Lease: func() time.Duration { return time.Minute }, LongestLease: time.Second,
@@ -62,10 +69,8 @@ func otherMember(t *testing.T, rs *v1alpha1.RegionalService) {
 	theirs := rs.DeepCopy()
 	theirs.Spec.Region = there
 	d := plan.Merge([]v1alpha1.RegionalService{*theirs}, there)[storeName]
-	k.Set(map[string]storekeeper.Target{storeName: {Declared: d, Version: "1", Options: store.Options{
-		Address: d.Endpoint.Address, Admin: store.Credentials{User: "operator", Password: storePassword},
-		Replication: store.Credentials{User: "replica", Password: storePassword},
-	}}})
+	o.Address = d.Endpoint.Address
+	k.Set(map[string]storekeeper.Target{storeName: {Declared: d, Version: "1", Options: o}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = k.Start(ctx) }()
@@ -109,7 +114,7 @@ func TestStores(t *testing.T) {
 	w.namespace(ns)
 	rs := slice(ns, "user")
 	servers, roots := databases(t, rs)
-	otherMember(t, rs)
+	otherMember(t, rs, storeOptions())
 	w.region.accept(rs, specHash)
 	w.create(rs)
 	name := regional.StoreLinkName(storeName, there)
