@@ -356,7 +356,7 @@ postgres16() {
   say "$("$target/bin/postgres" --version) in ${target#"$ROOT/"}"
 }
 
-# The newest that there is when it is fetched first; `rm -r bin/mysql` and the cache's mysql-* to have a newer one.
+# The newest that there is when it is fetched first; `rm -r bin/mysql` and the cache's mysql-programs-* to have a newer one.
 mysql() {
   local target=$ROOT/bin/mysql recipe cached fresh
   recipe=$(git hash-object "$ROOT/hack/mysql/fetch.sh" | cut -c1-16)
@@ -367,7 +367,7 @@ mysql() {
     missing MySQL "it is unpacked from Debian's packages, on Debian itself"
     return
   fi
-  cached=$CACHE/mysql-$recipe
+  cached=$CACHE/mysql-programs-$recipe
   if [[ ! -d $cached ]]; then
     mkdir -p "$CACHE"
     fresh=$(mktemp -d "$CACHE/.mysql.XXXXXX")

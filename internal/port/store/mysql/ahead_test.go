@@ -15,10 +15,13 @@ import (
 
 // A primary that was lost with a change that nobody else has comes back as a replica: it gets what its successor
 // wrote, keeps its own, and hands that over when it is the primary again.
-func TestFormerPrimaryIsAhead(t *testing.T) {
+func TestFormerPrimaryIsAhead(t *testing.T) { testFormerPrimaryIsAhead(t, mysqltest.MariaDB) }
+
+func testFormerPrimaryIsAhead(t *testing.T, e mysqltest.Engine) {
+	t.Helper()
 	t.Parallel()
 	const one, other = "beijing", "shanghai"
-	nodes := mysqltest.Run(t, one, other)
+	nodes := e.Run(t, one, other)
 	servers := map[string]*mysql.Server{one: openNode(t, nodes[one]), other: openNode(t, nodes[other])}
 	w := storage.Want{Regions: []string{one, other}}
 	ok := func(err error) {

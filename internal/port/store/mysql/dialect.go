@@ -45,6 +45,20 @@ type dialect interface {
 	keySettings(g grants) bool
 	// purged asks a source for its oldest binary log, and what it does not have any more, by origin.
 	purged() purgedQuery
+	// logged is what a server has written to its own binary log, applied what it has of others, by origin.
+	logged(here string) map[string]int64
+	applied(here, applied string) map[string]int64
+	// beginQuery takes the name of a binary log and asks what was written before it, which begin reads, by origin.
+	beginQuery() string
+	begin(rows []map[string]string) map[string]int64
+	// numberIn reads one transaction's number, as its product writes it.
+	numberIn(gtid string) (origin string, number int64)
+	// eventNumber is the number that an event begins a transaction with, as SHOW BINLOG EVENTS has it.
+	eventNumber(info string) (origin string, number int64)
+	// shows is a command that shows what follows a number of the server's own; "" where there is none.
+	shows(host, port string, at place, after int64) string
+	// hash is an expression for a digest of a text, of at least 32 hexadecimal digits.
+	hash(text string) string
 	// seed makes the commands that copy a source to this server.
 	seed(host, port string) []string
 }

@@ -162,18 +162,18 @@ func TestNumbersOfServers(t *testing.T) {
 }
 
 // Every privilege that the operator needs is missed by name, and what is granted then is enough.
-func TestPrivilegesOneByOne(t *testing.T) {
+func TestPrivilegesOneByOne(t *testing.T) { testPrivilegesOneByOne(t, mysqltest.MariaDB) }
+
+func testPrivilegesOneByOne(t *testing.T, e mysqltest.Engine) {
+	t.Helper()
 	t.Parallel()
-	n := mysqltest.RunOne(t, mariadb.Options{Settings: mysqltest.Settings(2, 3)})
+	n := e.RunOne(t, mariadb.Options{Settings: e.Settings(2, 3)})
 	server := openNode(t, n)
 	if err := server.Prepare(t.Context(), wanted()); err != nil {
 		t.Fatal(err)
 	}
-	global := []string{
-		"BINLOG ADMIN", "BINLOG MONITOR", "CREATE USER", "READ_ONLY ADMIN", "RELOAD", "REPLICATION MASTER ADMIN", "REPLICATION SLAVE",
-		"REPLICATION SLAVE ADMIN", "SELECT", "SLAVE MONITOR",
-	}
-	for _, privilege := range global {
+	global, _, _ := strings.Cut(strings.TrimPrefix(e.Grants[0], "GRANT "), " ON ")
+	for privilege := range strings.SplitSeq(global, ", ") {
 		must(t, n, "REVOKE "+privilege+" ON *.* FROM multiactive@'%'", "FLUSH PRIVILEGES")
 		// Sessions keep the privileges that they began with.
 		fresh := openNode(t, n)
@@ -209,10 +209,13 @@ func TestPrivilegesOneByOne(t *testing.T) {
 }
 
 // Names that users choose are data everywhere.
-func TestHostileNames(t *testing.T) {
+func TestHostileNames(t *testing.T) { testHostileNames(t, mysqltest.MariaDB) }
+
+func testHostileNames(t *testing.T, e mysqltest.Engine) {
+	t.Helper()
 	t.Parallel()
 	const region, other = "o'br\"ien`\\;--", "a%_'"
-	nodes := mysqltest.Run(t, region, other)
+	nodes := e.Run(t, region, other)
 	w := storage.Want{Region: other, Regions: []string{region, other}, Mesh: true, Writable: true}
 	servers := map[string]*mysql.Server{}
 	for name, n := range nodes {
@@ -300,9 +303,12 @@ func TestForeignLinks(t *testing.T) {
 }
 
 // Whoever may not grant what the user for replication needs lacks a privilege: its own credentials are right.
-func TestGrantThatIsNotAllowed(t *testing.T) {
+func TestGrantThatIsNotAllowed(t *testing.T) { testGrantThatIsNotAllowed(t, mysqltest.MariaDB) }
+
+func testGrantThatIsNotAllowed(t *testing.T, e mysqltest.Engine) {
+	t.Helper()
 	t.Parallel()
-	n := mysqltest.RunOne(t, mariadb.Options{Settings: mysqltest.Settings(2, 3)})
+	n := e.RunOne(t, mariadb.Options{Settings: e.Settings(2, 3)})
 	must(t, n, "REVOKE REPLICATION SLAVE ON *.* FROM multiactive@'%'")
 	err := openNode(t, n).Prepare(t.Context(), wanted())
 	if lacks, ok := errors.AsType[*store.PrivilegeError](err); !ok || !slices.Equal(lacks.Missing, []string{"REPLICATION SLAVE"}) {

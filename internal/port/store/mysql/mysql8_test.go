@@ -15,8 +15,8 @@ import (
 	"multiactive.dev/operator/internal/storage"
 )
 
-// What a server of MySQL answers, in the shapes of its manual: "SHOW REPLICA STATUS Statement", "SHOW GRANTS
-// Statement", "Replication and Binary Logging Options and Variables". No server was run.
+// What an old server of MySQL answers, in the shapes of its manual: "SHOW REPLICA STATUS Statement", "SHOW GRANTS
+// Statement", "Replication and Binary Logging Options and Variables". A new one is run under the build tag e2e.
 const (
 	beijing  = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 	shanghai = "4f22fa47-71ca-11e1-9e33-c80aa9429562"

@@ -68,7 +68,7 @@ func TestSettleEveryType(t *testing.T) {
 		"000000000000000000000000000000000000000000000000000000000000001', '2026-02-03', '2026-02-03 04:05:06.789012', '2026-02-03 04:05:06.789', '-12:34:56.78', " +
 		"'it''s', CONCAT('ключ\\\\', CHAR(10), '\"'), 'é', REPEAT('ж', 70000), '{\"a\": [1, null]}', x'01000200', x'00FF', x'', '<>&')"
 	m.write("beijing", insert+values)
-	const all = "SELECT i, t, s, m, b, y, d, f + 0e0, g, e, z, HEX(bits), dt, dtm, ts, tm, c, HEX(v), HEX(l), MD5(tx), j, HEX(bn), HEX(vb), HEX(bl), made, seen, `odd ``name` " +
+	const all = "SELECT i, t, s, m, b, y, d, f + 0e0, g, e, z, HEX(bits), dt, dtm, ts, tm, c, HEX(v), HEX(l), CRC32(tx), j, HEX(bn), HEX(vb), HEX(bl), made, seen, `odd ``name` " +
 		"FROM shop.`every ``type` ORDER BY bn"
 	m.settled()
 	first := m.rows("beijing", all)

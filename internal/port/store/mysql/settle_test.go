@@ -35,7 +35,7 @@ func newMesh(t *testing.T, tables ...string) *mesh {
 	for _, region := range meshRegions {
 		m.root[region] = m.nodes[region].Superuser()
 		t.Cleanup(func() { _ = m.root[region].Close() })
-		for _, grant := range mysqltest.SettleGrants {
+		for _, grant := range mysqltest.MariaDB.SettleGrants {
 			m.run(region, grant)
 		}
 		for _, table := range tables {

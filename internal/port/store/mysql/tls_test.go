@@ -19,7 +19,10 @@ import (
 
 // Where the Secrets have a CA, the operator and links use TLS: users that may not do without are let in, and a
 // certificate that the CA does not vouch for is an error.
-func TestTLS(t *testing.T) {
+func TestTLS(t *testing.T) { testTLS(t, mysqltest.MariaDB) }
+
+func testTLS(t *testing.T, e mysqltest.Engine) {
+	t.Helper()
 	t.Parallel()
 	regions := []string{"beijing", "shanghai"}
 	nodes, servers := map[string]*mysqltest.Node{}, map[string]*mysql.Server{}
@@ -29,9 +32,9 @@ func TestTLS(t *testing.T) {
 		host := ports.Host()
 		pair := servercert.New(t, host)
 		pools = append(pools, servercert.Pool(pair))
-		settings := mysqltest.Settings(i+1, len(regions))
+		settings := e.Settings(i+1, len(regions))
 		settings["ssl-cert"], settings["ssl-key"] = pair.Write(t, t.TempDir())
-		n := mysqltest.RunOne(t, mariadb.Options{Name: region, Host: host, Settings: settings})
+		n := e.RunOne(t, mariadb.Options{Name: region, Host: host, Settings: settings})
 		must(t, n, "ALTER USER multiactive@'%' REQUIRE SSL")
 		nodes[region] = n
 	}

@@ -95,6 +95,12 @@ func TestGrantsAreRead(t *testing.T) {
 	if g.account != "`a`@`%`" {
 		t.Errorf("account is %q, want `a`@`%%`", g.account)
 	}
+	dynamic := grants{on: map[string][]string{}, option: map[string]bool{}}
+	dynamic.read("GRANT SELECT ON *.* TO `a`@`%`")
+	dynamic.read("GRANT CONNECTION_ADMIN,SYSTEM_VARIABLES_ADMIN ON *.* TO `a`@`%` WITH GRANT OPTION")
+	if dynamic.option["*.*"] {
+		t.Error("whoever may grant dynamic privileges alone is taken to be able to grant all")
+	}
 	if !g.option["*.*"] || g.option["`multiactive`.*"] || !g.has("`multiactive`.*", "INSERT") {
 		t.Errorf("read %+v", g)
 	}
