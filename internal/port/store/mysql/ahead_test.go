@@ -8,18 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"multiactive.dev/operator/internal/port/store/mysql"
-	"multiactive.dev/operator/internal/port/store/mysql/mysqltest"
 	"multiactive.dev/operator/internal/storage"
 	"multiactive.dev/operator/internal/testkit"
 )
 
 // A primary that was lost with a change that nobody else has comes back as a replica: it gets what its successor
 // wrote, keeps its own, and hands that over when it is the primary again.
-func TestFormerPrimaryIsAhead(t *testing.T) { testFormerPrimaryIsAhead(t, mysqltest.MariaDB) }
-
-func testFormerPrimaryIsAhead(t *testing.T, e mysqltest.Engine) {
-	t.Helper()
+func TestFormerPrimaryIsAhead(t *testing.T) {
 	t.Parallel()
+	e := engine(t)
 	const one, other = "beijing", "shanghai"
 	nodes := e.Run(t, one, other)
 	servers := map[string]*mysql.Server{one: openNode(t, nodes[one]), other: openNode(t, nodes[other])}

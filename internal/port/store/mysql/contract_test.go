@@ -14,14 +14,10 @@ import (
 	"multiactive.dev/operator/internal/testkit/mariadb"
 )
 
-// MariaDB passes the contract.
+// MariaDB passes the contract, and MySQL, under the build tag e2e.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	testContract(t, mysqltest.MariaDB)
-}
-
-func testContract(t *testing.T, e mysqltest.Engine) {
-	t.Helper()
+	e := engine(t)
 	storetest.Run(t, storetest.World{
 		Mesh: true, Relays: true, Fences: true, Digests: true, Guard: mysql.Guard, Table: "shop.orders", Point: point,
 		Start: func(t testing.TB, regions ...string) map[string]storetest.Node {

@@ -40,7 +40,7 @@ func (s *Server) Errant(ctx context.Context, w storage.Want, elsewhere int64) (s
 	}
 	_, cut := spoken.numberIn(noted.cut)
 	elsewhere = max(elsewhere, cut)
-	last := spoken.logged(at.here)[at.own]
+	_, last := spoken.numberIn(spoken.lastOwn(at))
 	if last <= elsewhere {
 		return storage.Errant{Complete: true}, nil
 	}

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -147,42 +146,5 @@ func (mariaDB) seed(host, port string) []string {
 }
 
 func (mariaDB) scope() string { return "GLOBAL" }
-
-func (mariaDB) logged(here string) map[string]int64 { return gtids(here) }
-
-func (mariaDB) applied(_, applied string) map[string]int64 { return gtids(applied) }
-
-func (mariaDB) beginQuery() string { return "SELECT BINLOG_GTID_POS(?, 4) AS had" }
-
-func (mariaDB) begin(rows []map[string]string) map[string]int64 {
-	if len(rows) == 0 {
-		return nil
-	}
-	return gtids(rows[0]["had"])
-}
-
-// eventNumber reads "BEGIN GTID 1-1-5", or "GTID 1-1-6 cid=9".
-func (mariaDB) eventNumber(info string) (origin string, number int64) {
-	_, text, _ := strings.Cut(info, "GTID ")
-	text, _, _ = strings.Cut(text, " ")
-	return mariaDB{}.numberIn(text)
-}
-
-func (mariaDB) numberIn(gtid string) (origin string, number int64) {
-	for origin, number := range gtids(gtid) {
-		return origin, number
-	}
-	return "", 0
-}
-
-// shows: mariadb-binlog takes GTIDs from 10.8 on.
-func (mariaDB) shows(host, port string, at place, after int64) string {
-	parts := strings.Split(ownOf(at), "-")
-	if len(parts) != 3 {
-		return ""
-	}
-	return fmt.Sprintf("mariadb-binlog --read-from-remote-server --host=%s --port=%s --user=root --password --base64-output=DECODE-ROWS --verbose "+
-		"--to-last-log --start-position=%s-%s-%d --stop-position=%s binlog.000001", host, port, parts[0], parts[1], after, ownOf(at))
-}
 
 func (mariaDB) hash(text string) string { return "MD5(" + text + ")" }

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"fmt"
 	"iter"
 	"net"
 	"strconv"
@@ -92,7 +91,7 @@ func (mySQL) link(row map[string]string) (string, storage.Link, map[string]int64
 	return row["Channel_Name"], link, highest(row["Retrieved_Gtid_Set"])
 }
 
-// connect goes on from gtid_executed. Servers that authenticate with caching_sha2_password send their public key
+// connect goes on from gtid_executed, and tries again for ever: from 8.4 on servers give up after ten attempts otherwise. Servers that authenticate with caching_sha2_password send their public key
 // over plain connections.
 func (mySQL) connect(region, host, port string, who store.Credentials, exists bool) []statement {
 	var all []statement
@@ -101,7 +100,7 @@ func (mySQL) connect(region, host, port string, who store.Credentials, exists bo
 	}
 	number, _ := strconv.Atoi(port)
 	change := "CHANGE REPLICATION SOURCE TO SOURCE_HOST = ?, SOURCE_PORT = ?, SOURCE_USER = ?, SOURCE_PASSWORD = ?, " +
-		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_SSL = ?, GET_SOURCE_PUBLIC_KEY = ? FOR CHANNEL ?"
+		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 0, SOURCE_SSL = ?, GET_SOURCE_PUBLIC_KEY = ? FOR CHANNEL ?"
 	return append(all,
 		statement{change, []any{host, number, who.User, who.Password, bit(who.TLS != nil), bit(who.TLS == nil), region}},
 		statement{"START REPLICA FOR CHANNEL ?", []any{region}})
@@ -149,40 +148,6 @@ func (mySQL) seed(host, port string) []string {
 }
 
 func (mySQL) scope() string { return "PERSIST" }
-
-func (mySQL) logged(here string) map[string]int64 { return gtidSet(here) }
-
-func (mySQL) applied(here, _ string) map[string]int64 { return gtidSet(here) }
-
-// beginQuery: the second event of a binary log has all that was written before it.
-func (mySQL) beginQuery() string { return "SHOW BINLOG EVENTS IN ? LIMIT 2" }
-
-func (mySQL) begin(rows []map[string]string) map[string]int64 {
-	for _, event := range rows {
-		if event["Event_type"] == "Previous_gtids" {
-			return gtidSet(event["Info"])
-		}
-	}
-	return nil
-}
-
-// eventNumber reads "SET @@SESSION.GTID_NEXT= 'uuid:5'".
-func (mySQL) eventNumber(info string) (origin string, number int64) {
-	_, text, _ := strings.Cut(info, "'")
-	return mySQL{}.numberIn(strings.TrimSuffix(text, "'"))
-}
-
-func (mySQL) numberIn(gtid string) (origin string, number int64) {
-	for one := range intervals(gtid) {
-		return one.origin, one.to
-	}
-	return "", 0
-}
-
-func (mySQL) shows(host, port string, at place, after int64) string {
-	return fmt.Sprintf("mysqlbinlog --read-from-remote-server --host=%s --port=%s --user=root --password --base64-output=DECODE-ROWS --verbose "+
-		"--to-last-log --include-gtids=%s:%d-%d binlog.000001", host, port, at.own, after+1, gtidSet(at.here)[at.own])
-}
 
 // hash is not MD5, which servers from 9.6 on have only as a component.
 func (mySQL) hash(text string) string { return "SHA2(" + text + ", 256)" }

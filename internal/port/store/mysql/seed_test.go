@@ -19,11 +19,9 @@ import (
 )
 
 // The commands that a link names seed a server whose source has deleted what it lacks.
-func TestSeeding(t *testing.T) { testSeeding(t, mysqltest.MariaDB) }
-
-func testSeeding(t *testing.T, e mysqltest.Engine) {
-	t.Helper()
+func TestSeeding(t *testing.T) {
 	t.Parallel()
+	e := engine(t)
 	names := []string{"beijing", "shanghai"}
 	nodes := e.Run(t, names...)
 	servers := map[string]*mysql.Server{}

@@ -19,11 +19,9 @@ import (
 
 // Where the Secrets have a CA, the operator and links use TLS: users that may not do without are let in, and a
 // certificate that the CA does not vouch for is an error.
-func TestTLS(t *testing.T) { testTLS(t, mysqltest.MariaDB) }
-
-func testTLS(t *testing.T, e mysqltest.Engine) {
-	t.Helper()
+func TestTLS(t *testing.T) {
 	t.Parallel()
+	e := engine(t)
 	regions := []string{"beijing", "shanghai"}
 	nodes, servers := map[string]*mysqltest.Node{}, map[string]*mysql.Server{}
 	w := storage.Want{Region: "shanghai", Regions: regions, Mesh: true, Writable: true}

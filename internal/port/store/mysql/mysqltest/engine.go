@@ -23,6 +23,8 @@ type Engine struct {
 	settings map[string]string
 	// numbers are settings with a number of the server's own.
 	numbers []string
+	// JSON is the type of a column with JSON texts.
+	JSON string
 	// Bare are settings of a server that nobody has set up for replication, where the product's newest differs from older ones.
 	Bare map[string]string
 	// reads are for the application's user, where the operator cannot let all users read what fences are.
@@ -38,7 +40,7 @@ var MariaDB = Engine{
 	},
 	SettleGrants: []string{"GRANT BINLOG REPLAY, DELETE, INSERT, TRIGGER, UPDATE ON *.* TO 'multiactive'@'%' WITH GRANT OPTION"},
 	StopLink:     "STOP SLAVE ?", StartLink: "START SLAVE ?", StopAll: "STOP ALL SLAVES",
-	Point: "CHANGE MASTER ? TO MASTER_HOST = ?, MASTER_PORT = ?", LinkFirst: true,
+	Point: "CHANGE MASTER ? TO MASTER_HOST = ?, MASTER_PORT = ?", LinkFirst: true, JSON: "JSON",
 	settings: map[string]string{
 		"log-bin": "binlog", "log-slave-updates": "ON", "binlog-format": "ROW", "gtid-strict-mode": "ON", "gtid-ignore-duplicates": "ON",
 		"expire-logs-days": "7",
@@ -59,6 +61,9 @@ func MySQL() (Engine, error) {
 			inSchema,
 		},
 		StopLink: "STOP REPLICA FOR CHANNEL ?", StartLink: "START REPLICA FOR CHANNEL ?", StopAll: "STOP REPLICA",
+		SettleGrants: []string{"GRANT DELETE, INSERT, TRIGGER, UPDATE ON *.* TO 'multiactive'@'%' WITH GRANT OPTION"},
+		// Its own type is binary: rows with it are not taken back.
+		JSON:  "LONGTEXT",
 		Point: "CHANGE REPLICATION SOURCE TO SOURCE_HOST = ?, SOURCE_PORT = ? FOR CHANNEL ?",
 		settings: map[string]string{
 			"log-bin": "binlog", "gtid-mode": "ON", "enforce-gtid-consistency": "ON", "binlog-expire-logs-seconds": "604800",

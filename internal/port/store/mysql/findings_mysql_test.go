@@ -12,7 +12,8 @@ import (
 	"multiactive.dev/operator/internal/testkit/mariadb"
 )
 
-func realMySQL(t *testing.T) mysqltest.Engine {
+// engine is what tests run on.
+func engine(t testing.TB) mysqltest.Engine {
 	t.Helper()
 	e, err := mysqltest.MySQL()
 	if err != nil {
@@ -21,28 +22,10 @@ func realMySQL(t *testing.T) mysqltest.Engine {
 	return e
 }
 
-// MySQL passes the contract.
-func TestRealContract(t *testing.T) {
-	t.Parallel()
-	testContract(t, realMySQL(t))
-}
-
-// What is tested beyond the contract with MariaDB holds with MySQL as well.
-func TestReal(t *testing.T) {
-	t.Parallel()
-	e := realMySQL(t)
-	for name, test := range map[string]func(*testing.T, mysqltest.Engine){
-		"HostileNames": testHostileNames, "GrantThatIsNotAllowed": testGrantThatIsNotAllowed, "PrivilegesOneByOne": testPrivilegesOneByOne,
-		"TLS": testTLS, "FormerPrimaryIsAhead": testFormerPrimaryIsAhead, "Seeding": testSeeding,
-	} {
-		t.Run(name, func(t *testing.T) { test(t, e) })
-	}
-}
-
 // Settings, filters and links of others are found as they are with MariaDB.
-func TestRealFindings(t *testing.T) {
+func TestFindingsOfABareServer(t *testing.T) {
 	t.Parallel()
-	e := realMySQL(t)
+	e := engine(t)
 	n := e.RunOne(t, mariadb.Options{Settings: e.Bare})
 	want := []string{
 		"!+server_id", "!enforce_gtid_consistency", "!gtid_mode", "+auto_increment_increment", "+auto_increment_offset", "+replica_net_timeout",
