@@ -3,7 +3,11 @@
 package mysql_test
 
 import (
+	"flag"
+	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +15,19 @@ import (
 	"multiactive.dev/operator/internal/port/store/mysql/mysqltest"
 	"multiactive.dev/operator/internal/testkit/mariadb"
 )
+
+// Servers of MySQL start slowly and compute little: more of these tests run at once than there are processors, unless somebody says how many.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)+1)); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // engine is what tests run on.
 func engine(t testing.TB) mysqltest.Engine {

@@ -197,14 +197,25 @@ func (r *reader) read(ctx context.Context, event *replication.BinlogEvent) error
 				return err
 			}
 		}
-	case *replication.QueryEvent:
-		if r.within && r.only == nil && !harmless(string(e.Query)) {
-			return unsettled("transaction %s is a statement and no change of rows", r.gtid)
-		}
 	case *replication.RowsEvent:
 		return r.changes(ctx, event.Header, e)
+	default:
+		if r.within && r.only == nil {
+			return r.refused(event)
+		}
+	}
+	return nil
+}
+
+// refused tells why a transaction that is looked for cannot be taken back as changes of rows.
+func (r *reader) refused(event *replication.BinlogEvent) error {
+	switch e := event.Event.(type) {
+	case *replication.QueryEvent:
+		if !harmless(string(e.Query)) {
+			return unsettled("transaction %s is a statement and no change of rows", r.gtid)
+		}
 	case *replication.GenericEvent:
-		if r.within && r.only == nil && unknown(event.Header.EventType) {
+		if unknown(event.Header.EventType) {
 			return unsettled("transaction %s has events of the kind %d, which is not known", r.gtid, event.Header.EventType)
 		}
 	}

@@ -43,8 +43,8 @@ func (spoken mariaDB) pass(ctx context.Context, s *Server, cut string) (done boo
 	return err == nil, err
 }
 
-// passAtOnce is how many transactions of a lost region one call counts among what the server has.
-const passAtOnce = 1000
+// passAtOnce is how many transactions of a lost region one call counts among what the server has: each is synced to its disk.
+const passAtOnce = 250
 
 // pass: every number needs an empty transaction of its own. Setting gtid_purged would do without, and then no other server could be sent what
 // this one has.
