@@ -184,7 +184,7 @@ CLUSTERS := ./internal/testkit/cluster ./test/clusters
 e2e: e2e-systems e2e-clusters ## What needs more than Debian's packages and Go modules: both of these.
 
 .PHONY: e2e-systems
-e2e-systems: kafka strimzi postgres16 kubernetes $(GOTESTSUM) ## Apache Kafka, Strimzi, PostgreSQL 16 (build tag e2e): contracts, mirrors, MirrorMaker, SASL and TLS (SOAK_RUNS=50).
+e2e-systems: kafka strimzi postgres16 mysql kubernetes $(GOTESTSUM) ## Apache Kafka, Strimzi, PostgreSQL 16, MySQL (build tag e2e): contracts, mirrors, MirrorMaker, SASL and TLS (SOAK_RUNS=50).
 	@hack/ensure.sh packages race stores
 	$(call race_tests,e2e,$$(hack/packages.sh e2e | grep -vxF $(foreach package,./$(SOAKED) $(CLUSTERS),-e $(package)) | xargs)) -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS)
 	CGO_ENABLED=1 go test -race -tags e2e -timeout $(E2E_TIMEOUT) $(ARGS) ./$(SOAKED) -runs $(SOAK_RUNS)
@@ -270,6 +270,10 @@ strimzi: ## Strimzi's CustomResourceDefinitions, into bin/strimzi: Java 21 or la
 .PHONY: postgres16
 postgres16: ## PostgreSQL 16 or later, for meshes, into bin/postgres16: Java and Maven, installed by itself as root on Debian.
 	@hack/ensure.sh postgres16
+
+.PHONY: mysql
+mysql: ## MySQL, of Debian's unstable suite, into bin/mysql; nothing is installed.
+	@hack/ensure.sh mysql
 
 # A tool is built again only when its module, or how it is built, changes.
 tool_sources = hack/ensure.sh $(wildcard hack/tools/$(1)/go.mod hack/tools/$(1)/go.sum hack/tools/$(1)/*.go)

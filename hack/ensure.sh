@@ -8,6 +8,7 @@
 #   hack/ensure.sh strimzi                                Strimzi's CRDs (hack/strimzi/pom.xml), into bin/strimzi
 #   hack/ensure.sh kafka                                  Apache Kafka with MirrorMaker 2 (hack/kafka/pom.xml), into bin/kafka
 #   hack/ensure.sh postgres16                             PostgreSQL 16 or later (hack/postgres/pom.xml), into bin/postgres16
+#   hack/ensure.sh mysql                                  MySQL, of Debian's unstable suite (hack/mysql/fetch.sh), into bin/mysql
 #   hack/ensure.sh packages race|stores|prometheus|buildah|engine|proxies|java|maven|unpack|containers...
 #                                                         compilers, databases, what builds images, what `make bench` compares with,
 #                                                         what runs containers
@@ -311,7 +312,7 @@ kafka() {
   say "Apache Kafka in ${target#"$ROOT/"}"
 }
 
-usage() { sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
+usage() { sed -n '2,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; }
 
 # java21 prints a Java of 21 or later, which Strimzi's program needs: the one on the PATH, or another that is
 # installed.
@@ -354,6 +355,34 @@ postgres16() {
   rm -rf "$jars"
   git hash-object "$sums" >"$target/.of"
   say "$("$target/bin/postgres" --version) in ${target#"$ROOT/"}"
+}
+
+# The newest that there is when it is fetched first; `rm -r bin/mysql` and the cache's mysql-programs-* to have a newer one.
+mysql() {
+  local target=$ROOT/bin/mysql recipe cached fresh
+  recipe=$(git hash-object "$ROOT/hack/mysql/fetch.sh" | cut -c1-16)
+  if [[ $(cat "$target/.of" 2>/dev/null || true) == "$recipe" ]]; then
+    return
+  fi
+  if ! have apt-get || ! have dpkg-deb; then
+    missing MySQL "it is unpacked from Debian's packages, on Debian itself"
+    return
+  fi
+  cached=$CACHE/mysql-programs-$recipe
+  if [[ ! -d $cached ]]; then
+    mkdir -p "$CACHE"
+    fresh=$(mktemp -d "$CACHE/.mysql.XXXXXX")
+    if ! with_progress "fetching MySQL" "$ROOT/hack/mysql/fetch.sh" "$fresh"; then
+      rm -rf "$fresh"
+      exit 1
+    fi
+    if [[ -d $cached ]]; then rm -rf "$fresh"; else mv "$fresh" "$cached"; fi
+  fi
+  rm -rf "$target"
+  mkdir -p "$ROOT/bin"
+  cp -r "$cached" "$target"
+  echo "$recipe" >"$target/.of"
+  say "$("$target/bin/mysqld" --no-defaults --version | sed 's/^.* Ver/MySQL/') in ${target#"$ROOT/"}"
 }
 
 # After a change of the version in hack/strimzi/pom.xml, sums are made as for Kafka.
@@ -400,6 +429,7 @@ case ${1:-} in
   kafka) kafka ;;
   strimzi) strimzi ;;
   postgres16) postgres16 ;;
+  mysql) mysql ;;
   packages) shift && packages "$@" ;;
   -h | --help | help) usage ;;
   *) usage && exit 2 ;;

@@ -69,9 +69,6 @@ func (k *keeper) settle(ctx context.Context, server store.Server, t Target) bool
 		return true
 	}
 	held, settling, err := k.holdAll(ctx, settler, t.Declared, absences)
-	if errors.Is(err, store.ErrUnsupported) {
-		return true
-	}
 	if err != nil {
 		settling = err.Error()
 	}

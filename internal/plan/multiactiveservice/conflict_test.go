@@ -1,6 +1,7 @@
 package multiactiveservice_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,19 +23,27 @@ func TestConflictPolicy(t *testing.T) {
 	for _, r := range []string{"beijing", "shanghai", "shenzhen"} {
 		mesh.Endpoints = append(mesh.Endpoints, v1alpha1.StoreEndpoint{Region: r, Address: r + ":3306"})
 	}
+	mySQL := func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EngineMySQL }
 	for name, test := range map[string]struct {
 		store func(*v1alpha1.DataStoreSpec)
 		class func(*v1alpha1.DataClass)
 		old   string
 		words string
+		// lacks is a feature that the old member does not have, all but the first without one.
+		lacks string
 	}{
-		"acted on":       {},
-		"an old member":  {old: "shanghai", words: "is of an earlier version"},
-		"another engine": {store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EnginePostgreSQL }, words: "no MariaDB servers with management Managed"},
+		"acted on":      {},
+		"an old member": {old: "shanghai", words: "is of an earlier version"},
+		"MySQL":         {store: mySQL},
+		"MySQL and an old member": {
+			store: mySQL, old: "shanghai", lacks: regional.FeatureConflictPoliciesMySQL, words: "is of an earlier version",
+		},
+		"MariaDB, which the old member knows": {lacks: regional.FeatureConflictPoliciesMySQL},
+		"another engine":                      {store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EnginePostgreSQL }, words: "no servers of MariaDB or MySQL with management Managed"},
 		"one primary": {store: func(s *v1alpha1.DataStoreSpec) {
 			s.Topology = v1alpha1.StoreTopology{Type: v1alpha1.TopologyPrimaryReplica, Primary: "beijing"}
 		}},
-		"observed":  {store: func(s *v1alpha1.DataStoreSpec) { s.Management = v1alpha1.StoreObserved }, words: "no MariaDB servers with management Managed"},
+		"observed":  {store: func(s *v1alpha1.DataStoreSpec) { s.Management = v1alpha1.StoreObserved }, words: "no servers of MariaDB or MySQL with management Managed"},
 		"no tables": {class: func(c *v1alpha1.DataClass) { c.Sync[0].StorageReplication.Tables = nil }, words: "names no tables"},
 		"no store":  {class: func(c *v1alpha1.DataClass) { c.Sync = nil }, words: "without sync StorageReplication"},
 	} {
@@ -57,10 +66,13 @@ func TestConflictPolicy(t *testing.T) {
 				if at.Slice == nil {
 					continue
 				}
-				at.Slice.Status.Features = []string{regional.FeatureStorageReplication, regional.FeatureConflictPolicies}
-				if region == test.old {
-					at.Slice.Status.Features = at.Slice.Status.Features[:1]
+				has := []string{regional.FeatureStorageReplication, regional.FeatureConflictPolicies, regional.FeatureConflictPoliciesMySQL}
+				if region == test.old || test.old == "" && test.lacks != "" {
+					has = slices.DeleteFunc(has, func(f string) bool {
+						return f == test.lacks || test.lacks == "" && f != regional.FeatureStorageReplication
+					})
 				}
+				at.Slice.Status.Features = has
 			}
 			todo := plan.Decide(start, mas, seen)
 			staged := 0

@@ -1,4 +1,4 @@
-// Package mariadb runs real MariaDB servers as processes that a test can kill, freeze and bring back
+// Package mariadb runs real servers of MariaDB, and of MySQL, as processes that a test can kill, freeze and bring back
 // with their data and their address.
 //
 // It is for tests and benchmarks only. It must never listen on anything but loopback, never touch a
@@ -33,13 +33,15 @@ const (
 
 // Options describe a server.
 type Options struct {
-	// Name appears in errors. Default "mariadb".
+	// Name appears in errors. Default: the product.
 	Name string
+	// Programs that the server runs. Default: the machine's MariaDB.
+	Programs Programs
 	// Dir holds data, log and socket; its path must be short enough for a socket. Required.
 	Dir string
 	// Host is the loopback address to listen on. Default: one that nobody else uses.
 	Host string
-	// Settings are options of mariadbd without the leading dashes, in addition to those that make the
+	// Settings are options of the server without the leading dashes, in addition to those that make the
 	// server small and quick to start. An empty value gives the option without one.
 	Settings map[string]string
 }
@@ -48,14 +50,19 @@ type Options struct {
 type Server struct {
 	options Options
 	port    int
-	daemon  string
 	process *process.Process
 }
 
 // New prepares a server and starts nothing.
 func New(o Options) (*Server, error) {
+	if o.Programs.name == "" {
+		var err error
+		if o.Programs, err = machines(); err != nil {
+			return nil, fmt.Errorf("preparing a server: %w", err)
+		}
+	}
 	if o.Name == "" {
-		o.Name = "mariadb"
+		o.Name = o.Programs.name
 	}
 	if o.Host == "" {
 		o.Host = ports.Host()
@@ -77,10 +84,7 @@ func (s *Server) prepare() error {
 		return err
 	}
 	s.port = found[0]
-	if s.daemon, err = find("mariadbd", "mysqld"); err != nil {
-		return err
-	}
-	template, err := template(s.daemon)
+	template, err := s.options.Programs.template()
 	if err != nil {
 		return err
 	}
@@ -129,7 +133,7 @@ func (s *Server) Start(ctx context.Context) error {
 	defer func() { _ = db.Close() }()
 	var err error
 	s.process, err = process.Start(ctx, process.Spec{
-		Name: s.options.Name, Path: s.daemon, Args: s.arguments(), LogFile: s.file("log"),
+		Name: s.options.Name, Path: s.options.Programs.daemon, Args: s.arguments(), LogFile: s.file("log"),
 		Ready: func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 			defer cancel()
@@ -140,17 +144,8 @@ func (s *Server) Start(ctx context.Context) error {
 	return err
 }
 
-// small makes a server that starts quickly and takes little memory. What a killed process has written is
-// safe in the kernel's memory: a lost machine ends the test anyway.
-var small = map[string]string{
-	"innodb-buffer-pool-size": "24M", "innodb-log-file-size": "8M", "innodb-log-buffer-size": "2M",
-	"innodb-flush-log-at-trx-commit": "2", "sync-binlog": "0", "aria-pagecache-buffer-size": "1M",
-	"key-buffer-size": "1M", "innodb-fast-shutdown": "2", "innodb-buffer-pool-load-at-startup": "OFF",
-	"innodb-buffer-pool-dump-at-shutdown": "OFF", "skip-name-resolve": "", "innodb-use-native-aio": "0",
-}
-
 func (s *Server) arguments() []string {
-	settings := maps.Clone(small)
+	settings := maps.Clone(s.options.Programs.small)
 	maps.Copy(settings, s.options.Settings)
 	// What follows --no-defaults is all that the server reads. Temporary files are in a directory of its own: a
 	// server that starts deletes those of others.

@@ -6,9 +6,12 @@ import (
 	"multiactive.dev/operator/internal/testkit/mariadb"
 )
 
+func TestServerComesBack(t *testing.T) { testComesBack(t, mariadb.Programs{}) }
+
 // What was committed is there after a kill, at the same address.
-func TestServerComesBack(t *testing.T) {
-	s := mariadb.Run(t, mariadb.Options{Settings: map[string]string{"server-id": "7"}})
+func testComesBack(t *testing.T, programs mariadb.Programs) {
+	t.Helper()
+	s := mariadb.Run(t, mariadb.Options{Programs: programs, Settings: map[string]string{"server-id": "7"}})
 	before := s.Addr()
 	db := mariadb.Root(t, s)
 	for _, statement := range []string{"CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)"} {

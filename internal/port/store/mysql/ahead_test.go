@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"multiactive.dev/operator/internal/port/store/mysql"
-	"multiactive.dev/operator/internal/port/store/mysql/mysqltest"
 	"multiactive.dev/operator/internal/storage"
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -17,8 +16,9 @@ import (
 // wrote, keeps its own, and hands that over when it is the primary again.
 func TestFormerPrimaryIsAhead(t *testing.T) {
 	t.Parallel()
+	e := engine(t)
 	const one, other = "beijing", "shanghai"
-	nodes := mysqltest.Run(t, one, other)
+	nodes := e.Run(t, one, other)
 	servers := map[string]*mysql.Server{one: openNode(t, nodes[one]), other: openNode(t, nodes[other])}
 	w := storage.Want{Regions: []string{one, other}}
 	ok := func(err error) {

@@ -14,20 +14,21 @@ import (
 	"multiactive.dev/operator/internal/testkit/mariadb"
 )
 
-// MariaDB passes the contract.
+// MariaDB passes the contract, and MySQL, under the build tag e2e.
 func TestContract(t *testing.T) {
 	t.Parallel()
+	e := engine(t)
 	storetest.Run(t, storetest.World{
 		Mesh: true, Relays: true, Fences: true, Digests: true, Guard: mysql.Guard, Table: "shop.orders", Point: point,
 		Start: func(t testing.TB, regions ...string) map[string]storetest.Node {
 			nodes := map[string]storetest.Node{}
-			for region, n := range mysqltest.Run(t, regions...) {
+			for region, n := range e.Run(t, regions...) {
 				nodes[region] = n
 			}
 			return nodes
 		},
 		Bare: func(t testing.TB, region string) storetest.Node {
-			return mysqltest.RunOne(t, mariadb.Options{Name: region})
+			return e.RunOne(t, mariadb.Options{Name: region, Settings: e.Bare})
 		},
 		Open: func(o store.Options) (store.Server, error) { return mysql.Open(o) },
 	})
@@ -47,9 +48,11 @@ func point(ctx context.Context, n storetest.Node, from, address string) error {
 	if !ok {
 		return errors.New("not a node of this engine")
 	}
+	args := []any{host, number, from}
+	if server.Engine.LinkFirst {
+		args = []any{from, host, number}
+	}
 	return errors.Join(
-		server.Root(ctx, "STOP SLAVE ?", from),
-		server.Root(ctx, "CHANGE MASTER ? TO MASTER_HOST = ?, MASTER_PORT = ?", from, host, number),
-		server.Root(ctx, "START SLAVE ?", from),
+		server.Root(ctx, server.Engine.StopLink, from), server.Root(ctx, server.Engine.Point, args...), server.Root(ctx, server.Engine.StartLink, from),
 	)
 }

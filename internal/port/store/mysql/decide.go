@@ -37,9 +37,6 @@ type verdict struct {
 
 // Decide implements store.Settler. What was decided is written in the transaction that writes the row, so that it is done once.
 func (s *Server) Decide(ctx context.Context, w storage.Want) (bool, error) {
-	if _, err := s.settles(ctx); err != nil {
-		return false, err
-	}
 	todo, err := s.undecided(ctx, w.Region)
 	if err != nil {
 		return false, s.explain(ctx, "reading what is to be decided on", err)
@@ -240,9 +237,6 @@ func cleaned(err error) string { return shorten(err.Error()) }
 
 // Late implements store.Settler.
 func (s *Server) Late(ctx context.Context, w storage.Want) ([]storage.Late, error) {
-	if _, err := s.settles(ctx); err != nil {
-		return nil, err
-	}
 	var all []storage.Late
 	err := s.plain.each(ctx, "SELECT region, id, phase FROM "+outageTable, nil, func(scan func(...any) error) error {
 		var o outage

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -8,7 +9,7 @@ import (
 	"multiactive.dev/operator/internal/storage"
 )
 
-// dialect is what MariaDB and MySQL say differently. Its methods are pure.
+// dialect is what MariaDB and MySQL say differently. Its methods are pure, but for pass.
 type dialect interface {
 	// oldest is the lowest version that is spoken with, for a person.
 	oldest() string
@@ -45,6 +46,32 @@ type dialect interface {
 	keySettings(g grants) bool
 	// purged asks a source for its oldest binary log, and what it does not have any more, by origin.
 	purged() purgedQuery
+	// logged is what a server has written to its own binary log, applied what it has of others, by origin.
+	logged(here string) map[string]int64
+	applied(here, applied string) map[string]int64
+	// beginQuery takes the name of a binary log and asks what was written before it, which begin reads, by origin.
+	beginQuery() string
+	begin(rows []map[string]string) map[string]int64
+	// numberIn reads one transaction's number, as its product writes it.
+	numberIn(gtid string) (origin string, number int64)
+	// eventNumber is the number that an event begins a transaction with, as SHOW BINLOG EVENTS has it.
+	eventNumber(info string) (origin string, number int64)
+	// shows is a command that shows what follows a number of the server's own; "" where there is none.
+	shows(host, port string, at place, after int64) string
+	// lastOwn is the last of the server's own transactions, "" without one.
+	lastOwn(at place) string
+	// waitFor asks for 0, once the server has applied everything up to a transaction.
+	waitFor(gtid string) statement
+	// receiveNoMore lets a link apply what has arrived.
+	receiveNoMore(region string) statement
+	// pass has the server count a region's transactions up to one among what it has; done is false while that is not all.
+	pass(ctx context.Context, s *Server, gtid string) (done bool, err error)
+	// flavor is how the library that reads binary logs calls the product.
+	flavor() string
+	// settlePrivileges are needed on everything where late changes are settled.
+	settlePrivileges() []string
+	// hash is an expression for a digest of a text, of at least 32 hexadecimal digits.
+	hash(text string) string
 	// seed makes the commands that copy a source to this server.
 	seed(host, port string) []string
 }

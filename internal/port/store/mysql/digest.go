@@ -85,11 +85,15 @@ func (s *Server) digester(ctx context.Context, table string, rows int) (*digeste
 	if rows < 1 {
 		return nil, fmt.Errorf("digests of table %s: parts of %d rows are asked for, want at least 1", table, rows)
 	}
+	spoken, err := s.dialect(ctx)
+	if err != nil {
+		return nil, err
+	}
 	columns, err := s.columns(ctx, table)
 	if err != nil {
 		return nil, err
 	}
-	d := &digester{pool: s.plain, table: tableIdentifier(table), rows: rows, columns: columns, key: keyOf(columns)}
+	d := &digester{pool: s.plain, hash: spoken.hash, table: tableIdentifier(table), rows: rows, columns: columns, key: keyOf(columns)}
 	if err := d.check(table); err != nil {
 		return nil, err
 	}
@@ -152,9 +156,9 @@ func (c column) text() string {
 
 // value is what a row's sum has of a column. Lengths keep neighbours apart. What may be long goes in as a sum of
 // its own: a text above max_allowed_packet would be NULL.
-func (c column) value() string {
+func (c column) value(hash func(string) string) string {
 	if strings.HasSuffix(c.kind, "text") || strings.HasSuffix(c.kind, "blob") || c.kind == "json" {
-		return "COALESCE(MD5(" + identifier(c.name) + "), '-')"
+		return "COALESCE(" + hash(identifier(c.name)) + ", '-')"
 	}
 	text := c.text()
 	return "COALESCE(CONCAT(OCTET_LENGTH(" + text + "), ':', " + text + "), '-')"

@@ -14,6 +14,7 @@ import (
 // digester reads one table.
 type digester struct {
 	pool    *pool
+	hash    func(text string) string
 	table   string
 	rows    int
 	columns []column
@@ -70,15 +71,15 @@ func (d *digester) keyAt(ctx context.Context, after []string, direction string, 
 	return key, err
 }
 
-// sum reads a part. Two halves of a row's MD5 are combined so that order does not matter.
+// sum reads a part. Two halves of a row's digest are combined so that order does not matter.
 func (d *digester) sum(ctx context.Context, after, upTo []string) (rows int64, sum string, err error) {
 	var values []string
 	for _, one := range d.columns {
-		values = append(values, one.value())
+		values = append(values, one.value(d.hash))
 	}
 	where, args := d.between(after, upTo)
 	half := "COALESCE(LOWER(HEX(BIT_XOR(CAST(CONV(SUBSTRING(h, %d, 16), 16, 10) AS UNSIGNED)))), '0')"
-	query := fmt.Sprintf("SELECT COUNT(*), "+half+", "+half+" FROM (SELECT MD5(CONCAT("+strings.Join(values, ", ',', ")+")) AS h FROM "+
+	query := fmt.Sprintf("SELECT COUNT(*), "+half+", "+half+" FROM (SELECT "+d.hash("CONCAT("+strings.Join(values, ", ',', ")+")")+" AS h FROM "+
 		d.table+where+") parts", 1, 17)
 	var high, low string
 	err = d.pool.row(ctx, query, args, &rows, &high, &low)

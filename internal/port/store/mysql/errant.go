@@ -23,14 +23,11 @@ const (
 	firstEvent = 4
 )
 
-// Errant implements store.ErrantFinder, on MariaDB.
+// Errant implements store.ErrantFinder.
 func (s *Server) Errant(ctx context.Context, w storage.Want, elsewhere int64) (storage.Errant, error) {
 	spoken, err := s.dialect(ctx)
 	if err != nil {
 		return storage.Errant{}, err
-	}
-	if _, ok := spoken.(mariaDB); !ok {
-		return storage.Errant{}, fmt.Errorf("looking for transactions that only this server has: %w", store.ErrUnsupported)
 	}
 	at, err := s.place(ctx, spoken)
 	if err != nil {
@@ -41,13 +38,14 @@ func (s *Server) Errant(ctx context.Context, w storage.Want, elsewhere int64) (s
 	if err != nil && !missingTable(err) {
 		return storage.Errant{}, s.explain(ctx, "reading what was withdrawn", err)
 	}
-	elsewhere = max(elsewhere, gtids(noted.cut)[at.own])
-	last := gtids(at.here)[at.own]
+	_, cut := spoken.numberIn(noted.cut)
+	elsewhere = max(elsewhere, cut)
+	_, last := spoken.numberIn(spoken.lastOwn(at))
 	if last <= elsewhere {
 		return storage.Errant{Complete: true}, nil
 	}
 	reader := errantReader{
-		domain: at.own, after: elsewhere, tables: map[string]bool{},
+		spoken: spoken, own: at.own, after: elsewhere, tables: map[string]bool{},
 		found: storage.Errant{First: elsewhere + 1, Last: last, Transactions: last - elsewhere},
 	}
 	reader.found.Command = s.shows(spoken, at, elsewhere)
@@ -56,9 +54,9 @@ func (s *Server) Errant(ctx context.Context, w storage.Want, elsewhere int64) (s
 	return reader.found, s.explain(ctx, "looking for transactions that only this server has", err)
 }
 
-// Elsewhere implements store.ErrantFinder, on MariaDB.
+// Elsewhere implements store.ErrantFinder.
 func (s *Server) Elsewhere(ctx context.Context, others []storage.Source) (int64, error) {
-	spoken, err := s.settles(ctx)
+	spoken, err := s.dialect(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +69,7 @@ func (s *Server) Elsewhere(ctx context.Context, others []storage.Source) (int64,
 		err := s.asReplica(ctx, other.Address, func(p *pool) error {
 			var of, here, applied string
 			err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &of, &here, &applied)
-			reached = max(reached, gtids(applied)[at.own], gtids(here)[at.own])
+			reached = max(reached, spoken.applied(here, applied)[at.own], spoken.logged(here)[at.own])
 			return err
 		})
 		if err != nil {
@@ -81,15 +79,13 @@ func (s *Server) Elsewhere(ctx context.Context, others []storage.Source) (int64,
 	return reached, nil
 }
 
-// shows is a command that shows what follows a position (mariadb-binlog takes GTIDs from 10.8 on).
+// shows is a command that shows what follows a position.
 func (s *Server) shows(spoken dialect, at place, after int64) string {
 	host, port, err := net.SplitHostPort(s.options.Address)
-	parts := strings.Split(ownOf(at), "-")
-	if _, maria := spoken.(mariaDB); !maria || err != nil || len(parts) != 3 {
+	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf("mariadb-binlog --read-from-remote-server --host=%s --port=%s --user=root --password --base64-output=DECODE-ROWS --verbose "+
-		"--to-last-log --start-position=%s-%s-%d --stop-position=%s binlog.000001", host, port, parts[0], parts[1], after, ownOf(at))
+	return spoken.shows(host, port, at, after)
 }
 
 // readLogs reads the binary logs that have what is looked for.
@@ -102,11 +98,11 @@ func (s *Server) readLogs(ctx context.Context, reader *errantReader) error {
 	first, complete := len(logs), false
 	for first > 0 && !complete {
 		first--
-		var before *string
-		if err := s.plain.row(ctx, "SELECT BINLOG_GTID_POS(?, ?)", []any{logs[first]["Log_name"], firstEvent}, &before); err != nil {
+		before, err := s.plain.table(ctx, reader.spoken.beginQuery(), logs[first]["Log_name"])
+		if err != nil {
 			return err
 		}
-		complete = before == nil || gtids(*before)[reader.domain] <= reader.after
+		complete = reader.spoken.begin(before)[reader.own] <= reader.after
 	}
 	for _, log := range logs[first:] {
 		more, err := s.readLog(ctx, log["Log_name"], reader)
@@ -143,7 +139,8 @@ func (s *Server) readLog(ctx context.Context, name string, reader *errantReader)
 
 // errantReader reads the events of a binary log.
 type errantReader struct {
-	domain string
+	spoken dialect
+	own    string
 	after  int64
 	events int
 	// within a transaction that is looked for.
@@ -152,22 +149,20 @@ type errantReader struct {
 	found  storage.Errant
 }
 
-// read takes one event: a number that begins a transaction ("BEGIN GTID 1-1-5", "GTID 1-1-6 cid=9"), a table
-// ("table_id: 19 (shop.orders)"), or a statement.
+// read takes one event: a number that begins a transaction, a table ("table_id: 19 (shop.orders)"), or a statement.
 func (r *errantReader) read(kind, info string) {
 	r.events++
 	switch kind {
 	case "Gtid":
-		_, text, _ := strings.Cut(info, "GTID ")
-		text, _, _ = strings.Cut(text, " ")
-		r.within = gtids(text)[r.domain] > r.after
+		origin, number := r.spoken.eventNumber(info)
+		r.within = origin == r.own && number > r.after
 	case "Table_map":
 		_, table, ok := strings.Cut(info, "(")
 		if table = strings.TrimSuffix(table, ")"); ok && r.within && !strings.HasPrefix(table, store.Schema+".") {
 			r.tables[table] = true
 		}
 	case "Query":
-		if r.within && info != "COMMIT" && info != "ROLLBACK" {
+		if r.within && info != "BEGIN" && info != "COMMIT" && info != "ROLLBACK" {
 			r.found.Statements++
 		}
 	}

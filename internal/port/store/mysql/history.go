@@ -46,11 +46,11 @@ type logged struct {
 	key           string
 	before, after row
 	// own: the server's own region made it, after the position from which its changes are looked for.
-	own      bool
-	domain   string
-	sequence int64
-	gtid     string
-	at       int64 // seconds since 1970
+	own bool
+	// gtid of its transaction, and what that counts by.
+	gtid, origin string
+	number       int64
+	at           int64 // seconds since 1970
 	// had is what the server had by then, by origin. It changes with the next transaction.
 	had map[string]int64
 }
@@ -66,15 +66,18 @@ func (c logged) id() row {
 // reader goes through binary logs.
 type reader struct {
 	layouts *layouts
-	own     uint64
-	after   uint64
+	spoken  dialect
+	own     string
+	after   int64
 	take    func(logged) error
 	file    string
-	gtid    *replication.MariadbGTIDEvent
-	within  bool
-	had     map[string]int64
-	only    map[string]bool
-	failed  sync.Map // of *replication.RowsEvent: why it could not be read
+	// gtid of the transaction, and what it counts by; "" before the first.
+	gtid, origin string
+	number       int64
+	within       bool
+	had          map[string]int64
+	only         map[string]bool
+	failed       sync.Map // of *replication.RowsEvent: why it could not be read
 }
 
 // logs are the binary logs of a server.
@@ -92,20 +95,19 @@ func (s *Server) ownLogs() logs {
 
 // readLogsAfter hands take every change after a position that a region made, own is what that counts by, and those of others that
 // follow, in tables that the former changed; those of the operator's canaries are left out.
-func (s *Server) readLogsAfter(ctx context.Context, of logs, own string, after int64, take func(logged) error) error {
-	domain, err := strconv.ParseUint(own, 10, 32)
-	if err != nil {
-		return fmt.Errorf("reading gtid_domain_id %q: %w", own, err)
+func (s *Server) readLogsAfter(ctx context.Context, spoken dialect, of logs, own string, after int64, take func(logged) error) error {
+	all, err := of.asks.table(ctx, "SHOW BINARY LOGS")
+	if err != nil || len(all) == 0 {
+		return errors.Join(err, errors.New("the server has no binary log"))
 	}
-	file, had, err := logWith(ctx, of.asks, own, after)
+	end := all[len(all)-1]
+	file, had, err := logWith(ctx, spoken, of.asks, all, own, after)
 	if err != nil {
 		return err
 	}
-	end, err := of.asks.table(ctx, "SHOW MASTER STATUS")
-	if err != nil || len(end) == 0 {
-		return errors.Join(err, errors.New("the server has no binary log"))
+	r := &reader{
+		layouts: &layouts{s.plain, map[string]*layout{}}, spoken: spoken, own: own, after: after, take: take, file: file, had: had, only: of.only,
 	}
-	r := &reader{layouts: &layouts{s.plain, map[string]*layout{}}, own: domain, after: uint64(max(0, after)), take: take, file: file, had: had, only: of.only}
 	syncer, err := syncer(of.address, of.who, r)
 	if err != nil {
 		return err
@@ -124,7 +126,7 @@ func (s *Server) readLogsAfter(ctx context.Context, of logs, own string, after i
 			return err
 		}
 		// One that has nothing more to send says so after a while.
-		last := r.file == end[0]["File"] && fmt.Sprint(event.Header.LogPos) == end[0]["Position"]
+		last := r.file == end["Log_name"] && fmt.Sprint(event.Header.LogPos) == end["File_size"]
 		if last || event.Header.EventType == replication.HEARTBEAT_EVENT {
 			return nil
 		}
@@ -135,21 +137,14 @@ func (s *Server) scrubbed(err error) error {
 	return errors.New(scrub(err.Error(), s.plain.secrets))
 }
 
-// logWith finds the last binary log that begins no later than after a position, and what the server had when that began.
-func logWith(ctx context.Context, p *pool, own string, after int64) (string, map[string]int64, error) {
-	logs, err := p.table(ctx, "SHOW BINARY LOGS")
-	if err != nil {
-		return "", nil, err
-	}
+// logWith finds the last of these binary logs that begins no later than after a position, and what the server had when that began.
+func logWith(ctx context.Context, spoken dialect, p *pool, logs []map[string]string, own string, after int64) (string, map[string]int64, error) {
 	for _, log := range slices.Backward(logs) {
-		var before *string
-		if err := p.row(ctx, "SELECT BINLOG_GTID_POS(?, ?)", []any{log["Log_name"], firstEvent}, &before); err != nil {
+		before, err := p.table(ctx, spoken.beginQuery(), log["Log_name"])
+		if err != nil {
 			return "", nil, err
 		}
-		had := map[string]int64{}
-		if before != nil {
-			had = gtids(*before)
-		}
+		had := spoken.begin(before)
 		if had[own] <= after {
 			return log["Log_name"], had, nil
 		}
@@ -168,7 +163,7 @@ func syncer(at string, who store.Credentials, r *reader) (*replication.BinlogSyn
 		return nil, fmt.Errorf("reading the port of address %s: %w", at, err)
 	}
 	return replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
-		ServerID: readerID, Flavor: gomysql.MariaDBFlavor, Host: host, Port: uint16(number),
+		ServerID: readerID, Flavor: r.spoken.flavor(), Host: host, Port: uint16(number),
 		User: who.User, Password: who.Password, TLSConfig: who.TLS,
 		Logger: slog.New(slog.DiscardHandler), TimestampStringLocation: time.UTC, VerifyChecksum: true, DisableRetrySync: true,
 		HeartbeatPeriod: idleAfter, ReadTimeout: 30 * time.Second, EventCacheCount: 256,
@@ -191,21 +186,61 @@ func (r *reader) read(ctx context.Context, event *replication.BinlogEvent) error
 	case *replication.RotateEvent:
 		r.file = string(e.NextLogName)
 	case *replication.MariadbGTIDEvent:
-		r.within = uint64(e.GTID.DomainID) == r.own && e.GTID.SequenceNumber > r.after
-		r.gtid = e
-		r.had[strconv.FormatUint(uint64(e.GTID.DomainID), 10)] = int64(e.GTID.SequenceNumber) //nolint:gosec // far below
-	case *replication.QueryEvent:
-		if r.within && r.only == nil && !harmless(string(e.Query)) {
-			return unsettled("transaction %s is a statement and no change of rows", r.gtid.GTID.String())
+		r.begin(e.GTID.String())
+	case *replication.GTIDEvent:
+		return r.beginNext(e)
+	case *replication.GtidTaggedLogEvent:
+		return r.beginNext(&e.GTIDEvent)
+	case *replication.TransactionPayloadEvent: // a compressed one, without its number
+		for _, one := range e.Events {
+			if err := r.read(ctx, one); err != nil {
+				return err
+			}
 		}
 	case *replication.RowsEvent:
 		return r.changes(ctx, event.Header, e)
-	case *replication.GenericEvent:
-		if r.within && r.only == nil && event.Header.EventType > replication.MARIADB_DELETE_ROWS_COMPRESSED_EVENT_V1 {
-			return unsettled("transaction %s has events of the kind %d, which is not known", r.gtid.GTID.String(), event.Header.EventType)
+	default:
+		if r.within && r.only == nil {
+			return r.refused(event)
 		}
 	}
 	return nil
+}
+
+// refused tells why a transaction that is looked for cannot be taken back as changes of rows.
+func (r *reader) refused(event *replication.BinlogEvent) error {
+	switch e := event.Event.(type) {
+	case *replication.QueryEvent:
+		if !harmless(string(e.Query)) {
+			return unsettled("transaction %s is a statement and no change of rows", r.gtid)
+		}
+	case *replication.GenericEvent:
+		if unknown(event.Header.EventType) {
+			return unsettled("transaction %s has events of the kind %d, which is not known", r.gtid, event.Header.EventType)
+		}
+	}
+	return nil
+}
+
+// unknown kinds are those of versions that came later.
+func unknown(kind replication.EventType) bool {
+	return kind > replication.GTID_TAGGED_LOG_EVENT && kind < replication.MARIADB_ANNOTATE_ROWS_EVENT || kind > replication.MARIADB_DELETE_ROWS_COMPRESSED_EVENT_V1
+}
+
+func (r *reader) beginNext(e *replication.GTIDEvent) error {
+	set, err := e.GTIDNext()
+	if err == nil {
+		r.begin(set.String())
+	}
+	return err
+}
+
+// begin takes the number of the transaction that follows.
+func (r *reader) begin(gtid string) {
+	r.gtid = gtid
+	r.origin, r.number = r.spoken.numberIn(gtid)
+	r.within = r.origin == r.own && r.number > r.after
+	r.had[r.origin] = r.number
 }
 
 // harmless statements change no data.
@@ -220,7 +255,7 @@ func harmless(statement string) bool {
 
 // changes takes an event with rows.
 func (r *reader) changes(ctx context.Context, header *replication.EventHeader, e *replication.RowsEvent) error {
-	if e.Table == nil || r.gtid == nil {
+	if e.Table == nil || r.gtid == "" {
 		return nil
 	}
 	table := string(e.Table.Schema) + "." + string(e.Table.Table)
@@ -246,8 +281,7 @@ func (r *reader) changes(ctx context.Context, header *replication.EventHeader, e
 		images = append(images, one)
 	}
 	c := logged{
-		layout: l, own: r.within, domain: strconv.FormatUint(uint64(r.gtid.GTID.DomainID), 10), had: r.had,
-		sequence: int64(r.gtid.GTID.SequenceNumber), gtid: r.gtid.GTID.String(), at: int64(header.Timestamp), //nolint:gosec // far below
+		layout: l, own: r.within, origin: r.origin, had: r.had, number: r.number, gtid: r.gtid, at: int64(header.Timestamp),
 	}
 	return r.images(c, e.Type(), images)
 }

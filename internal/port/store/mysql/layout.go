@@ -102,7 +102,7 @@ func (l *layout) unfit() string {
 func (l *layouts) read(ctx context.Context, into *layout) error {
 	schema, name, _ := strings.Cut(into.table, ".")
 	err := l.pool.each(ctx, "SELECT column_name, data_type, column_type, COALESCE(character_set_name, ''), COALESCE(character_octet_length, 0), "+
-		"extra LIKE '%GENERATED%' FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position",
+		"extra LIKE '%STORED GENERATED%' OR extra LIKE '%VIRTUAL GENERATED%' FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position",
 		[]any{schema, name}, func(scan func(...any) error) error {
 			c := &field{}
 			var full string

@@ -146,3 +146,5 @@ func (mariaDB) seed(host, port string) []string {
 }
 
 func (mariaDB) scope() string { return "GLOBAL" }
+
+func (mariaDB) hash(text string) string { return "MD5(" + text + ")" }

@@ -15,8 +15,8 @@ import (
 	"multiactive.dev/operator/internal/storage"
 )
 
-// What a server of MySQL answers, in the shapes of its manual: "SHOW REPLICA STATUS Statement", "SHOW GRANTS
-// Statement", "Replication and Binary Logging Options and Variables". No server was run.
+// What an old server of MySQL answers, in the shapes of its manual: "SHOW REPLICA STATUS Statement", "SHOW GRANTS
+// Statement", "Replication and Binary Logging Options and Variables". A new one is run under the build tag e2e.
 const (
 	beijing  = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 	shanghai = "4f22fa47-71ca-11e1-9e33-c80aa9429562"
@@ -85,6 +85,7 @@ func observed(variables ...[2]string) []answer {
 		says("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('binlog_expire_logs_seconds', 'max", []string{"n", "v"}, "binlog_expire_logs_seconds", "2592000"),
 		settings,
 		{begins: "SELECT CONCAT(t.table_schema", columns: []string{"t"}},
+		{begins: "SELECT l.region, l.outage", columns: []string{"region"}},
 	}
 }
 
@@ -176,7 +177,7 @@ func TestLinksOfMySQL(t *testing.T) {
 	s, r := recordedServer(t, answers...)
 	ctx, w := t.Context(), wantedMesh()
 	change := "CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'db.new', SOURCE_PORT = 3307, SOURCE_USER = 'replica', SOURCE_PASSWORD = 'secret', " +
-		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1 FOR CHANNEL "
+		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 0, SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1 FOR CHANNEL "
 	sends(t, r, "a new address", s.Connect(ctx, w, storage.Source{Region: "beijing", Address: "db.new:3307"}),
 		"STOP REPLICA FOR CHANNEL 'beijing'", change+"'beijing'", "START REPLICA FOR CHANNEL 'beijing'")
 	sends(t, r, "a new link", s.Connect(ctx, w, storage.Source{Region: "chengdu", Address: "db.new:3307"}),

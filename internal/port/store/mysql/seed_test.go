@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -20,8 +21,9 @@ import (
 // The commands that a link names seed a server whose source has deleted what it lacks.
 func TestSeeding(t *testing.T) {
 	t.Parallel()
+	e := engine(t)
 	names := []string{"beijing", "shanghai"}
-	nodes := mysqltest.Run(t, names...)
+	nodes := e.Run(t, names...)
 	servers := map[string]*mysql.Server{}
 	w := storage.Want{Region: "shanghai", Regions: names, Mesh: true, Writable: true}
 	ok := func(err error) {
@@ -94,6 +96,9 @@ func seed(t *testing.T, commands []string, target, source *mysqltest.Node) {
 		}
 		command := exec.CommandContext(t.Context(), "sh", "-c", replace.Replace(text))
 		command.Dir = source.Dir() + "/.."
+		if programs := target.Engine.Programs.Directory(); programs != "" {
+			command.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"))
+		}
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", replace.Replace(text), err, out)
 		}

@@ -3,9 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
-	"strings"
 
 	"multiactive.dev/operator/internal/port/store"
 	"multiactive.dev/operator/internal/storage"
@@ -46,22 +44,9 @@ func readOutage(ctx context.Context, p *pool, region string) (outage, error) {
 
 const writeOutage = "REPLACE INTO " + outageTable + " (region, id, phase, reached, cut) VALUES (?, ?, ?, ?, ?)"
 
-// settles returns the dialect, if it is one whose late changes can be settled.
-func (s *Server) settles(ctx context.Context) (mariaDB, error) {
-	spoken, err := s.dialect(ctx)
-	if err != nil {
-		return mariaDB{}, err
-	}
-	maria, is := spoken.(mariaDB)
-	if !is {
-		return mariaDB{}, fmt.Errorf("settling what a lost region had not shipped: %w", store.ErrUnsupported)
-	}
-	return maria, nil
-}
-
 // Hold implements store.Settler. The link is removed: one that is only stopped starts with the server.
 func (s *Server) Hold(ctx context.Context, w storage.Want, o storage.Outage) (bool, error) {
-	spoken, err := s.settles(ctx)
+	spoken, err := s.dialect(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -91,8 +76,8 @@ func (s *Server) Hold(ctx context.Context, w storage.Want, o storage.Outage) (bo
 }
 
 // drain stops a link's receiving, and removes it once all that arrived is applied.
-func (s *Server) drain(ctx context.Context, w storage.Want, spoken mariaDB, region string) (bool, error) {
-	if err := s.do(ctx, []statement{{"STOP SLAVE ? IO_THREAD", []any{region}}}); err != nil {
+func (s *Server) drain(ctx context.Context, w storage.Want, spoken dialect, region string) (bool, error) {
+	if err := s.do(ctx, []statement{spoken.receiveNoMore(region)}); err != nil {
 		return false, s.explain(ctx, "receiving nothing more from "+region, err)
 	}
 	rows, err := s.status(ctx, spoken)
@@ -114,9 +99,6 @@ func (s *Server) drain(ctx context.Context, w storage.Want, spoken mariaDB, regi
 
 // Held implements store.Settler.
 func (s *Server) Held(ctx context.Context) ([]storage.Outage, error) {
-	if _, err := s.settles(ctx); err != nil {
-		return nil, err
-	}
 	var held []storage.Outage
 	err := s.plain.each(ctx, "SELECT region, id FROM "+outageTable+" WHERE phase = ?", []any{phaseHeld}, func(scan func(...any) error) error {
 		var o storage.Outage
@@ -130,11 +112,10 @@ func (s *Server) Held(ctx context.Context) ([]storage.Outage, error) {
 	return held, s.explain(ctx, "reading which links are held", err)
 }
 
-// Release implements store.Settler. The server counts what was withdrawn among what it has: an empty transaction with the
-// last number of those goes into its binary log, for others that read it would be refused a number that it does not have
-// (error 1236, with gtid_strict_mode), and gtid_slave_pos moves there.
+// Release implements store.Settler. The server counts what was withdrawn among what it has: empty transactions with the numbers of those go
+// into its binary log, for others that read it would be refused a number that it does not have.
 func (s *Server) Release(ctx context.Context, _ storage.Want, o storage.Outage, from storage.Source) (bool, error) {
-	spoken, err := s.settles(ctx)
+	spoken, err := s.dialect(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -160,12 +141,13 @@ func (s *Server) Release(ctx context.Context, _ storage.Want, o storage.Outage, 
 		return false, err
 	}
 	if there.cut != "" {
-		domain, _, _ := strings.Cut(there.cut, "-")
-		if gtids(at.applied)[domain] < there.reached {
+		origin, cut := spoken.numberIn(there.cut)
+		has := spoken.applied(at.here, at.applied)[origin]
+		if has < there.reached {
 			return false, nil // another region has more of what was shipped, and it comes from there
 		}
-		if gtids(at.applied)[domain] < gtids(there.cut)[domain] {
-			if err := s.pass(ctx, spoken, there.cut); err != nil {
+		if has < cut {
+			if done, err := spoken.pass(ctx, s, there.cut); err != nil || !done {
 				return false, s.explain(ctx, "going on behind what "+o.Region+" has withdrawn", err)
 			}
 		}
@@ -193,74 +175,8 @@ func (s *Server) Forgo(ctx context.Context, w storage.Want, o storage.Outage) er
 	return s.explain(ctx, "noting that an outage is not settled", err)
 }
 
-// pass moves the server behind a GTID of another domain, while its links stand still.
-func (s *Server) pass(ctx context.Context, spoken mariaDB, cut string) (err error) {
-	started, err := s.halt(ctx, spoken, nil)
-	defer func() {
-		if again := s.do(ctx, started); err == nil {
-			err = again
-		}
-	}()
-	if err != nil {
-		return err
-	}
-	at, err := s.place(ctx, spoken)
-	if err != nil {
-		return err
-	}
-	parts := strings.Split(cut, "-")
-	if gtids(at.here)[parts[0]] < gtids(cut)[parts[0]] {
-		if err := s.empty(ctx, parts); err != nil {
-			return err
-		}
-	}
-	all := []string{cut}
-	for _, text := range []string{at.applied, ownOf(at)} {
-		for gtid := range strings.SplitSeq(text, ",") {
-			domain, _, _ := strings.Cut(gtid, "-")
-			// Its own it has in its binary log, see knowOwn.
-			if gtid != "" && domain != parts[0] && (text != at.applied || domain != at.own) {
-				all = append(all, gtid)
-			}
-		}
-	}
-	_, err = s.local.exec(ctx, "SET GLOBAL gtid_slave_pos = ?", strings.Join(all, ","))
-	return err
-}
-
-// ownOf is the last of the server's own transactions.
-func ownOf(at place) string {
-	for gtid := range strings.SplitSeq(at.here, ",") {
-		if domain, _, _ := strings.Cut(gtid, "-"); domain == at.own {
-			return gtid
-		}
-	}
-	return ""
-}
-
-// empty writes a transaction without a change, with a GTID of another server, as replaying a binary log does.
-func (s *Server) empty(ctx context.Context, gtid []string) error {
-	conn, err := s.plain.db.Conn(ctx)
-	if err != nil {
-		return s.plain.scrub(err)
-	}
-	defer func() {
-		// Whoever gets the connection next must not write as another server.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-		_ = conn.Close()
-	}()
-	for _, text := range []string{
-		"SET SESSION gtid_domain_id = " + gtid[0], "SET SESSION server_id = " + gtid[1], "SET SESSION gtid_seq_no = " + gtid[2], schema[0],
-	} {
-		if _, err := conn.ExecContext(ctx, text); err != nil {
-			return s.plain.scrub(err)
-		}
-	}
-	return nil
-}
-
 // halt stops links that run, but for those that are left, and returns the statements that start them again.
-func (s *Server) halt(ctx context.Context, spoken mariaDB, leave func(name string, row map[string]string) bool) ([]statement, error) {
+func (s *Server) halt(ctx context.Context, spoken dialect, leave func(name string, row map[string]string) bool) ([]statement, error) {
 	rows, err := s.status(ctx, spoken)
 	if err != nil {
 		return nil, err
@@ -274,7 +190,7 @@ func (s *Server) halt(ctx context.Context, spoken mariaDB, leave func(name strin
 		if err := s.do(ctx, spoken.pause(name)); err != nil {
 			return started, err
 		}
-		started = append(started, statement{"START SLAVE ?", []any{name}})
+		started = append(started, statement{spoken.start(name), nil})
 	}
 	return started, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ var meshRegions = []string{"beijing", "shanghai", "shenzhen"}
 // mesh is three servers that replicate to each other, and the operator's clients of them.
 type mesh struct {
 	t        *testing.T
+	engine   mysqltest.Engine
 	nodes    map[string]*mysqltest.Node
 	servers  map[string]*mysql.Server
 	root     map[string]*sql.DB
@@ -31,11 +33,12 @@ type mesh struct {
 
 func newMesh(t *testing.T, tables ...string) *mesh {
 	t.Helper()
-	m := &mesh{t: t, nodes: mysqltest.Run(t, meshRegions...), servers: map[string]*mysql.Server{}, root: map[string]*sql.DB{}}
+	e := engine(t)
+	m := &mesh{t: t, engine: e, nodes: e.Run(t, meshRegions...), servers: map[string]*mysql.Server{}, root: map[string]*sql.DB{}}
 	for _, region := range meshRegions {
 		m.root[region] = m.nodes[region].Superuser()
 		t.Cleanup(func() { _ = m.root[region].Close() })
-		for _, grant := range mysqltest.SettleGrants {
+		for _, grant := range e.SettleGrants {
 			m.run(region, grant)
 		}
 		for _, table := range tables {
@@ -139,11 +142,17 @@ func (m *mesh) lose(unshipped func()) {
 	m.settled()
 	for _, other := range meshRegions {
 		if other != "beijing" {
-			m.run(other, "STOP SLAVE 'beijing'")
+			m.pause(other, "beijing")
 		}
 	}
 	unshipped()
 	m.must(m.nodes["beijing"].Kill())
+}
+
+// pause stops the link from a region.
+func (m *mesh) pause(at, from string) {
+	m.t.Helper()
+	m.must(m.nodes[at].Root(m.t.Context(), m.engine.StopLink, from))
 }
 
 // hold has the others receive nothing from a region any more.
@@ -326,10 +335,18 @@ func TestSettleOwnerWins(t *testing.T) {
 // goesOn holds that rows go everywhere, also after every server was restarted and links began anew.
 func (m *mesh) goesOn() {
 	m.t.Helper()
+	var restarts sync.WaitGroup
+	failed := make([]error, len(meshRegions))
+	for i, region := range meshRegions {
+		restarts.Go(func() {
+			failed[i] = m.nodes[region].Stop(m.t.Context())
+			failed[i] = errors.Join(failed[i], m.nodes[region].Start(m.t.Context()))
+		})
+	}
+	restarts.Wait()
+	m.must(errors.Join(failed...))
 	var want []string
 	for i, region := range meshRegions {
-		m.must(m.nodes[region].Stop(m.t.Context()))
-		m.must(m.nodes[region].Start(m.t.Context()))
 		m.write(region, fmt.Sprintf("INSERT INTO shop.orders VALUES (%d, 'on')", 1000+i))
 		want = append(want, fmt.Sprintf("%d on", 1000+i))
 	}

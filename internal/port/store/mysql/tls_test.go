@@ -21,6 +21,7 @@ import (
 // certificate that the CA does not vouch for is an error.
 func TestTLS(t *testing.T) {
 	t.Parallel()
+	e := engine(t)
 	regions := []string{"beijing", "shanghai"}
 	nodes, servers := map[string]*mysqltest.Node{}, map[string]*mysql.Server{}
 	w := storage.Want{Region: "shanghai", Regions: regions, Mesh: true, Writable: true}
@@ -29,9 +30,9 @@ func TestTLS(t *testing.T) {
 		host := ports.Host()
 		pair := servercert.New(t, host)
 		pools = append(pools, servercert.Pool(pair))
-		settings := mysqltest.Settings(i+1, len(regions))
+		settings := e.Settings(i+1, len(regions))
 		settings["ssl-cert"], settings["ssl-key"] = pair.Write(t, t.TempDir())
-		n := mysqltest.RunOne(t, mariadb.Options{Name: region, Host: host, Settings: settings})
+		n := e.RunOne(t, mariadb.Options{Name: region, Host: host, Settings: settings})
 		must(t, n, "ALTER USER multiactive@'%' REQUIRE SSL")
 		nodes[region] = n
 	}

@@ -191,10 +191,12 @@ func (g *grants) read(line string) {
 		return
 	}
 	on, rest, _ := strings.Cut(rest, " TO ")
+	mayGrant := false
 	for privilege := range strings.SplitSeq(list, ",") {
 		g.on[on] = append(g.on[on], strings.TrimSpace(privilege))
+		// MySQL's dynamic privileges, such as CONNECTION_ADMIN, have an option of their own.
+		mayGrant = mayGrant || !strings.Contains(privilege, "_") && strings.Contains(rest, "WITH GRANT OPTION")
 	}
-	mayGrant := strings.Contains(rest, "WITH GRANT OPTION")
 	for _, end := range []string{" IDENTIFIED ", " REQUIRE ", " WITH "} {
 		rest, _, _ = strings.Cut(rest, end)
 	}

@@ -31,7 +31,7 @@ func (c logged) row() string { return c.layout.table + c.key }
 // Verify implements store.Settler. The binary logs tell: this server's, what it had of others when it wrote a row, and another one's,
 // whether that had changed the row since, before it received it. There the change was overwritten, and here it came last.
 func (s *Server) Verify(ctx context.Context, w storage.Want, others []storage.Source) (bool, error) {
-	spoken, err := s.settles(ctx)
+	spoken, err := s.dialect(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -50,9 +50,10 @@ func (s *Server) Verify(ctx context.Context, w storage.Want, others []storage.So
 	if len(rows) > 0 {
 		own := s.ownLogs()
 		own.only = tablesOf(rows)
-		err := s.readLogsAfter(ctx, own, at.own, max(noted.reached, gtids(noted.cut)[at.own]), func(c logged) error {
+		_, cut := spoken.numberIn(noted.cut)
+		err := s.readLogsAfter(ctx, spoken, own, at.own, max(noted.reached, cut), func(c logged) error {
 			if r := rows[c.row()]; r != nil && c.own {
-				r.layout, r.id, r.last, r.had = c.layout, c.id(), c.sequence, maps.Clone(c.had)
+				r.layout, r.id, r.last, r.had = c.layout, c.id(), c.number, maps.Clone(c.had)
 			}
 			return nil
 		})
@@ -93,7 +94,7 @@ const noteCrossed = "changed by its owner while it was decided on"
 
 // compare reads what another region changed while rows were decided on. It tells whether that has all that was decided, and this server
 // what it had changed until then.
-func (s *Server) compare(ctx context.Context, spoken mariaDB, other storage.Source, own string, rows map[string]*decidedRow) (bool, error) {
+func (s *Server) compare(ctx context.Context, spoken dialect, other storage.Source, own string, rows map[string]*decidedRow) (bool, error) {
 	last := int64(0)
 	for _, r := range rows {
 		last = max(last, r.last)
@@ -107,16 +108,16 @@ func (s *Server) compare(ctx context.Context, spoken mariaDB, other storage.Sour
 		if err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &of, &here, &applied); err != nil {
 			return err
 		}
-		if gtids(applied)[own] < last {
+		if spoken.applied(here, applied)[own] < last {
 			return nil
 		}
 		// What it has changed until then is on its way.
-		var waited int
-		err := s.plain.row(ctx, "SELECT MASTER_GTID_WAIT(?, ?)", []any{ownOf(place{own: of, here: here}), arriveFor}, &waited)
+		wait, waited := spoken.waitFor(spoken.lastOwn(place{own: of, here: here})), 0
+		err := s.plain.row(ctx, wait.text, wait.args, &waited)
 		if err != nil || waited != 0 {
 			return err
 		}
-		first := gtids(here)[of]
+		first := spoken.logged(here)[of]
 		for _, r := range rows {
 			if r.last > 0 {
 				first = min(first, r.had[of])
@@ -125,7 +126,7 @@ func (s *Server) compare(ctx context.Context, spoken mariaDB, other storage.Sour
 		arrived = true
 		there := logs{asks: p, address: other.Address, who: s.options.Replication, only: tablesOf(rows)}
 		seen := map[*decidedRow]*course{}
-		err = s.readLogsAfter(ctx, there, of, first, func(c logged) error {
+		err = s.readLogsAfter(ctx, spoken, there, of, first, func(c logged) error {
 			r := rows[c.row()]
 			if r == nil || r.last == 0 {
 				return nil
@@ -158,11 +159,11 @@ type course struct {
 // follow takes its next change.
 func (s *course) follow(r *decidedRow, c logged, of, own string) {
 	switch {
-	case c.domain == of && s.crossed:
+	case c.origin == of && s.crossed:
 		s.built = true
-	case c.domain == of && c.sequence > r.had[of]:
+	case c.origin == of && c.number > r.had[of]:
 		s.early, s.changed = c.after, true // until what was decided on arrives
-	case c.domain == own && c.sequence == r.last:
+	case c.origin == own && c.number == r.last:
 		s.crossed = s.changed
 	}
 }

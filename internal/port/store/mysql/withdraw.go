@@ -14,7 +14,7 @@ import (
 // Withdraw implements store.Settler. Rows are put back as the changes of the other regions alone have them: the server's
 // binary log tells, in which these may already follow.
 func (s *Server) Withdraw(ctx context.Context, w storage.Want, o storage.Outage, others []storage.Source) error {
-	spoken, err := s.settles(ctx)
+	spoken, err := s.dialect(ctx)
 	if err != nil {
 		return err
 	}
@@ -31,8 +31,11 @@ func (s *Server) Withdraw(ctx context.Context, w storage.Want, o storage.Outage,
 	if err != nil {
 		return err
 	}
-	reached, err := s.elsewhere(ctx, spoken, o, others, at.own)
+	has, err := s.elsewhere(ctx, spoken, o, others)
 	if err != nil {
+		return err
+	}
+	if err := taggedLate(spoken, at, has); err != nil {
 		return err
 	}
 	if err := s.SetWritable(ctx, false); err != nil {
@@ -44,7 +47,7 @@ func (s *Server) Withdraw(ctx context.Context, w storage.Want, o storage.Outage,
 		return !ours
 	})
 	if err == nil {
-		err = s.withdraw(ctx, spoken, o, reached)
+		err = s.withdraw(ctx, spoken, o, has[at.own])
 	}
 	// Also after a failure: it is told, and nothing that arrives is lost meanwhile.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Timeout)
@@ -52,9 +55,19 @@ func (s *Server) Withdraw(ctx context.Context, w storage.Want, o storage.Outage,
 	return errors.Join(err, s.do(last, started), s.SetWritable(last, w.Writable))
 }
 
-// elsewhere is the highest position of the server's own changes that another server has. All of them must hold.
-func (s *Server) elsewhere(ctx context.Context, spoken mariaDB, o storage.Outage, others []storage.Source, own string) (int64, error) {
-	reached := int64(0)
+// taggedLate refuses transactions with a tag that no other server has: MySQL counts them by themselves, and others would ask for them still.
+func taggedLate(spoken dialect, at place, elsewhere map[string]int64) error {
+	for origin, last := range spoken.logged(at.here) {
+		if tag, own := strings.CutPrefix(origin, at.own+":"); own && last > elsewhere[origin] {
+			return unsettled("it has transactions with the tag %s", tag)
+		}
+	}
+	return nil
+}
+
+// elsewhere is the highest position that another server has, by origin. All of them must hold.
+func (s *Server) elsewhere(ctx context.Context, spoken dialect, o storage.Outage, others []storage.Source) (map[string]int64, error) {
+	reached := map[string]int64{}
 	for _, reads := range []bool{false, true} { // positions grow no more once all hold
 		for _, other := range others {
 			err := s.asReplica(ctx, other.Address, func(p *pool) error {
@@ -72,29 +85,33 @@ func (s *Server) elsewhere(ctx context.Context, spoken mariaDB, o storage.Outage
 				if err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &of, &here, &applied); err != nil {
 					return err
 				}
-				reached = max(reached, gtids(applied)[own], gtids(here)[own])
+				for _, has := range []map[string]int64{spoken.applied(here, applied), spoken.logged(here)} {
+					for origin, upTo := range has {
+						reached[origin] = max(reached[origin], upTo)
+					}
+				}
 				return nil
 			})
 			if err != nil && !errors.Is(err, store.ErrNotHeld) {
 				err = fmt.Errorf("%w (%w)", store.ErrNotHeld, err)
 			}
 			if err != nil {
-				return 0, fmt.Errorf("asking the server of %s how much it has of this region's changes: %w", other.Region, err)
+				return nil, fmt.Errorf("asking the server of %s how much it has of this region's changes: %w", other.Region, err)
 			}
 		}
 	}
 	return reached, nil
 }
 
-func (s *Server) withdraw(ctx context.Context, spoken mariaDB, o storage.Outage, reached int64) error {
+func (s *Server) withdraw(ctx context.Context, spoken dialect, o storage.Outage, reached int64) error {
 	at, err := s.place(ctx, spoken)
 	if err != nil {
 		return err
 	}
-	cut, h := ownOf(at), &history{rows: map[string]*touched{}}
-	if gtids(at.here)[at.own] <= reached {
+	cut, h := spoken.lastOwn(at), &history{rows: map[string]*touched{}}
+	if _, last := spoken.numberIn(cut); last <= reached {
 		cut = ""
-	} else if err := s.readLogsAfter(ctx, s.ownLogs(), at.own, reached, h.note); err != nil {
+	} else if err := s.readLogsAfter(ctx, spoken, s.ownLogs(), at.own, reached, h.note); err != nil {
 		return s.explain(ctx, "reading what no other region has", err)
 	}
 	err = s.run(ctx, false, func(ctx context.Context, tx *sql.Tx) error {

@@ -58,6 +58,43 @@ func TestPositionsAreRead(t *testing.T) {
 	}
 }
 
+// Numbers of transactions are read as binary logs and SHOW BINLOG EVENTS have them.
+func TestNumbersAreRead(t *testing.T) {
+	t.Parallel()
+	const a, b = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "4f22fa47-71ca-11e1-9e33-c80aa9429562"
+	for name, test := range map[string]struct {
+		read   func(string) (string, int64)
+		text   string
+		origin string
+		number int64
+	}{
+		"MariaDB begins":       {mariaDB{}.eventNumber, "BEGIN GTID 1-1-5", "1", 5},
+		"MariaDB commits":      {mariaDB{}.eventNumber, "GTID 2-1-6 cid=9", "2", 6},
+		"MariaDB, none":        {mariaDB{}.numberIn, "", "", 0},
+		"MySQL":                {mySQL{}.eventNumber, "SET @@SESSION.GTID_NEXT= '" + a + ":5'", a, 5},
+		"MySQL with a tag":     {mySQL{}.eventNumber, "SET @@SESSION.GTID_NEXT= '" + a + ":blue:7'", a + ":blue", 7},
+		"MySQL without number": {mySQL{}.eventNumber, "SET @@SESSION.GTID_NEXT= 'ANONYMOUS'", "", 0},
+	} {
+		if origin, number := test.read(test.text); origin != test.origin || number != test.number {
+			t.Errorf("%s: %q is read as %q, %d, want %q, %d", name, test.text, origin, number, test.origin, test.number)
+		}
+	}
+	events := []map[string]string{{"Event_type": "Format_desc", "Info": "Server ver: 9.7.4"}, {"Event_type": "Previous_gtids", "Info": a + ":1-4,\n" + b + ":1"}}
+	if diff := cmp.Diff(map[string]int64{a: 4, b: 1}, mySQL{}.begin(events)); diff != "" {
+		t.Errorf("a binary log of MySQL begins behind (-want +got):\n%s", diff)
+	}
+	at := place{own: a, here: b + ":1-9,\n" + a + ":1-5:7"}
+	if got := (mySQL{}).lastOwn(at); got != a+":7" {
+		t.Errorf("the last own transaction is %q", got)
+	}
+	if got := (mariaDB{}).lastOwn(place{own: "2", here: "1-1-9,2-2-4"}); got != "2-2-4" {
+		t.Errorf("the last own transaction of MariaDB is %q", got)
+	}
+	if got := (mySQL{}).waitFor(a + ":7").args[0]; got != a+":1-7" {
+		t.Errorf("it is waited for %v", got)
+	}
+}
+
 // A former primary asks for what follows its own changes as well.
 func TestOwnChangesAreKnown(t *testing.T) {
 	t.Parallel()
@@ -94,6 +131,12 @@ func TestGrantsAreRead(t *testing.T) {
 	}
 	if g.account != "`a`@`%`" {
 		t.Errorf("account is %q, want `a`@`%%`", g.account)
+	}
+	dynamic := grants{on: map[string][]string{}, option: map[string]bool{}}
+	dynamic.read("GRANT SELECT ON *.* TO `a`@`%`")
+	dynamic.read("GRANT CONNECTION_ADMIN,SYSTEM_VARIABLES_ADMIN ON *.* TO `a`@`%` WITH GRANT OPTION")
+	if dynamic.option["*.*"] {
+		t.Error("whoever may grant dynamic privileges alone is taken to be able to grant all")
 	}
 	if !g.option["*.*"] || g.option["`multiactive`.*"] || !g.has("`multiactive`.*", "INSERT") {
 		t.Errorf("read %+v", g)

@@ -94,13 +94,21 @@ func (n *Node) logs(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
 	var logs []string
 	for rows.Next() {
-		var name, size string
-		if err := rows.Scan(&name, &size); err != nil {
+		row := make([]string, len(columns))
+		into := make([]any, len(columns))
+		for i := range row {
+			into[i] = &row[i]
+		}
+		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
-		logs = append(logs, name)
+		logs = append(logs, row[0])
 	}
 	return logs, rows.Err()
 }
