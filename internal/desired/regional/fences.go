@@ -15,6 +15,9 @@ const FeatureStorageReplication = "StorageReplication"
 // one waits for the others.
 const FeatureConflictPolicies = "ConflictPolicies"
 
+// FeatureConflictPoliciesPostgreSQL is reported by members that do so with PostgreSQL too.
+const FeatureConflictPoliciesPostgreSQL = "ConflictPoliciesPostgreSQL"
+
 // Fences returns who may write to which of a service's slots, on every store that it uses, as the
 // configuration says. name is the service's, <namespace>/<name>. Sets are the slots that have an order of regions in common, so that a change of owners
 // concerns few rows. While a change of more than owners is under way, nobody may write to anything.

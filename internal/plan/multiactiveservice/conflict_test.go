@@ -26,15 +26,24 @@ func TestConflictPolicy(t *testing.T) {
 		store func(*v1alpha1.DataStoreSpec)
 		class func(*v1alpha1.DataClass)
 		old   string
+		older string
 		words string
 	}{
 		"acted on":       {},
 		"an old member":  {old: "shanghai", words: "is of an earlier version"},
-		"another engine": {store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EnginePostgreSQL }, words: "no MariaDB servers with management Managed"},
+		"another engine": {store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EngineRedis }, words: "no MariaDB or PostgreSQL servers with management Managed"},
+		"PostgreSQL":     {store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EnginePostgreSQL }},
+		"PostgreSQL, a member that knows MariaDB alone": {
+			store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EnginePostgreSQL }, older: "shanghai", words: "is of an earlier version",
+		},
+		"MariaDB, a member that knows no other": {older: "shanghai"},
+		"PostgreSQL, one primary": {store: func(s *v1alpha1.DataStoreSpec) {
+			s.Engine, s.Topology = v1alpha1.EnginePostgreSQL, v1alpha1.StoreTopology{Type: v1alpha1.TopologyPrimaryReplica, Primary: "beijing"}
+		}, words: "PostgreSQL servers with topology PrimaryReplica"},
 		"one primary": {store: func(s *v1alpha1.DataStoreSpec) {
 			s.Topology = v1alpha1.StoreTopology{Type: v1alpha1.TopologyPrimaryReplica, Primary: "beijing"}
 		}},
-		"observed":  {store: func(s *v1alpha1.DataStoreSpec) { s.Management = v1alpha1.StoreObserved }, words: "no MariaDB servers with management Managed"},
+		"observed":  {store: func(s *v1alpha1.DataStoreSpec) { s.Management = v1alpha1.StoreObserved }, words: "no MariaDB or PostgreSQL servers with management Managed"},
 		"no tables": {class: func(c *v1alpha1.DataClass) { c.Sync[0].StorageReplication.Tables = nil }, words: "names no tables"},
 		"no store":  {class: func(c *v1alpha1.DataClass) { c.Sync = nil }, words: "without sync StorageReplication"},
 	} {
@@ -57,7 +66,10 @@ func TestConflictPolicy(t *testing.T) {
 				if at.Slice == nil {
 					continue
 				}
-				at.Slice.Status.Features = []string{regional.FeatureStorageReplication, regional.FeatureConflictPolicies}
+				at.Slice.Status.Features = []string{regional.FeatureStorageReplication, regional.FeatureConflictPolicies, regional.FeatureConflictPoliciesPostgreSQL}
+				if region == test.older {
+					at.Slice.Status.Features = at.Slice.Status.Features[:2]
+				}
 				if region == test.old {
 					at.Slice.Status.Features = at.Slice.Status.Features[:1]
 				}
@@ -80,7 +92,7 @@ func TestConflictPolicy(t *testing.T) {
 			if told != (test.words != "") {
 				t.Errorf("it tells %q, want %q in it", c.Message, test.words)
 			}
-			if want := map[bool]int{true: 0, false: 3}[test.old != "" || len(class.Sync) == 0]; staged != want {
+			if want := map[bool]int{true: 0, false: 3}[test.old != "" || test.older != "" && test.words != "" || len(class.Sync) == 0]; staged != want {
 				t.Errorf("%d regions were handed the policy, want %d", staged, want)
 			}
 		})

@@ -83,15 +83,13 @@ func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alph
 	s.stagedPeerTLS(want, have)
 	want.Spec.Announcements = announcement.In(region, s.Announced, want.Spec.Announcements, room(have))
 	if have == nil {
-		withoutConflicts(want) // what its member knows is not known
+		withoutConflicts(want, func(v1alpha1.StoreEngine) bool { return true }) // what its member knows is not known
 		return slices.Sealed(want)
 	}
 	if withoutStores(have) {
 		want.Spec.Stores = nil
 	}
-	if !s.settles() {
-		withoutConflicts(want)
-	}
+	withoutConflicts(want, func(e v1alpha1.StoreEngine) bool { return !s.settles(e) })
 	if !carries {
 		want.Spec.Workload = *have.Spec.Workload.DeepCopy()
 	}

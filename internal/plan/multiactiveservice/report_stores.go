@@ -43,19 +43,26 @@ func withoutStores(have *v1alpha1.RegionalService) bool {
 	return len(have.Status.Features) > 0 && !stdslices.Contains(have.Status.Features, regional.FeatureStorageReplication)
 }
 
-// settles reports whether the members of all regions act on conflict policies: one that does waits for the others.
-func (s Seen) settles() bool {
+// settles reports whether the members of all regions act on conflict policies with servers of an engine: one that does waits for the others.
+func (s Seen) settles(engine v1alpha1.StoreEngine) bool {
+	feature := regional.FeatureConflictPolicies
+	if engine == v1alpha1.EnginePostgreSQL {
+		feature = regional.FeatureConflictPoliciesPostgreSQL
+	}
 	for _, r := range s.Regions {
-		if r.Slice != nil && !stdslices.Contains(r.Slice.Status.Features, regional.FeatureConflictPolicies) {
+		if r.Slice != nil && !stdslices.Contains(r.Slice.Status.Features, feature) {
 			return false
 		}
 	}
 	return true
 }
 
-// withoutConflicts takes the policies out of a slice.
-func withoutConflicts(rs *v1alpha1.RegionalService) {
+// withoutConflicts takes the policies out of a slice, for stores whose engine says so.
+func withoutConflicts(rs *v1alpha1.RegionalService, of func(v1alpha1.StoreEngine) bool) {
 	for i := range rs.Spec.Stores {
+		if !of(rs.Spec.Stores[i].Engine) {
+			continue
+		}
 		for j := range rs.Spec.Stores[i].Classes {
 			rs.Spec.Stores[i].Classes[j].Conflict = nil
 		}
@@ -74,11 +81,13 @@ func (s Seen) conflictNotActedOn(c v1alpha1.DataClass) string {
 	switch d := s.Stores[sync.Store]; {
 	case d == nil:
 		return "" // conditions say so
-	case d.Spec.Engine != v1alpha1.EngineMariaDB || d.Spec.Management == v1alpha1.StoreObserved || d.Spec.Management == v1alpha1.StoreExternal:
-		return fmt.Sprintf("DataStore %s has no MariaDB servers with management Managed: what does not fit stops its link", sync.Store)
+	case d.Spec.Engine != v1alpha1.EngineMariaDB && d.Spec.Engine != v1alpha1.EnginePostgreSQL || d.Spec.Management == v1alpha1.StoreObserved || d.Spec.Management == v1alpha1.StoreExternal:
+		return fmt.Sprintf("DataStore %s has no MariaDB or PostgreSQL servers with management Managed: what does not fit stops its link", sync.Store)
+	case d.Spec.Engine == v1alpha1.EnginePostgreSQL && d.Spec.Topology.Type != v1alpha1.TopologyMesh:
+		return fmt.Sprintf("DataStore %s has PostgreSQL servers with topology PrimaryReplica: this is done in a Mesh", sync.Store)
 	case len(sync.Tables) == 0:
 		return "sync names no tables"
-	case !s.settles():
+	case !s.settles(d.Spec.Engine):
 		return "the member of a region is of an earlier version: upgrade it"
 	}
 	return ""
