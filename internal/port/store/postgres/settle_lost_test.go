@@ -115,3 +115,41 @@ func TestRealSettleUnverified(t *testing.T) {
 	m.verify(o)
 	m.goesOn()
 }
+
+// TestRealSettleEarlier has links that were made by a version that settled nothing. They carry what is decided on once a policy is declared, and until then the changes
+// of a lost region come as they are.
+func TestRealSettleEarlier(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t)
+	m.run("beijing", "ALTER PUBLICATION multiactive DROP TABLE multiactive.conflict")
+	m.run("shanghai", "ALTER SUBSCRIPTION multiactive_beijing REFRESH PUBLICATION WITH (copy_data = false)")
+	prepared := func(region string, want bool) {
+		t.Helper()
+		seen, err := m.servers[region].Observe(t.Context(), m.want(region))
+		m.must(err)
+		if seen.Prepared != want {
+			t.Errorf("%s is prepared: %t", region, seen.Prepared)
+		}
+	}
+	m.policies = []storage.ConflictPolicy{{Table: "shop.orders", Winner: storage.WinnerOwner}}
+	prepared("shanghai", true) // its source has nothing to give yet
+	prepared("beijing", false)
+	o := storage.Outage{Region: "beijing", ID: 1}
+	if held, err := m.servers["shanghai"].Hold(t.Context(), m.want("shanghai"), o); err == nil || held {
+		t.Errorf("a link is held that does not carry decisions (%v)", err)
+	}
+	m.write("beijing", "INSERT INTO shop.orders VALUES (1, 'on')")
+	m.settled()
+	m.must(m.servers["beijing"].Prepare(t.Context(), m.want("beijing")))
+	prepared("beijing", true)
+	prepared("shanghai", false)
+	m.must(m.servers["shanghai"].Prepare(t.Context(), m.want("shanghai")))
+	prepared("shanghai", true)
+	m.lose(func() { m.write("beijing", "UPDATE shop.orders SET value = 'late'") })
+	m.hold(o)
+	m.must(m.nodes["beijing"].Start(t.Context()))
+	m.settle(o)
+	m.everywhere("SELECT id, value FROM shop.orders", "1 late")
+	m.everywhere("SELECT outcome FROM multiactive.conflict", "Applied")
+	m.goesOn()
+}

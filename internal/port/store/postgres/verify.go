@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -71,10 +70,11 @@ func (s *Server) verify(ctx context.Context, w storage.Want, noted outage, other
 	if err != nil {
 		return false, err
 	}
-	seen := watched{rows: map[string]*decidedRow{}, decisions: map[string]*decidedRow{}, layouts: newLayouts(s)}
+	layouts := newLayouts(s)
+	seen := watched{rows: map[string]*decidedRow{}, decisions: map[string]*decidedRow{}, layouts: layouts.known}
 	for _, l := range written {
 		r := &decidedRow{late: l}
-		if r.layout, err = seen.layouts.of(ctx, parseTable(l.table)); err != nil {
+		if r.layout, err = layouts.of(ctx, parseTable(l.table)); err != nil {
 			return false, err
 		}
 		seen.rows[l.table+l.key] = r
@@ -111,7 +111,7 @@ func (s *Server) close(ctx context.Context, region string) error {
 // watched are the rows that are looked for in the logs of others.
 type watched struct {
 	rows, decisions map[string]*decidedRow
-	layouts         *layouts
+	layouts         map[table]*layout
 }
 
 // course of a row in another region's log.
@@ -179,7 +179,7 @@ func (s *Server) courses(ctx context.Context, src *source, w storage.Want, other
 	if err := src.skip(ctx, slot, seen.since(other.Region)); err != nil {
 		return nil, fmt.Errorf("going on in slot %s of %s: %w", slot, other.Region, err)
 	}
-	if err := readSlot(ctx, src.Conn, slot, 0, seen.follow(ctx, other.Region, courses)); err != nil {
+	if err := readSlot(ctx, src.Conn, slot, 0, seen.follow(other.Region, courses)); err != nil {
 		return nil, fmt.Errorf("reading what %s changed while late changes were decided on: %w", other.Region, err)
 	}
 	for id, r := range seen.decisions {
@@ -239,7 +239,7 @@ func (src *source) skip(ctx context.Context, slot string, to int64) error {
 }
 
 // follow takes changes out of the log of a region.
-func (s watched) follow(ctx context.Context, region string, courses map[*decidedRow]*course) func(change) error {
+func (s watched) follow(region string, courses map[*decidedRow]*course) func(change) error {
 	return func(c change) error {
 		if c.table == conflictTable && c.after != nil {
 			if r := s.decisions[decisionID(constantOf(c.after["region"]), constantOf(c.after["outage"]), constantOf(c.after["number"]))]; r != nil {
@@ -249,15 +249,9 @@ func (s watched) follow(ctx context.Context, region string, courses map[*decided
 				}
 			}
 		}
-		if c.origin != "" || c.table == canaryTable || c.kind == 'T' {
-			return nil
-		}
-		l, err := s.layouts.of(ctx, c.table)
-		if _, unknown := errors.AsType[*store.UnsettledError](err); unknown {
-			return nil // no row of such a table was decided on
-		}
-		if err != nil {
-			return err
+		l := s.layouts[c.table]
+		if c.origin != "" || c.kind == 'T' || l == nil {
+			return nil // no row of such a table was decided on, or others tell
 		}
 		return l.split(c, func(key string, one change) error {
 			if r := s.rows[l.table.String()+key]; r != nil {
