@@ -15,8 +15,11 @@ const FeatureStorageReplication = "StorageReplication"
 // one waits for the others.
 const FeatureConflictPolicies = "ConflictPolicies"
 
-// FeatureConflictPoliciesMySQL is reported by those that do so for MySQL as well.
-const FeatureConflictPoliciesMySQL = "ConflictPoliciesMySQL"
+// Those are reported by members that do so with servers of other products, too.
+const (
+	FeatureConflictPoliciesMySQL      = "ConflictPoliciesMySQL"
+	FeatureConflictPoliciesPostgreSQL = "ConflictPoliciesPostgreSQL"
+)
 
 // Fences returns who may write to which of a service's slots, on every store that it uses, as the
 // configuration says. name is the service's, <namespace>/<name>. Sets are the slots that have an order of regions in common, so that a change of owners

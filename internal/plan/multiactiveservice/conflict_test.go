@@ -24,11 +24,14 @@ func TestConflictPolicy(t *testing.T) {
 		mesh.Endpoints = append(mesh.Endpoints, v1alpha1.StoreEndpoint{Region: r, Address: r + ":3306"})
 	}
 	mySQL := func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EngineMySQL }
+	postgreSQL := func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EnginePostgreSQL }
 	for name, test := range map[string]struct {
 		store func(*v1alpha1.DataStoreSpec)
 		class func(*v1alpha1.DataClass)
 		old   string
 		words string
+		// nowhere: no region is handed the policy, for no member could act on it.
+		nowhere bool
 		// lacks is a feature that the old member does not have, all but the first without one.
 		lacks string
 	}{
@@ -38,12 +41,25 @@ func TestConflictPolicy(t *testing.T) {
 		"MySQL and an old member": {
 			store: mySQL, old: "shanghai", lacks: regional.FeatureConflictPoliciesMySQL, words: "is of an earlier version",
 		},
+		"PostgreSQL": {store: postgreSQL},
+		"PostgreSQL and an old member": {
+			store: postgreSQL, old: "shanghai", lacks: regional.FeatureConflictPoliciesPostgreSQL, words: "is of an earlier version",
+		},
 		"MariaDB, which the old member knows": {lacks: regional.FeatureConflictPoliciesMySQL},
-		"another engine":                      {store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EnginePostgreSQL }, words: "no servers of MariaDB or MySQL with management Managed"},
+		"another engine": {
+			store: func(s *v1alpha1.DataStoreSpec) { s.Engine = v1alpha1.EngineRedis }, nowhere: true,
+			words: "no servers of MariaDB, MySQL or PostgreSQL with management Managed",
+		},
 		"one primary": {store: func(s *v1alpha1.DataStoreSpec) {
 			s.Topology = v1alpha1.StoreTopology{Type: v1alpha1.TopologyPrimaryReplica, Primary: "beijing"}
 		}},
-		"observed":  {store: func(s *v1alpha1.DataStoreSpec) { s.Management = v1alpha1.StoreObserved }, words: "no servers of MariaDB or MySQL with management Managed"},
+		"PostgreSQL, one primary": {store: func(s *v1alpha1.DataStoreSpec) {
+			s.Engine, s.Topology = v1alpha1.EnginePostgreSQL, v1alpha1.StoreTopology{Type: v1alpha1.TopologyPrimaryReplica, Primary: "beijing"}
+		}, words: "PostgreSQL servers with topology PrimaryReplica"},
+		"observed": {
+			store: func(s *v1alpha1.DataStoreSpec) { s.Management = v1alpha1.StoreObserved },
+			words: "no servers of MariaDB, MySQL or PostgreSQL with management Managed",
+		},
 		"no tables": {class: func(c *v1alpha1.DataClass) { c.Sync[0].StorageReplication.Tables = nil }, words: "names no tables"},
 		"no store":  {class: func(c *v1alpha1.DataClass) { c.Sync = nil }, words: "without sync StorageReplication"},
 	} {
@@ -66,7 +82,9 @@ func TestConflictPolicy(t *testing.T) {
 				if at.Slice == nil {
 					continue
 				}
-				has := []string{regional.FeatureStorageReplication, regional.FeatureConflictPolicies, regional.FeatureConflictPoliciesMySQL}
+				has := []string{
+					regional.FeatureStorageReplication, regional.FeatureConflictPolicies, regional.FeatureConflictPoliciesMySQL, regional.FeatureConflictPoliciesPostgreSQL,
+				}
 				if region == test.old || test.old == "" && test.lacks != "" {
 					has = slices.DeleteFunc(has, func(f string) bool {
 						return f == test.lacks || test.lacks == "" && f != regional.FeatureStorageReplication
@@ -92,7 +110,7 @@ func TestConflictPolicy(t *testing.T) {
 			if told != (test.words != "") {
 				t.Errorf("it tells %q, want %q in it", c.Message, test.words)
 			}
-			if want := map[bool]int{true: 0, false: 3}[test.old != "" || len(class.Sync) == 0]; staged != want {
+			if want := map[bool]int{true: 0, false: 3}[test.old != "" || test.nowhere || len(class.Sync) == 0]; staged != want {
 				t.Errorf("%d regions were handed the policy, want %d", staged, want)
 			}
 		})

@@ -43,11 +43,18 @@ func withoutStores(have *v1alpha1.RegionalService) bool {
 	return len(have.Status.Features) > 0 && !stdslices.Contains(have.Status.Features, regional.FeatureStorageReplication)
 }
 
+// settling names what members report that act on conflict policies with servers of an engine.
+var settling = map[v1alpha1.StoreEngine]string{
+	v1alpha1.EngineMariaDB:    regional.FeatureConflictPolicies,
+	v1alpha1.EngineMySQL:      regional.FeatureConflictPoliciesMySQL,
+	v1alpha1.EnginePostgreSQL: regional.FeatureConflictPoliciesPostgreSQL,
+}
+
 // settles reports whether the members of all regions act on conflict policies of an engine's stores: one that does waits for the others.
 func (s Seen) settles(engine v1alpha1.StoreEngine) bool {
-	feature := regional.FeatureConflictPolicies
-	if engine == v1alpha1.EngineMySQL {
-		feature = regional.FeatureConflictPoliciesMySQL
+	feature, decides := settling[engine]
+	if !decides {
+		return false
 	}
 	for _, r := range s.Regions {
 		if r.Slice != nil && !stdslices.Contains(r.Slice.Status.Features, feature) {
@@ -81,19 +88,16 @@ func (s Seen) conflictNotActedOn(c v1alpha1.DataClass) string {
 	switch d := s.Stores[sync.Store]; {
 	case d == nil:
 		return "" // conditions say so
-	case !decides(d.Spec.Engine) || d.Spec.Management == v1alpha1.StoreObserved || d.Spec.Management == v1alpha1.StoreExternal:
-		return fmt.Sprintf("DataStore %s has no servers of MariaDB or MySQL with management Managed: what does not fit stops its link", sync.Store)
+	case settling[d.Spec.Engine] == "" || d.Spec.Management == v1alpha1.StoreObserved || d.Spec.Management == v1alpha1.StoreExternal:
+		return fmt.Sprintf("DataStore %s has no servers of MariaDB, MySQL or PostgreSQL with management Managed: what does not fit stops its link", sync.Store)
+	case d.Spec.Engine == v1alpha1.EnginePostgreSQL && d.Spec.Topology.Type != v1alpha1.TopologyMesh:
+		return fmt.Sprintf("DataStore %s has PostgreSQL servers with topology PrimaryReplica: this is done in a Mesh", sync.Store)
 	case len(sync.Tables) == 0:
 		return "sync names no tables"
 	case !s.settles(d.Spec.Engine):
 		return "the member of a region is of an earlier version: upgrade it"
 	}
 	return ""
-}
-
-// decides tells whether policies of an engine's stores can be acted on.
-func decides(engine v1alpha1.StoreEngine) bool {
-	return engine == v1alpha1.EngineMariaDB || engine == v1alpha1.EngineMySQL
 }
 
 // stores tells whether every store that the service names is ready in all of its regions.

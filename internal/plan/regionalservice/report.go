@@ -19,7 +19,8 @@ import (
 // region's member does not name.
 func Features() []string {
 	return []string{
-		"Additional", "Announcements", regional.FeatureConflictPolicies, regional.FeatureConflictPoliciesMySQL, "DegradationFlags", "MessageQueue", "OnHomeLossDefer", "OnHomeLossReadOnly", "OnHomeLossReject",
+		"Additional", "Announcements", regional.FeatureConflictPolicies, regional.FeatureConflictPoliciesMySQL, regional.FeatureConflictPoliciesPostgreSQL,
+		"DegradationFlags", "MessageQueue", "OnHomeLossDefer", "OnHomeLossReadOnly", "OnHomeLossReject",
 		"OnHomeLossTakeover", announcement.Feature, "OriginRead", regional.FeaturePeerTLS, regional.FeaturePreparedFor, "Regenerate", "SecondRead", "SessionKeys", "Shed", regional.FeatureStorageReplication,
 		"WorkloadDeploymentRef", "WorkloadManaged", "WorkloadServiceRef",
 	}

@@ -122,6 +122,9 @@ func (d *Declared) complete(region string) {
 	w := &d.Want
 	w.Store, w.Region = d.Slice.Name, region
 	w.Mesh = d.Slice.Topology.Type == v1alpha1.TopologyMesh
+	if !w.Mesh && d.Slice.Engine == v1alpha1.EnginePostgreSQL {
+		w.Conflicts, d.Disagreed = nil, nil // a PostgreSQL that was the primary is not taken back to what others have
+	}
 	slices.Sort(d.Services)
 	d.Services = slices.Compact(d.Services)
 	slices.Sort(w.Tables)

@@ -20,6 +20,9 @@ func (s *Server) Connect(ctx context.Context, w storage.Want, from storage.Sourc
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	doing := "connecting to region " + from.Region
+	if noted, err := readOutage(ctx, s.pool, from.Region); err != nil || noted.phase == phaseHeld {
+		return s.explain(doing, errors.Join(err, fmt.Errorf("nothing is received from region %s before it has taken back what it had not shipped", from.Region)))
+	}
 	existing, err := s.subscription(ctx, linkName(from.Region))
 	if err != nil {
 		return s.explain(doing, err)
@@ -107,10 +110,18 @@ func (s *Server) checkSlot(ctx context.Context, w storage.Want, from storage.Sou
 	if err != nil {
 		return err
 	}
+	if state.held {
+		return errHeld(w, from)
+	}
 	if why := state.why(w.Region, from.Region); why != "" {
 		return &store.BootstrapError{Bootstrap: s.bootstrap(w, from, why, true)}
 	}
 	return nil
+}
+
+// errHeld says that the source waits for this server.
+func errHeld(w storage.Want, from storage.Source) error {
+	return fmt.Errorf("region %s lets %s receive nothing before that has taken back what it had not shipped when it was lost", from.Region, w.Region)
 }
 
 // why a link whose slot is like this needs a seed; "" when it does not.
@@ -118,7 +129,7 @@ func (state slotState) why(target, from string) string {
 	switch {
 	case state.lost:
 		return fmt.Sprintf("region %s has not kept what %s had not read: its slot %s went beyond max_slot_wal_keep_size", from, target, linkName(target))
-	case !state.exists:
+	case !state.exists && !state.held:
 		return fmt.Sprintf("region %s has no slot %s any more: what it wrote since the link last ran is not known", from, linkName(target))
 	}
 	return ""
@@ -145,6 +156,8 @@ func (s *Server) create(ctx context.Context, w storage.Want, from storage.Source
 		return err
 	}
 	switch {
+	case state.held:
+		return errHeld(w, from)
 	case state.lost:
 		return &store.BootstrapError{Bootstrap: s.bootstrap(w, from, state.why(w.Region, from.Region), false)}
 	case state.active:

@@ -45,6 +45,12 @@ var grantsOf16 = []string{
 	"GRANT SELECT ON pg_authid TO multiactive",
 }
 
+// settleGrants are needed besides where classes say what is to stand of late changes.
+var settleGrants = []string{
+	"GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_session_setup(text), pg_replication_origin_xact_setup(pg_lsn, timestamptz) TO multiactive",
+	"GRANT SET ON PARAMETER session_replication_role TO multiactive",
+}
+
 // node is a PostgreSQL of one region.
 type node struct {
 	*testserver.Server

@@ -98,6 +98,10 @@ func (s *Server) askSource(ctx context.Context, w storage.Want, from storage.Sou
 	if err != nil {
 		return nil, nil
 	}
+	if state.held {
+		return &storage.Fault{Kind: storage.FaultConnection, Message: s.message(errHeld(w, from).Error()),
+			Remedy: "Nothing: the link goes on once that is done, and the region's StoresReady says what it waits for."}, nil
+	}
 	why := state.why(w.Region, from.Region)
 	if why == "" {
 		return nil, nil

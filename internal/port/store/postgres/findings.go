@@ -22,7 +22,7 @@ func (s *Server) findings(ctx context.Context, w storage.Want, st state, retaine
 	found := settingFindings(w, st)
 	found = append(found, retentionFindings(w, st, retained)...)
 	for _, look := range []func(context.Context, storage.Want, state) ([]storage.Finding, error){
-		s.privilegeFindings, s.tableFindings, s.sequenceFindings, s.slotFindings,
+		s.privilegeFindings, s.tableFindings, s.sequenceFindings, s.slotFindings, s.settleFindings,
 	} {
 		more, err := look(ctx, w, st)
 		if err != nil {
@@ -64,14 +64,18 @@ func settingFindings(w storage.Want, st state) []storage.Finding {
 		found = append(found, storage.Finding{Check: "wal_level", Blocks: true, Statement: "ALTER SYSTEM SET wal_level = 'logical'",
 			Problem: fmt.Sprintf("wal_level is %s: nobody can replicate from this server; set it to logical and restart the server", st.walLevel)})
 	}
-	others, sources := len(w.Regions)-1, len(w.Sources)
+	others, sources, held := len(w.Regions)-1, len(w.Sources), 0
+	if w.Mesh && len(w.Conflicts) > 0 {
+		held = others + 1
+	}
 	for _, need := range []struct {
 		name      string
 		has, need int
 		what      string
 	}{
-		// One for each that reads from here, and, for each source, one to note how far it has been applied and one while a table is added.
-		{"max_replication_slots", st.slots, others + 2*sources, "links of the other regions and of its own"},
+		// One for each that reads from here, and, for each source, one to note how far it has been applied and one while a table is added. Where
+		// late changes are settled, one for each that is held, and one for what is put back.
+		{"max_replication_slots", st.slots, others + 2*sources + held, "links of the other regions and of its own"},
 		{"max_wal_senders", st.senders, 2 * others, "links of the other regions"},
 		{"max_logical_replication_workers", st.workers, sources + 1, "links from the other regions"},
 		{"max_worker_processes", st.processes, sources + 2, "links from the other regions"},
@@ -130,7 +134,8 @@ func retentionFindings(w storage.Want, st state, retained time.Duration) []stora
 // slotFindings are about slots at this server that have been used up, or that nobody reads.
 func (s *Server) slotFindings(ctx context.Context, w storage.Want, _ state) ([]storage.Finding, error) {
 	rows, err := s.pool.Query(ctx, `SELECT slot_name, coalesce(wal_status, ''), active, slot_name = ANY ($1)
-		FROM pg_replication_slots WHERE slot_name LIKE 'multiactive\_%' AND database = current_database() ORDER BY slot_name`, linkNames(w.Regions))
+		FROM pg_replication_slots WHERE (slot_name LIKE 'multiactive\_%' OR slot_name LIKE 'held\_multiactive\_%')
+			AND database = current_database() ORDER BY slot_name`, append(linkNames(w.Regions), heldSlots(w.Regions)...))
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func (s *Server) rolePrepared(ctx context.Context, _ storage.Want) (bool, error)
 }
 
 func (s *Server) publicationReady(ctx context.Context, w storage.Want) (bool, error) {
-	wanted, err := s.publishable(ctx, s.pool, w.Tables)
+	wanted, err := s.publishable(ctx, s.pool, published(w))
 	if err != nil {
 		return false, err
 	}
@@ -129,11 +129,38 @@ func (s *Server) linksReady(ctx context.Context, w storage.Want) (bool, error) {
 		if existing == nil || !existing.enabled {
 			continue
 		}
-		if unknown, err := s.unknownTables(ctx, existing.name, w.Tables); err != nil || len(unknown) > 0 {
+		unknown, err := s.unknownTables(ctx, existing.name, published(w))
+		if err != nil {
 			return false, err
+		}
+		if slices.Equal(unknown, []table{conflictTable}) {
+			// It is needed when a region was lost, and a source that is away, or of an earlier version, has it later.
+			unknown = s.carriable(ctx, w, from)
+		}
+		if len(unknown) > 0 {
+			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// carriable tells whether a link could carry what is decided on late changes.
+func (s *Server) carriable(ctx context.Context, w storage.Want, from storage.Source) []table {
+	if len(w.Conflicts) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	src, err := s.dialSource(ctx, from.Address)
+	if err != nil {
+		return nil
+	}
+	defer src.close()
+	tables, err := src.published(ctx)
+	if err != nil || !slices.Contains(tables, conflictTable) {
+		return nil
+	}
+	return []table{conflictTable}
 }
 
 func (s *Server) standbyReady(ctx context.Context, w storage.Want) (bool, error) {

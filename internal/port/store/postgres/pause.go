@@ -96,7 +96,7 @@ func (s *Server) disconnect(ctx context.Context, w storage.Want, from string) er
 		return nil
 	}
 	defer src.close()
-	return src.dropSlot(ctx, linkName(w.Region))
+	return errors.Join(src.dropSlot(ctx, linkName(w.Region)), src.dropSlot(ctx, heldSlot(w.Region)))
 }
 
 // linkAddress is where a link reads from, as far as anybody knows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -29,7 +30,7 @@ func (s *Server) Prepare(ctx context.Context, w storage.Want) error {
 		if err := s.ensureRole(ctx, tx); err != nil {
 			return err
 		}
-		return s.ensurePublication(ctx, tx, w.Tables)
+		return s.ensurePublication(ctx, tx, w)
 	})
 	if err == nil {
 		err = errors.Join(s.ensureStandbySlots(ctx, w), s.refreshLinks(ctx, w))
@@ -114,8 +115,8 @@ const publishable = `SELECT n.nspname, c.relname FROM unnest($1::text[], $2::tex
 		c.relreplident = 'i' AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident))`
 
 // ensurePublication publishes the canary and what of the declared tables can be published.
-func (s *Server) ensurePublication(ctx context.Context, tx pgx.Tx, declared []string) error {
-	wanted, err := s.publishable(ctx, tx, declared)
+func (s *Server) ensurePublication(ctx context.Context, tx pgx.Tx, w storage.Want) error {
+	wanted, err := s.publishable(ctx, tx, published(w))
 	if err != nil {
 		return err
 	}
@@ -136,6 +137,14 @@ func (s *Server) ensurePublication(ctx context.Context, tx pgx.Tx, declared []st
 		}
 	}
 	return s.grantTables(ctx, tx, wanted)
+}
+
+// published are the tables that are to be published besides the canary.
+func published(w storage.Want) []string {
+	if !w.Mesh {
+		return w.Tables
+	}
+	return append(slices.Clone(w.Tables), conflictTable.String())
 }
 
 // publishable returns the tables that can be published, of those that are declared.

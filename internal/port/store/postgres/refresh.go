@@ -26,16 +26,21 @@ func (s *Server) refreshLink(ctx context.Context, w storage.Want, from storage.S
 	if err != nil || existing == nil || !existing.enabled {
 		return err
 	}
-	unknown, err := s.unknownTables(ctx, existing.name, w.Tables)
+	unknown, err := s.unknownTables(ctx, existing.name, published(w))
+	if err == nil && slices.Equal(unknown, []table{conflictTable}) {
+		unknown = s.carriable(ctx, w, from)
+	}
 	if err != nil || len(unknown) == 0 {
 		return err
 	}
 	refresh := "ALTER SUBSCRIPTION " + quote(existing.name) + " REFRESH PUBLICATION"
-	if slices.Equal(unknown, []table{canaryTable}) {
-		// Somebody removed the operator's schema. Canaries that were written meanwhile are worth nothing.
+	own := func(t table) bool { return t == canaryTable || t == conflictTable }
+	if !slices.ContainsFunc(unknown, func(t table) bool { return !own(t) }) {
+		// Somebody removed the operator's schema, or it has more than before. Canaries that were written meanwhile are worth nothing, and
+		// nothing is decided on before all regions have prepared their servers.
 		return s.alone(ctx, refresh+" WITH (copy_data = false)")
 	}
-	unknown = slices.DeleteFunc(unknown, func(t table) bool { return t == canaryTable })
+	unknown = slices.DeleteFunc(unknown, own)
 	src, err := s.dialSource(ctx, from.Address)
 	if err != nil {
 		return nil

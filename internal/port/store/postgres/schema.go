@@ -39,7 +39,7 @@ const fenceBody = `
 	END
 	`
 
-// schemaStatements make the operator's own tables. Only the canary is published; whoever may log in may read the fences.
+// schemaStatements make the operator's own tables. The canary is published, and in meshes what was decided on late changes; whoever may log in may read the fences.
 var schemaStatements = []string{
 	`CREATE SCHEMA IF NOT EXISTS multiactive`,
 	`CREATE TABLE IF NOT EXISTS multiactive.canary (
@@ -65,6 +65,20 @@ var schemaStatements = []string{
 	// Slots that a replica keeps for the others, for the time when it is the primary; see standby.go.
 	`CREATE TABLE IF NOT EXISTS multiactive.standby (
 		region text PRIMARY KEY, slot text NOT NULL, base jsonb)`,
+	// What is known of outages, and what was taken back after this region's own; see settle.go.
+	`CREATE TABLE IF NOT EXISTS multiactive.outage (
+		region text PRIMARY KEY, id bigint NOT NULL, phase text NOT NULL, reached bigint NOT NULL, cut bigint NOT NULL)`,
+	`CREATE TABLE IF NOT EXISTS multiactive.late_change (
+		region text NOT NULL, outage bigint NOT NULL, number bigint NOT NULL, table_name text NOT NULL, row_key text NOT NULL,
+		id_row text NOT NULL, versions text[] NOT NULL, before_row text NOT NULL, after_row text NOT NULL, resend boolean NOT NULL, written_at timestamptz NOT NULL,
+		written bigint NOT NULL DEFAULT 0, is_row text NOT NULL DEFAULT '', had jsonb, closed boolean NOT NULL DEFAULT false,
+		PRIMARY KEY (region, outage, number))`,
+	// What was decided, in all regions.
+	`CREATE TABLE IF NOT EXISTS multiactive.conflict (
+		region text NOT NULL, outage bigint NOT NULL, number bigint NOT NULL, table_name text NOT NULL, row_key text NOT NULL,
+		policy text NOT NULL, outcome text NOT NULL, before_row text NOT NULL, late_row text NOT NULL, other_row text NOT NULL, note text NOT NULL,
+		written_at timestamptz NOT NULL, written bigint NOT NULL, PRIMARY KEY (region, outage, number))`,
+	`ALTER TABLE multiactive.conflict REPLICA IDENTITY FULL`,
 	`CREATE OR REPLACE FUNCTION multiactive.fence_of(service text, slot integer, OUT owner text, OUT epoch bigint, OUT leased boolean)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $fence$` + fenceBody + `$fence$`,
 	// Other regions ask for positions as the user that servers replicate as, which may not read those of origins.
@@ -79,7 +93,8 @@ var schemaStatements = []string{
 // this operator, and of somebody else, are not.
 var schemaComplete = `SELECT
 	(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'multiactive' AND c.relkind = 'r'
-		AND c.relname IN ('canary', 'fence', 'fence_slot', 'lease', 'seeded', 'link', 'applied', 'standby')) = 8
+		AND c.relname IN ('canary', 'fence', 'fence_slot', 'lease', 'seeded', 'link', 'applied', 'standby', 'outage', 'late_change')) = 10
+	AND EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('multiactive.conflict') AND relkind = 'r' AND relreplident = 'f')
 	AND ` + sameFunction("multiactive.fence_of(text,integer)", fenceBody) + `
 	AND ` + sameFunction("multiactive.positions_of(text,text[],text[])", positionsSQL) + `
 	AND coalesce((SELECT bool_or(a.grantee = 0 AND a.privilege_type = 'USAGE') FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'multiactive'), false)

@@ -2,8 +2,8 @@
 // replication, with one publication in every server, one subscription per source in every target, and a
 // replication slot for it in the source.
 //
-// It must never copy rows by itself, skip a transaction, or move a position of a link that has one. Facts
-// about PostgreSQL that a comment gives without a source were seen with 15.18 and 17.10.
+// It must never copy rows by itself, skip a transaction, or move a position of a link that has one, but for what a lost region had
+// not shipped (settle.go). Facts about PostgreSQL that a comment gives without a source were seen with 15.18 and 17.10.
 package postgres
 
 import (

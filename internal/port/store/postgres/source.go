@@ -38,6 +38,8 @@ func (src *source) close() {
 // slotState is what a source says of a slot.
 type slotState struct {
 	exists, active, lost bool
+	// held: there is none, and one that is held for the same region.
+	held bool
 }
 
 func (src *source) slot(ctx context.Context, name string) (slotState, error) {
@@ -45,7 +47,8 @@ func (src *source) slot(ctx context.Context, name string) (slotState, error) {
 	err := src.QueryRow(ctx, `SELECT active, coalesce(wal_status = 'lost', false) FROM pg_replication_slots WHERE slot_name = $1`, name).
 		Scan(&state.active, &state.lost)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return state, nil
+		err := src.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'held_' || $1)", name).Scan(&state.held)
+		return state, err
 	}
 	state.exists = err == nil
 	return state, err
