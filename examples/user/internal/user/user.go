@@ -5,6 +5,8 @@
 package user
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -115,11 +117,14 @@ func (e Entry) Check() error {
 }
 
 // Entries returns the two lines that a transfer adds to the ledger. Their
-// sum is zero.
+// sum is zero. Their IDs are made from the payer and the idempotency key, so
+// that a region which has them from another one knows a repetition by them.
 func (t Transfer) Entries() [2]Entry {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", t.From, t.IdempotencyKey))
+	id := hex.EncodeToString(sum[:20])
 	return [2]Entry{
-		{ID: t.ID + "-debit", TransferID: t.ID, Phone: t.From, Amount: -t.Amount, CreatedAt: t.CreatedAt},
-		{ID: t.ID + "-credit", TransferID: t.ID, Phone: t.To, Amount: t.Amount, CreatedAt: t.CreatedAt},
+		{ID: id + "-debit", TransferID: t.ID, Phone: t.From, Amount: -t.Amount, CreatedAt: t.CreatedAt},
+		{ID: id + "-credit", TransferID: t.ID, Phone: t.To, Amount: t.Amount, CreatedAt: t.CreatedAt},
 	}
 }
 

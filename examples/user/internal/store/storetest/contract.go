@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"records kept aside":            rejects,
 		"transfer":                      transfer,
 		"transfers are refused":         refused,
+		"transfer of another region":    transferElsewhere,
 		"parallel registrations":        parallelRegistrations,
 		"parallel transfers":            parallelTransfers,
 		"money is conserved":            conservation,
