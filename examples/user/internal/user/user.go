@@ -73,6 +73,30 @@ type Profile struct {
 	About string `json:"about"`
 }
 
+// Change is a new password or an edited profile as it travels to other
+// regions. At orders the changes of a phone number: each is later than the one
+// before it, whatever the clocks of regions say.
+type Change struct {
+	Phone string `json:"phone"`
+	// Verifier of the new password; empty: it is the profile that changed.
+	Verifier string    `json:"verifier,omitempty"`
+	Name     string    `json:"name,omitempty"`
+	About    string    `json:"about,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// Check reports the first field that a change lacks.
+func (c Change) Check() error {
+	switch {
+	case c.Verifier == "" && c.Name == "":
+		return errors.New("verifier and name are empty")
+	case c.At.IsZero():
+		return errors.New("at is empty")
+	}
+	_, err := NormalizePhone(c.Phone)
+	return err
+}
+
 // Session is a login that has succeeded.
 type Session struct {
 	Phone     string    `json:"phone"`

@@ -49,8 +49,7 @@ func (s *Store) Account(ctx context.Context, phone string) (user.Account, error)
 
 // ChangePassword implements store.Accounts.
 func (s *Store) ChangePassword(ctx context.Context, tok *user.Token, phone, verifier string, at time.Time) error {
-	return s.change(ctx, tok, phone, `REPLACE INTO password (phone, verifier, changed_at) VALUES (?, ?, ?)`,
-		phone, verifier, micros(at))
+	return s.change(ctx, tok, user.Change{Phone: phone, Verifier: verifier, At: at})
 }
 
 // Profile implements store.Accounts.
@@ -67,25 +66,69 @@ func (s *Store) Profile(ctx context.Context, phone string) (user.Profile, error)
 
 // SaveProfile implements store.Accounts.
 func (s *Store) SaveProfile(ctx context.Context, tok *user.Token, p user.Profile, at time.Time) error {
-	return s.change(ctx, tok, p.Phone, `REPLACE INTO profile (phone, name, about, changed_at) VALUES (?, ?, ?, ?)`,
-		p.Phone, p.Name, p.About, micros(at))
+	return s.change(ctx, tok, user.Change{Phone: p.Phone, Name: p.Name, About: p.About, At: at})
 }
 
-// change runs one statement for an account that exists.
-func (s *Store) change(ctx context.Context, tok *user.Token, phone, stmt string, args ...any) error {
+// change makes a change of an account that exists, later than the one before it.
+func (s *Store) change(ctx context.Context, tok *user.Token, c user.Change) error {
 	return s.home(ctx, tok, func(tx *sql.Tx) error {
-		found, err := exists(ctx, tx, phone)
+		found, err := exists(ctx, tx, c.Phone)
 		if err != nil {
 			return err
 		}
 		if !found {
 			return user.ErrNotFound
 		}
-		if _, err := tx.ExecContext(ctx, stmt, args...); err != nil {
-			return fmt.Errorf("changing the account: %w", err)
+		before, err := s.changedAt(ctx, tx, c)
+		if err != nil {
+			return err
 		}
-		return nil
+		c.At = fromMicros(max(micros(c.At), before+1))
+		if err := put(ctx, tx, c); err != nil {
+			return err
+		}
+		return enqueue(ctx, tx, store.KindChange, c.Phone, c)
 	})
+}
+
+// ApplyChange implements store.Replica.
+func (s *Store) ApplyChange(ctx context.Context, c user.Change) (store.Applied, error) {
+	applied := store.Known
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		before, err := s.changedAt(ctx, tx, c)
+		if err != nil || before >= micros(c.At) {
+			return err
+		}
+		applied = store.Inserted
+		return put(ctx, tx, c)
+	})
+	return applied, err
+}
+
+// changedAt is when the password, or the profile, was changed last; 0 for never.
+func (s *Store) changedAt(ctx context.Context, tx *sql.Tx, c user.Change) (int64, error) {
+	query := `SELECT changed_at FROM password WHERE phone = ?`
+	if c.Verifier == "" {
+		query = `SELECT changed_at FROM profile WHERE phone = ?`
+	}
+	var at int64
+	err := tx.QueryRowContext(ctx, query+s.d.forUpdate, c.Phone).Scan(&at)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("looking for the last change: %w", err)
+	}
+	return at, nil
+}
+
+func put(ctx context.Context, tx *sql.Tx, c user.Change) (err error) {
+	if c.Verifier != "" {
+		_, err = tx.ExecContext(ctx, `REPLACE INTO password (phone, verifier, changed_at) VALUES (?, ?, ?)`, c.Phone, c.Verifier, micros(c.At))
+	} else {
+		_, err = tx.ExecContext(ctx, `REPLACE INTO profile (phone, name, about, changed_at) VALUES (?, ?, ?, ?)`, c.Phone, c.Name, c.About, micros(c.At))
+	}
+	if err != nil {
+		return fmt.Errorf("changing the account: %w", err)
+	}
+	return nil
 }
 
 func readError(doing string, err error) error {

@@ -18,6 +18,8 @@ import (
 type dialect struct {
 	schema    []string
 	isolation sql.IsolationLevel
+	// snapshot is the isolation of transactions that read everything as it is at one moment.
+	snapshot sql.IsolationLevel
 	// forUpdate ends a SELECT that locks what it reads. SQLite needs none: its
 	// write transactions exclude each other.
 	forUpdate string
@@ -47,6 +49,7 @@ var mariadb = dialect{
 	// The ledger reads the sum after it has the payer's lock and must see what
 	// was committed before that.
 	isolation: sql.LevelReadCommitted,
+	snapshot:  sql.LevelRepeatableRead,
 	forUpdate: " FOR UPDATE",
 	// As the operator's guide of MariaDB and MySQL has it. MariaDB has no FOR
 	// SHARE; MySQL accepts the older words too.

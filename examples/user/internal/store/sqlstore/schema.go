@@ -2,7 +2,7 @@ package sqlstore
 
 // Times are microseconds since 1970. Tables account and entry are create-only
 // and travel by queue; password and profile hold changes only and are left to
-// storage replication: no row reaches a region by two ways.
+// storage replication, or travel by queue as well: no row reaches a region by two ways.
 
 var mariadbSchema = []string{
 	`CREATE TABLE IF NOT EXISTS account (

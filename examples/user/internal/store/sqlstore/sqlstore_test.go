@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"multiactive.dev/operator/examples/user/internal/store"
 	"multiactive.dev/operator/examples/user/internal/store/sqlstore"
 	"multiactive.dev/operator/examples/user/internal/store/storetest"
@@ -38,6 +40,7 @@ func TestEmbedded(t *testing.T) {
 	t.Run("sessions", func(t *testing.T) {
 		storetest.RunSessions(t, time.Now(), sqlstore.NewSessions(openEmbedded(t, t.TempDir()), time.Now))
 	})
+	t.Run("export", func(t *testing.T) { testExport(t, openEmbedded(t, t.TempDir())) })
 	t.Run("no fence", func(t *testing.T) {
 		_, err := sqlstore.OpenEmbedded(t.Context(), t.TempDir(), sqlstore.Options{FenceService: "accounts/user"})
 		if err == nil || !strings.Contains(err.Error(), "MariaDB") {
@@ -62,6 +65,10 @@ func TestMariaDB(t *testing.T) {
 		s, err := sqlstore.OpenMariaDB(t.Context(), server.DSN(t), sqlstore.Options{})
 		return opened(t, s, err)
 	})
+	t.Run("export", func(t *testing.T) {
+		s, err := sqlstore.OpenMariaDB(t.Context(), server.DSN(t), sqlstore.Options{})
+		testExport(t, opened(t, s, err))
+	})
 	fenced := func(t *testing.T) (*sqlstore.Store, *sql.DB, error) {
 		dsn := server.DSN(t)
 		s, err := sqlstore.OpenMariaDB(t.Context(), dsn, sqlstore.Options{FenceService: "accounts/user"})
@@ -77,6 +84,45 @@ func TestMariaDB(t *testing.T) {
 		s, db, err := fenced(t)
 		testFenceWaits(t, s, db, err)
 	})
+}
+
+// testExport holds that an export has everything but what vouches for users.
+func testExport(t *testing.T, s *sqlstore.Store) {
+	t.Helper()
+	a, b := storetest.NewAccount("13800000001"), storetest.NewAccount("13800000002")
+	err := errors.Join(
+		s.CreateAccount(t.Context(), nil, a, 100), s.CreateAccount(t.Context(), nil, b, 100),
+		s.ChangePassword(t.Context(), nil, a.Phone, "a secret", storetest.Now),
+		s.SaveProfile(t.Context(), nil, user.Profile{Phone: a.Phone, Name: "n", About: "tea"}, storetest.Now),
+		s.Reject(t.Context(), store.Rejected{Topic: "t", Reason: "r", Value: []byte("a secret")}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Transfer(t.Context(), nil, user.Transfer{ID: "t1", From: a.Phone, To: b.Phone, Amount: 7, IdempotencyKey: "lunch", CreatedAt: storetest.Now}); err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]int{}
+	var text strings.Builder
+	if err := s.Export(t.Context(), func(table string, row map[string]any) error {
+		rows[table]++
+		fmt.Fprintln(&text, table, row)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"account": 2, "password": 1, "profile": 1, "entry": 4, "transfer": 1, "outbox": 8, "quarantine": 1}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	for _, part := range []string{"idempotency_key:lunch", "about:tea", "amount:-7", "phone:" + b.Phone} {
+		if !strings.Contains(text.String(), part) {
+			t.Errorf("the export has no %s", part)
+		}
+	}
+	if strings.Contains(text.String(), "a secret") || strings.Contains(text.String(), a.Verifier) {
+		t.Error("the export has a secret")
+	}
 }
 
 func TestOpenMariaDBHidesPassword(t *testing.T) {
