@@ -74,11 +74,12 @@ func runChaos(ctx context.Context, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	if o.Keys < 1 || o.Rate < 1 || o.Runs < 0 || o.First < 1 || o.Duration < 0 || o.Users < 0 || o.Users == 1 {
-		return errors.New("--keys, --load and --first must be at least 1, --runs and --duration must not be negative, --users must be 0 or at least 2, who pay each other")
+	if err := checkChaos(&o); err != nil {
+		return err
 	}
-	if o.Runs == 0 && o.Duration == 0 {
-		o.Runs = 1
+	run := chaos.Run
+	if *flapping {
+		run, o.Users = chaos.Flap, 0
 	}
 	if *dryRun {
 		chaos.PrintPlans(o, os.Stdout)
@@ -95,15 +96,25 @@ func runChaos(ctx context.Context, args []string) error {
 	if err := prepareChaos(&o); err != nil {
 		return err
 	}
-	run := chaos.Run
-	if *flapping {
-		run = chaos.Flap
-	}
 	broken, err := run(ctx, o)
 	if err == nil && broken {
 		return errBroken
 	}
 	return err
+}
+
+// checkChaos refuses numbers that make no sense.
+func checkChaos(o *chaos.Options) error {
+	if o.Keys < 1 || o.Rate < 1 || o.Runs < 0 || o.First < 1 || o.Duration < 0 {
+		return errors.New("--keys, --load and --first must be at least 1, --runs and --duration must not be negative")
+	}
+	if o.Users < 0 || o.Users == 1 {
+		return errors.New("--users must be 0, or at least 2, who pay each other")
+	}
+	if o.Runs == 0 && o.Duration == 0 {
+		o.Runs = 1
+	}
+	return nil
 }
 
 // prepareChaos fills in what depends on where the program is.
@@ -114,21 +125,8 @@ func prepareChaos(o *chaos.Options) (err error) {
 	if o.Self, err = os.Executable(); err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	if o.Bin == "" {
-		o.Bin = filepath.Join(o.Root, "bin", "clockstep")
-	}
-	if o.Bin, err = filepath.Abs(o.Bin); err != nil { // Pods run in directories of their own
+	if err := findChaosPrograms(o); err != nil {
 		return err
-	}
-	for _, name := range []string{"manager", "gateway", "mirror"} {
-		if !exists(filepath.Join(o.Bin, name)) {
-			return fmt.Errorf("%s has no %s: run `make chaos`, or hack/clockstep/build.sh", o.Bin, name)
-		}
-	}
-	if o.Users > 0 {
-		if o.Example = firstOf(filepath.Join(o.Bin, "user"), filepath.Join(o.Root, "bin", "user")); o.Example == "" {
-			return fmt.Errorf("neither %s nor %s has the example, user: run `make chaos` or `make build-examples`, or give --users 0", o.Bin, filepath.Join(o.Root, "bin"))
-		}
 	}
 	if o.KeepDir = o.Dir != ""; !o.KeepDir {
 		if o.Dir, err = os.MkdirTemp("", "chaos-"); err != nil {
@@ -151,6 +149,27 @@ func prepareChaos(o *chaos.Options) (err error) {
 	o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	klogTo(o.Log)
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) // members that are killed are no news
+	return nil
+}
+
+// findChaosPrograms finds the operator's programs and the example.
+func findChaosPrograms(o *chaos.Options) (err error) {
+	if o.Bin == "" {
+		o.Bin = filepath.Join(o.Root, "bin", "clockstep")
+	}
+	if o.Bin, err = filepath.Abs(o.Bin); err != nil { // Pods run in directories of their own
+		return err
+	}
+	for _, name := range []string{"manager", "gateway", "mirror"} {
+		if !exists(filepath.Join(o.Bin, name)) {
+			return fmt.Errorf("%s has no %s: run `make chaos`, or hack/clockstep/build.sh", o.Bin, name)
+		}
+	}
+	if o.Users > 0 {
+		if o.Example = firstOf(filepath.Join(o.Bin, "user"), filepath.Join(o.Root, "bin", "user")); o.Example == "" {
+			return fmt.Errorf("neither %s nor %s has the example, user: run `make chaos` or `make build-examples`, or give --users 0", o.Bin, filepath.Join(o.Root, "bin"))
+		}
+	}
 	return nil
 }
 

@@ -32,7 +32,6 @@ func Flap(ctx context.Context, o Options) (broken bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	o.Users = 0
 	c := &chaos{options: o, console: term.New(o.Out, o.Color, o.Clock), network: network, flapping: true}
 	s, err := c.begin(ctx)
 	if err != nil {

@@ -4,6 +4,7 @@ package acts
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -84,13 +85,9 @@ func (a *Act) Told(from time.Duration) string {
 			text += fmt.Sprintf(" (%d)", a.Balance)
 		}
 	}
-	text += fmt.Sprintf(" -> %d", a.Status)
-	for _, more := range []string{a.Code, a.Account, a.Booked, a.Deferred, a.State} {
-		if more != "" {
-			text += " " + more
-		}
-	}
-	return strings.TrimSpace(text)
+	words := []string{text, "->", fmt.Sprint(a.Status), a.Code, a.Account, a.Booked, a.Deferred, a.State}
+	words = slices.DeleteFunc(words, func(word string) bool { return word == "" })
+	return strings.TrimSpace(strings.Join(words, " "))
 }
 
 // Account is an account that a region has.

@@ -93,16 +93,9 @@ func (j *judge) regions() []string { return slices.Sorted(maps.Keys(j.h.Tables))
 
 // account holds that a number has one account, which is the one that was acknowledged, in every region.
 func (j *judge) account(phone string, mine []acts.Act) {
-	ids, has := map[string]bool{}, map[string]string{}
-	for region, t := range j.h.Tables {
-		for _, a := range t.Accounts {
-			if a.Phone == phone {
-				ids[a.ID], has[region] = true, a.ID
-			}
-		}
-	}
+	ids, has := j.accountsOf(phone)
 	if len(ids) > 1 {
-		j.violation(phone, "it exists %d times: %s", len(ids), strings.Join(slices.Sorted(maps.Keys(ids)), ", "))
+		j.violation(phone, "it exists %d times: %s", len(ids), strings.Join(ids, ", "))
 	}
 	var promised string
 	for _, a := range of(mine, acts.Register) {
@@ -115,17 +108,27 @@ func (j *judge) account(phone string, mine []acts.Act) {
 			j.violation(phone, "%s said that the number is taken, and no region has its account", a.At)
 		}
 	}
-	if len(ids) > 0 {
-		j.verdict.Accounts++
-	}
-	if promised == "" {
-		return
-	}
 	for _, region := range j.regions() {
-		if has[region] != promised {
+		if promised != "" && has[region] != promised {
 			j.violation(phone, "its registration was acknowledged as %s, and %s has %q", promised, region, has[region])
 		}
 	}
+}
+
+// accountsOf are the IDs of a number's accounts, and the ID in each region.
+func (j *judge) accountsOf(phone string) (ids []string, has map[string]string) {
+	found, has := map[string]bool{}, map[string]string{}
+	for region, t := range j.h.Tables {
+		for _, a := range t.Accounts {
+			if a.Phone == phone {
+				found[a.ID], has[region] = true, a.ID
+			}
+		}
+	}
+	if len(found) > 0 {
+		j.verdict.Accounts++
+	}
+	return slices.Sorted(maps.Keys(found)), has
 }
 
 // copies holds that regions have the same in the end, and that nothing contradicts.

@@ -48,14 +48,9 @@ func (j *judge) edits(phone string, edits []acts.Act, all []seen) {
 	}
 	registered := j.registered(phone)
 	for _, s := range all {
-		least, since, most := 0, registered, 0
-		for _, e := range edits {
-			if e.Acknowledged() && e.Return < s.act.Call {
-				least, since = e.N, e.Return
-			}
-			if e.Call < s.act.Return && (e.Acknowledged() || e.Unknown()) {
-				most = e.N
-			}
+		least, since, most := bounds(edits, s.act)
+		if since == 0 {
+			since = registered
 		}
 		switch {
 		case s.refused && s.act.N == least && least == most:
@@ -66,6 +61,19 @@ func (j *judge) edits(phone string, edits []acts.Act, all []seen) {
 			j.violation(phone, "%s at %s met number %d, which nobody had sent", s.act.Kind, s.act.At, s.act.N)
 		}
 	}
+}
+
+// bounds are the last edit that was acknowledged before something was seen, with when that was, and the last that may have been made.
+func bounds(edits []acts.Act, at acts.Act) (least int, since time.Duration, most int) {
+	for _, e := range edits {
+		if e.Acknowledged() && e.Return < at.Call {
+			least, since = e.N, e.Return
+		}
+		if e.Call < at.Return && (e.Acknowledged() || e.Unknown()) {
+			most = e.N
+		}
+	}
+	return least, since, most
 }
 
 // registered is when the account was acknowledged; an account that never was may be refused anywhere.

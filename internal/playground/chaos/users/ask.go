@@ -38,29 +38,10 @@ func (p *person) new(kind acts.Kind, at Endpoint) acts.Act {
 func (p *person) ask(ctx context.Context, at Endpoint, method, path string, body any, a *acts.Act, out any) (session string) {
 	a.Call = history.Now()
 	defer func() { a.Return = history.Now() }()
-	var content io.Reader = http.NoBody
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			a.Code = err.Error()
-			return ""
-		}
-		content = bytes.NewReader(text)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, at.URL+path, content)
+	request, err := p.request(ctx, method, at.URL+path, body, a)
 	if err != nil {
 		a.Code = err.Error()
 		return ""
-	}
-	request.Header.Set("X-User-Phone", p.phone)
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	if a.Once != "" {
-		request.Header.Set("Idempotency-Key", a.Once)
-	}
-	if p.cookie != "" && a.Kind != acts.Register && a.Kind != acts.Login {
-		request.Header.Set("Cookie", cookie+"="+p.cookie)
 	}
 	answer, err := p.client.Do(request)
 	if err != nil {
@@ -74,6 +55,43 @@ func (p *person) ask(ctx context.Context, at Endpoint, method, path string, body
 		return ""
 	}
 	a.Status, a.Stale = answer.StatusCode, answer.Header.Get("Multiactive-Stale") != ""
+	read(text, a, out)
+	for _, c := range answer.Cookies() {
+		if c.Name == cookie {
+			session = c.Value
+		}
+	}
+	return session
+}
+
+func (p *person) request(ctx context.Context, method, url string, body any, a *acts.Act) (*http.Request, error) {
+	var content io.Reader = http.NoBody
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, url, content)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("X-User-Phone", p.phone)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if a.Once != "" {
+		request.Header.Set("Idempotency-Key", a.Once)
+	}
+	if p.cookie != "" && a.Kind != acts.Register && a.Kind != acts.Login {
+		request.Header.Set("Cookie", cookie+"="+p.cookie)
+	}
+	return request, nil
+}
+
+// read takes an answer's document, or the reason of a refusal.
+func read(text []byte, a *acts.Act, out any) {
 	if a.Status >= http.StatusBadRequest {
 		var refused struct{ Code, Reason string }
 		if json.Unmarshal(text, &refused) == nil {
@@ -83,10 +101,4 @@ func (p *person) ask(ctx context.Context, at Endpoint, method, path string, body
 	} else if out != nil && json.Unmarshal(text, out) != nil {
 		a.Status, a.Code = 0, "half an answer"
 	}
-	for _, c := range answer.Cookies() {
-		if c.Name == cookie {
-			session = c.Value
-		}
-	}
-	return session
 }
