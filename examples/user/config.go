@@ -20,6 +20,7 @@ type config struct {
 	store          string
 	dataDir        string
 	dsn            string
+	changesDSN     string
 	redisAddr      string
 	redisPassword  string
 	brokers        string
@@ -52,7 +53,7 @@ transfers. It is the example of MultiActive and knows nothing of regions.
                        verifiers and sessions: for an audit
 
 Every flag can be given as an environment variable too: -account-topic is
-ACCOUNT_TOPIC. A flag wins. Secrets (DSN, REDIS_PASSWORD) belong in the
+ACCOUNT_TOPIC. A flag wins. Secrets (DSN, CHANGES_DSN, REDIS_PASSWORD) belong in the
 environment, where other users of the machine do not see them.
 
 Without any store or Kafka to install:
@@ -98,6 +99,8 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.store, "store", "embedded", "`kind` of store: mariadb (with Redis for sessions; MySQL works too) or embedded (one SQLite file)")
 	fs.StringVar(&c.dataDir, "data-dir", "data", "`directory` of the embedded store; serve and sync of one region share it")
 	fs.StringVar(&c.dsn, "dsn", "", "MariaDB, as `user:password@tcp(host:port)/database`")
+	fs.StringVar(&c.changesDSN, "changes-dsn", "",
+		"a MariaDB of its own for new passwords and profiles, as `user:password@tcp(host:port)/database`, whose server replicates with those of other regions; default: they are in the store")
 	fs.StringVar(&c.redisAddr, "redis-addr", "", "Redis for sessions, `host:port`")
 	fs.StringVar(&c.redisPassword, "redis-password", "", "`password` of Redis; default none")
 	fs.StringVar(&c.brokers, "kafka-brokers", "", "`host:port,...` of this region's Kafka; without it new accounts wait in the outbox")

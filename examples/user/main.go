@@ -72,7 +72,7 @@ func run() int {
 
 // openStore opens the region's database.
 func openStore(ctx context.Context, c config) (*sqlstore.Store, error) {
-	o := sqlstore.Options{FenceService: c.fenceService}
+	o := sqlstore.Options{FenceService: c.fenceService, Changes: c.changesDSN}
 	if c.store == "embedded" {
 		return sqlstore.OpenEmbedded(ctx, c.dataDir, o)
 	}

@@ -37,11 +37,14 @@ func (s *Store) CreateAccount(ctx context.Context, tok *user.Token, a user.Accou
 func (s *Store) Account(ctx context.Context, phone string) (user.Account, error) {
 	a := user.Account{Phone: phone}
 	var created int64
-	err := s.read.QueryRowContext(ctx, `SELECT a.id, a.name, COALESCE(p.verifier, a.verifier), a.created_at
-		FROM account a LEFT JOIN password p ON p.phone = a.phone WHERE a.phone = ?`, phone).
+	err := s.read.QueryRowContext(ctx, `SELECT id, name, verifier, created_at FROM account WHERE phone = ?`, phone).
 		Scan(&a.ID, &a.Name, &a.Verifier, &created)
 	if err != nil {
 		return user.Account{}, readError("reading the account", err)
+	}
+	err = s.changes.read.QueryRowContext(ctx, `SELECT verifier FROM password WHERE phone = ?`, phone).Scan(&a.Verifier)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return user.Account{}, fmt.Errorf("reading the new password: %w", err)
 	}
 	a.CreatedAt = fromMicros(created)
 	return a, nil
@@ -55,11 +58,13 @@ func (s *Store) ChangePassword(ctx context.Context, tok *user.Token, phone, veri
 // Profile implements store.Accounts.
 func (s *Store) Profile(ctx context.Context, phone string) (user.Profile, error) {
 	p := user.Profile{Phone: phone}
-	err := s.read.QueryRowContext(ctx, `SELECT COALESCE(p.name, a.name), COALESCE(p.about, '')
-		FROM account a LEFT JOIN profile p ON p.phone = a.phone WHERE a.phone = ?`, phone).
-		Scan(&p.Name, &p.About)
+	err := s.read.QueryRowContext(ctx, `SELECT name FROM account WHERE phone = ?`, phone).Scan(&p.Name)
 	if err != nil {
 		return user.Profile{}, readError("reading the profile", err)
+	}
+	err = s.changes.read.QueryRowContext(ctx, `SELECT name, about FROM profile WHERE phone = ?`, phone).Scan(&p.Name, &p.About)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return user.Profile{}, fmt.Errorf("reading the edited profile: %w", err)
 	}
 	return p, nil
 }
@@ -69,22 +74,22 @@ func (s *Store) SaveProfile(ctx context.Context, tok *user.Token, p user.Profile
 	return s.change(ctx, tok, user.Change{Phone: p.Phone, Name: p.Name, About: p.About, At: at})
 }
 
-// change makes a change of an account that exists, later than the one before it.
+// change makes a change of an account that exists, later than the one before it. Accounts are not deleted, so one that exists
+// still does in the transaction.
 func (s *Store) change(ctx context.Context, tok *user.Token, c user.Change) error {
-	return s.home(ctx, tok, func(tx *sql.Tx) error {
-		found, err := exists(ctx, tx, c.Phone)
-		if err != nil {
+	if _, err := s.Account(ctx, c.Phone); err != nil {
+		return err
+	}
+	return inTx(ctx, s.changes.write, s.changes.d, func(tx *sql.Tx) error {
+		if err := s.checkFence(ctx, tx, s.changes.d, tok); err != nil {
 			return err
-		}
-		if !found {
-			return user.ErrNotFound
 		}
 		before, err := s.changedAt(ctx, tx, c)
 		if err != nil {
 			return err
 		}
 		c.At = fromMicros(max(micros(c.At), before+1))
-		if err := put(ctx, tx, c); err != nil {
+		if err := put(ctx, tx, c); err != nil || s.changes.apart {
 			return err
 		}
 		return enqueue(ctx, tx, store.KindChange, c.Phone, c)
@@ -94,7 +99,7 @@ func (s *Store) change(ctx context.Context, tok *user.Token, c user.Change) erro
 // ApplyChange implements store.Replica.
 func (s *Store) ApplyChange(ctx context.Context, c user.Change) (store.Applied, error) {
 	applied := store.Known
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
+	err := inTx(ctx, s.changes.write, s.changes.d, func(tx *sql.Tx) error {
 		before, err := s.changedAt(ctx, tx, c)
 		if err != nil || before >= micros(c.At) {
 			return err
@@ -112,7 +117,7 @@ func (s *Store) changedAt(ctx context.Context, tx *sql.Tx, c user.Change) (int64
 		query = `SELECT changed_at FROM profile WHERE phone = ?`
 	}
 	var at int64
-	err := tx.QueryRowContext(ctx, query+s.d.forUpdate, c.Phone).Scan(&at)
+	err := tx.QueryRowContext(ctx, query+s.changes.d.forUpdate, c.Phone).Scan(&at)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("looking for the last change: %w", err)
 	}

@@ -5,27 +5,44 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// exported are the tables of Export with their columns: no verifiers, no sessions.
-var exported = []struct{ table, columns string }{
-	{"account", "phone, id, name, created_at"},
-	{"password", "phone, changed_at"},
-	{"profile", "phone, name, about, changed_at"},
-	{"entry", "id, transfer_id, phone, amount, created_at"},
-	{"transfer", "payer, idempotency_key, id, payee, amount, created_at"},
-	{"outbox", "seq, kind, record_key"},
-	{"quarantine", "topic, part, record_offset, reason"},
+// exported has a table with its columns.
+type exported struct{ table, columns string }
+
+// What Export has: no verifiers, no sessions.
+var (
+	exportedMain = []exported{
+		{"account", "phone, id, name, created_at"},
+		{"entry", "id, transfer_id, phone, amount, created_at"},
+		{"transfer", "payer, idempotency_key, id, payee, amount, created_at"},
+		{"outbox", "seq, kind, record_key"},
+		{"quarantine", "topic, part, record_offset, reason"},
+	}
+	exportedChanges = []exported{{"password", "phone, changed_at"}, {"profile", "phone, name, about, changed_at"}}
+)
+
+// Export calls row for each row that the region has, as each of its databases is at one moment.
+func (s *Store) Export(ctx context.Context, row func(table string, columns map[string]any) error) error {
+	main := exportedMain
+	if s.changes.apart {
+		if err := export(ctx, s.changes.read, s.changes.d, exportedChanges, row); err != nil {
+			return err
+		}
+	} else {
+		main = slices.Concat(main, exportedChanges)
+	}
+	return export(ctx, s.read, s.d, main, row)
 }
 
-// Export calls row for each row that the region has, as it is at one moment.
-func (s *Store) Export(ctx context.Context, row func(table string, columns map[string]any) error) error {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{Isolation: s.d.snapshot, ReadOnly: true})
+func export(ctx context.Context, db *sql.DB, d dialect, tables []exported, row func(string, map[string]any) error) error {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: d.snapshot, ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("beginning to export: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // it has only read
-	for _, e := range exported {
+	for _, e := range tables {
 		if err := exportTable(ctx, tx, e.table, e.columns, row); err != nil {
 			return fmt.Errorf("exporting table %s: %w", e.table, err)
 		}

@@ -65,6 +65,7 @@ func TestMariaDB(t *testing.T) {
 		s, err := sqlstore.OpenMariaDB(t.Context(), server.DSN(t), sqlstore.Options{})
 		return opened(t, s, err)
 	})
+	t.Run("changes apart", func(t *testing.T) { testChangesApart(t, server.DSN(t)) })
 	t.Run("export", func(t *testing.T) {
 		s, err := sqlstore.OpenMariaDB(t.Context(), server.DSN(t), sqlstore.Options{})
 		testExport(t, opened(t, s, err))
@@ -84,6 +85,63 @@ func TestMariaDB(t *testing.T) {
 		s, db, err := fenced(t)
 		testFenceWaits(t, s, db, err)
 	})
+}
+
+// testChangesApart has new passwords and profiles in a MariaDB of their own, with its fence: nothing of them is in the file beside it, nor
+// queued, and what comes to that MariaDB by replication counts.
+func testChangesApart(t *testing.T, dsn string) {
+	t.Helper()
+	s, err := sqlstore.OpenEmbedded(t.Context(), t.TempDir(), sqlstore.Options{FenceService: "accounts/user", Changes: dsn})
+	s = opened(t, s, err)
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	createFence(t, db)
+	a := storetest.NewAccount("13800000001")
+	if err := s.CreateAccount(t.Context(), nil, a, 100); err != nil {
+		t.Fatalf("an account, which no fence is beside: %v", err)
+	}
+	p := user.Profile{Phone: a.Phone, Name: "n", About: "tea"}
+	if err := s.SaveProfile(t.Context(), &user.Token{Slot: 10, Epoch: 7, Owner: "beijing"}, p, storetest.Now); !errors.Is(err, user.ErrFenced) {
+		t.Errorf("a profile that the fence does not admit: %v", err)
+	}
+	open := &user.Token{Slot: 0, Epoch: 7, Owner: "beijing"}
+	if err := errors.Join(s.SaveProfile(t.Context(), open, p, storetest.Now), s.ChangePassword(t.Context(), open, a.Phone, "new", storetest.Now)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ChangePassword(t.Context(), open, "13800000404", "new", storetest.Now); !errors.Is(err, user.ErrNotFound) {
+		t.Errorf("the password of nobody: %v", err)
+	}
+	if diff := cmp.Diff([]string{"account", "ledger"}, kinds(t, s)); diff != "" {
+		t.Errorf("what is queued (-want +got):\n%s", diff)
+	}
+	exec(t, db, `UPDATE password SET verifier = 'replicated'`)
+	got, err := s.Account(t.Context(), a.Phone)
+	profile, failed := s.Profile(t.Context(), a.Phone)
+	if errors.Join(err, failed) != nil || got.Verifier != "replicated" || profile != p {
+		t.Errorf("it is %+v with %+v (%v)", got, profile, errors.Join(err, failed))
+	}
+	tables := map[string]int{}
+	if err := s.Export(t.Context(), func(table string, _ map[string]any) error { tables[table]++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{"account": 1, "entry": 1, "outbox": 2, "password": 1, "profile": 1}, tables); diff != "" {
+		t.Errorf("the export (-want +got):\n%s", diff)
+	}
+}
+
+// kinds are what waits in the outbox.
+func kinds(t *testing.T, s *sqlstore.Store) (out []string) {
+	t.Helper()
+	messages, err := s.Claim(t.Context(), "relay", storetest.Now, storetest.Now.Add(time.Minute), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		out = append(out, string(m.Kind))
+	}
+	return out
 }
 
 // testExport holds that an export has everything but what vouches for users.
