@@ -86,8 +86,8 @@ func (c *chaos) lives(h *acts.History, v *check.Verdict) {
 	t.edits += judged.Edits
 	t.transfers += judged.Transfers
 	t.deferred += judged.Deferred
-	c.console.Line("users: %d accounts, %d logins, %d new passwords and profiles, %d transfers, %d deferred ones; the oldest that anybody was told was %.1fs old",
-		judged.Accounts, judged.Logins, judged.Edits, judged.Transfers, judged.Deferred, judged.Oldest.Seconds())
+	c.console.Line("users: %d accounts, %d logins, %d new passwords and profiles, %d transfers, %d deferred ones; the oldest that anybody was told was %.1fs old, and %d balances below zero",
+		judged.Accounts, judged.Logins, judged.Edits, judged.Transfers, judged.Deferred, judged.Oldest.Seconds(), judged.Low)
 	for _, one := range judged.Violations {
 		v.Violations = append(v.Violations, one.String())
 	}

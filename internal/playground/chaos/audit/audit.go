@@ -41,6 +41,8 @@ type Verdict struct {
 	Accounts, Logins, Edits, Transfers, Deferred int
 	// Oldest is how old the oldest was that anybody was told by a region that had not heard of the newest.
 	Oldest time.Duration
+	// Low counts balances below zero that were told: of a region that has a payer's debits and not yet a credit from a third one.
+	Low int
 }
 
 // judge collects a verdict.

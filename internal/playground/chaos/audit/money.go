@@ -18,7 +18,7 @@ func (j *judge) transfers(phone string, mine []acts.Act) {
 	}
 	for _, a := range of(mine, acts.Balance) {
 		if a.Acknowledged() && a.Balance < 0 {
-			j.violation(phone, "%s told a balance of %d", a.At, a.Balance)
+			j.verdict.Low++
 		}
 	}
 	states := map[string]string{}
