@@ -142,7 +142,7 @@ simulate: ## The ownership protocol under SEEDS=10000 simulated histories of fau
 	go test -count=1 -timeout $(TEST_TIMEOUT) -run 'TestSeeds$$' -v $(ARGS) ./internal/ownership/sim -seeds $(SEEDS)
 
 .PHONY: chaos
-chaos: build build-clockstep kubernetes ## Faults of real processes, networks and clocks (RUNS=10 or DURATION=10m, CHAOS_ARGS='--seed 7 --first 3').
+chaos: build build-clockstep build-examples kubernetes ## Faults of real processes, networks and clocks (RUNS=10 or DURATION=10m, CHAOS_ARGS='--seed 7 --first 3').
 	$(BIN)/playground chaos $(if $(DURATION),--duration $(DURATION),--runs $(RUNS)) $(CHAOS_ARGS)
 
 .PHONY: bench

@@ -22,7 +22,7 @@ import (
 const chaosUsage = `playground chaos torments a world of three regions, in which nothing is made up but nodes: it
 kills, freezes and restarts processes and whole regions, loses packets in one direction or
 both, and sets clocks an hour forward or back, while writers write to many keys through every
-gateway and orders move the keys about.
+gateway, people use the example, and orders move the keys about.
 
   playground chaos --runs 10             ten runs of a new seed
   playground chaos --seed 7 --runs 50    what the whole world can repeat
@@ -31,6 +31,7 @@ gateway and orders move the keys about.
                                          run 12 of seed 7 once more, as a verdict tells you to
   playground chaos --seed 7 --runs 3 --dry-run
                                          what would happen when
+  playground chaos --flapping            a region is cut off whenever it has its keys
 
 A run is 45 seconds of faults: one alone first, of those that must refuse no home write; then a
 storm. Then every fault is undone, orders bring every region home, every key is written once
@@ -41,6 +42,8 @@ more, and what the writers were told and the service noted is judged:
   nothing lost     what was acknowledged is in the key's chain, and every key is linearizable
                    (porcupine). Only what a lost region had not shipped may be missing, for keys
                    that may be taken over; it is counted
+  users            the example's: one account for a number, no acknowledged registration, password
+                   or profile lost, each transfer booked once, money neither made nor lost
 
 A seed gives the same faults at the same times; what becomes of them differs, as real processes
 do. After a violation the data, logs and the whole history stay.
@@ -61,19 +64,22 @@ func runChaos(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.Duration, "duration", 0, "begin no other run after this time, such as 10m; the run that has begun is ended and judged")
 	flags.IntVar(&o.Keys, "keys", 18, "keys that every run writes to")
 	flags.IntVar(&o.Rate, "load", 40, "writes per second, about")
+	flags.IntVar(&o.Users, "users", 5, "people who use the example (examples/user) besides; 0: none")
 	flags.BoolVar(&o.KeepGoing, "keep-going", false, "go on after a run that is broken")
 	flags.StringVar(&o.Bin, "bin", "", "`directory` with manager, gateway and mirror whose clock can be set (default bin/clockstep of the source tree)")
 	flags.StringVar(&o.Dir, "dir", "", "`directory` of data, logs and journals, kept at the end (default: a temporary one, removed at the end unless something is wrong)")
+	flapping := flags.Bool("flapping", false, "instead: cut one region off whenever it has its keys, and judge how often it gets them back")
 	dryRun := flags.Bool("dry-run", false, "print the faults of the runs and do nothing")
 	noColor := flags.Bool("no-color", false, "plain text")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	if o.Keys < 1 || o.Rate < 1 || o.Runs < 0 || o.First < 1 || o.Duration < 0 {
-		return errors.New("--keys, --load and --first must be at least 1, --runs and --duration must not be negative")
+	if err := checkChaos(&o); err != nil {
+		return err
 	}
-	if o.Runs == 0 && o.Duration == 0 {
-		o.Runs = 1
+	run := chaos.Run
+	if *flapping {
+		run, o.Users = chaos.Flap, 0
 	}
 	if *dryRun {
 		chaos.PrintPlans(o, os.Stdout)
@@ -85,16 +91,30 @@ func runChaos(ctx context.Context, args []string) error {
 	if o.Seed == 0 {
 		o.Seed = uint64(rand.Uint32())
 	}
-	o.Again = fmt.Sprintf("playground chaos --keys %d --load %d", o.Keys, o.Rate)
+	o.Again = fmt.Sprintf("playground chaos --keys %d --load %d --users %d", o.Keys, o.Rate, o.Users)
 	o.Out, o.Color, o.Clock = os.Stdout, !*noColor, clock.RealClock{}
 	if err := prepareChaos(&o); err != nil {
 		return err
 	}
-	broken, err := chaos.Run(ctx, o)
+	broken, err := run(ctx, o)
 	if err == nil && broken {
 		return errBroken
 	}
 	return err
+}
+
+// checkChaos refuses numbers that make no sense.
+func checkChaos(o *chaos.Options) error {
+	if o.Keys < 1 || o.Rate < 1 || o.Runs < 0 || o.First < 1 || o.Duration < 0 {
+		return errors.New("--keys, --load and --first must be at least 1, --runs and --duration must not be negative")
+	}
+	if o.Users < 0 || o.Users == 1 {
+		return errors.New("--users must be 0, or at least 2, who pay each other")
+	}
+	if o.Runs == 0 && o.Duration == 0 {
+		o.Runs = 1
+	}
+	return nil
 }
 
 // prepareChaos fills in what depends on where the program is.
@@ -105,16 +125,8 @@ func prepareChaos(o *chaos.Options) (err error) {
 	if o.Self, err = os.Executable(); err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	if o.Bin == "" {
-		o.Bin = filepath.Join(o.Root, "bin", "clockstep")
-	}
-	if o.Bin, err = filepath.Abs(o.Bin); err != nil { // Pods run in directories of their own
+	if err := findChaosPrograms(o); err != nil {
 		return err
-	}
-	for _, name := range []string{"manager", "gateway", "mirror"} {
-		if !exists(filepath.Join(o.Bin, name)) {
-			return fmt.Errorf("%s has no %s: run `make chaos`, or hack/clockstep/build.sh", o.Bin, name)
-		}
 	}
 	if o.KeepDir = o.Dir != ""; !o.KeepDir {
 		if o.Dir, err = os.MkdirTemp("", "chaos-"); err != nil {
@@ -138,4 +150,35 @@ func prepareChaos(o *chaos.Options) (err error) {
 	klogTo(o.Log)
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) // members that are killed are no news
 	return nil
+}
+
+// findChaosPrograms finds the operator's programs and the example.
+func findChaosPrograms(o *chaos.Options) (err error) {
+	if o.Bin == "" {
+		o.Bin = filepath.Join(o.Root, "bin", "clockstep")
+	}
+	if o.Bin, err = filepath.Abs(o.Bin); err != nil { // Pods run in directories of their own
+		return err
+	}
+	for _, name := range []string{"manager", "gateway", "mirror"} {
+		if !exists(filepath.Join(o.Bin, name)) {
+			return fmt.Errorf("%s has no %s: run `make chaos`, or hack/clockstep/build.sh", o.Bin, name)
+		}
+	}
+	if o.Users > 0 {
+		if o.Example = firstOf(filepath.Join(o.Bin, "user"), filepath.Join(o.Root, "bin", "user")); o.Example == "" {
+			return fmt.Errorf("neither %s nor %s has the example, user: run `make chaos` or `make build-examples`, or give --users 0", o.Bin, filepath.Join(o.Root, "bin"))
+		}
+	}
+	return nil
+}
+
+// firstOf is the first file that exists; empty: none does.
+func firstOf(files ...string) string {
+	for _, file := range files {
+		if exists(file) {
+			return file
+		}
+	}
+	return ""
 }

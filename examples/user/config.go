@@ -20,13 +20,16 @@ type config struct {
 	store          string
 	dataDir        string
 	dsn            string
+	changesDSN     string
 	redisAddr      string
 	redisPassword  string
 	brokers        string
 	accountTopic   string
 	ledgerTopic    string
+	changeTopic    string
 	accountsRegex  string
 	ledgerRegex    string
+	changesRegex   string
 	group          string
 	fenceService   string
 	loginCost      int
@@ -38,7 +41,7 @@ type config struct {
 	gatewaySessions bool
 	logLevel        slog.Level
 
-	accountTopics, ledgerTopics *regexp.Regexp
+	accountTopics, ledgerTopics, changeTopics *regexp.Regexp
 }
 
 const usage = `user is a small user service: accounts, login, password, profile, sessions and
@@ -46,9 +49,11 @@ transfers. It is the example of MultiActive and knows nothing of regions.
 
   user serve [flags]   answer HTTP, and publish new accounts and ledger entries
   user sync  [flags]   take in the accounts and entries that other regions made
+  user export [flags]  print what this region has, one JSON object for each row, without
+                       verifiers and sessions: for an audit
 
 Every flag can be given as an environment variable too: -account-topic is
-ACCOUNT_TOPIC. A flag wins. Secrets (DSN, REDIS_PASSWORD) belong in the
+ACCOUNT_TOPIC. A flag wins. Secrets (DSN, CHANGES_DSN, REDIS_PASSWORD) belong in the
 environment, where other users of the machine do not see them.
 
 Without any store or Kafka to install:
@@ -94,14 +99,18 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.store, "store", "embedded", "`kind` of store: mariadb (with Redis for sessions; MySQL works too) or embedded (one SQLite file)")
 	fs.StringVar(&c.dataDir, "data-dir", "data", "`directory` of the embedded store; serve and sync of one region share it")
 	fs.StringVar(&c.dsn, "dsn", "", "MariaDB, as `user:password@tcp(host:port)/database`")
+	fs.StringVar(&c.changesDSN, "changes-dsn", "",
+		"a MariaDB of its own for new passwords and profiles, as `user:password@tcp(host:port)/database`, whose server replicates with those of other regions; default: they are in the store")
 	fs.StringVar(&c.redisAddr, "redis-addr", "", "Redis for sessions, `host:port`")
 	fs.StringVar(&c.redisPassword, "redis-password", "", "`password` of Redis; default none")
 	fs.StringVar(&c.brokers, "kafka-brokers", "", "`host:port,...` of this region's Kafka; without it new accounts wait in the outbox")
 	fs.StringVar(&c.accountTopic, "account-topic", "accounts.account", "this region's `topic` for new accounts")
 	fs.StringVar(&c.ledgerTopic, "ledger-topic", "accounts.ledger", "this region's `topic` for ledger entries; - publishes none")
+	fs.StringVar(&c.changeTopic, "change-topic", "-", "this region's `topic` for new passwords and profiles; - publishes none, and leaves them to the store's replication")
 	fs.StringVar(&c.accountsRegex, "account-topics-regex", `^accounts\.account$`,
 		"sync: `pattern` of all regions' account topics, such as ^((beijing|shanghai)\\.)?accounts\\.account$")
 	fs.StringVar(&c.ledgerRegex, "ledger-topics-regex", `^accounts\.ledger$`, "sync: `pattern` of all regions' ledger topics; - takes in none")
+	fs.StringVar(&c.changesRegex, "change-topics-regex", "-", "sync: `pattern` of all regions' topics for new passwords and profiles; - takes in none")
 	fs.StringVar(&c.group, "consumer-group", "account-sync", "sync: consumer `group`")
 	fs.StringVar(&c.fenceService, "fence-service", "",
 		"this service's `namespace/name` among the fences that the operator keeps in MariaDB; with it every write needs a valid fencing token")
@@ -139,8 +148,8 @@ func fromEnv(fs *flag.FlagSet, env func(string) string) error {
 func (c *config) check() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.mode != "serve" && c.mode != "sync" {
-		refuse("unknown mode %q: use serve or sync", c.mode)
+	if c.mode != "serve" && c.mode != "sync" && c.mode != "export" {
+		refuse("unknown mode %q: use serve, sync or export", c.mode)
 	}
 	c.checkStore(refuse)
 	if c.mode == "sync" && c.brokers == "" {
@@ -158,6 +167,9 @@ func (c *config) check() error {
 	c.accountTopics = pattern("-account-topics-regex", c.accountsRegex, refuse)
 	if c.ledgerRegex != "-" {
 		c.ledgerTopics = pattern("-ledger-topics-regex", c.ledgerRegex, refuse)
+	}
+	if c.changesRegex != "-" {
+		c.changeTopics = pattern("-change-topics-regex", c.changesRegex, refuse)
 	}
 	return errors.Join(errs...)
 }

@@ -8,13 +8,16 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,8 +57,11 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	mode := serve
-	if c.mode == "sync" {
+	switch c.mode {
+	case "sync":
 		mode = syncAccounts
+	case "export":
+		mode = export
 	}
 	if err := mode(ctx, c, log); err != nil {
 		log.Error("stopped", "error", err)
@@ -66,7 +72,7 @@ func run() int {
 
 // openStore opens the region's database.
 func openStore(ctx context.Context, c config) (*sqlstore.Store, error) {
-	o := sqlstore.Options{FenceService: c.fenceService}
+	o := sqlstore.Options{FenceService: c.fenceService, Changes: c.changesDSN}
 	if c.store == "embedded" {
 		return sqlstore.OpenEmbedded(ctx, c.dataDir, o)
 	}
@@ -139,6 +145,9 @@ func startRelay(ctx context.Context, c config, db store.Outbox, wake <-chan stru
 	if c.ledgerTopic != "-" {
 		topics[store.KindLedger] = c.ledgerTopic
 	}
+	if c.changeTopic != "-" {
+		topics[store.KindChange] = c.changeTopic
+	}
 	relay := &queue.Relay{
 		Outbox: db, Producer: client, Topics: topics, Name: rand.Text(), Now: time.Now, Log: log,
 	}
@@ -183,6 +192,23 @@ func listen(ctx context.Context, addr string, handler http.Handler, log *slog.Lo
 	return nil
 }
 
+// export prints what the region has.
+func export(ctx context.Context, c config, _ *slog.Logger) (err error) {
+	db, err := openStore(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return exportTo(ctx, db, os.Stdout)
+}
+
+func exportTo(ctx context.Context, db *sqlstore.Store, w io.Writer) error {
+	out := json.NewEncoder(w)
+	return db.Export(ctx, func(table string, row map[string]any) error {
+		return out.Encode(map[string]any{"table": table, "row": row})
+	})
+}
+
 // syncAccounts takes in what other regions made, until ctx ends.
 func syncAccounts(ctx context.Context, c config, log *slog.Logger) (err error) {
 	db, err := openStore(ctx, c)
@@ -191,8 +217,10 @@ func syncAccounts(ctx context.Context, c config, log *slog.Logger) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	patterns := []string{c.accountTopics.String()}
-	if c.ledgerTopics != nil {
-		patterns = append(patterns, c.ledgerTopics.String())
+	for _, more := range []*regexp.Regexp{c.ledgerTopics, c.changeTopics} {
+		if more != nil {
+			patterns = append(patterns, more.String())
+		}
 	}
 	opts := append(queue.ConsumerOptions(c.group, patterns...), kgo.SeedBrokers(strings.Split(c.brokers, ",")...))
 	client, err := kgo.NewClient(opts...)
@@ -204,7 +232,7 @@ func syncAccounts(ctx context.Context, c config, log *slog.Logger) (err error) {
 	tick := time.NewTicker(relayEvery)
 	defer tick.Stop()
 	log.Info("taking in accounts", "group", c.group, "topics", patterns)
-	s := &queue.Syncer{Store: db, Accounts: c.accountTopics, Ledger: c.ledgerTopics, Log: log}
+	s := &queue.Syncer{Store: db, Accounts: c.accountTopics, Ledger: c.ledgerTopics, Changes: c.changeTopics, Log: log}
 	s.Run(ctx, client, tick.C)
 	return nil
 }

@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 		"help":                {[]string{"--help"}, nil, "help was printed"},
 		"environment":         {nil, map[string]string{"STORE": "mariadb", "DSN": "u@tcp(h:1)/d", "REDIS_ADDR": "h:2"}, ""},
 		"flag over variable":  {[]string{"-store", "embedded"}, map[string]string{"STORE": "nonsense"}, ""},
-		"unknown mode":        {[]string{"run"}, nil, "use serve or sync"},
+		"unknown mode":        {[]string{"run"}, nil, "use serve, sync or export"},
 		"unknown flag":        {[]string{"-port", "1"}, nil, "not defined: -port"},
 		"unexpected argument": {[]string{"serve", "now"}, nil, `unexpected argument "now"`},
 		"unknown store":       {[]string{"-store", "oracle"}, nil, "use mariadb or embedded"},

@@ -37,6 +37,7 @@ var programs = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	for _, args := range [][]string{
+		{"go", "-C", "examples/user", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(dir, "user"), "."},
 		{"hack/clockstep/build.sh", dir, "./cmd/manager", "./cmd/gateway", "./cmd/mirror", "./test/chaos/clock"},
 		{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + "/", "./cmd/playground"},
 	} {
@@ -144,13 +145,14 @@ func (c *chaos) nothingLeft() {
 
 // TestRuns makes two runs of a seed whose faults are of all kinds: processes, packets, clocks and a region.
 func TestRuns(t *testing.T) {
-	c := start(t, "--seed=8", "--first=1", "--runs=2", "--load=25", "--keys=12")
+	c := start(t, "--seed=8", "--first=1", "--runs=2", "--load=25", "--keys=12", "--users=4")
 	<-c.ended
 	if c.err != nil {
 		t.Fatalf("the series has failed: %v", c.err)
 	}
 	for _, line := range []string{
 		`PASS +run 1`, `PASS +run 2`, `whole again`, `PASS +one owner at a time, .* 2 of 2 runs`,
+		`users: [1-9][0-9]* accounts, [1-9][0-9]* logins, [1-9][0-9]* new passwords and profiles, [1-9][0-9]* transfers`,
 		`alone: .*: [1-9][0-9]* home writes, `, `[1-9][0-9]* changes of owners between writes`,
 	} {
 		if !regexp.MustCompile(line).MatchString(c.output()) {
@@ -160,9 +162,24 @@ func TestRuns(t *testing.T) {
 	c.nothingLeft()
 }
 
+// TestFlappingRegion cuts a region off whenever it has its keys: it gets them back no oftener and no sooner than promised.
+func TestFlappingRegion(t *testing.T) {
+	c := start(t, "--flapping", "--seed=2", "--load=20", "--keys=12")
+	<-c.ended
+	if c.err != nil {
+		t.Fatalf("it has failed: %v", c.err)
+	}
+	for _, line := range []string{`has its keys again, for the 3\. time`, `west got its keys back 3 times in `, `PASS +a region that flaps`, `[1-9][0-9]* changes of owners between writes`} {
+		if !regexp.MustCompile(line).MatchString(c.output()) {
+			t.Errorf("the output has no line like %q", line)
+		}
+	}
+	c.nothingLeft()
+}
+
 // TestCrash kills the playground while its world runs: nothing may survive it.
 func TestCrash(t *testing.T) {
-	c := start(t, "--seed=1")
+	c := start(t, "--seed=1", "--users=0")
 	testkit.Eventually(t, startTimeout, func() error {
 		if left := c.left(); len(left) < 6 {
 			return fmt.Errorf("%d processes run", len(left))

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	hub = "hub"
+	hub      = "hub"
+	gateways = "gateways"
 	// restartEvery is how long what is restarted again and again may live.
 	restartEvery = 3 * time.Second
 	// reviveLimit bounds how long what was killed may take to start again; a member needs a majority.
@@ -76,9 +77,9 @@ func (i *injector) part(f *Fault) world.Part {
 	case KillMember, FreezeMember, RestartMember:
 		return r.Coordination()
 	case KillGateway, FreezeGateway:
-		return r.Deployment(serviceName + "-gateway")
+		return r.Deployment(serviceName+"-gateway", exampleName+"-gateway")
 	case KillService, FreezeService:
-		return r.Deployment(serviceName)
+		return r.Deployment(serviceName, exampleName)
 	case KillBroker, FreezeBroker:
 		return r.Broker()
 	case FreezeMirrors:
@@ -215,7 +216,7 @@ func (i *injector) stepClock(f *Fault) (undo, error) {
 	case StepHub:
 		domain = hub
 	case StepGateway:
-		program = serviceName + "-gateway"
+		program = gateways
 	}
 	if f.Back {
 		seconds = -seconds
@@ -224,8 +225,11 @@ func (i *injector) stepClock(f *Fault) (undo, error) {
 	return func(context.Context) error { return setClock(file, 0) }, setClock(file, seconds)
 }
 
-// clock is the file of a program's wall clock (hack/clockstep).
+// clock is the file of a program's wall clock (hack/clockstep). A region's gateways share one.
 func (s *storm) clock(domain, program string) string {
+	if strings.HasSuffix(program, "-gateway") {
+		program = gateways
+	}
 	return filepath.Join(s.dir, "clocks", domain+"-"+program)
 }
 

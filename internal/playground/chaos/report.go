@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"multiactive.dev/operator/internal/playground/chaos/acts"
+	"multiactive.dev/operator/internal/playground/chaos/audit"
 	"multiactive.dev/operator/internal/playground/chaos/check"
 	"multiactive.dev/operator/internal/playground/chaos/history"
 	"multiactive.dev/operator/internal/playground/chaos/writers"
@@ -24,6 +26,7 @@ const aftermath = 4 * time.Second
 // total adds up the runs.
 type total struct {
 	runs, broken, acknowledged, accepted, handovers, unshipped int
+	accounts, logins, edits, transfers, deferred               int
 	gentle                                                     map[Kind]*refusals
 	violations                                                 []string
 	brokenRuns                                                 []int
@@ -33,7 +36,10 @@ type total struct {
 type refusals struct{ asked, refused, byService, unanswered int }
 
 // report prints what a run came to, adds it up, and keeps the history of one that is broken.
-func (c *chaos) report(s *storm, n int, h *history.History, v check.Verdict, happened []happening) error {
+func (c *chaos) report(s *storm, n int, h *history.History, v check.Verdict, lives *acts.History, happened []happening) error {
+	if lives != nil {
+		c.lives(lives, &v)
+	}
 	t := &c.total
 	t.runs++
 	t.acknowledged += v.Acknowledged
@@ -60,12 +66,38 @@ func (c *chaos) report(s *storm, n int, h *history.History, v check.Verdict, hap
 		c.console.Line("  %s", text)
 	}
 	file := filepath.Join(s.dir, fmt.Sprintf("history-%d.json", n))
-	content, err := json.Marshal(h)
+	content, err := json.Marshal(struct {
+		*history.History
+		Users *acts.History `json:"users,omitempty"`
+	}{h, lives})
 	if err != nil {
 		return err
 	}
 	c.console.Line("the whole history: %s", file)
 	return os.WriteFile(file, content, 0o600)
+}
+
+// lives judges what users of the example did. What is broken is shown with what happened to the account.
+func (c *chaos) lives(h *acts.History, v *check.Verdict) {
+	judged := audit.Judge(h)
+	t := &c.total
+	t.accounts += judged.Accounts
+	t.logins += judged.Logins
+	t.edits += judged.Edits
+	t.transfers += judged.Transfers
+	t.deferred += judged.Deferred
+	c.console.Line("users: %d accounts, %d logins, %d new passwords and profiles, %d transfers, %d deferred ones; the oldest that anybody was told was %.1fs old, and %d balances below zero",
+		judged.Accounts, judged.Logins, judged.Edits, judged.Transfers, judged.Deferred, judged.Oldest.Seconds(), judged.Low)
+	for _, one := range judged.Violations {
+		v.Violations = append(v.Violations, one.String())
+	}
+	if len(judged.Violations) > 0 {
+		first := judged.Violations[0]
+		c.console.Line("%s; what happened, in true time from the first act:", first)
+		for _, line := range first.History {
+			c.console.Line("  %s", line)
+		}
+	}
 }
 
 // gentleRefusals looks at what writers were told while a gentle fault was the only thing that happened.
@@ -117,6 +149,9 @@ func (c *chaos) verdict() {
 	c.console.Section("Verdict")
 	c.console.Line("seed %d, runs %d to %d in %d worlds: %d writes acknowledged, %d accepted, %d changes of owners between writes, %d unshipped ones lost with a region",
 		o.Seed, o.First, o.First+t.runs-1, c.worlds, t.acknowledged, t.accepted, t.handovers, t.unshipped)
+	if o.Users > 0 {
+		c.console.Line("users: %d accounts, %d logins, %d new passwords and profiles, %d transfers, %d deferred ones done later", t.accounts, t.logins, t.edits, t.transfers, t.deferred)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(t.gentle)) {
 		r := t.gentle[kind]
 		c.console.Line("alone: %s: %d home writes, %d refused, %d without an answer, %d too slow in the service",

@@ -19,9 +19,11 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/playground/chaos/check"
 	"multiactive.dev/operator/internal/playground/chaos/history"
 	"multiactive.dev/operator/internal/playground/chaos/register"
+	"multiactive.dev/operator/internal/playground/chaos/users"
 	"multiactive.dev/operator/internal/playground/chaos/writers"
 	"multiactive.dev/operator/internal/playground/node"
 	"multiactive.dev/operator/internal/playground/term"
@@ -32,6 +34,7 @@ import (
 const (
 	serviceName      = "register"
 	serviceNamespace = "chaos"
+	exampleName      = "user"
 	// bootLimit bounds the wait until a new world serves.
 	bootLimit = 4 * time.Minute
 	// mostFlaps is after how many losses of a region the world is replaced: what a region that is lost over
@@ -55,6 +58,9 @@ type Options struct {
 	KeepGoing bool
 	// Keys that every run writes to, and Rate the writes per second to all of them.
 	Keys, Rate int
+	// Users is how many people use the example besides; 0: none, and it is not there. Example is its program.
+	Users   int
+	Example string
 	// Dir holds everything; it is removed at the end unless KeepDir, or something was wrong.
 	Dir     string
 	KeepDir bool
@@ -86,17 +92,21 @@ type chaos struct {
 	network *underlay.Network
 	worlds  int
 	total   total
+	// flapping: worlds are for Flap.
+	flapping bool
 }
 
 // storm is one world and what is done to it.
 type storm struct {
 	options Options
-	dir     string
-	world   *world.World
-	network *underlay.Network
-	watch   *watcher
-	unwatch func() error
-	offsets map[string]int64 // of the regions' journals
+	// flapping: regions get their keys back without a person's word.
+	flapping bool
+	dir      string
+	world    *world.World
+	network  *underlay.Network
+	watch    *watcher
+	unwatch  func() error
+	offsets  map[string]int64 // of the regions' journals
 }
 
 // Run runs until enough was run, or something is wrong. broken says that something must never be.
@@ -111,12 +121,16 @@ func Run(ctx context.Context, o Options) (broken bool, err error) {
 		c.verdict()
 	}
 	broken = c.total.broken > 0
-	if !o.KeepDir && !broken && err == nil {
-		err = os.RemoveAll(o.Dir)
-	} else {
-		c.console.Line("logs, journals and data stay in %s", o.Dir)
+	return broken, c.leave(broken, err)
+}
+
+// leave removes everything, unless it is of interest.
+func (c *chaos) leave(broken bool, err error) error {
+	if o := c.options; !o.KeepDir && !broken && err == nil {
+		return os.RemoveAll(o.Dir)
 	}
-	return broken, err
+	c.console.Line("logs, journals and data stay in %s", c.options.Dir)
+	return err
 }
 
 // series makes the runs, each in the world of the former one unless that is worn.
@@ -183,7 +197,7 @@ func (w *watcher) worn() bool {
 // begin boots a world with the register in it.
 func (c *chaos) begin(ctx context.Context) (*storm, error) {
 	c.worlds++
-	s := &storm{options: c.options, network: c.network, dir: filepath.Join(c.options.Dir, fmt.Sprintf("world-%d", c.worlds)), offsets: map[string]int64{}}
+	s := &storm{options: c.options, flapping: c.flapping, network: c.network, dir: filepath.Join(c.options.Dir, fmt.Sprintf("world-%d", c.worlds)), offsets: map[string]int64{}}
 	c.console.Section(fmt.Sprintf("World %d: a hub and three regions, each in a network of its own", c.worlds))
 	if err := s.boot(ctx, c.console); err != nil {
 		return nil, errors.Join(err, s.end())
@@ -192,23 +206,29 @@ func (c *chaos) begin(ctx context.Context) (*storm, error) {
 }
 
 func (s *storm) boot(ctx context.Context, console *term.Console) error {
-	file := filepath.Join(s.dir, "service", "multiactiveservice.yaml")
-	for _, dir := range []string{filepath.Dir(file), filepath.Join(s.dir, "clocks")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-	}
-	if err := os.WriteFile(file, register.Manifest, 0o600); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.dir, "clocks"), 0o700); err != nil {
 		return err
 	}
-	m, err := world.ReadManifest(file)
+	m, err := s.manifest(serviceName, register.Manifest)
 	if err != nil {
 		return err
 	}
+	if s.flapping {
+		m.Service.Spec.Failover = &v1alpha1.Failover{Handback: "Automatic"}
+	}
 	o := s.options
+	images := node.Programs{register.Image: o.Self}
+	var others []*world.Manifest
+	if o.Users > 0 {
+		example, err := s.manifest(exampleName, users.Manifest)
+		if err != nil {
+			return err
+		}
+		others, images[users.Image] = append(others, example), o.Example
+	}
 	s.world, err = world.New(world.Options{
-		Dir: s.dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Regions: Regions,
-		Images: node.Programs{register.Image: o.Self}, Progress: console.Step, Clock: o.Clock, Log: o.Log,
+		Dir: s.dir, Root: o.Root, Programs: o.Bin, Self: o.Self, Manifest: m, Others: others, Regions: Regions,
+		Images: images, Progress: console.Step, Clock: o.Clock, Log: o.Log,
 		Zone: func(name string, number int) (world.Zone, error) { return s.network.Zone(name, number) },
 		Env: func(domain, program string) []string {
 			file := s.clock(domain, program)
@@ -246,7 +266,12 @@ func (s *storm) serves(ctx context.Context) error {
 	}
 	w := writers.Write(ctx, 0, s.endpoints(), len(Regions)*3, time.Second)
 	defer w.End()
-	return s.settle(ctx, w)
+	if err := s.settle(ctx, w); err != nil {
+		return err
+	}
+	people := s.people(ctx, 0, min(1, s.options.Users))
+	defer people.End()
+	return people.Finish(ctx)
 }
 
 func (s *storm) endpoints() []writers.Endpoint {
@@ -287,6 +312,7 @@ func (c *chaos) once(ctx context.Context, s *storm, n int, progress string) erro
 	c.console.Section(fmt.Sprintf("Run %d of seed %d (%s)", n, c.options.Seed, progress))
 	began := history.Now()
 	w := writers.Write(ctx, n, s.endpoints(), c.options.Keys, time.Duration(c.options.Keys)*time.Second/time.Duration(c.options.Rate))
+	people := s.people(ctx, n, c.options.Users)
 	inject := &injector{s: s, down: map[string]bool{}}
 	happened := c.storm(ctx, inject, plan, began)
 	calmed := history.Now()
@@ -294,7 +320,7 @@ func (c *chaos) once(ctx context.Context, s *storm, n int, progress string) erro
 	if stuck == nil {
 		recovered := history.Now() - calmed
 		c.console.Line("%6s  whole again", fmt.Sprintf("+%.1fs", recovered.Seconds()))
-		stuck = s.settle(ctx, w)
+		stuck = errors.Join(s.settle(ctx, w), s.finish(ctx, people))
 	}
 	h := &history.History{Ops: w.End(), Losses: s.watch.lost(), Stalls: inject.stalls}
 	if err := ctx.Err(); err != nil {
@@ -309,7 +335,11 @@ func (c *chaos) once(ctx context.Context, s *storm, n int, progress string) erro
 	if stuck != nil {
 		v.Violations = append(v.Violations, "the regions did not get whole again: "+stuck.Error())
 	}
-	return c.report(s, n, h, v, happened)
+	lives, err := s.lives(ctx, people)
+	if err != nil {
+		return err
+	}
+	return c.report(s, n, h, v, lives, happened)
 }
 
 // happening is a fault with the true times between which it lasted.

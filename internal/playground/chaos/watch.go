@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,9 @@ type watcher struct {
 	mu     sync.Mutex
 	config ownership.Configuration
 	losses map[history.Loss]bool
+	// served is when a region began to serve, each time, and serving whether it did in the last view that was open.
+	served  map[string][]time.Duration
+	serving map[string]bool
 	// flaps is the highest number of losses in a row that a region was seen with.
 	flaps int
 }
@@ -31,7 +35,7 @@ func follow(ctx context.Context, endpoints []string) (*watcher, func() error, er
 	if err != nil {
 		return nil, nil, err
 	}
-	w := &watcher{store: store, losses: map[history.Loss]bool{}}
+	w := &watcher{store: store, losses: map[history.Loss]bool{}, served: map[string][]time.Duration{}, serving: map[string]bool{}}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -53,11 +57,18 @@ func (w *watcher) see(c ownership.Configuration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, record := range c.View.Regions {
-		if before := w.config.View.Regions[name]; record.State == ownership.RegionLost && before.State != ownership.RegionLost {
+		before := w.config.View.Regions[name]
+		if record.State == ownership.RegionLost && before.State != ownership.RegionLost {
 			w.losses[history.Loss{Region: name, Epoch: c.View.Epoch}] = true
 		}
 		if record.LostEpoch > 0 { // also of one that was lost and back before this one looked
 			w.losses[history.Loss{Region: name, Epoch: record.LostEpoch}] = true
+		}
+		if serves := record.State == ownership.RegionServing; c.View.Phase == ownership.PhaseOpen {
+			if serves && !w.serving[name] {
+				w.served[name] = append(w.served[name], history.Now())
+			}
+			w.serving[name] = serves
 		}
 		w.flaps = max(w.flaps, record.Flaps)
 	}
@@ -69,6 +80,13 @@ func (w *watcher) now() ownership.Configuration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.config
+}
+
+// returns are the true times after a moment at which a region began to serve again.
+func (w *watcher) returns(region string, since time.Duration) []time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.served[region]), func(at time.Duration) bool { return at <= since })
 }
 
 func (w *watcher) lost() []history.Loss {

@@ -33,8 +33,12 @@ func (n network) coordination() string { return n.host(2) }
 func (n network) kafka() string        { return net.JoinHostPort(n.host(5), strconv.Itoa(kafkaPort)) }
 func (n network) manager() string      { return n.host(6) }
 func (n network) node() string         { return n.host(7) }
-func (n network) edge() string         { return net.JoinHostPort(n.host(80), strconv.Itoa(edgePort)) }
-func (n network) peers() string        { return net.JoinHostPort(n.host(80), strconv.Itoa(peerPort)) }
+func (n network) edge(service int) string {
+	return net.JoinHostPort(n.host(80+service), strconv.Itoa(edgePort))
+}
+func (n network) peers(service int) string {
+	return net.JoinHostPort(n.host(80+service), strconv.Itoa(peerPort))
+}
 func (n network) agentURL() string {
 	return "http://" + net.JoinHostPort(n.manager(), strconv.Itoa(agentPort))
 }

@@ -37,7 +37,7 @@ func (w *World) LookFrom(r *Region) {
 	}
 }
 
-// Deploy applies the service to the hub; in peer mode in every region's cluster, as GitOps does.
+// Deploy applies the services to the hub; in peer mode in every region's cluster, as GitOps does.
 func (w *World) Deploy(ctx context.Context) error {
 	if w.options.Peer {
 		for _, r := range w.regions {
@@ -45,7 +45,7 @@ func (w *World) Deploy(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := apply(ctx, c, w.options.Manifest.Service); err != nil {
+			if err := w.deploy(ctx, c); err != nil {
 				return fmt.Errorf("in region %s: %w", r.Name, err)
 			}
 		}
@@ -55,7 +55,16 @@ func (w *World) Deploy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return apply(ctx, c, w.options.Manifest.Service)
+	return w.deploy(ctx, c)
+}
+
+func (w *World) deploy(ctx context.Context, c client.Client) error {
+	for _, m := range w.options.manifests() {
+		if err := apply(ctx, c, m.Service); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // HubClient returns a client that may do everything at the hub, or in the Front's cluster.

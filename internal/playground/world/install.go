@@ -125,7 +125,12 @@ func (w *World) install(ctx context.Context, server *apiserver.Server, roles ...
 			return nil, err
 		}
 	}
-	return c, applyAll(ctx, c, w.tenantObjects()...)
+	for _, m := range w.options.manifests() {
+		if err := applyAll(ctx, c, m.tenantObjects()...); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // roleObjects reads the operator's roles from config/rbac.
@@ -181,8 +186,7 @@ func (w *World) remoteRole() []client.Object {
 }
 
 // tenantObjects are what the service needs in every cluster: the manifest's, or the least that works.
-func (w *World) tenantObjects() []client.Object {
-	m := w.options.Manifest
+func (m *Manifest) tenantObjects() []client.Object {
 	var first, rest []client.Object
 	for _, o := range m.Others {
 		if o.GetKind() == "Namespace" {

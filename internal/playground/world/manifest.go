@@ -32,6 +32,18 @@ type Manifest struct {
 	Regions map[string]*v1alpha1.Region
 }
 
+// manifests are the services, in the order of their addresses.
+func (o *Options) manifests() []*Manifest { return append([]*Manifest{o.Manifest}, o.Others...) }
+
+func (o *Options) move(regions []*Region) error {
+	for i, m := range o.manifests() {
+		if err := m.move(i, regions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ReadManifest reads the service from file, what it needs from the same file and from namespace.yaml
 // beside it, and Regions from the directory regions beside the service's.
 func ReadManifest(file string) (*Manifest, error) {
@@ -103,8 +115,8 @@ func (m *Manifest) RegionNames() []string {
 
 // move puts the service into the playground's regions: the regions that it names are replaced, in
 // order, when others are wanted; endpoints and Kafka addresses, wherever they stand, become the
-// playground's.
-func (m *Manifest) move(regions []*Region) error {
+// playground's. service is its place among the world's.
+func (m *Manifest) move(service int, regions []*Region) error {
 	spec := &m.Service.Spec
 	var replace []string
 	for i, r := range regions {
@@ -113,9 +125,9 @@ func (m *Manifest) move(regions []*Region) error {
 		}
 		s := &spec.Regions[i]
 		former := s.Name
-		s.Name, s.Endpoint, s.PeerEndpoint = r.Name, r.Edge(), ""
+		s.Name, s.Endpoint, s.PeerEndpoint = r.Name, r.EdgeOf(service), ""
 		if spec.Gateway != nil && spec.Gateway.PeerTLS != nil {
-			s.PeerEndpoint = r.PeerEdge()
+			s.PeerEndpoint = "https://" + r.network.peers(service)
 		}
 		for _, name := range []string{former, r.Name} {
 			replace = append(replace, fmt.Sprintf("kafka.%s.svc:9092", name), r.Kafka())

@@ -65,7 +65,7 @@ func TestManifestMovesIntoThePlayground(t *testing.T) {
 	if diff := cmp.Diff([]string{"one", "two"}, m.Images()); diff != "" {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}
-	err := m.move([]*Region{{Name: "east", network: network{11}}, {Name: "south", network: network{12}}, {Name: "north", network: network{13}}})
+	err := m.move(0, []*Region{{Name: "east", network: network{11}}, {Name: "south", network: network{12}}, {Name: "north", network: network{13}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,10 +95,10 @@ func TestManifestMovesPeerEndpoints(t *testing.T) {
 	t.Parallel()
 	m := read(t, map[string]string{"shop/service.yaml": service})
 	m.Service.Spec.Gateway = &v1alpha1.Gateway{PeerTLS: &v1alpha1.PeerTLS{}}
-	if err := m.move([]*Region{{Name: "east", network: network{11}}, {Name: "south", network: network{12}}}); err != nil {
+	if err := m.move(1, []*Region{{Name: "east", network: network{11}}, {Name: "south", network: network{12}}}); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"https://127.11.0.80:8443", "https://127.12.0.80:8443"} {
+	for i, want := range []string{"https://127.11.0.81:8443", "https://127.12.0.81:8443"} {
 		if got := m.Service.Spec.Regions[i].PeerEndpoint; got != want {
 			t.Errorf("peerEndpoint %d is %s, want %s", i, got, want)
 		}
@@ -108,9 +108,8 @@ func TestManifestMovesPeerEndpoints(t *testing.T) {
 func TestManifestBringsWhatTheServiceNeeds(t *testing.T) {
 	t.Parallel()
 	kinds := func(m *Manifest) []string {
-		w := &World{options: Options{Manifest: m}}
 		var out []string
-		for _, o := range w.tenantObjects() {
+		for _, o := range m.tenantObjects() {
 			out = append(out, o.GetObjectKind().GroupVersionKind().Kind+" "+o.GetName())
 		}
 		return out
@@ -123,12 +122,12 @@ func TestManifestBringsWhatTheServiceNeeds(t *testing.T) {
 		t.Errorf("own namespace (-want +got):\n%s", diff)
 	}
 	none := read(t, map[string]string{"shop/service.yaml": service})
-	objects := (&World{options: Options{Manifest: none}}).tenantObjects()
+	objects := none.tenantObjects()
 	if len(objects) != 1 || objects[0].GetName() != "store" || objects[0].GetLabels()[labelAllowed] != "allowed" {
 		t.Errorf("a namespace in which services may run should be made up, got %v", objects)
 	}
 	none.Service.Spec.Workload.ServiceAccountName = "writer"
-	if got := len((&World{options: Options{Manifest: none}}).tenantObjects()); got != 4 {
+	if got := len(none.tenantObjects()); got != 4 {
 		t.Errorf("namespace, account, role and binding should be made up, got %d objects", got)
 	}
 }

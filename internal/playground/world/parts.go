@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -103,9 +104,9 @@ func (r *Region) API() Part {
 	}}
 }
 
-// Deployment is what runs as the Pods of one Deployment of the region.
-func (r *Region) Deployment(name string) Part {
-	return r.pods(name, func(deployment string) bool { return deployment == name })
+// Deployment is what runs as the Pods of one Deployment of the region, or of several.
+func (r *Region) Deployment(names ...string) Part {
+	return r.pods(strings.Join(names, ", "), func(deployment string) bool { return slices.Contains(names, deployment) })
 }
 
 // Mirrors are the operator's own between Kafkas, which copy into the region.

@@ -64,10 +64,13 @@ func newRegion(w *World, name string, n network) (*Region, error) {
 }
 
 // Edge is the URL at which users reach the service in this region.
-func (r *Region) Edge() string { return "http://" + r.network.edge() }
+func (r *Region) Edge() string { return r.EdgeOf(0) }
+
+// EdgeOf is the URL at which users reach one of the world's services: 0 is the Manifest's, the others follow.
+func (r *Region) EdgeOf(service int) string { return "http://" + r.network.edge(service) }
 
 // PeerEdge is the URL at which other regions' gateways reach the service in this region.
-func (r *Region) PeerEdge() string { return "https://" + r.network.peers() }
+func (r *Region) PeerEdge() string { return "https://" + r.network.peers(0) }
 
 // Kafka is the region's bootstrap address.
 func (r *Region) Kafka() string { return r.network.kafka() }
@@ -113,12 +116,10 @@ func (r *Region) startNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	service := o.Manifest.Service
-	network := proxy.Config{
-		Informers: factory, Log: log,
-		External: map[types.NamespacedName][]string{
-			{Namespace: service.Namespace, Name: service.Name + "-gateway"}: {r.network.edge(), r.network.peers()},
-		},
+	network := proxy.Config{Informers: factory, Log: log, External: map[types.NamespacedName][]string{}}
+	for i, m := range o.manifests() {
+		gateway := types.NamespacedName{Namespace: m.Service.Namespace, Name: m.Service.Name + "-gateway"}
+		network.External[gateway] = []string{r.network.edge(i), r.network.peers(i)}
 	}
 	if r.zone != nil {
 		network.Listen = r.zone.Listen

@@ -52,8 +52,9 @@ type Options struct {
 	// Programs has manager, gateway and mirror (a directory); Self is this program, which is also the
 	// Kafka ("kafka --listen --data").
 	Programs, Self string
-	// Manifest is the service.
+	// Manifest is the service; Others are further ones, each at an address of its own (EdgeOf).
 	Manifest *Manifest
+	Others   []*Manifest
 	// Regions, two to five, in the service's order.
 	Regions []string
 	// Peer has every region's manager be a hub too, and no hub of its own. It takes three regions.
@@ -149,7 +150,7 @@ func (w *World) prepare() (err error) {
 			Network: path(w.zone),
 		})
 	}
-	if err := o.Manifest.move(w.regions); err != nil {
+	if err := o.move(w.regions); err != nil {
 		return err
 	}
 	w.store, err = etcdstore.New(etcdstore.Options{Dir: filepath.Join(o.Dir, "coordination"), Members: members})

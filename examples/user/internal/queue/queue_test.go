@@ -462,3 +462,30 @@ func (p *steered) ProduceSync(_ context.Context, rs ...*kgo.Record) kgo.ProduceR
 	}
 	return out
 }
+
+// TestChanges takes in a new password, and keeps aside what is none.
+func TestChanges(t *testing.T) {
+	s := newStore(t)
+	syncer := newSyncer(s, silent())
+	syncer.Changes = regexp.MustCompile(`^beijing\.accounts\.change$`)
+	a := storetest.NewAccount("13800000001")
+	if err := s.CreateAccount(t.Context(), nil, a, 0); err != nil {
+		t.Fatal(err)
+	}
+	for i, value := range []string{
+		`{"phone":"13800000001","verifier":"changed elsewhere","at":"2026-05-01T10:00:00Z"}`,
+		`{"phone":"13800000001","at":"2026-05-01T11:00:00Z"}`,
+	} {
+		if err := syncer.Apply(t.Context(), &kgo.Record{Topic: "beijing.accounts.change", Offset: int64(i), Value: []byte(value)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Account(t.Context(), a.Phone)
+	if err != nil || got.Verifier != "changed elsewhere" {
+		t.Errorf("the verifier is %q (%v)", got.Verifier, err)
+	}
+	aside, err := s.Rejects(t.Context(), 10)
+	if err != nil || len(aside) != 1 || aside[0].Offset != 1 {
+		t.Errorf("kept aside: %v (%v), want the second record", aside, err)
+	}
+}

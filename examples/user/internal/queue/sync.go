@@ -44,14 +44,15 @@ func ConsumerOptions(group string, patterns ...string) []kgo.Opt {
 	}
 }
 
-// Syncer takes in the accounts and ledger entries of all regions, this one
+// Syncer takes in the accounts, ledger entries and changes of all regions, this one
 // included: what is here already is skipped.
 type Syncer struct {
 	Store store.Replica
 	// Accounts and Ledger match the topics of each kind. They name every region:
 	// an open prefix would also read topics of other tenants.
-	Accounts, Ledger *regexp.Regexp
-	Log              *slog.Logger
+	// Ledger and Changes may be nil: none of these are read.
+	Accounts, Ledger, Changes *regexp.Regexp
+	Log                       *slog.Logger
 }
 
 // Run consumes until ctx ends or the client is closed. After a store error the record is tried again
@@ -127,6 +128,12 @@ func (s *Syncer) store(ctx context.Context, r *kgo.Record) (store.Applied, error
 			return "", err
 		}
 		return s.Store.ApplyEntry(ctx, e)
+	case s.Changes != nil && s.Changes.MatchString(r.Topic):
+		c, err := decode[user.Change](r)
+		if err != nil {
+			return "", err
+		}
+		return s.Store.ApplyChange(ctx, c)
 	default:
 		return "", &malformedError{"the topic matches no pattern"}
 	}

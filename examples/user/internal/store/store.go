@@ -17,6 +17,7 @@ type Kind string
 const (
 	KindAccount Kind = "account"
 	KindLedger  Kind = "ledger"
+	KindChange  Kind = "change"
 )
 
 // Message waits in the outbox until the queue has acknowledged it.
@@ -60,11 +61,13 @@ type Accounts interface {
 	CreateAccount(ctx context.Context, tok *user.Token, a user.Account, opening int64) error
 	// Account returns the account with its present verifier, or user.ErrNotFound.
 	Account(ctx context.Context, phone string) (user.Account, error)
-	// ChangePassword sets the verifier, or returns user.ErrNotFound.
+	// ChangePassword sets the verifier and queues the change for other
+	// regions, or returns user.ErrNotFound.
 	ChangePassword(ctx context.Context, tok *user.Token, phone, verifier string, at time.Time) error
 	// Profile returns the present profile, or user.ErrNotFound.
 	Profile(ctx context.Context, phone string) (user.Profile, error)
-	// SaveProfile replaces the profile, or returns user.ErrNotFound.
+	// SaveProfile replaces the profile and queues the change for other
+	// regions, or returns user.ErrNotFound.
 	SaveProfile(ctx context.Context, tok *user.Token, p user.Profile, at time.Time) error
 }
 
@@ -89,10 +92,12 @@ type Outbox interface {
 }
 
 // Replica takes in what other regions have created. It needs no fencing
-// token: records are only added, never changed.
+// token: records are only added, and a change only replaces an older one.
 type Replica interface {
 	ApplyAccount(ctx context.Context, a user.Account) (Applied, error)
 	ApplyEntry(ctx context.Context, e user.Entry) (Applied, error)
+	// ApplyChange returns Known where the same or a newer change is.
+	ApplyChange(ctx context.Context, c user.Change) (Applied, error)
 	// Reject keeps a record aside.
 	Reject(ctx context.Context, r Rejected) error
 	// Rejects lists what was kept aside, oldest first, up to limit.

@@ -5,6 +5,8 @@
 package user
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -71,6 +73,30 @@ type Profile struct {
 	About string `json:"about"`
 }
 
+// Change is a new password or an edited profile as it travels to other
+// regions. At orders the changes of a phone number: each is later than the one
+// before it, whatever the clocks of regions say.
+type Change struct {
+	Phone string `json:"phone"`
+	// Verifier of the new password; empty: it is the profile that changed.
+	Verifier string    `json:"verifier,omitempty"`
+	Name     string    `json:"name,omitempty"`
+	About    string    `json:"about,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// Check reports the first field that a change lacks.
+func (c Change) Check() error {
+	switch {
+	case c.Verifier == "" && c.Name == "":
+		return errors.New("verifier and name are empty")
+	case c.At.IsZero():
+		return errors.New("at is empty")
+	}
+	_, err := NormalizePhone(c.Phone)
+	return err
+}
+
 // Session is a login that has succeeded.
 type Session struct {
 	Phone     string    `json:"phone"`
@@ -115,11 +141,14 @@ func (e Entry) Check() error {
 }
 
 // Entries returns the two lines that a transfer adds to the ledger. Their
-// sum is zero.
+// sum is zero. Their IDs are made from the payer and the idempotency key, so
+// that a region which has them from another one knows a repetition by them.
 func (t Transfer) Entries() [2]Entry {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", t.From, t.IdempotencyKey))
+	id := hex.EncodeToString(sum[:20])
 	return [2]Entry{
-		{ID: t.ID + "-debit", TransferID: t.ID, Phone: t.From, Amount: -t.Amount, CreatedAt: t.CreatedAt},
-		{ID: t.ID + "-credit", TransferID: t.ID, Phone: t.To, Amount: t.Amount, CreatedAt: t.CreatedAt},
+		{ID: id + "-debit", TransferID: t.ID, Phone: t.From, Amount: -t.Amount, CreatedAt: t.CreatedAt},
+		{ID: id + "-credit", TransferID: t.ID, Phone: t.To, Amount: t.Amount, CreatedAt: t.CreatedAt},
 	}
 }
 

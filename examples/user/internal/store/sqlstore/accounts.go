@@ -37,11 +37,14 @@ func (s *Store) CreateAccount(ctx context.Context, tok *user.Token, a user.Accou
 func (s *Store) Account(ctx context.Context, phone string) (user.Account, error) {
 	a := user.Account{Phone: phone}
 	var created int64
-	err := s.read.QueryRowContext(ctx, `SELECT a.id, a.name, COALESCE(p.verifier, a.verifier), a.created_at
-		FROM account a LEFT JOIN password p ON p.phone = a.phone WHERE a.phone = ?`, phone).
+	err := s.read.QueryRowContext(ctx, `SELECT id, name, verifier, created_at FROM account WHERE phone = ?`, phone).
 		Scan(&a.ID, &a.Name, &a.Verifier, &created)
 	if err != nil {
 		return user.Account{}, readError("reading the account", err)
+	}
+	err = s.changes.read.QueryRowContext(ctx, `SELECT verifier FROM password WHERE phone = ?`, phone).Scan(&a.Verifier)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return user.Account{}, fmt.Errorf("reading the new password: %w", err)
 	}
 	a.CreatedAt = fromMicros(created)
 	return a, nil
@@ -49,43 +52,88 @@ func (s *Store) Account(ctx context.Context, phone string) (user.Account, error)
 
 // ChangePassword implements store.Accounts.
 func (s *Store) ChangePassword(ctx context.Context, tok *user.Token, phone, verifier string, at time.Time) error {
-	return s.change(ctx, tok, phone, `REPLACE INTO password (phone, verifier, changed_at) VALUES (?, ?, ?)`,
-		phone, verifier, micros(at))
+	return s.change(ctx, tok, user.Change{Phone: phone, Verifier: verifier, At: at})
 }
 
 // Profile implements store.Accounts.
 func (s *Store) Profile(ctx context.Context, phone string) (user.Profile, error) {
 	p := user.Profile{Phone: phone}
-	err := s.read.QueryRowContext(ctx, `SELECT COALESCE(p.name, a.name), COALESCE(p.about, '')
-		FROM account a LEFT JOIN profile p ON p.phone = a.phone WHERE a.phone = ?`, phone).
-		Scan(&p.Name, &p.About)
+	err := s.read.QueryRowContext(ctx, `SELECT name FROM account WHERE phone = ?`, phone).Scan(&p.Name)
 	if err != nil {
 		return user.Profile{}, readError("reading the profile", err)
+	}
+	err = s.changes.read.QueryRowContext(ctx, `SELECT name, about FROM profile WHERE phone = ?`, phone).Scan(&p.Name, &p.About)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return user.Profile{}, fmt.Errorf("reading the edited profile: %w", err)
 	}
 	return p, nil
 }
 
 // SaveProfile implements store.Accounts.
 func (s *Store) SaveProfile(ctx context.Context, tok *user.Token, p user.Profile, at time.Time) error {
-	return s.change(ctx, tok, p.Phone, `REPLACE INTO profile (phone, name, about, changed_at) VALUES (?, ?, ?, ?)`,
-		p.Phone, p.Name, p.About, micros(at))
+	return s.change(ctx, tok, user.Change{Phone: p.Phone, Name: p.Name, About: p.About, At: at})
 }
 
-// change runs one statement for an account that exists.
-func (s *Store) change(ctx context.Context, tok *user.Token, phone, stmt string, args ...any) error {
-	return s.home(ctx, tok, func(tx *sql.Tx) error {
-		found, err := exists(ctx, tx, phone)
+// change makes a change of an account that exists, later than the one before it. Accounts are not deleted, so one that exists
+// still does in the transaction.
+func (s *Store) change(ctx context.Context, tok *user.Token, c user.Change) error {
+	if _, err := s.Account(ctx, c.Phone); err != nil {
+		return err
+	}
+	return inTx(ctx, s.changes.write, s.changes.d, func(tx *sql.Tx) error {
+		if err := s.checkFence(ctx, tx, s.changes.d, tok); err != nil {
+			return err
+		}
+		before, err := s.changedAt(ctx, tx, c)
 		if err != nil {
 			return err
 		}
-		if !found {
-			return user.ErrNotFound
+		c.At = fromMicros(max(micros(c.At), before+1))
+		if err := put(ctx, tx, c); err != nil || s.changes.apart {
+			return err
 		}
-		if _, err := tx.ExecContext(ctx, stmt, args...); err != nil {
-			return fmt.Errorf("changing the account: %w", err)
-		}
-		return nil
+		return enqueue(ctx, tx, store.KindChange, c.Phone, c)
 	})
+}
+
+// ApplyChange implements store.Replica.
+func (s *Store) ApplyChange(ctx context.Context, c user.Change) (store.Applied, error) {
+	applied := store.Known
+	err := inTx(ctx, s.changes.write, s.changes.d, func(tx *sql.Tx) error {
+		before, err := s.changedAt(ctx, tx, c)
+		if err != nil || before >= micros(c.At) {
+			return err
+		}
+		applied = store.Inserted
+		return put(ctx, tx, c)
+	})
+	return applied, err
+}
+
+// changedAt is when the password, or the profile, was changed last; 0 for never.
+func (s *Store) changedAt(ctx context.Context, tx *sql.Tx, c user.Change) (int64, error) {
+	query := `SELECT changed_at FROM password WHERE phone = ?`
+	if c.Verifier == "" {
+		query = `SELECT changed_at FROM profile WHERE phone = ?`
+	}
+	var at int64
+	err := tx.QueryRowContext(ctx, query+s.changes.d.forUpdate, c.Phone).Scan(&at)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("looking for the last change: %w", err)
+	}
+	return at, nil
+}
+
+func put(ctx context.Context, tx *sql.Tx, c user.Change) (err error) {
+	if c.Verifier != "" {
+		_, err = tx.ExecContext(ctx, `REPLACE INTO password (phone, verifier, changed_at) VALUES (?, ?, ?)`, c.Phone, c.Verifier, micros(c.At))
+	} else {
+		_, err = tx.ExecContext(ctx, `REPLACE INTO profile (phone, name, about, changed_at) VALUES (?, ?, ?, ?)`, c.Phone, c.Name, c.About, micros(c.At))
+	}
+	if err != nil {
+		return fmt.Errorf("changing the account: %w", err)
+	}
+	return nil
 }
 
 func readError(doing string, err error) error {

@@ -16,8 +16,12 @@ import (
 
 // dialect is what differs between the engines.
 type dialect struct {
-	schema    []string
+	schema []string
+	// changes are the tables of new passwords and profiles.
+	changes   []string
 	isolation sql.IsolationLevel
+	// snapshot is the isolation of transactions that read everything as it is at one moment.
+	snapshot sql.IsolationLevel
 	// forUpdate ends a SELECT that locks what it reads. SQLite needs none: its
 	// write transactions exclude each other.
 	forUpdate string
@@ -43,10 +47,12 @@ func mysqlCode(err error) uint16 {
 }
 
 var mariadb = dialect{
-	schema: mariadbSchema,
+	schema:  mariadbSchema,
+	changes: mariadbChanges,
 	// The ledger reads the sum after it has the payer's lock and must see what
 	// was committed before that.
 	isolation: sql.LevelReadCommitted,
+	snapshot:  sql.LevelRepeatableRead,
 	forUpdate: " FOR UPDATE",
 	// As the operator's guide of MariaDB and MySQL has it. MariaDB has no FOR
 	// SHARE; MySQL accepts the older words too.
@@ -71,6 +77,7 @@ func sqliteCode(err error) int {
 
 var embedded = dialect{
 	schema:    embeddedSchema,
+	changes:   embeddedChanges,
 	isolation: sql.LevelDefault,
 	duplicate: func(err error) bool {
 		code := sqliteCode(err)
@@ -83,13 +90,27 @@ var embedded = dialect{
 type Options struct {
 	// FenceService is the service's name in the operator's table of fences. With
 	// a name, every home write must carry a fencing token that the table
-	// admits. Default: no fence table.
+	// admits; where Changes are apart, only those: the operator has its table
+	// where it replicates. Default: no fence table.
 	FenceService string
+	// Changes is the DSN of a MariaDB of its own for new passwords and
+	// profiles, which replicates them: they are not queued then. Default: they
+	// are with everything else.
+	Changes string
 }
 
 // OpenMariaDB connects to MariaDB or MySQL and makes the tables that are
 // missing. dsn has the driver's form, user:password@tcp(host:port)/database.
 func OpenMariaDB(ctx context.Context, dsn string, o Options) (*Store, error) {
+	db, err := dial(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, &Store{write: db, read: db, d: mariadb, o: o})
+}
+
+// dial prepares connections to MariaDB or MySQL.
+func dial(dsn string) (*sql.DB, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		// The driver's error may repeat the DSN, which holds the password.
@@ -105,13 +126,13 @@ func OpenMariaDB(ctx context.Context, dsn string, o Options) (*Store, error) {
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(32)
 	db.SetMaxIdleConns(32)
-	return open(ctx, &Store{write: db, read: db, d: mariadb, o: o})
+	return db, nil
 }
 
 // OpenEmbedded opens, or makes, the SQLite file user.db in dir. Several
 // processes may share it.
 func OpenEmbedded(ctx context.Context, dir string, o Options) (*Store, error) {
-	if o.FenceService != "" {
+	if o.FenceService != "" && o.Changes == "" {
 		return nil, errors.New("the embedded store has no fences, which the operator keeps in MariaDB: leave the fence's service out, or give a DSN")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -140,10 +161,25 @@ func OpenEmbedded(ctx context.Context, dir string, o Options) (*Store, error) {
 }
 
 func open(ctx context.Context, s *Store) (*Store, error) {
-	for _, stmt := range s.d.schema {
-		if _, err := s.write.ExecContext(ctx, stmt); err != nil {
-			return nil, errors.Join(fmt.Errorf("making the tables: %w", err), s.Close())
+	s.changes = changes{write: s.write, read: s.read, d: s.d}
+	if s.o.Changes != "" {
+		db, err := dial(s.o.Changes)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("the store of changes: %w", err), s.Close())
 		}
+		s.changes = changes{write: db, read: db, d: mariadb, apart: true}
+	}
+	if err := errors.Join(create(ctx, s.write, s.d.schema), create(ctx, s.changes.write, s.changes.d.changes)); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func create(ctx context.Context, db *sql.DB, schema []string) error {
+	for _, stmt := range schema {
+		if _, err := db.ExecContext(ctx, stmt); err != nil {
+			return fmt.Errorf("making the tables: %w", err)
+		}
+	}
+	return nil
 }

@@ -14,7 +14,7 @@ func (s *Store) HoldFenceForTest(ctx context.Context, tok *user.Token) (func() e
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkFence(ctx, tx, tok); err != nil {
+	if err := s.checkFence(ctx, tx, s.d, tok); err != nil {
 		_ = tx.Rollback()
 		return nil, err
 	}

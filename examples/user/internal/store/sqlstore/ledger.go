@@ -69,14 +69,38 @@ func earlier(ctx context.Context, tx *sql.Tx, t user.Transfer) (user.Transfer, b
 		Scan(&before.ID, &before.To, &before.Amount, &created)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return user.Transfer{}, false, nil
+		if before, err = elsewhere(ctx, tx, t); err != nil || before.ID == "" {
+			return user.Transfer{}, false, err
+		}
 	case err != nil:
 		return user.Transfer{}, false, fmt.Errorf("looking for the idempotency key: %w", err)
-	case before.To != t.To || before.Amount != t.Amount:
+	default:
+		before.CreatedAt = fromMicros(created)
+	}
+	if before.To != t.To || before.Amount != t.Amount {
 		return user.Transfer{}, false, user.ErrIdempotencyReuse
 	}
-	before.CreatedAt = fromMicros(created)
 	return before, true, nil
+}
+
+// elsewhere finds what another region has booked under the same idempotency
+// key while the payer was its own: it has sent the entries. The ID is empty
+// when there are none.
+func elsewhere(ctx context.Context, tx *sql.Tx, t user.Transfer) (user.Transfer, error) {
+	before := user.Transfer{From: t.From, IdempotencyKey: t.IdempotencyKey}
+	entries := t.Entries()
+	var debit, created int64
+	err := tx.QueryRowContext(ctx, `SELECT d.transfer_id, d.amount, d.created_at, COALESCE(c.phone, ?)
+		FROM entry d LEFT JOIN entry c ON c.id = ? WHERE d.id = ?`, t.To, entries[1].ID, entries[0].ID).
+		Scan(&before.ID, &debit, &created, &before.To)
+	if errors.Is(err, sql.ErrNoRows) {
+		return user.Transfer{}, nil
+	}
+	if err != nil {
+		return user.Transfer{}, fmt.Errorf("looking for the entries of the idempotency key: %w", err)
+	}
+	before.Amount, before.CreatedAt = -debit, fromMicros(created)
+	return before, nil
 }
 
 // covered checks that the payee exists and the payer can pay.

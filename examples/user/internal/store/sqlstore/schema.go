@@ -2,7 +2,7 @@ package sqlstore
 
 // Times are microseconds since 1970. Tables account and entry are create-only
 // and travel by queue; password and profile hold changes only and are left to
-// storage replication: no row reaches a region by two ways.
+// storage replication, or travel by queue as well: no row reaches a region by two ways.
 
 var mariadbSchema = []string{
 	`CREATE TABLE IF NOT EXISTS account (
@@ -11,15 +11,6 @@ var mariadbSchema = []string{
 		name VARCHAR(128) CHARACTER SET utf8mb4 NOT NULL,
 		verifier VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
 		created_at BIGINT NOT NULL) ENGINE=InnoDB`,
-	`CREATE TABLE IF NOT EXISTS password (
-		phone VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-		verifier VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-		changed_at BIGINT NOT NULL) ENGINE=InnoDB`,
-	`CREATE TABLE IF NOT EXISTS profile (
-		phone VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-		name VARCHAR(128) CHARACTER SET utf8mb4 NOT NULL,
-		about VARCHAR(1024) CHARACTER SET utf8mb4 NOT NULL,
-		changed_at BIGINT NOT NULL) ENGINE=InnoDB`,
 	`CREATE TABLE IF NOT EXISTS entry (
 		id VARCHAR(96) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
 		transfer_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -51,15 +42,31 @@ var mariadbSchema = []string{
 		PRIMARY KEY (topic, part, record_offset)) ENGINE=InnoDB`,
 }
 
-var embeddedSchema = []string{
-	`CREATE TABLE IF NOT EXISTS account (
-		phone TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL,
-		verifier TEXT NOT NULL, created_at INTEGER NOT NULL)`,
+// mariadbChanges and embeddedChanges may be in a database of their own.
+var mariadbChanges = []string{
+	`CREATE TABLE IF NOT EXISTS password (
+		phone VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+		verifier VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+		changed_at BIGINT NOT NULL) ENGINE=InnoDB`,
+	`CREATE TABLE IF NOT EXISTS profile (
+		phone VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+		name VARCHAR(128) CHARACTER SET utf8mb4 NOT NULL,
+		about VARCHAR(1024) CHARACTER SET utf8mb4 NOT NULL,
+		changed_at BIGINT NOT NULL) ENGINE=InnoDB`,
+}
+
+var embeddedChanges = []string{
 	`CREATE TABLE IF NOT EXISTS password (
 		phone TEXT NOT NULL PRIMARY KEY, verifier TEXT NOT NULL, changed_at INTEGER NOT NULL)`,
 	`CREATE TABLE IF NOT EXISTS profile (
 		phone TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, about TEXT NOT NULL,
 		changed_at INTEGER NOT NULL)`,
+}
+
+var embeddedSchema = []string{
+	`CREATE TABLE IF NOT EXISTS account (
+		phone TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL,
+		verifier TEXT NOT NULL, created_at INTEGER NOT NULL)`,
 	`CREATE TABLE IF NOT EXISTS entry (
 		id TEXT NOT NULL PRIMARY KEY, transfer_id TEXT NOT NULL, phone TEXT NOT NULL,
 		amount INTEGER NOT NULL, created_at INTEGER NOT NULL)`,

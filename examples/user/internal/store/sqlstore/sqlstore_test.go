@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"multiactive.dev/operator/examples/user/internal/store"
 	"multiactive.dev/operator/examples/user/internal/store/sqlstore"
 	"multiactive.dev/operator/examples/user/internal/store/storetest"
@@ -38,6 +40,7 @@ func TestEmbedded(t *testing.T) {
 	t.Run("sessions", func(t *testing.T) {
 		storetest.RunSessions(t, time.Now(), sqlstore.NewSessions(openEmbedded(t, t.TempDir()), time.Now))
 	})
+	t.Run("export", func(t *testing.T) { testExport(t, openEmbedded(t, t.TempDir())) })
 	t.Run("no fence", func(t *testing.T) {
 		_, err := sqlstore.OpenEmbedded(t.Context(), t.TempDir(), sqlstore.Options{FenceService: "accounts/user"})
 		if err == nil || !strings.Contains(err.Error(), "MariaDB") {
@@ -62,6 +65,11 @@ func TestMariaDB(t *testing.T) {
 		s, err := sqlstore.OpenMariaDB(t.Context(), server.DSN(t), sqlstore.Options{})
 		return opened(t, s, err)
 	})
+	t.Run("changes apart", func(t *testing.T) { testChangesApart(t, server.DSN(t)) })
+	t.Run("export", func(t *testing.T) {
+		s, err := sqlstore.OpenMariaDB(t.Context(), server.DSN(t), sqlstore.Options{})
+		testExport(t, opened(t, s, err))
+	})
 	fenced := func(t *testing.T) (*sqlstore.Store, *sql.DB, error) {
 		dsn := server.DSN(t)
 		s, err := sqlstore.OpenMariaDB(t.Context(), dsn, sqlstore.Options{FenceService: "accounts/user"})
@@ -77,6 +85,102 @@ func TestMariaDB(t *testing.T) {
 		s, db, err := fenced(t)
 		testFenceWaits(t, s, db, err)
 	})
+}
+
+// testChangesApart has new passwords and profiles in a MariaDB of their own, with its fence: nothing of them is in the file beside it, nor
+// queued, and what comes to that MariaDB by replication counts.
+func testChangesApart(t *testing.T, dsn string) {
+	t.Helper()
+	s, err := sqlstore.OpenEmbedded(t.Context(), t.TempDir(), sqlstore.Options{FenceService: "accounts/user", Changes: dsn})
+	s = opened(t, s, err)
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	createFence(t, db)
+	a := storetest.NewAccount("13800000001")
+	if err := s.CreateAccount(t.Context(), nil, a, 100); err != nil {
+		t.Fatalf("an account, which no fence is beside: %v", err)
+	}
+	p := user.Profile{Phone: a.Phone, Name: "n", About: "tea"}
+	if err := s.SaveProfile(t.Context(), &user.Token{Slot: 10, Epoch: 7, Owner: "beijing"}, p, storetest.Now); !errors.Is(err, user.ErrFenced) {
+		t.Errorf("a profile that the fence does not admit: %v", err)
+	}
+	open := &user.Token{Slot: 0, Epoch: 7, Owner: "beijing"}
+	if err := errors.Join(s.SaveProfile(t.Context(), open, p, storetest.Now), s.ChangePassword(t.Context(), open, a.Phone, "new", storetest.Now)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ChangePassword(t.Context(), open, "13800000404", "new", storetest.Now); !errors.Is(err, user.ErrNotFound) {
+		t.Errorf("the password of nobody: %v", err)
+	}
+	if diff := cmp.Diff([]string{"account", "ledger"}, kinds(t, s)); diff != "" {
+		t.Errorf("what is queued (-want +got):\n%s", diff)
+	}
+	exec(t, db, `UPDATE password SET verifier = 'replicated'`)
+	got, err := s.Account(t.Context(), a.Phone)
+	profile, failed := s.Profile(t.Context(), a.Phone)
+	if errors.Join(err, failed) != nil || got.Verifier != "replicated" || profile != p {
+		t.Errorf("it is %+v with %+v (%v)", got, profile, errors.Join(err, failed))
+	}
+	tables := map[string]int{}
+	if err := s.Export(t.Context(), func(table string, _ map[string]any) error { tables[table]++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{"account": 1, "entry": 1, "outbox": 2, "password": 1, "profile": 1}, tables); diff != "" {
+		t.Errorf("the export (-want +got):\n%s", diff)
+	}
+}
+
+// kinds are what waits in the outbox.
+func kinds(t *testing.T, s *sqlstore.Store) (out []string) {
+	t.Helper()
+	messages, err := s.Claim(t.Context(), "relay", storetest.Now, storetest.Now.Add(time.Minute), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		out = append(out, string(m.Kind))
+	}
+	return out
+}
+
+// testExport holds that an export has everything but what vouches for users.
+func testExport(t *testing.T, s *sqlstore.Store) {
+	t.Helper()
+	a, b := storetest.NewAccount("13800000001"), storetest.NewAccount("13800000002")
+	err := errors.Join(
+		s.CreateAccount(t.Context(), nil, a, 100), s.CreateAccount(t.Context(), nil, b, 100),
+		s.ChangePassword(t.Context(), nil, a.Phone, "a secret", storetest.Now),
+		s.SaveProfile(t.Context(), nil, user.Profile{Phone: a.Phone, Name: "n", About: "tea"}, storetest.Now),
+		s.Reject(t.Context(), store.Rejected{Topic: "t", Reason: "r", Value: []byte("a secret")}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Transfer(t.Context(), nil, user.Transfer{ID: "t1", From: a.Phone, To: b.Phone, Amount: 7, IdempotencyKey: "lunch", CreatedAt: storetest.Now}); err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]int{}
+	var text strings.Builder
+	if err := s.Export(t.Context(), func(table string, row map[string]any) error {
+		rows[table]++
+		fmt.Fprintln(&text, table, row)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"account": 2, "password": 1, "profile": 1, "entry": 4, "transfer": 1, "outbox": 8, "quarantine": 1}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	for _, part := range []string{"idempotency_key:lunch", "about:tea", "amount:-7", "phone:" + b.Phone} {
+		if !strings.Contains(text.String(), part) {
+			t.Errorf("the export has no %s", part)
+		}
+	}
+	if strings.Contains(text.String(), "a secret") || strings.Contains(text.String(), a.Verifier) {
+		t.Error("the export has a secret")
+	}
 }
 
 func TestOpenMariaDBHidesPassword(t *testing.T) {

@@ -21,6 +21,15 @@ type Store struct {
 	write, read *sql.DB
 	d           dialect
 	o           Options
+	changes     changes
+}
+
+// changes are where new passwords and profiles are.
+type changes struct {
+	write, read *sql.DB
+	d           dialect
+	// apart: it is a database of its own, which replicates.
+	apart bool
 }
 
 var _ store.Store = (*Store)(nil)
@@ -30,9 +39,11 @@ const attempts = 4
 
 // Ping implements store.Store.
 func (s *Store) Ping(ctx context.Context) error {
-	var one int
-	if err := s.read.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
-		return fmt.Errorf("asking the database: %w", err)
+	for _, db := range []*sql.DB{s.read, s.changes.read} {
+		var one int
+		if err := db.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+			return fmt.Errorf("asking the database: %w", err)
+		}
 	}
 	return nil
 }
@@ -43,22 +54,29 @@ func (s *Store) Close() error {
 	if s.read != s.write {
 		err = errors.Join(err, s.read.Close())
 	}
+	if s.changes.apart {
+		err = errors.Join(err, s.changes.write.Close())
+	}
 	return err
 }
 
 // inTx runs fn in a write transaction and commits when it returns nil.
 func (s *Store) inTx(ctx context.Context, fn func(*sql.Tx) error) error {
+	return inTx(ctx, s.write, s.d, fn)
+}
+
+func inTx(ctx context.Context, db *sql.DB, d dialect, fn func(*sql.Tx) error) error {
 	var err error
 	for range attempts {
-		if err = s.tryTx(ctx, fn); err == nil || !s.d.transient(err) {
+		if err = tryTx(ctx, db, d, fn); err == nil || !d.transient(err) {
 			return err
 		}
 	}
 	return err
 }
 
-func (s *Store) tryTx(ctx context.Context, fn func(*sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, &sql.TxOptions{Isolation: s.d.isolation})
+func tryTx(ctx context.Context, db *sql.DB, d dialect, fn func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: d.isolation})
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
@@ -77,14 +95,17 @@ func (s *Store) tryTx(ctx context.Context, fn func(*sql.Tx) error) error {
 // share-locked until the end, so that whoever closes it waits for fn.
 func (s *Store) home(ctx context.Context, tok *user.Token, fn func(*sql.Tx) error) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		if err := s.checkFence(ctx, tx, tok); err != nil {
+		if s.changes.apart {
+			return fn(tx) // the fences are where the operator replicates
+		}
+		if err := s.checkFence(ctx, tx, s.d, tok); err != nil {
 			return err
 		}
 		return fn(tx)
 	})
 }
 
-func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, tok *user.Token) error {
+func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, d dialect, tok *user.Token) error {
 	if s.o.FenceService == "" {
 		return nil
 	}
@@ -94,7 +115,7 @@ func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, tok *user.Token) err
 	var owner string
 	var epoch int64
 	var leased bool
-	err := tx.QueryRowContext(ctx, s.d.guard, s.o.FenceService, tok.Slot).Scan(&owner, &epoch, &leased)
+	err := tx.QueryRowContext(ctx, d.guard, s.o.FenceService, tok.Slot).Scan(&owner, &epoch, &leased)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("%w: no fence covers slot %d", user.ErrFenced, tok.Slot)

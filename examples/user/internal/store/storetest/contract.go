@@ -4,6 +4,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -30,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"account is created once":       createOnce,
 		"password changes":              changePassword,
 		"profile changes":               saveProfile,
+		"changes arrive in any order":   changesArrive,
 		"unknown account":               unknown,
 		"outbox":                        outbox,
 		"outbox belongs to one claimer": claims,
@@ -37,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"records kept aside":            rejects,
 		"transfer":                      transfer,
 		"transfers are refused":         refused,
+		"transfer of another region":    transferElsewhere,
 		"parallel registrations":        parallelRegistrations,
 		"parallel transfers":            parallelTransfers,
 		"money is conserved":            conservation,
@@ -112,6 +115,56 @@ func saveProfile(t *testing.T, s store.Store) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("profile (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// changesArrive holds that the newest change stands, in whichever order they come, and that one made here is newer than what has come
+// although the clock says otherwise.
+func changesArrive(t *testing.T, s store.Store) {
+	a := create(t, s, "13800000004", 0)
+	password := func(verifier string, after time.Duration) user.Change {
+		return user.Change{Phone: a.Phone, Verifier: verifier, At: Now.Add(after)}
+	}
+	profile := func(about string, after time.Duration) user.Change {
+		return user.Change{Phone: a.Phone, Name: "Wang Fang", About: about, At: Now.Add(after)}
+	}
+	for _, tc := range []struct {
+		c    user.Change
+		want store.Applied
+	}{
+		{password("second", 2*time.Hour), store.Inserted}, {password("first", time.Hour), store.Known}, {password("second", 2*time.Hour), store.Known},
+		{profile("tea", time.Hour), store.Inserted}, {profile("coffee", time.Hour+time.Microsecond), store.Inserted}, {profile("tea", time.Hour), store.Known},
+		{user.Change{Phone: "13800000005", Verifier: "before its account", At: Now}, store.Inserted},
+	} {
+		got, err := s.ApplyChange(t.Context(), tc.c)
+		must(t, err)
+		if got != tc.want {
+			t.Errorf("applying %+v: %s, want %s", tc.c, got, tc.want)
+		}
+	}
+	must(t, s.ChangePassword(t.Context(), nil, a.Phone, "third", Now))
+	messages := claim(t, s, "relay", Now)
+	var sent user.Change
+	must(t, json.Unmarshal(messages[len(messages)-1].Value, &sent))
+	if diff := cmp.Diff(password("third", 2*time.Hour+time.Microsecond), sent); diff != "" {
+		t.Errorf("what is told to others (-want +got):\n%s", diff)
+	}
+	p, err := s.Profile(t.Context(), a.Phone)
+	must(t, err)
+	if p.About != "coffee" {
+		t.Errorf("the profile is %q, want coffee", p.About)
+	}
+	wantVerifier(t, s, a.Phone, "third")
+	create(t, s, "13800000005", 0)
+	wantVerifier(t, s, "13800000005", "before its account")
+}
+
+func wantVerifier(t *testing.T, s store.Store, phone, want string) {
+	t.Helper()
+	got, err := s.Account(t.Context(), phone)
+	must(t, err)
+	if got.Verifier != want {
+		t.Errorf("the verifier of %s is %q, want %q", phone, got.Verifier, want)
 	}
 }
 

@@ -45,6 +45,33 @@ func transfer(t *testing.T, s store.Store) {
 	}
 }
 
+// transferElsewhere has a payer repeat at a new home what the former one has booked.
+func transferElsewhere(t *testing.T, s store.Store) {
+	a, b := create(t, s, "13800000220", 100), create(t, s, "13800000221", 0)
+	first := newTransfer("t1", a.Phone, b.Phone, 60)
+	for _, e := range first.Entries() {
+		_, err := s.ApplyEntry(t.Context(), e)
+		must(t, err)
+	}
+	repeated := first
+	repeated.ID = "t2"
+	got, err := s.Transfer(t.Context(), nil, repeated)
+	must(t, err)
+	if diff := cmp.Diff(first, got); diff != "" {
+		t.Errorf("repetition (-want +got):\n%s", diff)
+	}
+	if x, y := wantBalance(t, s, a.Phone), wantBalance(t, s, b.Phone); x != 40 || y != 60 {
+		t.Errorf("balances are %d and %d, want 40 and 60", x, y)
+	}
+	other := repeated
+	other.Amount = 1
+	_, err = s.Transfer(t.Context(), nil, other)
+	wantErr(t, err, user.ErrIdempotencyReuse)
+	another := newTransfer("t3", a.Phone, b.Phone, 50)
+	_, err = s.Transfer(t.Context(), nil, another)
+	wantErr(t, err, user.ErrInsufficientFunds)
+}
+
 func refused(t *testing.T, s store.Store) {
 	a, b := create(t, s, "13800000210", 100), create(t, s, "13800000211", 0)
 	_, err := s.Transfer(t.Context(), nil, newTransfer("t1", a.Phone, b.Phone, 30))
