@@ -78,6 +78,8 @@ type Link struct {
 	Received int64
 	// Fault of the link, nil while there is none.
 	Fault *Fault
+	// Mendable: setting the link up anew may find that the fault is none.
+	Mendable bool
 	// Bootstrap: the server lacks what the source does not have any more. Whoever operates it must seed it.
 	Bootstrap *Bootstrap
 }

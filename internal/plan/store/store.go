@@ -270,7 +270,7 @@ func linkStep(source storage.Source, links map[string]storage.Link, seen Seen, b
 		return connect, true
 	case link.Fault != nil:
 		// What the engine tries again by itself is left to it.
-		return connect, link.Fault.Kind == storage.FaultDisk || link.Fault.Kind == storage.FaultCredentials
+		return connect, link.Mendable || link.Fault.Kind == storage.FaultDisk || link.Fault.Kind == storage.FaultCredentials
 	}
 	return Step{}, false
 }

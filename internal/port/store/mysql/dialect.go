@@ -30,6 +30,10 @@ type dialect interface {
 	// knowOwn makes the statement with which a server that has no link that runs counts its own transactions among
 	// what it has applied; nil when it does so.
 	knowOwn(own, here, applied string) *statement
+	// knowOwnOf does so for those that a source has, whose positions are given.
+	knowOwnOf(own, here, applied, source string) *statement
+	// asksForOwn tells whether a link asks its source for what the server wrote itself.
+	asksForOwn() bool
 	// start is the statement with which a person starts a link again.
 	start(region string) string
 	// pause and disconnect make statements for a link that exists.

@@ -37,6 +37,7 @@ func sortFault(code int, message string) (storage.FaultKind, string) {
 			"with SET sql_log_bin = 0."
 	case 1236, 13114:
 		if strings.Contains(message, "purged") || strings.Contains(message, "not in the master's binlog") ||
+			strings.Contains(message, "is missing the GTID") ||
 			strings.Contains(message, "Could not find GTID state requested by slave") {
 			return storage.FaultPurged, "Seed this server from a backup of the source, as the link's bootstrap says."
 		}

@@ -2,9 +2,11 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
+	"multiactive.dev/operator/internal/port/store"
 	"multiactive.dev/operator/internal/storage"
 )
 
@@ -44,6 +46,11 @@ func (s *Server) Connect(ctx context.Context, w storage.Want, from storage.Sourc
 	if err := s.checkSource(ctx, spoken, w, from, at); err != nil {
 		return err
 	}
+	if exists && link.Fault != nil && link.Fault.Kind == storage.FaultPurged {
+		if err := s.goOn(ctx, spoken, from, at, link.Fault.Message); err != nil {
+			return err
+		}
+	}
 	if own := spoken.knowOwn(at.own, at.here, at.applied); own != nil && idle(spoken, rows) {
 		if err := s.do(ctx, []statement{*own}); err != nil {
 			return s.explain(ctx, "counting the server's own changes among those that it has", err)
@@ -56,6 +63,28 @@ func (s *Server) Connect(ctx context.Context, w storage.Want, from storage.Sourc
 	s.set[from.Region] = wanted
 	s.mu.Unlock()
 	return nil
+}
+
+// goOn counts among what the server has applied those of its own transactions that a source has. A source that was seeded, and has
+// replicated since, has them in its binary log from the seed on alone; where the server stood before that, it would be sent them
+// anew, and the source refuses it (error 1236), though nothing is lacking. All links stand still for that moment. The error is a
+// *BootstrapError when that is not it.
+func (s *Server) goOn(ctx context.Context, spoken dialect, from storage.Source, at place, fault string) error {
+	var there, applied string
+	if err := s.asReplica(ctx, from.Address, func(p *pool) error {
+		return p.row(ctx, "SELECT "+spoken.positionQuery(), nil, &there, &applied)
+	}); err != nil {
+		return s.explain(ctx, "asking the server of "+from.Region+" how much it has of this region's changes", err)
+	}
+	own := spoken.knowOwnOf(at.own, at.here, at.applied, there)
+	if own == nil {
+		return &store.BootstrapError{Bootstrap: *bootstrap(spoken, from.Region, from.Address, fault)}
+	}
+	started, err := s.halt(ctx, spoken, nil)
+	if err == nil {
+		err = s.do(ctx, []statement{*own})
+	}
+	return s.explain(ctx, "counting the server's own changes among those that it has", errors.Join(err, s.do(ctx, started)))
 }
 
 // Pause implements store.Server.
@@ -138,7 +167,7 @@ func (s *Server) links(spoken dialect, rows []map[string]string, at whereabouts,
 		if fault := link.Fault; fault != nil {
 			switch fault.Kind {
 			case storage.FaultPurged:
-				link.Bootstrap = bootstrap(spoken, region, link.Address, fault.Message)
+				link.Bootstrap, link.Mendable = bootstrap(spoken, region, link.Address, fault.Message), spoken.asksForOwn()
 			case storage.FaultConflict, storage.FaultOther:
 				fault.Remedy += " Then: " + spoken.start(name)
 			default: // it goes on by itself

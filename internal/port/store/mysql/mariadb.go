@@ -97,6 +97,19 @@ func (mariaDB) knowOwn(own, here, applied string) *statement {
 	return &statement{"SET GLOBAL gtid_slave_pos = ?", []any{strings.Join(all, ",")}}
 }
 
+func (spoken mariaDB) knowOwnOf(own, here, applied, source string) *statement {
+	last := spoken.lastOwn(place{own: own, here: here})
+	theirs := gtids(source)[own]
+	if last == "" || theirs == 0 {
+		return nil
+	}
+	parts := strings.Split(last, "-")
+	parts[2] = strconv.FormatInt(min(gtids(last)[own], theirs), 10)
+	return spoken.knowOwn(own, strings.Join(parts, "-"), applied)
+}
+
+func (mariaDB) asksForOwn() bool { return true }
+
 func bit(set bool) int {
 	if set {
 		return 1

@@ -109,6 +109,10 @@ func (mySQL) connect(region, host, port string, who store.Credentials, exists bo
 // knowOwn has nothing to do: gtid_executed has everything.
 func (mySQL) knowOwn(string, string, string) *statement { return nil }
 
+func (mySQL) knowOwnOf(string, string, string, string) *statement { return nil }
+
+func (mySQL) asksForOwn() bool { return false }
+
 func (mySQL) start(region string) string { return "START REPLICA FOR CHANNEL " + quote(region) }
 
 func (mySQL) pause(region string) []statement {

@@ -82,6 +82,80 @@ func TestSeeding(t *testing.T) {
 	}
 }
 
+// A server that was seeded, and has replicated since, has what another wrote itself from then on alone. That other's link, which stood
+// further back when its source was seeded, goes on all the same, once it is set up anew: nothing is lacking.
+func TestSeededServerIsReadFrom(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	names := []string{"beijing", "shanghai"}
+	nodes := e.Run(t, names...)
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := func(region string) storage.Want {
+		return storage.Want{Region: region, Regions: names, Mesh: true, Writable: true}
+	}
+	servers := map[string]*mysql.Server{}
+	for name := range nodes {
+		servers[name] = openNode(t, nodes[name])
+		ok(servers[name].Prepare(t.Context(), w(name)))
+	}
+	connect := func(at, from string) error {
+		return servers[at].Connect(t.Context(), w(at), storage.Source{Region: from, Address: nodes[from].Addr()})
+	}
+	ok(nodes["beijing"].Put(t.Context(), 1, "one"))
+	ok(connect("beijing", "shanghai")) // it counts its own up to here among what it has
+	for id := range int64(20) {
+		ok(nodes["beijing"].Put(t.Context(), 2+id, "more"))
+	}
+	ok(nodes["beijing"].Purge(t.Context()))
+	needed, is := errors.AsType[*store.BootstrapError](connect("shanghai", "beijing"))
+	if !is {
+		t.Fatal("got no BootstrapError")
+	}
+	seed(t, needed.Commands, nodes["shanghai"], nodes["beijing"])
+	servers["shanghai"] = openNode(t, nodes["shanghai"])
+	ok(servers["shanghai"].Prepare(t.Context(), w("shanghai")))
+	ok(connect("shanghai", "beijing"))
+	ok(nodes["beijing"].Put(t.Context(), 50, "after the seed"))
+	rows := func(at string, id int64) {
+		t.Helper()
+		testkit.Eventually(t, time.Minute, func() error {
+			got, err := nodes[at].Rows(t.Context())
+			if err == nil && got[id] == "" {
+				err = fmt.Errorf("%s lacks row %d, it has %d rows", at, id, len(got))
+			}
+			return err
+		})
+	}
+	rows("shanghai", 50)
+
+	// The link from the seeded server begins anew, as after any lost connection.
+	ok(nodes["shanghai"].Kill())
+	ok(nodes["shanghai"].Start(t.Context()))
+	ok(nodes["shanghai"].Put(t.Context(), 60, "of the seeded one"))
+	testkit.Eventually(t, time.Minute, func() error {
+		seen, err := servers["beijing"].Observe(t.Context(), w("beijing"))
+		if err != nil {
+			return err
+		}
+		switch link := seen.Links["shanghai"]; {
+		case link.Fault == nil && link.Receiving && link.Applying:
+			return nil
+		case link.Fault != nil && link.Fault.Kind == storage.FaultPurged && link.Mendable:
+			return errors.Join(fmt.Errorf("the link says %s", link.Fault.Message), connect("beijing", "shanghai"))
+		default:
+			return fmt.Errorf("the link is %+v with %+v", link, link.Fault)
+		}
+	})
+	rows("beijing", 60)
+	ok(nodes["beijing"].Put(t.Context(), 70, "both ways"))
+	rows("shanghai", 70)
+}
+
 // seed runs commands for a shell, with the sockets of servers in place of addresses and passwords.
 func seed(t *testing.T, commands []string, target, source *mysqltest.Node) {
 	t.Helper()

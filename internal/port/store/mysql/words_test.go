@@ -170,6 +170,7 @@ func TestFaultsAreSorted(t *testing.T) {
 		"two domains":     {"1950", "0", "An attempt was made to binlog GTID 1-1-1", storage.FaultConflict},
 		"purged":          {"0", "1236", "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been purged.", storage.FaultPurged},
 		"purged (MySQL)":  {"0", "13114", "Got fatal error 1236 from source when reading data from binary log: 'Cannot replicate because the source purged required binary logs.'", storage.FaultPurged},
+		"a gap":           {"0", "1236", "Got fatal error 1236 from master when reading data from binary log: 'The binlog on the master is missing the GTID 1-1-1 requested by the slave (even though both a prior and a subsequent sequence number does exist), and GTID strict mode is enabled'", storage.FaultPurged},
 		"diverged":        {"0", "1236", "Error: connecting slave requested to start from GTID 1-1-5, which is not in the master's binlog", storage.FaultPurged},
 		"log is damaged":  {"0", "1236", "log event entry exceeded max_allowed_packet", storage.FaultOther},
 		"refused":         {"0", "1045", "Access denied for user 'replica'", storage.FaultCredentials},
