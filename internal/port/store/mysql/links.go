@@ -46,15 +46,8 @@ func (s *Server) Connect(ctx context.Context, w storage.Want, from storage.Sourc
 	if err := s.checkSource(ctx, spoken, w, from, at); err != nil {
 		return err
 	}
-	if exists && link.Fault != nil && link.Fault.Kind == storage.FaultPurged {
-		if err := s.goOn(ctx, spoken, from, at, link.Fault.Message); err != nil {
-			return err
-		}
-	}
-	if own := spoken.knowOwn(at.own, at.here, at.applied); own != nil && idle(spoken, rows) {
-		if err := s.do(ctx, []statement{*own}); err != nil {
-			return s.explain(ctx, "counting the server's own changes among those that it has", err)
-		}
+	if err := s.countOwn(ctx, spoken, rows, from, at, link); err != nil {
+		return err
 	}
 	if err := s.do(ctx, spoken.connect(from.Region, host, port, who, exists)); err != nil {
 		return s.explain(ctx, fmt.Sprintf("setting up the link from %s", from.Region), err)
@@ -64,6 +57,21 @@ func (s *Server) Connect(ctx context.Context, w storage.Want, from storage.Sourc
 	s.mu.Unlock()
 	return nil
 }
+
+// countOwn has the server count its own transactions among what it has applied, where no link runs; where the link that is to be set up
+// is refused for them, those that its source has. A link that somebody has stopped since, to seed the server, is not.
+func (s *Server) countOwn(ctx context.Context, spoken dialect, rows []map[string]string, from storage.Source, at place, link storage.Link) error {
+	if f := link.Fault; f != nil && f.Kind == storage.FaultPurged && spoken.asksForOwn() && link.Applying && link.Address == from.Address {
+		return s.goOn(ctx, spoken, from, at, f.Message)
+	}
+	own := spoken.knowOwn(at.own, at.here, at.applied)
+	if own == nil || !idle(spoken, rows) {
+		return nil
+	}
+	return s.explain(ctx, counting, s.do(ctx, []statement{*own}))
+}
+
+const counting = "counting the server's own changes among those that it has"
 
 // goOn counts among what the server has applied those of its own transactions that a source has. A source that was seeded, and has
 // replicated since, has them in its binary log from the seed on alone; where the server stood before that, it would be sent them
@@ -84,7 +92,7 @@ func (s *Server) goOn(ctx context.Context, spoken dialect, from storage.Source, 
 	if err == nil {
 		err = s.do(ctx, []statement{*own})
 	}
-	return s.explain(ctx, "counting the server's own changes among those that it has", errors.Join(err, s.do(ctx, started)))
+	return s.explain(ctx, counting, errors.Join(err, s.do(ctx, started)))
 }
 
 // Pause implements store.Server.
