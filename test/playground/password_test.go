@@ -22,7 +22,7 @@ const usersLink = "store-users-db-from-beijing"
 // over: that one stands after the return, and the other is kept aside. The profile, which nobody else has written, comes back.
 // The example has passwords and profiles in MariaDBs of their own here, which replicate, and all else in files.
 func TestPasswordLostWithItsRegion(t *testing.T) {
-	m := newMesh(t, "beijing", "shanghai", "shenzhen")
+	m := newMesh(t, "users", "beijing", "shanghai", "shenzhen")
 	w := exampleTown(t, m.use, m.declare)
 	for _, condition := range []string{"StoresReady", "ReplicationHealthy"} {
 		w.mas("wait", "--for=condition="+condition, "--timeout="+storyTimeout.String())
@@ -106,7 +106,7 @@ func (v *visitor) tries(at, to string) error {
 	return nil
 }
 
-// mesh are MariaDBs for the passwords and profiles of the example, one in each region.
+// mesh are MariaDBs with a database of a service, one in each region.
 type mesh struct {
 	t       *testing.T
 	regions []string
@@ -114,7 +114,7 @@ type mesh struct {
 	root    map[string]*sql.DB
 }
 
-func newMesh(t *testing.T, regions ...string) *mesh {
+func newMesh(t *testing.T, database string, regions ...string) *mesh {
 	t.Helper()
 	m := &mesh{t: t, regions: regions, servers: map[string]*mariadb.Server{}, root: map[string]*sql.DB{}}
 	options := make([]mariadb.Options, 0, len(regions))
@@ -123,9 +123,9 @@ func newMesh(t *testing.T, regions ...string) *mesh {
 	}
 	for i, server := range mariadb.RunAll(t, options...) {
 		root := mariadb.Root(t, server)
-		mariadb.Execute(t, root, "CREATE DATABASE users",
+		mariadb.Execute(t, root, "CREATE DATABASE "+database,
 			"CREATE USER "+storeUser+" IDENTIFIED BY '"+storePassword+"'", "GRANT ALL ON *.* TO "+storeUser+" WITH GRANT OPTION",
-			"CREATE USER application IDENTIFIED BY 'a'", "GRANT ALL ON users.* TO application", "GRANT SELECT ON multiactive.* TO application")
+			"CREATE USER application IDENTIFIED BY 'a'", "GRANT ALL ON "+database+".* TO application", "GRANT SELECT ON multiactive.* TO application")
 		m.servers[regions[i]], m.root[regions[i]] = server, root
 	}
 	return m
@@ -150,12 +150,10 @@ func (m *mesh) use(manifest *world.Manifest) {
 // declare tells the operator of the servers, with their credentials in each region's own cluster.
 func (m *mesh) declare(w *secured) {
 	m.t.Helper()
-	var endpoints []map[string]any
+	endpoints := make([]map[string]any, 0, len(m.regions))
 	for _, region := range m.regions {
-		for name, user := range map[string]string{"users-db": storeUser, "users-db-replication": "replica"} {
-			w.kubectl(region, "-n", "multiactive-system", "create", "secret", "generic", name, "--from-literal=username="+user, "--from-literal=password="+storePassword)
-		}
-		endpoints = append(endpoints, map[string]any{"region": region, "address": m.servers[region].Addr(), "secretRef": map[string]any{"name": "users-db"}})
+		m.credentials(w, region)
+		endpoints = append(endpoints, m.endpoint(region))
 	}
 	w.create(map[string]any{
 		"apiVersion": "multiactive.dev/v1alpha1", "kind": "DataStore", "metadata": map[string]any{"name": "users-db"},
@@ -166,6 +164,18 @@ func (m *mesh) declare(w *secured) {
 			"endpoints":            endpoints,
 		},
 	})
+}
+
+// credentials are the operator's, in the region's own cluster.
+func (m *mesh) credentials(w *secured, region string) {
+	m.t.Helper()
+	for name, user := range map[string]string{"users-db": storeUser, "users-db-replication": "replica"} {
+		w.kubectl(region, "-n", "multiactive-system", "create", "secret", "generic", name, "--from-literal=username="+user, "--from-literal=password="+storePassword)
+	}
+}
+
+func (m *mesh) endpoint(region string) map[string]any {
+	return map[string]any{"region": region, "address": m.servers[region].Addr(), "secretRef": map[string]any{"name": "users-db"}}
 }
 
 // receives waits until a region's server receives from so many others.

@@ -38,6 +38,9 @@ func (s *Server) Beat(ctx context.Context, mine storage.Canary) ([]storage.Canar
 	// One round trip: every store is asked once a second.
 	both := strings.Replace(writeCanary, "%s", spoken.origin(), 1) + "; " + readCanaries
 	args := []any{mine.Region, mine.Sequence, mine.Time.UnixMicro(), mine.Region, mine.Region}
+	if s.mute() {
+		both, args = readCanaries, args[4:]
+	}
 	err = s.beats.ask(ctx, both, args, func(row []driver.Value) error {
 		region, isText := row[0].([]byte)
 		sequence, isCount := row[1].(int64)

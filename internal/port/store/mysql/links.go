@@ -18,6 +18,10 @@ type pointed struct {
 
 // Connect implements store.Server.
 func (s *Server) Connect(ctx context.Context, w storage.Want, from storage.Source) error {
+	return s.noteConnect(from.Region, s.connect(ctx, w, from))
+}
+
+func (s *Server) connect(ctx context.Context, w storage.Want, from storage.Source) error {
 	host, port, err := net.SplitHostPort(from.Address)
 	if err != nil {
 		return fmt.Errorf("address %q of region %s is not host:port: %w", from.Address, from.Region, err)

@@ -39,6 +39,7 @@ func (s *Server) Observe(ctx context.Context, w storage.Want) (storage.Observati
 		return seen, err
 	default:
 		seen.Links = s.links(spoken, rows, at, w)
+		s.noteLinks(seen.Links)
 	}
 	if seen.Retained, err = s.retained(ctx); err != nil {
 		return seen, err

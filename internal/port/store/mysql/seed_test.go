@@ -106,17 +106,34 @@ func TestSeededServerIsReadFrom(t *testing.T) {
 	connect := func(at, from string) error {
 		return servers[at].Connect(t.Context(), w(at), storage.Source{Region: from, Address: nodes[from].Addr()})
 	}
+	beat := func(number int64) {
+		t.Helper()
+		_, err := servers["shanghai"].Beat(t.Context(), storage.Canary{Region: "shanghai", Sequence: number, Time: time.Now()})
+		ok(err)
+	}
 	ok(nodes["beijing"].Put(t.Context(), 1, "one"))
 	ok(connect("beijing", "shanghai")) // it counts its own up to here among what it has
 	for id := range int64(20) {
 		ok(nodes["beijing"].Put(t.Context(), 2+id, "more"))
 	}
 	ok(nodes["beijing"].Purge(t.Context()))
+	beat(1) // arrives before the seed
+	testkit.Eventually(t, time.Minute, func() error {
+		others, err := servers["beijing"].Beat(t.Context(), storage.Canary{Region: "beijing", Sequence: 1, Time: time.Now()})
+		if err == nil && len(others) == 0 {
+			err = errors.New("the canary of shanghai has not arrived")
+		}
+		return err
+	})
 	needed, is := errors.AsType[*store.BootstrapError](connect("shanghai", "beijing"))
 	if !is {
 		t.Fatal("got no BootstrapError")
 	}
+	// What the server wrote from here on would be in the way of the seed.
+	ok(nodes["beijing"].Root(t.Context(), e.StopLink, "shanghai"))
+	beat(2)
 	seed(t, needed.Commands, nodes["shanghai"], nodes["beijing"])
+	ok(nodes["beijing"].Root(t.Context(), e.StartLink, "shanghai"))
 	servers["shanghai"] = openNode(t, nodes["shanghai"])
 	ok(servers["shanghai"].Prepare(t.Context(), w("shanghai")))
 	ok(connect("shanghai", "beijing"))
@@ -154,6 +171,14 @@ func TestSeededServerIsReadFrom(t *testing.T) {
 	rows("beijing", 60)
 	ok(nodes["beijing"].Put(t.Context(), 70, "both ways"))
 	rows("shanghai", 70)
+	beat(3)
+	testkit.Eventually(t, time.Minute, func() error {
+		others, err := servers["beijing"].Beat(t.Context(), storage.Canary{Region: "beijing", Sequence: 2, Time: time.Now()})
+		if err == nil && (len(others) == 0 || others[0].Sequence < 2) {
+			err = fmt.Errorf("canaries are %v", others)
+		}
+		return err
+	})
 }
 
 // seed runs commands for a shell, with the sockets of servers in place of addresses and passwords.

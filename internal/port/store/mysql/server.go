@@ -32,6 +32,7 @@ type Server struct {
 	mu      sync.Mutex
 	spoken  dialect            // nil until the server has told its version
 	set     map[string]pointed // links that this process has set up, by region
+	unfed   unfed
 	beaten  int
 	written written // when binary logs were last measured
 	told    told    // what the server last said of its clock
