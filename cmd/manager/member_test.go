@@ -15,8 +15,8 @@ import (
 	"multiactive.dev/operator/internal/testkit"
 )
 
+// TestMemberOptions runs alone, as TestParse does.
 func TestMemberOptions(t *testing.T) {
-	t.Parallel()
 	lifetimes := ownca.Lifetimes{Certificate: ownca.DefaultCertificate, Authority: ownca.DefaultAuthority}
 	for name, test := range map[string]struct {
 		args    []string
@@ -45,7 +45,6 @@ func TestMemberOptions(t *testing.T) {
 		"wild URL": {args: []string{"--region=beijing", "--gateway-image=op:1", "--agent-url=agent:8090"}, problem: "--agent-url=agent:8090"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			args := append([]string{"--mode=member", "--coordination-endpoints=http://127.0.0.1:2379"}, test.args...)
 			o, err := parse(args, none, io.Discard)
 			if err != nil {
