@@ -52,7 +52,7 @@ func assemble(o *options, objects []*unstructured.Unstructured) (*bundle, error)
 
 func sortOut(o *options, objects []*unstructured.Unstructured) (*parts, error) {
 	p := &parts{}
-	roles := map[string]*unstructured.Unstructured{}
+	var role *unstructured.Unstructured
 	account := o.packageName()
 	for _, object := range objects {
 		kind := object.GetKind()
@@ -65,13 +65,12 @@ func sortOut(o *options, objects []*unstructured.Unstructured) (*parts, error) {
 		case kind == "ValidatingWebhookConfiguration":
 			p.webhooks, _, _ = unstructured.NestedSlice(object.Object, "webhooks")
 		case kind == "ClusterRole" && object.GetName() == account:
-			roles[object.GetName()] = object
+			role = object
 		case kind == "ClusterRoleBinding" && object.GetName() == account:
 		default:
 			p.others = append(p.others, object)
 		}
 	}
-	role := roles[account]
 	if p.deployment == nil || role == nil || len(p.crds) == 0 {
 		return nil, fmt.Errorf("kustomize says no Deployment, no ClusterRole %s or no CustomResourceDefinitions: is this config/%s", account, o.mode)
 	}

@@ -67,9 +67,8 @@ func (s *Server) Elsewhere(ctx context.Context, others []storage.Source) (int64,
 	reached := int64(0)
 	for _, other := range others {
 		err := s.asReplica(ctx, other.Address, func(p *pool) error {
-			var of, here, applied string
-			err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &of, &here, &applied)
-			reached = max(reached, spoken.applied(here, applied)[at.own], spoken.logged(here)[at.own])
+			there, err := placeOf(ctx, p, spoken)
+			reached = max(reached, spoken.applied(there.here, there.applied)[at.own], spoken.logged(there.here)[at.own])
 			return err
 		})
 		if err != nil {

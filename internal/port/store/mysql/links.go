@@ -82,13 +82,14 @@ const counting = "counting the server's own changes among those that it has"
 // anew, and the source refuses it (error 1236), though nothing is lacking. All links stand still for that moment. The error is a
 // *BootstrapError when that is not it.
 func (s *Server) goOn(ctx context.Context, spoken dialect, from storage.Source, at place, fault string) error {
-	var there, applied string
-	if err := s.asReplica(ctx, from.Address, func(p *pool) error {
-		return p.row(ctx, "SELECT "+spoken.positionQuery(), nil, &there, &applied)
+	var there place
+	if err := s.asReplica(ctx, from.Address, func(p *pool) (err error) {
+		there, err = placeOf(ctx, p, spoken)
+		return err
 	}); err != nil {
 		return s.explain(ctx, "asking the server of "+from.Region+" how much it has of this region's changes", err)
 	}
-	own := spoken.knowOwnOf(at.own, at.here, at.applied, there)
+	own := spoken.knowOwnOf(at.own, at.here, at.applied, there.here)
 	if own == nil {
 		return &store.BootstrapError{Bootstrap: *bootstrap(spoken, from.Region, from.Address, fault)}
 	}

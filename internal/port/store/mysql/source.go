@@ -25,10 +25,15 @@ type purgedQuery struct {
 type place struct{ own, here, applied string }
 
 func (s *Server) place(ctx context.Context, spoken dialect) (place, error) {
-	var at place
-	ask := fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery())
-	err := s.plain.row(ctx, ask, nil, &at.own, &at.here, &at.applied)
+	at, err := placeOf(ctx, s.plain, spoken)
 	return at, s.explain(ctx, "reading positions", err)
+}
+
+// placeOf asks any server.
+func placeOf(ctx context.Context, p *pool, spoken dialect) (place, error) {
+	var at place
+	err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &at.own, &at.here, &at.applied)
+	return at, err
 }
 
 // checkSource asks a source whether it still has what the server lacks. A source that cannot be asked is no

@@ -104,20 +104,21 @@ func (s *Server) compare(ctx context.Context, spoken dialect, other storage.Sour
 	}
 	arrived := false
 	err := s.asReplica(ctx, other.Address, func(p *pool) error {
-		var of, here, applied string
-		if err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &of, &here, &applied); err != nil {
+		at, err := placeOf(ctx, p, spoken)
+		if err != nil {
 			return err
 		}
-		if spoken.applied(here, applied)[own] < last {
+		if spoken.applied(at.here, at.applied)[own] < last {
 			return nil
 		}
 		// What it has changed until then is on its way.
-		wait, waited := spoken.waitFor(spoken.lastOwn(place{own: of, here: here})), 0
-		err := s.plain.row(ctx, wait.text, wait.args, &waited)
+		wait, waited := spoken.waitFor(spoken.lastOwn(at)), 0
+		err = s.plain.row(ctx, wait.text, wait.args, &waited)
 		if err != nil || waited != 0 {
 			return err
 		}
-		first := spoken.logged(here)[of]
+		of := at.own
+		first := spoken.logged(at.here)[of]
 		for _, r := range rows {
 			if r.last > 0 {
 				first = min(first, r.had[of])

@@ -81,11 +81,11 @@ func (s *Server) elsewhere(ctx context.Context, spoken dialect, o storage.Outage
 				if !reads {
 					return nil
 				}
-				var of, here, applied string
-				if err := p.row(ctx, fmt.Sprintf("SELECT %s, %s", spoken.origin(), spoken.positionQuery()), nil, &of, &here, &applied); err != nil {
+				there, err := placeOf(ctx, p, spoken)
+				if err != nil {
 					return err
 				}
-				for _, has := range []map[string]int64{spoken.applied(here, applied), spoken.logged(here)} {
+				for _, has := range []map[string]int64{spoken.applied(there.here, there.applied), spoken.logged(there.here)} {
 					for origin, upTo := range has {
 						reached[origin] = max(reached[origin], upTo)
 					}
