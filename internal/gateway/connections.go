@@ -52,6 +52,9 @@ type countedConn struct {
 	once sync.Once
 }
 
+// leave ends the count by this value: another one counts the connection from now on.
+func (c *countedConn) leave() { c.once.Do(func() {}) }
+
 // Close implements net.Conn.
 func (c *countedConn) Close() error {
 	c.once.Do(func() { c.of.open.Add(-1) })

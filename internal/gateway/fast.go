@@ -14,8 +14,8 @@ import (
 // http.Server that accepts from it: a connection for good when net/http alone knows where its requests end,
 // else for one request. It decides with the same code. What it does not take for certain is net/http's.
 //
-// A connection is one goroutine, which holds no buffer while it is idle. Times are bounded by a watch that
-// looks at all connections from time to time, so that a request sets no timer.
+// A connection is served by a loop together with many others, or by a goroutine of its own, and holds no buffer while it is
+// idle. Times are bounded by a watch that looks at all connections from time to time, so that a request sets no timer.
 type FastListener struct {
 	net.Listener
 	g       *Gateway
@@ -23,8 +23,10 @@ type FastListener struct {
 	// handed are the connections for net/http.
 	handed chan net.Conn
 	pool   upstreamPool
-	watch  fastWatch
-	work   sync.Pool
+	// loops are empty when the system has no descriptors for them.
+	loops []*fastLoop
+	watch fastWatch
+	work  sync.Pool
 
 	draining atomic.Bool
 	closed   chan struct{}
@@ -37,8 +39,8 @@ type FastListener struct {
 }
 
 // fastCounts say what became of what came to the fast path: requests that it answered, requests that it lent to
-// net/http, and connections that it left to that for good.
-type fastCounts struct{ served, lent, left atomic.Int64 }
+// net/http, connections that it left to that for good, and how often one left its loop for a goroutine of its own.
+type fastCounts struct{ served, lent, left, detached atomic.Int64 }
 
 // FastOptions bound what clients may take; they are the http.Server's own.
 type FastOptions struct {
@@ -58,6 +60,7 @@ func (g *Gateway) NewFastListener(l net.Listener, server *http.Server) net.Liste
 		conns:   map[*fastConn]struct{}{}, empty: make(chan struct{}),
 	}
 	f.pool.init(&g.options)
+	f.startLoops()
 	f.watch.init(f)
 	before, contextOf := server.ConnState, server.ConnContext
 	server.ConnState = func(c net.Conn, s http.ConnState) {
@@ -113,7 +116,9 @@ func (f *FastListener) begin(conn net.Conn) {
 	f.mu.Lock()
 	f.conns[c] = struct{}{}
 	f.mu.Unlock()
-	go c.serve()
+	if !c.attach() {
+		go c.serve()
+	}
 }
 
 // end forgets a connection.
@@ -176,6 +181,9 @@ func (f *FastListener) stop() {
 		close(f.closed)
 		f.watch.stop()
 		f.pool.close()
+		for _, l := range f.loops {
+			l.stop()
+		}
 	})
 }
 

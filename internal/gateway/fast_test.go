@@ -432,13 +432,7 @@ func TestFastConnectionsOfTheApplication(t *testing.T) {
 func awaitUnfit(t *testing.T, f *FastListener) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		f.pool.mu.Lock()
-		empty := false
-		for _, u := range f.pool.idle {
-			_ = u.raw.Control(func(fd uintptr) { empty = rawEmpty(fd) })
-		}
-		f.pool.mu.Unlock()
-		if !empty {
+		if !keptIsEmpty(t, f) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -446,6 +440,24 @@ func awaitUnfit(t *testing.T, f *FastListener) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// keptIsEmpty reports whether a connection is kept that has nothing to be read.
+func keptIsEmpty(t *testing.T, f *FastListener) (empty bool) {
+	t.Helper()
+	f.pool.mu.Lock()
+	for _, u := range f.pool.idle {
+		_ = u.raw.Control(func(fd uintptr) { empty = empty || rawEmpty(fd) })
+	}
+	f.pool.mu.Unlock()
+	for _, l := range f.loops {
+		looked := make(chan bool)
+		l.post(func() {
+			looked <- slices.ContainsFunc(l.pool.idle, func(u *upstream) bool { return rawEmpty(uintptr(u.fd)) })
+		})
+		empty = <-looked || empty
+	}
+	return empty
 }
 
 // TestFastRequestIsRepeatedOnlyIfThatIsSafe: a connection that ends after the request was sent tells nothing of

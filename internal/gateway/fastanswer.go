@@ -26,39 +26,43 @@ func (c *fastConn) pass(fd uintptr, up *upstream, n int) bool {
 		end = http1.End(w.back[:n+m], n)
 		n += m
 	}
-	head := w.r.Method == http.MethodHead
-	if end < 0 || !w.resp.Read(string(w.back[:end]), head) {
+	if end < 0 || !w.resp.Read(string(w.back[:end]), w.toHEAD()) {
 		return c.passOther(fd, up, n)
 	}
+	left := c.composeAnswer(end, n)
+	if left <= 0 {
+		c.plain = true
+		c.releaseWhole(up, left)
+		return c.settled(c.write(fd, w.out))
+	}
+	err := c.write(fd, w.out)
+	if err == nil {
+		err = c.stream(fd, up, left)
+	}
+	c.release(up, err == nil && !w.resp.Close)
+	return c.settled(err)
+}
+
+// composeAnswer writes the answer whose head ends at end, with what is there of its body, and returns how much of that
+// is left. Less than none: more is there than belongs to it.
+func (c *fastConn) composeAnswer(end, n int) (left int64) {
+	w := c.work
 	w.local = http.Response{StatusCode: w.resp.Status, Header: w.resp.Header}
 	c.accept(&w.local)
-	length := max(w.resp.Length, 0)
 	out := c.appendStatus(w.out[:0], w.resp.Status, w.resp.Header)
 	out = appendHeader(out, w.resp.Header)
 	if w.resp.Length >= 0 && w.resp.Status != http.StatusNoContent {
-		out = appendLength(out, length)
+		out = appendLength(out, w.resp.Length)
 	}
 	out = append(out, "\r\n"...)
-	if w.resp.Bodiless(head) {
-		length = 0
-	}
-	there := min(int64(n-end), length)
-	out = append(out, w.back[end:end+int(there)]...)
-	w.out = out
-	whole := there == length
-	if whole {
-		// Whatever follows, nobody has asked for.
-		c.release(up, !w.resp.Close && int64(n-end) == length)
-	}
-	if err := c.write(fd, w.out); err != nil || whole {
-		if !whole {
-			c.release(up, false)
-		}
-		return c.settled(err)
-	}
-	err := c.stream(fd, up, length-there)
-	c.release(up, err == nil && !w.resp.Close)
-	return c.settled(err)
+	length, there := w.resp.Body(w.toHEAD()), int64(n-end)
+	w.out = append(out, w.back[end:end+int(min(there, length))]...)
+	return length - there
+}
+
+// releaseWhole ends the use of a connection whose answer is all there. What follows it, nobody has asked for.
+func (c *fastConn) releaseWhole(up *upstream, left int64) {
+	c.release(up, left == 0 && !c.work.resp.Close)
 }
 
 // stream passes the rest of a body of a known length on.
@@ -95,7 +99,7 @@ var hopHeaders = [...]string{
 // release ends the use of the connection to the application, and keeps it for another request if it may.
 func (c *fastConn) release(up *upstream, keep bool) {
 	if cause := c.unuse(); keep && cause == nil {
-		c.f.pool.put(up)
+		up.pool.put(up)
 		return
 	}
 	up.close()

@@ -37,6 +37,11 @@ const (
 	stepEnd
 	// stepCut: there is nothing more to say.
 	stepCut
+	// stepWait: the request is under way, and a loop goes on with it.
+	stepWait
+	// stepDetach: a goroutine of its own is to go on with the connection, stepAttach: a loop may.
+	stepDetach
+	stepAttach
 )
 
 // phase says what a connection waits for.
@@ -50,17 +55,24 @@ const (
 	phaseBody
 	phaseUpstream
 	phaseAnswer
+	// phaseLinger: the last answer was given.
+	phaseLinger
 	// phaseLent: net/http bounds its times.
 	phaseLent
 )
 
-// fastConn is one client's connection. One goroutine serves it; what the watch looks at is under the lock.
+// fastConn is one client's connection. One goroutine serves it at a time: its own, or that of a loop. What the watch looks
+// at is under the lock.
 type fastConn struct {
-	f    *FastListener
+	f *FastListener
+	// loop has the connection, and its descriptor fd; nil: conn is there in its place. Both change under the lock.
+	loop *fastLoop
+	fd   int
 	conn *net.TCPConn
-	// whole is the connection as it was accepted: who closes it closes that, for it is counted.
-	whole net.Conn
-	raw   syscall.RawConn
+	// whole is conn as it was accepted: who closes it closes that, for it is counted, by counts unless that is nil.
+	whole  net.Conn
+	counts *connections
+	raw    syscall.RawConn
 	// remote address, and its host alone.
 	remote, ip string
 	// work is there while a request is, left what came after one that was lent.
@@ -69,6 +81,11 @@ type fastConn struct {
 	next step
 	// begun: something was read; admitted: a request is under way and counted; last: so is its answer here.
 	begun, admitted, last bool
+	// readable: there may be something to read; ended: the client sends nothing more; plain: the answer before could have
+	// been a loop's.
+	readable, ended, plain bool
+	// resume goes on with the request that a loop has begun.
+	resume func(fd uintptr) step
 	// failure is how the application has failed for the request that is lent.
 	failure error
 
@@ -89,8 +106,9 @@ var errNotTCP = errors.New("no TCP connection")
 
 func newFastConn(f *FastListener, conn net.Conn) (*fastConn, error) {
 	plain := conn
+	var counts *connections
 	if counted, ok := conn.(*countedConn); ok {
-		plain = counted.Conn
+		plain, counts = counted.Conn, counted.of
 	}
 	tcp, ok := plain.(*net.TCPConn)
 	if !ok {
@@ -100,48 +118,68 @@ func newFastConn(f *FastListener, conn net.Conn) (*fastConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &fastConn{f: f, conn: tcp, whole: conn, raw: raw, remote: conn.RemoteAddr().String(), since: f.watch.time()}
+	c := &fastConn{f: f, conn: tcp, whole: conn, counts: counts, raw: raw, remote: conn.RemoteAddr().String(), since: f.watch.time()}
 	if c.ip, _, err = net.SplitHostPort(c.remote); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// serve serves the connection to its end, or until net/http has it.
+// serve serves the connection to its end, or until net/http or a loop has it.
 func (c *fastConn) serve() {
-	defer c.f.end(c)
+	if !c.goOn() {
+		c.f.end(c)
+	}
+}
+
+// goOn reports true when a loop has the connection.
+func (c *fastConn) goOn() bool {
 	defer c.recover()
-	turn := c.turn
-	for {
-		err := c.raw.Read(turn)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			// The watch found a body that is slow: it is read, or refused, by net/http.
-			_ = c.conn.SetReadDeadline(time.Time{})
-			if c.work == nil || c.work.head == 0 {
-				continue // all of it came at that moment
-			}
-			c.next = stepLend
-		case err != nil:
-			c.next = stepCut
+	for turn := c.turn; ; {
+		if c.next == stepMore && !c.await(turn) {
+			continue // all of the body came at that moment
 		}
 		switch c.next {
 		case stepLend:
 			if !c.lend() {
-				return
+				return false
 			}
+			c.next = stepMore
+		case stepAttach:
+			if c.attach() {
+				return true
+			}
+			c.next, c.plain = stepMore, false
 		case stepLeave:
 			c.leave()
-			return
+			return false
 		case stepEnd:
 			c.linger()
-			return
+			return false
 		default:
 			c.drop()
 			_ = c.whole.Close()
-			return
+			return false
 		}
 	}
+}
+
+// await serves what comes until something else is to be done, which next is; false: it is not.
+func (c *fastConn) await(turn func(uintptr) bool) bool {
+	err := c.raw.Read(turn)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// The watch found a body that is slow: it is read, or refused, by net/http.
+		_ = c.conn.SetReadDeadline(time.Time{})
+		if c.work == nil || c.work.head == 0 {
+			c.next = stepMore
+			return false
+		}
+		c.next = stepLend
+	case err != nil:
+		c.next = stepCut
+	}
+	return true
 }
 
 // recover keeps a flaw that one request meets from ending all others, as net/http does.
@@ -172,8 +210,14 @@ func (c *fastConn) abandon() {
 // within one read of the poller's, so that it is asked to wait only when nothing is left: what arrives
 // meanwhile is remembered, and no read is tried in vain.
 func (c *fastConn) turn(fd uintptr) bool {
-	w := c.take()
-	for drained := false; ; {
+	c.readable = c.readable || c.loop == nil
+	if again := c.resume; again != nil {
+		c.resume = nil
+		if c.next = again(fd); c.next != stepNext {
+			return true
+		}
+	}
+	for w := c.take(); ; {
 		for w.n > 0 {
 			if c.next = c.request(fd); c.next == stepMore {
 				break
@@ -182,18 +226,19 @@ func (c *fastConn) turn(fd uintptr) bool {
 				return true
 			}
 		}
-		if drained {
+		if !c.readable {
 			return c.pause()
 		}
 		n, err := rawRead(fd, w.room())
 		switch {
 		case errors.Is(err, syscall.EAGAIN):
+			c.readable = false
 			return c.pause()
 		case err != nil || n == 0:
 			c.next = stepCut
 			return true
 		}
-		drained, c.begun = n < len(w.room()), true
+		c.readable, c.begun = n == len(w.room()) || c.ended, true
 		w.n += n
 	}
 }
@@ -218,8 +263,14 @@ func (c *fastConn) pause() bool {
 			c.enter(phaseIdle)
 		}
 		// Whoever drains later finds it idle.
-		c.next = stepEnd
-		return c.f.draining.Load()
+		if c.f.draining.Load() {
+			c.next = stepEnd
+			return true
+		}
+		if c.plain && c.loop == nil {
+			c.next = stepAttach
+			return true
+		}
 	case w.head == 0:
 		c.enter(phaseHead)
 	default:
@@ -260,7 +311,7 @@ func (c *fastConn) request(fd uintptr) step {
 		w.grow(int(total))
 		return stepMore
 	}
-	return c.exchange(fd, int(total))
+	return c.exchange(fd)
 }
 
 // enter notes what the connection waits for. The times of a header and of idleness are those of all of it,

@@ -48,7 +48,7 @@ func (c *fastConn) lend() bool {
 		Conn: c.whole, c: c, failed: c.failure, back: make(chan bool, 1),
 		pre: append([]byte(nil), w.in[:have]...), left: total - have,
 	}
-	c.left, c.failure = append([]byte(nil), w.in[have:w.n]...), nil
+	c.left, c.failure, c.plain = append([]byte(nil), w.in[have:w.n]...), nil, false
 	c.drop()
 	c.enter(phaseLent)
 	_ = c.conn.SetDeadline(time.Time{})

@@ -16,30 +16,52 @@ import (
 const leaseMargin = 2 * guardInterval
 
 // exchange serves the whole request at the beginning of the buffer, or leaves it to net/http untouched.
-func (c *fastConn) exchange(fd uintptr, total int) step {
-	w := c.work
-	ex := &w.ex
-	if !c.admit(total) {
+func (c *fastConn) exchange(fd uintptr) step {
+	if !c.admit() {
 		return stepLend
 	}
 	c.trace()
-	c.compose(total)
-	up, n, err := c.send()
-	if err != nil {
-		return c.failed(fd, total, err)
+	c.compose()
+	if c.loop != nil {
+		return c.loop.send(c, false)
 	}
+	return c.conclude(fd, nil, 0)
+}
+
+// conclude sends the request, over a connection that has so much of it already if one has, and passes its answer on.
+func (c *fastConn) conclude(fd uintptr, begun *upstream, sent int) step {
+	up, n, err := c.send(begun, sent)
+	if err != nil {
+		return c.failed(fd, err)
+	}
+	return c.deliver(fd, up, n)
+}
+
+// deliver passes the answer on of which n bytes are there.
+func (c *fastConn) deliver(fd uintptr, up *upstream, n int) step {
+	c.answers()
+	return c.concluded(c.pass(fd, up, n))
+}
+
+// answers counts the request as one that the fast path answers.
+func (c *fastConn) answers() {
 	c.f.g.fast.served.Add(1)
-	c.last = c.isLast()
-	ended := !c.pass(fd, up, n) || c.last
+	c.last, c.plain = c.isLast(), false
+}
+
+// concluded ends the request, whose answer was passed on as a whole or not.
+func (c *fastConn) concluded(passed bool) step {
+	w := c.work
 	c.finish()
-	if ended {
-		if ex.outcome == OutcomeAborted {
-			return stepCut
-		}
+	switch {
+	case passed && !c.last:
+		w.done()
+		return stepNext
+	case w.ex.outcome == OutcomeAborted:
+		return stepCut
+	default:
 		return stepEnd
 	}
-	w.done(total)
-	return stepNext
 }
 
 // isLast reports whether the answer that follows is the connection's last one, and says so.
@@ -48,9 +70,9 @@ func (c *fastConn) isLast() bool {
 }
 
 // admit decides a request, and counts it when it is one for the local application and nothing else.
-func (c *fastConn) admit(total int) bool {
+func (c *fastConn) admit() bool {
 	w, g := c.work, c.f.g
-	c.describe(total)
+	c.describe()
 	ex := &w.ex
 	*ex = exchange{g: g, r: &w.r, w: &w.rw, start: g.options.Clock.Now(), outcome: OutcomeAborted, snap: g.state.load()}
 	w.rw.status = 0
@@ -91,7 +113,7 @@ func (c *fastConn) withdraw(failure error) step {
 }
 
 // describe fills in the request as net/http would.
-func (c *fastConn) describe(total int) {
+func (c *fastConn) describe() {
 	w := c.work
 	w.url = url.URL{Path: w.req.Path, RawQuery: w.req.Query}
 	w.r = http.Request{
@@ -99,7 +121,7 @@ func (c *fastConn) describe(total int) {
 		Body: http.NoBody, ContentLength: w.req.Body(), Host: w.req.Host, RequestURI: w.req.Target, RemoteAddr: c.remote,
 	}
 	if w.req.Body() > 0 {
-		w.body.Reset(w.in[w.head:total])
+		w.body.Reset(w.in[w.head:w.total()])
 		w.r.Body = &bufferedBody{Reader: &w.body}
 	}
 	if w.req.Length >= 0 {
@@ -139,7 +161,7 @@ func (ex *exchange) admitLocal() bool {
 
 // compose writes the request for the local application, as rewrite does it for net/http. What the gateway adds is not put
 // into the header, which stays small then.
-func (c *fastConn) compose(total int) {
+func (c *fastConn) compose() {
 	w := c.work
 	ex, h := &w.ex, w.r.Header
 	for _, name := range [...]string{"Content-Length", "Keep-Alive", "Forwarded"} {
@@ -161,7 +183,7 @@ func (c *fastConn) compose(total int) {
 		out = appendLength(out, n)
 	}
 	out = append(out, "\r\n"...)
-	out = append(out, w.in[w.head:total]...)
+	out = append(out, w.in[w.head:w.total()]...)
 	w.out = out
 }
 
@@ -207,40 +229,52 @@ func appendLength(out []byte, n int64) []byte {
 	return append(out, "\r\n"...)
 }
 
-// send sends the request and returns the beginning of its answer. A connection that had ended before anything
-// was sent is replaced by another; so is one that ends before the answer, when the request is safe to repeat.
-func (c *fastConn) send() (*upstream, int, error) {
+// send sends the request and returns the beginning of its answer: over up, which has so much of it already, if there is
+// one. A connection that had ended before anything was sent is replaced by another; so is one that ends before the answer,
+// when the request is safe to repeat.
+func (c *fastConn) send(up *upstream, sent int) (*upstream, int, error) {
 	w := c.work
-	ex := &w.ex
 	for fresh := false; ; {
-		up, err := c.f.pool.get(ex.snap.router.direct, fresh)
-		if err != nil {
-			return nil, 0, err
+		var err error
+		if up == nil {
+			if up, err = c.f.pool.get(w.ex.snap.router.direct, fresh); err != nil {
+				return nil, 0, err
+			}
+			err = c.use(up)
 		}
-		var n int
-		if err = c.use(up); err == nil {
-			if n, err = up.ask(w.out, w.back); err == nil {
+		if err == nil {
+			var n int
+			if n, err = up.ask(w.out[sent:], w.back, sent > 0); err == nil {
 				return up, n, nil
 			}
 		}
-		up.close()
-		if cause := c.unuse(); cause != nil {
-			return nil, 0, cause
-		}
-		switch again := up.reused; {
-		case errors.Is(err, errLeaseShort):
-			return nil, 0, err
-		case again && errors.Is(err, errStale):
-		case again && ex.safe && w.req.Body() == 0:
-			fresh = true
-		default:
+		again := false
+		if again, fresh, err = c.again(up, err); !again {
 			return nil, 0, err
 		}
+		up, sent = nil, 0
 	}
 }
 
+// again ends a connection to the application that failed, and reports whether the request may be sent over another one,
+// and whether that has to be a fresh one; else why not.
+func (c *fastConn) again(up *upstream, err error) (again, fresh bool, _ error) {
+	up.close()
+	if cause := c.unuse(); cause != nil {
+		return false, false, cause
+	}
+	switch {
+	case !up.reused || errors.Is(err, errLeaseShort):
+	case errors.Is(err, errStale):
+		return true, false, nil
+	case c.work.ex.safe && c.work.req.Body() == 0:
+		return true, true, nil
+	}
+	return false, false, err
+}
+
 // failed answers a request that got no answer. One that another region may serve is net/http's.
-func (c *fastConn) failed(fd uintptr, total int, err error) step {
+func (c *fastConn) failed(fd uintptr, err error) step {
 	w := c.work
 	ex := &w.ex
 	ex.err = err
@@ -257,8 +291,7 @@ func (c *fastConn) failed(fd uintptr, total int, err error) step {
 	case !ex.target.home && ex.hop == nil && ex.repeatable(err) && router.nextServing() != noRegion && router.mayForward():
 		return c.withdraw(err)
 	}
-	c.f.g.fast.served.Add(1)
-	c.last = c.isLast()
+	c.answers()
 	ex.settle(outcome, err)
 	ended := c.tell(fd) != nil
 	c.finish()
@@ -268,7 +301,7 @@ func (c *fastConn) failed(fd uintptr, total int, err error) step {
 	case c.last:
 		return stepEnd
 	}
-	w.done(total)
+	w.done()
 	return stepNext
 }
 

@@ -3,16 +3,25 @@ package gateway
 import (
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // upstream is a connection to the local application, used by one request at a time.
 type upstream struct {
+	// conn is nil while a loop has the descriptor fd in its place, whose request is that of c.
 	conn *net.TCPConn
 	raw  syscall.RawConn
-	pool *upstreamPool
+	loop *fastLoop
+	fd   int
+	c    *fastConn
+	// ended: the application sends nothing more.
+	ended bool
+	pool  *upstreamPool
 	// address that it was dialled by.
 	address string
 	// reused: it has answered a request before.
@@ -21,15 +30,17 @@ type upstream struct {
 	ready     func(uintptr) bool
 
 	out, in []byte
-	n       int
-	err     error
-	sent    bool
+	// n bytes of an answer are there.
+	n   int
+	err error
+	// sent: nothing is to be written any more; begun: part of the request was sent before.
+	sent, begun bool
 }
 
-// ask sends a request and returns how much of its answer was read into in. It waits within the poller's read
-// that it sends in, so that no read is tried in vain.
-func (u *upstream) ask(out, in []byte) (int, error) {
-	u.sent = false
+// ask sends a request, or what is left of one that was begun, and returns how much of its answer was read into in. It waits
+// within the poller's read that it sends in, so that no read is tried in vain.
+func (u *upstream) ask(out, in []byte, begun bool) (int, error) {
+	u.sent, u.begun = false, begun
 	return u.wait(out, in)
 }
 
@@ -51,7 +62,7 @@ func (u *upstream) wait(out, in []byte) (int, error) {
 func (u *upstream) onReady(fd uintptr) bool {
 	if !u.sent {
 		u.sent = true
-		if u.reused && !rawEmpty(fd) {
+		if !u.begun && u.reused && !rawEmpty(fd) {
 			u.err = errStale
 			return true
 		}
@@ -59,7 +70,7 @@ func (u *upstream) onReady(fd uintptr) bool {
 		switch {
 		case errors.Is(err, syscall.EAGAIN):
 			_, err = u.conn.Write(u.out[n:])
-		case err != nil && n == 0:
+		case err != nil && n == 0 && !u.begun:
 			err = errStale
 		}
 		u.err = err
@@ -78,7 +89,20 @@ func (u *upstream) onReady(fd uintptr) bool {
 	return true
 }
 
-func (u *upstream) close() { _ = u.conn.Close() }
+func (u *upstream) close() {
+	if u.loop != nil {
+		u.loop.at[u.fd] = loopEnd{}
+		_ = unix.Close(u.fd)
+		return
+	}
+	_ = u.conn.Close()
+}
+
+// belong has the connection be one of the pool's, used by goroutines.
+func (u *upstream) belong(p *upstreamPool, conn *net.TCPConn, raw syscall.RawConn) {
+	u.conn, u.raw, u.pool, u.sent = conn, raw, p, true
+	u.loop, u.c, u.fd, u.ready = nil, nil, -1, u.onReady
+}
 
 // Read implements io.Reader for answers that net/http's reader is needed for.
 func (u *upstream) Read(p []byte) (int, error) { return u.conn.Read(p) }
@@ -108,6 +132,11 @@ func (p *upstreamPool) get(address string, fresh bool) (*upstream, error) {
 			return u, nil
 		}
 	}
+	return p.dial(address)
+}
+
+// dial returns a fresh connection.
+func (p *upstreamPool) dial(address string) (*upstream, error) {
 	conn, err := p.dialer.Dial("tcp", address)
 	if err != nil {
 		return nil, err
@@ -120,8 +149,8 @@ func (p *upstreamPool) get(address string, fresh bool) (*upstream, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	u := &upstream{conn: tcp, raw: raw, pool: p, address: address}
-	u.ready = u.onReady
+	u := &upstream{address: address}
+	u.belong(p, tcp, raw)
 	return u, nil
 }
 
@@ -145,12 +174,25 @@ func (p *upstreamPool) kept(address string) *upstream {
 func (p *upstreamPool) put(u *upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.address != u.address || len(p.idle) >= maxIdlePerHost {
+	if u.c = nil; len(p.idle) == 0 {
+		p.address = u.address
+	}
+	if p.closed || u.ended || p.address != u.address || len(p.idle) >= maxIdlePerHost {
 		u.close()
 		return
 	}
 	u.reused, u.idleSince = true, p.now
 	p.idle = append(p.idle, u)
+}
+
+// forget ends a connection that is idle.
+func (p *upstreamPool) forget(u *upstream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.idle, u); i >= 0 {
+		p.idle = slices.Delete(p.idle, i, i+1)
+	}
+	u.close()
 }
 
 // expire ends connections that were idle for too long.

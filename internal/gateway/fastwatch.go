@@ -56,6 +56,9 @@ func (w *fastWatch) look() {
 		next = min(next, c.look(now, boot))
 	}
 	w.f.pool.expire(now)
+	for _, l := range w.f.loops {
+		l.post(func() { l.pool.expire(now) })
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped || w.f.busy() {
@@ -80,16 +83,19 @@ func (f *FastListener) busy() bool {
 func (c *fastConn) look(now, boot time.Duration) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone() {
+		return guardInterval
+	}
 	switch age := now - c.since; c.phase {
 	case phaseBody:
 		if age > c.f.watch.every {
-			_ = c.conn.SetReadDeadline(c.f.watch.begin) // wakes who waits for it: see serve
+			c.slow()
 		}
 	case phaseUpstream, phaseAnswer:
 		if age > 0 && c.up != nil && c.clientGone() {
 			c.cutLocked(errClientGone)
 		}
-	case phaseNew, phaseIdle, phaseHead, phaseLent:
+	case phaseNew, phaseIdle, phaseHead, phaseLinger, phaseLent:
 	}
 	if limit, cause := c.limit(); limit > 0 && now-c.since > limit {
 		c.cutLocked(cause)
@@ -113,15 +119,37 @@ func (c *fastConn) limit() (time.Duration, error) {
 		return c.f.options.HeaderTimeout, errCut
 	case phaseUpstream:
 		return c.f.g.options.UpstreamTimeout, errUpstreamTimeout
+	case phaseLinger:
+		return fastLinger, errCut
 	default:
 		return 0, nil // reads and writes have their own
 	}
 }
 
+// gone reports whether a loop has closed the connection; the caller holds the lock.
+func (c *fastConn) gone() bool { return c.loop == nil && c.conn == nil }
+
 // clientGone asks the kernel, for nobody reads from the client while its request is under way.
 func (c *fastConn) clientGone() (gone bool) {
-	err := c.raw.Control(func(fd uintptr) { gone = rawGone(fd) })
-	return gone || err != nil
+	return !c.control(func(fd uintptr) { gone = rawGone(fd) }) || gone
+}
+
+// control has a function use the descriptor, if it is there; the caller holds the lock.
+func (c *fastConn) control(f func(fd uintptr)) bool {
+	if c.loop != nil {
+		f(uintptr(c.fd))
+		return true
+	}
+	return c.raw.Control(f) == nil
+}
+
+// slow has a body that is slow be read, or refused, by net/http; the caller holds the lock.
+func (c *fastConn) slow() {
+	if l := c.loop; l != nil {
+		l.post(func() { l.slow(c) })
+		return
+	}
+	_ = c.conn.SetReadDeadline(c.f.watch.begin) // wakes who waits for it: see await
 }
 
 // cut ends what the connection waits for.
@@ -132,8 +160,15 @@ func (c *fastConn) cut(cause error) {
 }
 
 func (c *fastConn) cutLocked(cause error) {
+	if c.gone() {
+		return
+	}
 	if c.cause == nil {
 		c.cause = cause
+	}
+	if l := c.loop; l != nil {
+		l.post(func() { l.cut(c) })
+		return
 	}
 	if c.up != nil {
 		c.up.close() // whoever waits for it says why to the client
@@ -146,12 +181,12 @@ func (c *fastConn) cutLocked(cause error) {
 func (c *fastConn) closeIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase != phaseIdle && c.phase != phaseNew {
+	if c.gone() || c.phase != phaseIdle && c.phase != phaseNew {
 		return
 	}
 	empty := true
-	if err := c.raw.Control(func(fd uintptr) { empty = rawEmpty(fd) }); err == nil && empty {
-		_ = c.whole.Close()
+	if c.control(func(fd uintptr) { empty = rawEmpty(fd) }) && empty {
+		c.cutLocked(errCut)
 	}
 }
 

@@ -73,9 +73,14 @@ func (w *fastWork) grow(n int) {
 	}
 }
 
-// done removes a request from the buffer.
-func (w *fastWork) done(total int) {
-	w.n = copy(w.in, w.in[total:w.n])
+// total is the length of the request, once its head was read.
+func (w *fastWork) total() int { return w.head + int(w.req.Body()) }
+
+func (w *fastWork) toHEAD() bool { return w.req.Method == http.MethodHead }
+
+// done removes the request from the buffer.
+func (w *fastWork) done() {
+	w.n = copy(w.in, w.in[w.total():w.n])
 	w.seen, w.head = 0, 0
 }
 

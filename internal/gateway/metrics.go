@@ -65,6 +65,7 @@ func newMetrics(g *Gateway) *metrics {
 	m.registry.MustRegister(
 		count("fast_requests_total", "Requests that the fast path served.", &g.fast.served),
 		count("fast_lent_requests_total", "Requests that the fast path left to net/http, whose connections it has back after them.", &g.fast.lent),
+		count("fast_detached_connections_total", "How often a connection left its event loop for a goroutine of its own, because a request or its answer was not of the simplest kind.", &g.fast.detached),
 		count("fast_left_connections_total", "Connections that the fast path left to net/http for good.", &g.fast.left))
 	m.registry.MustRegister(m.requests, m.refused, m.affected, m.duration, m.polls, m.peers, m.certificate, m.epoch, m.version, m.users,
 		prometheus.NewGaugeFunc(gauge("lease_remaining_seconds", "Time that the gateway may still accept home writes; 0 without a lease."),

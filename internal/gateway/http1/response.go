@@ -34,6 +34,14 @@ func (r *Response) Bodiless(toHEAD bool) bool {
 	return toHEAD || r.Status == 204 || r.Status == 304
 }
 
+// Body is the length of the body that follows.
+func (r *Response) Body(toHEAD bool) int64 {
+	if r.Bodiless(toHEAD) {
+		return 0
+	}
+	return max(r.Length, 0)
+}
+
 func (r *Response) status(line string) bool {
 	rest, ok := strings.CutPrefix(line, "HTTP/1.1 ")
 	if !ok || len(rest) < len("200 ") || rest[3] != ' ' || !isValue(rest) {
