@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"multiactive.dev/operator/internal/testkit"
 )
@@ -37,9 +38,9 @@ func awaitLooped(t *testing.T, f *FastListener, want int64) {
 	})
 }
 
-// TestLoopKeepsWhatIsSimple: connections stay in their loops, and come back to them when a request that was not simple is
+// TestFastLoopKeepsWhatIsSimple: connections stay in their loops, and come back to them when a request that was not simple is
 // followed by one that is.
-func TestLoopKeepsWhatIsSimple(t *testing.T) {
+func TestFastLoopKeepsWhatIsSimple(t *testing.T) {
 	w := newWorld(t, nil)
 	w.withApp(t, rawApp(t, func(_ int, conn net.Conn, in *bufio.Reader) {
 		for {
@@ -96,8 +97,8 @@ func TestLoopKeepsWhatIsSimple(t *testing.T) {
 	}
 }
 
-// TestLoopClientThatSendsNothingMore gets its answer, and the connection's end at once: it may wait for that.
-func TestLoopClientThatSendsNothingMore(t *testing.T) {
+// TestFastLoopClientThatSendsNothingMore gets its answer, and the connection's end at once: it may wait for that.
+func TestFastLoopClientThatSendsNothingMore(t *testing.T) {
 	w := newWorld(t, nil)
 	w.withApp(t, rawApp(t, func(_ int, conn net.Conn, in *bufio.Reader) {
 		for nextRequest(in) == nil {
@@ -119,8 +120,8 @@ func TestLoopClientThatSendsNothingMore(t *testing.T) {
 	}
 }
 
-// TestLoopTakesPieces: requests and answers that come in pieces are put together in the loop.
-func TestLoopTakesPieces(t *testing.T) {
+// TestFastLoopTakesPieces: requests and answers that come in pieces are put together in the loop.
+func TestFastLoopTakesPieces(t *testing.T) {
 	w := newWorld(t, nil)
 	next := make(chan struct{})
 	w.withApp(t, rawApp(t, func(_ int, conn net.Conn, in *bufio.Reader) {
@@ -148,8 +149,8 @@ func TestLoopTakesPieces(t *testing.T) {
 	}
 }
 
-// TestLoopDoesNotWaitForClients that send and send, and read nothing: others are served, and nothing is lost.
-func TestLoopDoesNotWaitForClients(t *testing.T) {
+// TestFastLoopDoesNotWaitForClients that send and send, and read nothing: others are served, and nothing is lost.
+func TestFastLoopDoesNotWaitForClients(t *testing.T) {
 	w := newWorld(t, nil)
 	body := strings.Repeat("x", 8<<10)
 	w.withApp(t, rawApp(t, func(_ int, conn net.Conn, in *bufio.Reader) {
@@ -163,6 +164,7 @@ func TestLoopDoesNotWaitForClients(t *testing.T) {
 	}))
 	g := w.places["beijing"].gateway
 	greedy, greedyIn := dialFast(t, w)
+	_ = greedy.SetDeadline(time.Now().Add(6 * patience))
 	const requests = 3000 // 24 MB, more than sockets hold
 	go func() {
 		for i := range requests {
@@ -209,9 +211,9 @@ func loopWorld(t *testing.T, w *world) (*FastListener, string) {
 	return fast, address
 }
 
-// TestLoopMixture sends requests of all kinds over many connections, which therefore go from loops to goroutines, to net/http
+// TestFastLoopMixture sends requests of all kinds over many connections, which therefore go from loops to goroutines, to net/http
 // and back: each gets its own answer, and nothing is left in the end.
-func TestLoopMixture(t *testing.T) {
+func TestFastLoopMixture(t *testing.T) {
 	w := newWorld(t, nil)
 	w.places["beijing"].handle(func(rw http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
@@ -295,8 +297,8 @@ func mixture(address string, client, requests int, random *rand.Rand) error {
 	return nil
 }
 
-// TestLoopEnds: closed, loops go when their last connection has.
-func TestLoopEnds(t *testing.T) {
+// TestFastLoopEnds: closed, loops go when their last connection has.
+func TestFastLoopEnds(t *testing.T) {
 	w := newWorld(t, nil)
 	arrived, release := w.places["beijing"].slow()
 	fast, address := loopWorld(t, w)
