@@ -31,7 +31,7 @@ const lastSlot = 1<<31 - 1
 // the list, most preferred first: whoever knows that needs no table of lists. Two lists may have the same slot, one pair in two
 // thousand million: whoever says who owns it must then name nobody unless both have the same owner.
 func PinnedSlot(homes []string) int {
-	return SlotCount + int(xxhash.Sum64String(strings.Join(homes, "\n"))%(lastSlot-SlotCount+1)) //nolint:gosec // far below
+	return SlotCount + int(xxhash.Sum64String(strings.Join(homes, "\n"))%(lastSlot-SlotCount+1))
 }
 
 // Rank orders the regions that may own the slot, most preferred first, by weighted rendezvous
