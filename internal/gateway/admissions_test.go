@@ -126,7 +126,7 @@ func TestPinnedDataIsFoundInAnotherConfiguration(t *testing.T) {
 	here, there := flow("here", "beijing", "shanghai"), flow("there", "shanghai", "beijing")
 	old, next, without := with(here, there, flow("again", "beijing", "shanghai")), with(there, here), with(there)
 	if len(old.holders) != ownership.SlotCount+2 {
-		t.Errorf("%d pseudo-slots for two lists", len(old.holders)-ownership.SlotCount)
+		t.Errorf("%d places for two lists", len(old.holders)-ownership.SlotCount)
 	}
 	for _, tc := range []struct {
 		r    *Router

@@ -23,7 +23,7 @@ const (
 // question is all that a decision depends on besides the configuration.
 type question struct {
 	flow *flow
-	// slot of the key, or the pseudo-slot of pinned data; only for home flows.
+	// slot of the key, or the place of pinned data; only for home flows.
 	slot int
 	// safe requests do not write.
 	safe bool

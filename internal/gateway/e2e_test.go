@@ -408,10 +408,11 @@ func TestUnmatched(t *testing.T) {
 	}
 }
 
+// TestPinnedFlow holds that the application is told the slot that the stores' fences have for the list.
 func TestPinnedFlow(t *testing.T) {
 	w := newWorld(t, nil)
 	_, text := w.call(t, "beijing", "PUT", "/v1/settings/theme", nil, nil)
-	if got := decode[seen](t, text); got.Region != "shanghai" || got.Header.Get(HeaderSlot) != "pinned" || got.Header.Get(HeaderOwner) != "shanghai" {
+	if got := decode[seen](t, text); got.Region != "shanghai" || got.Header.Get(HeaderSlot) != strconv.Itoa(ownership.PinnedSlot([]string{"shanghai", "beijing"})) || got.Header.Get(HeaderOwner) != "shanghai" {
 		t.Errorf("got %s", text)
 	}
 }

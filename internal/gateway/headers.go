@@ -10,7 +10,8 @@ const (
 	// HeaderKey is the normalised partition key, to compare with the row that is written. Requests that any
 	// region serves have it too, alone, if the gateway had to look for it.
 	HeaderKey = "Multiactive-Key"
-	// HeaderSlot is the key's slot, 0 to 1023, or "pinned" for flows with a pinned home.
+	// HeaderSlot is the key's slot, 0 to 1023. For flows with a pinned home it is that of the list of regions, which is greater and has 31
+	// bits at most (ownership.PinnedSlot). What is written for it is fenced in the same way.
 	HeaderSlot = "Multiactive-Slot"
 	// HeaderEpoch is the epoch of the view that the gateway acts on.
 	HeaderEpoch = "Multiactive-Epoch"

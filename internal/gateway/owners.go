@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"slices"
+	"strconv"
 
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/routing"
 )
 
-// pinnedSlot is the first pseudo-slot: that of the first list of regions that data is pinned to.
+// pinnedSlot is where the first list of regions that data is pinned to is among the holders, behind the slots of keys. The
+// places of lists are this process's own: others know them by ownership.PinnedSlot.
 const pinnedSlot = ownership.SlotCount
 
 // holder says who accepts the home writes of one slot. Regions are indices of Router.regions.
@@ -82,15 +84,32 @@ func weightsOf(regions []ownership.RegionView) []ownership.WeightedRegion {
 	return out
 }
 
-// pin returns the pseudo-slot of data that is pinned to a list of regions.
+// pin returns the place of data that is pinned to a list of regions.
 func (r *Router) pin(homes []string) int {
 	i := slices.IndexFunc(r.pins, func(p []string) bool { return slices.Equal(p, homes) })
 	if i < 0 {
 		i = len(r.pins)
 		r.pins = append(r.pins, homes)
+		r.pinValues = append(r.pinValues, []string{strconv.Itoa(ownership.PinnedSlot(homes))})
 	}
 	return pinnedSlot + i
 }
+
+// slotValue is the value of HeaderSlot for a slot. Nobody changes it.
+func (r *Router) slotValue(slot int) []string {
+	if slot < pinnedSlot {
+		return slotValues[slot]
+	}
+	return r.pinValues[slot-pinnedSlot]
+}
+
+// slotValues are those of keys.
+var slotValues = func() (values [pinnedSlot][]string) {
+	for slot := range values {
+		values[slot] = []string{strconv.Itoa(slot)}
+	}
+	return values
+}()
 
 // accepts reports whether this region accepts home writes for a slot as another configuration of the
 // service numbers it. Slots of keys have the same numbers everywhere: a change of what maps a request to

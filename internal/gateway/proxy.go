@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -219,20 +218,11 @@ func (ex *exchange) tell(yield func(name string, values []string)) {
 		yield(HeaderKey, []string{ex.key})
 	}
 	if home { // the fencing token (R11)
-		yield(HeaderSlot, slotValues[min(ex.slot, pinnedSlot)])
+		yield(HeaderSlot, ex.snap.router.slotValue(ex.slot))
 		yield(HeaderEpoch, ex.snap.router.epochValue)
 		yield(HeaderOwner, ex.snap.router.ownerValue)
 	}
 }
-
-// slotValues are the values of HeaderSlot. Nobody changes them.
-var slotValues = func() (values [pinnedSlot + 1][]string) {
-	for slot := range pinnedSlot {
-		values[slot] = []string{strconv.Itoa(slot)}
-	}
-	values[pinnedSlot] = []string{"pinned"}
-	return values
-}()
 
 // answer cleans the response of an attempt and marks where it comes from. An error discards it.
 func (ex *exchange) answer(resp *http.Response) error {

@@ -44,9 +44,9 @@ type Router struct {
 	keys          map[string]*key
 	sessions      []*session
 	announcements []announcement
-	// orders are those of the keys' slots, pins those of the pseudo-slots that follow.
-	orders *ownership.Orders
-	pins   [][]string
+	// orders are those of the keys' slots, pins those of the places that follow, and pinValues the slots of the lists there.
+	orders          *ownership.Orders
+	pins, pinValues [][]string
 	// holders says who holds each slot.
 	holders  []holder
 	warnings []string
@@ -78,7 +78,7 @@ type flow struct {
 	reject    bool
 	unmatched bool
 	key       *key
-	// pinned is the pseudo-slot of its data, 0 when the key decides.
+	// pinned is the place of its data among the holders, 0 when the key decides.
 	pinned int
 	// readOnly and takeover are what happens to it when its home is lost; else it is refused.
 	readOnly, takeover bool
@@ -214,7 +214,7 @@ func (r *Router) compileFlow(decl routing.Flow) (flow, error) {
 	return f, err
 }
 
-// pinOf returns the pseudo-slot of a field's regions, 0 if it has none.
+// pinOf returns the place of a field's regions, 0 if it has none.
 func (r *Router) pinOf(homes []string, field string) (int, error) {
 	switch {
 	case len(homes) == 0:

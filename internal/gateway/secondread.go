@@ -25,7 +25,7 @@ const (
 type secondRead struct {
 	timeout       time.Duration
 	answerLocally bool
-	// pinned is the pseudo-slot of the data that is read, 0 when the flow's key decides.
+	// pinned is the place of the data that is read, 0 when the flow's key decides.
 	pinned int
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"sort"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -21,6 +22,16 @@ type WeightedRegion struct {
 // Slot returns the slot of a normalised partition key, in [0, SlotCount).
 func Slot(key string) int {
 	return int(xxhash.Sum64String(key) % SlotCount)
+}
+
+// lastSlot is the greatest slot number: what a signed number of 32 bits holds, as databases have them.
+const lastSlot = 1<<31 - 1
+
+// PinnedSlot returns the slot of data that is pinned to a list of regions, in [SlotCount, 1<<31). It depends on nothing but
+// the list, most preferred first: whoever knows that needs no table of lists. Two lists may have the same slot, one pair in two
+// thousand million: whoever says who owns it must then name nobody unless both have the same owner.
+func PinnedSlot(homes []string) int {
+	return SlotCount + int(xxhash.Sum64String(strings.Join(homes, "\n"))%(lastSlot-SlotCount+1))
 }
 
 // Rank orders the regions that may own the slot, most preferred first, by weighted rendezvous

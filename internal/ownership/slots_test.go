@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,10 +23,12 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 type goldenVectors struct {
 	Slots map[string]int      `json:"slots"`
 	Ranks map[string][]string `json:"ranks"`
+	// Pinned are the slots of lists of regions, which are written with a space between.
+	Pinned map[string]int `json:"pinned"`
 }
 
 func TestGoldenVectors(t *testing.T) {
-	got := goldenVectors{Slots: map[string]int{}, Ranks: map[string][]string{}}
+	got := goldenVectors{Slots: map[string]int{}, Ranks: map[string][]string{}, Pinned: map[string]int{}}
 	for _, key := range []string{"", "a", "13800138000", "13800138001", "alice@example.com", "用户", "0", "00"} {
 		got.Slots[key] = ownership.Slot(key)
 	}
@@ -38,6 +41,9 @@ func TestGoldenVectors(t *testing.T) {
 		for _, slot := range []int{0, 1, 2, 17, 255, 256, 511, 512, 1000, ownership.SlotCount - 1} {
 			got.Ranks[fmt.Sprintf("%s slot %04d", name, slot)] = ownership.Rank(slot, regions)
 		}
+	}
+	for _, homes := range [][]string{nil, {"beijing"}, {"beijing", "shanghai"}, {"shanghai", "beijing"}, {"shanghai", "beijing", "shenzhen"}} {
+		got.Pinned[strings.Join(homes, " ")] = ownership.PinnedSlot(homes)
 	}
 	path := filepath.Join("testdata", "vectors.json")
 	encoded, err := json.MarshalIndent(got, "", "  ")
@@ -155,6 +161,26 @@ func TestSlotIsInRange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		if s := ownership.Slot(rapid.String().Draw(t, "key")); s < 0 || s >= ownership.SlotCount {
 			t.Fatalf("slot %d", s)
+		}
+	})
+}
+
+// TestPinnedSlot holds slots of lists apart from those of keys, and within what databases' numbers of 32 bits hold.
+func TestPinnedSlot(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		homes := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,8}`), 2, 6, rapid.ID[string]).Draw(t, "homes")
+		slot := ownership.PinnedSlot(homes)
+		if slot < ownership.SlotCount || slot > math.MaxInt32 {
+			t.Fatalf("the slot of %v is %d", homes, slot)
+		}
+		others := map[string][]string{
+			"another order": append(slices.Clone(homes[1:]), homes[0]), "the first alone": homes[:1],
+			"names that run together": {strings.Join(homes, "")},
+		}
+		for what, other := range others {
+			if ownership.PinnedSlot(other) == slot {
+				t.Errorf("%s, %v, has the slot of %v", what, other, homes)
+			}
 		}
 	})
 }

@@ -3,7 +3,11 @@
 // behaviour of its own and must never hold a credential: its values end up in statuses and logs.
 package storage
 
-import "time"
+import (
+	"iter"
+	"slices"
+	"time"
+)
 
 // Want is what one region's server of a store is to be.
 type Want struct {
@@ -187,10 +191,41 @@ type Fence struct {
 type Fences struct {
 	// Service is <namespace>/<name>, as its application knows it.
 	Service string
-	// Slots has the set of every slot. It changes only with what the service declares.
+	// Slots has the set of every slot of a key. It changes only with what the service declares.
 	Slots []uint16
+	// Pinned are the slots of lists of regions that data is pinned to, in ascending order, all above those of keys. Each
+	// is alone in a set of its own number, so none ever changes its set.
+	Pinned []int
 	// Fences by set, in ascending order.
 	Fences []Fence
+}
+
+// SlotCount is how many slots there are, those of keys and of lists.
+func (f Fences) SlotCount() int { return len(f.Slots) + len(f.Pinned) }
+
+// SetOf returns the set of a slot; false: there is no such slot.
+func (f Fences) SetOf(slot int) (int, bool) {
+	if slot >= 0 && slot < len(f.Slots) {
+		return int(f.Slots[slot]), true
+	}
+	_, is := slices.BinarySearch(f.Pinned, slot)
+	return slot, is
+}
+
+// Sets yields every slot with its set.
+func (f Fences) Sets() iter.Seq2[int, int] {
+	return func(yield func(slot, set int) bool) {
+		for slot, set := range f.Slots {
+			if !yield(slot, int(set)) {
+				return
+			}
+		}
+		for _, slot := range f.Pinned {
+			if !yield(slot, slot) {
+				return
+			}
+		}
+	}
 }
 
 // Digest of a table, or a part of it: the same rows give the same digest whatever their order.

@@ -233,7 +233,7 @@ func (k *keeper) writeFences(ctx context.Context, server store.Server, wanted fe
 
 // same compares fences; every store does that once a second.
 func same(a, b storage.Fences) bool {
-	return a.Service == b.Service && slices.Equal(a.Slots, b.Slots) && slices.Equal(a.Fences, b.Fences)
+	return a.Service == b.Service && slices.Equal(a.Slots, b.Slots) && slices.Equal(a.Pinned, b.Pinned) && slices.Equal(a.Fences, b.Fences)
 }
 
 // kept returns the fences with the epochs of those that had their owner already.

@@ -176,10 +176,14 @@ func configuration(epoch int64, phase ownership.Phase) ownership.Configuration {
 	return ownership.Configuration{View: ownership.View{Epoch: epoch, Phase: phase}}
 }
 
-// fence has all slots belong to an owner.
+// pinned is the slot of data that is pinned to a list of regions.
+var pinned = ownership.PinnedSlot(regions)
+
+// fence has all slots belong to an owner, that of pinned data too.
 func fence(r *region, c ownership.Configuration, owner string) {
 	r.keepers.SetFences(c, map[string]map[string]storage.Fences{name: {service: {
-		Service: service, Slots: make([]uint16, ownership.SlotCount), Fences: []storage.Fence{{Owner: owner, Epoch: c.View.Epoch}},
+		Service: service, Slots: make([]uint16, ownership.SlotCount), Pinned: []int{pinned},
+		Fences: []storage.Fence{{Owner: owner, Epoch: c.View.Epoch}, {Set: pinned, Owner: owner, Epoch: c.View.Epoch}},
 	}}}, map[string]string{name: owner})
 }
 
@@ -260,7 +264,8 @@ func registry(r *region) *prometheus.Registry {
 	return out
 }
 
-// TestFences follows a configuration from Open over Closing, with a writer in flight and without a lease.
+// TestFences follows a configuration from Open over Closing, with a writer of pinned data in flight, a member that starts anew, and
+// without a lease.
 func TestFences(t *testing.T) {
 	w := world(t)
 	declare(w, nil)
@@ -275,7 +280,7 @@ func TestFences(t *testing.T) {
 		t.Error("a store that nobody looks after counts as fenced")
 	}
 	fence(r, open, "beijing")
-	until := func(c ownership.Configuration) {
+	fenced := func(r *region, c ownership.Configuration) {
 		t.Helper()
 		testkit.Eventually(t, time.Minute, func() error {
 			if !r.keepers.Fenced(c, []string{name}) {
@@ -284,25 +289,28 @@ func TestFences(t *testing.T) {
 			return nil
 		})
 	}
+	until := func(c ownership.Configuration) {
+		t.Helper()
+		fenced(r, c)
+	}
 	until(open)
 	db := r.application(t)
-	guard := func() (tx *sql.Tx, owner string, leased bool) {
+	guard := func(slot int) (tx *sql.Tx, owner string, epoch int64, leased bool) {
 		t.Helper()
 		tx, err := db.BeginTx(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var epoch int64
-		if err := tx.QueryRowContext(t.Context(), mysql.Guard, service, 5).Scan(&owner, &epoch, &leased); err != nil {
+		if err := tx.QueryRowContext(t.Context(), mysql.Guard, service, slot).Scan(&owner, &epoch, &leased); err != nil {
 			t.Fatal(err)
 		}
-		return tx, owner, leased
+		return tx, owner, epoch, leased
 	}
 	var tx *sql.Tx
 	testkit.Eventually(t, time.Minute, func() error {
 		var owner string
 		var leased bool
-		if tx, owner, leased = guard(); owner != "beijing" || !leased {
+		if tx, owner, _, leased = guard(pinned); owner != "beijing" || !leased {
 			_ = tx.Rollback()
 			return fmt.Errorf("owner %q, leased %t", owner, leased)
 		}
@@ -319,20 +327,34 @@ func TestFences(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(closing)
-	tx, owner, _ := guard()
-	_ = tx.Rollback()
-	if owner != "" {
-		t.Errorf("slots belong to %q after they were closed", owner)
+	belong := func(want string, since int64) {
+		t.Helper()
+		for _, slot := range []int{5, pinned} {
+			tx, owner, epoch, _ := guard(slot)
+			_ = tx.Rollback()
+			if owner != want || epoch != since {
+				t.Errorf("slot %d belongs to %q since epoch %d, want %q since %d", slot, owner, epoch, want, since)
+			}
+		}
 	}
+	belong("", 2)
 
-	// A server that cannot be reached counts as fenced once nobody can have a lease any more, and not before.
 	fence(r, configuration(3, ownership.PhaseOpen), "beijing")
 	until(configuration(3, ownership.PhaseOpen))
+	belong("beijing", 3)
+	again := newRegion("beijing", r.server) // a member that starts anew, and knows the next configuration alone
+	again.run(t)
+	again.keepers.Set(map[string]storekeeper.Target{name: {Declared: r.keepers.Declared(name), Version: "1", Options: options(again)}})
+	fence(again, configuration(4, ownership.PhaseOpen), "beijing")
+	fenced(again, configuration(4, ownership.PhaseOpen))
+	belong("beijing", 3)
+	again.keepers.Set(nil)
 	if err := r.server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.server.Continue() }()
-	last := configuration(4, ownership.PhaseClosing)
+	// A server that cannot be reached counts as fenced once nobody can have a lease any more, and not before.
+	last := configuration(5, ownership.PhaseClosing)
 	fence(r, last, "")
 	r.lease.Store(0)
 	if r.keepers.Fenced(last, []string{name}) {

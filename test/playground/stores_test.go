@@ -3,9 +3,12 @@ package playground_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +31,7 @@ const (
 
 // TestDatabasesFollowTheOwners has two real databases replicate to each other for a service, with writers in both
 // that keep to the fences, while a region is drained and gets its keys back: no two regions write to a slot at a time,
-// whoever begins has what the other wrote, and both end with the same rows.
+// whoever begins has what the other wrote, and both end with the same rows. One slot is that of data with a fixed home.
 func TestDatabasesFollowTheOwners(t *testing.T) {
 	w := ordersWorld(t)
 	l := newLedger(t, w)
@@ -40,9 +43,11 @@ func TestDatabasesFollowTheOwners(t *testing.T) {
 
 	l.write()
 	l.both("at first")
+	l.told("south")
 	l.w.order("Drain", "south")
 	l.testOwners("south", 0)
 	l.alone("north", "while south is drained")
+	l.told("north")
 	l.w.order("Undrain", "south")
 	l.both("after the undrain")
 
@@ -90,7 +95,7 @@ func (l *ledger) lose(region string) {
 		}
 		homes[slot] = owner
 	}
-	if rows.Err() != nil || len(homes) != ownership.SlotCount {
+	if rows.Err() != nil || len(homes) != ownership.SlotCount+1 {
 		l.t.Fatalf("%d slots have fences: %v", len(homes), rows.Err())
 	}
 	l.mu.Lock()
@@ -182,8 +187,31 @@ func (l *ledger) declare() {
 			},
 		},
 	})
-	l.w.kubectl("hub", "-n", "shop", "patch", "multiactiveservice", "orders", "--type=merge", "-p",
-		`{"spec":{"dataClasses":[{"name":"ledger","conflict":{"policy":"OwnerWins"},"staleness":{"normal":"1m"},"sync":[{"method":"StorageReplication","storageReplication":{"store":"orders-db","tables":["shop.ledger"]}}]}]}}`)
+	l.w.kubectl("hub", "-n", "shop", "patch", "multiactiveservice", "orders", "--type=json", "-p",
+		`[{"op":"add","path":"/spec/dataClasses","value":[{"name":"ledger","conflict":{"policy":"OwnerWins"},"staleness":{"normal":"1m"},
+			"home":{"type":"Pinned","pinned":{"regions":["south","north"]}},
+			"sync":[{"method":"StorageReplication","storageReplication":{"store":"orders-db","tables":["shop.ledger"]}}]}]},
+		{"op":"add","path":"/spec/flows/-","value":{"name":"terms","tier":"NonCore","servedBy":"HomeRegion","writes":["ledger"],
+			"match":[{"method":"PUT","path":"/orders/all/terms"}],"onHomeLoss":{"action":"Takeover"}}}]`)
+}
+
+// ledgerTerms is the slot of the data that is pinned.
+var ledgerTerms = ownership.PinnedSlot([]string{"south", "north"})
+
+// told holds that an application which serves the flow whose data is pinned is told the slot that the fences have, and
+// that its region is their owner, whichever region is asked.
+func (l *ledger) told(owner string) {
+	l.t.Helper()
+	for _, asked := range []string{"north", "south"} {
+		testkit.Eventually(l.t, storyTimeout, func() error {
+			status, body := l.w.request(http.MethodPut, asked, "all/terms")
+			var got struct{ Slot, Owner string }
+			if err := json.Unmarshal([]byte(body), &got); err != nil || status != http.StatusOK || got.Owner != owner || got.Slot != strconv.Itoa(ledgerTerms) {
+				return fmt.Errorf("asked in %s: %d %s, want slot %d of %s", asked, status, body, ledgerTerms, owner)
+			}
+			return nil
+		})
+	}
 }
 
 func (l *ledger) await(condition string) {
@@ -214,6 +242,9 @@ func (l *ledger) write() {
 // one writes an entry, if it may.
 func (l *ledger) one(ctx context.Context, db *sql.DB, region string) {
 	slot := rand.IntN(ownership.SlotCount)
+	if rand.IntN(10) == 0 {
+		slot = ledgerTerms
+	}
 	if !l.may(region, slot) {
 		return
 	}
@@ -340,6 +371,10 @@ func (l *ledger) check() {
 			}
 			return nil
 		})
+	}
+	var pinned int
+	if err := l.root["south"].QueryRowContext(l.t.Context(), "SELECT COUNT(DISTINCT region) FROM shop.ledger WHERE slot = ?", ledgerTerms).Scan(&pinned); err != nil || pinned != 2 {
+		l.t.Errorf("%d regions have written pinned data (%v), want each at its time", pinned, err)
 	}
 	l.t.Logf("%v entries", counts)
 }

@@ -1,6 +1,7 @@
 package regional
 
 import (
+	"maps"
 	"slices"
 
 	"multiactive.dev/operator/api/v1alpha1"
@@ -23,45 +24,81 @@ const (
 
 // Fences returns who may write to which of a service's slots, on every store that it uses, as the
 // configuration says. name is the service's, <namespace>/<name>. Sets are the slots that have an order of regions in common, so that a change of owners
-// concerns few rows. While a change of more than owners is under way, nobody may write to anything.
+// concerns few rows; a list of regions that data is pinned to is a slot, and a set, of its own. While a change of more than owners is under way, nobody
+// may write to slots of keys. That of regions and weights alone leaves lists as they are, so only those are closed whose owner changes.
 //
 // The epochs are the configuration's: whoever writes the fences keeps that of an owner who stays.
 func Fences(name string, spec *v1alpha1.RegionalServiceSpec, c ownership.Configuration) storage.Fences {
 	record := c.Services[spec.ServiceID]
 	state, regionsBefore, closing := c.Before(record)
-	own, _ := OwnershipInForce(spec, record)
-	shut := Closed(spec, c) != ""
+	next, _ := OwnershipInForce(spec, record)
+	was := next
 	if closing && state.SpecHash != record.SpecHash {
-		shut = true
-		if was, named := ownershipNamed(spec, state.SpecHash); named {
-			own = was // slots change their sets only once nobody may write
+		if named, ok := ownershipNamed(spec, state.SpecHash); ok {
+			was = named
 		}
 	}
-	orders := ownership.RankAll(weights(own))
-	views := c.RegionViews(record, weights(own))
-	var before []ownership.RegionView
-	if closing {
-		before = ownership.Views(state, regionsBefore, weights(own))
+	o := owners{
+		shut: Closed(spec, c) != "", closing: closing,
+		next: c.RegionViews(record, weights(next)), before: ownership.Views(state, regionsBefore, weights(was)),
 	}
+	orders := ownership.RankAll(weights(was)) // slots change their sets only once nobody may write
 	out := storage.Fences{Service: name, Slots: orders.Of[:]}
+	moving := closing && state.SpecHash != record.SpecHash
 	for set, order := range orders.Distinct {
 		f := storage.Fence{Set: set, Epoch: c.View.Epoch}
-		if !shut {
-			f.Owner = ownerBetween(order, before, views, closing)
+		if !moving {
+			f.Owner = o.of(order)
 		}
 		out.Fences = append(out.Fences, f)
+	}
+	for _, f := range o.pinned(was.Flows) {
+		f.Epoch = c.View.Epoch
+		out.Pinned, out.Fences = append(out.Pinned, f.Set), append(out.Fences, f)
 	}
 	return out
 }
 
-// ownerBetween returns who may write to slots of an order, "" if nobody may (R6).
-func ownerBetween(order []string, before, views []ownership.RegionView, closing bool) string {
-	next := ownership.PinnedOwner(order, views)
-	if !closing {
-		return next.Region
+// owners of a service's slots, as a configuration has them.
+type owners struct {
+	// shut: nobody may write to anything.
+	shut bool
+	// closing: owners change, from those by before to those by next.
+	closing      bool
+	next, before []ownership.RegionView
+}
+
+// of returns who may write to slots of an order, "" if nobody may (R6).
+func (o *owners) of(order []string) string {
+	if o.shut {
+		return ""
 	}
-	owned, _ := ownership.Between(ownership.PinnedOwner(order, before), next)
+	owned := ownership.PinnedOwner(order, o.next)
+	if o.closing {
+		owned, _ = ownership.Between(ownership.PinnedOwner(order, o.before), owned)
+	}
 	return owned.Region
+}
+
+// pinned returns the fences of the lists of regions that flows' data is pinned to, in ascending order. Two lists that happen to have
+// one slot are nobody's unless they have one owner: a fence cannot tell them apart.
+func (o *owners) pinned(flows []v1alpha1.FlowRouting) []storage.Fence {
+	by := map[int]string{}
+	for _, f := range flows {
+		if len(f.Pinned) == 0 {
+			continue
+		}
+		slot, owner := ownership.PinnedSlot(f.Pinned), o.of(f.Pinned)
+		if other, known := by[slot]; known && other != owner {
+			owner = ""
+		}
+		by[slot] = owner
+	}
+	out := make([]storage.Fence, 0, len(by))
+	for _, slot := range slices.Sorted(maps.Keys(by)) {
+		out = append(out, storage.Fence{Set: slot, Owner: by[slot]})
+	}
+	return out
 }
 
 // Primary returns the region whose server of a store with one writable region may be written to, "" while none may:

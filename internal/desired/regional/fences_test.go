@@ -1,12 +1,143 @@
 package regional_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/ownership"
+	"multiactive.dev/operator/internal/storage"
 )
+
+// flowsPinned are flows whose data is pinned to lists of regions, and one whose data has a key.
+func flowsPinned(lists ...[]string) []v1alpha1.FlowRouting {
+	flows := []v1alpha1.FlowRouting{{Name: "pay", Key: "customer", ServedBy: v1alpha1.ServedByHomeRegion}}
+	for i, homes := range lists {
+		flows = append(flows, v1alpha1.FlowRouting{Name: fmt.Sprintf("pinned-%d", i), ServedBy: v1alpha1.ServedByHomeRegion, Pinned: homes})
+	}
+	return flows
+}
+
+// ownersOf returns who may write to which list of regions, by the slots that applications are told; "-" for a list that has no slot.
+func ownersOf(f *storage.Fences, lists ...[]string) []string {
+	var out []string
+	for _, homes := range lists {
+		set, is := f.SetOf(ownership.PinnedSlot(homes))
+		i := slices.IndexFunc(f.Fences, func(one storage.Fence) bool { return one.Set == set })
+		if !is || i < 0 {
+			out = append(out, "-")
+		} else {
+			out = append(out, f.Fences[i].Owner)
+		}
+	}
+	return out
+}
+
+// TestFencesOfPinnedData follows lists of regions through what becomes of their owners, and through another declaration.
+func TestFencesOfPinnedData(t *testing.T) {
+	t.Parallel()
+	north, south, west := []string{"north", "south"}, []string{"south", "west", "north"}, []string{"west", "north"}
+	weights := func(north int32) []v1alpha1.RegionWeight {
+		return []v1alpha1.RegionWeight{{Name: "north", Weight: north}, {Name: "south", Weight: 100}, {Name: "west", Weight: 0}}
+	}
+	spec := v1alpha1.RegionalServiceSpec{Region: "north", ServiceID: "u-1", Ownership: []v1alpha1.OwnershipSlice{
+		{Hash: "a", Regions: weights(100), Flows: flowsPinned(north, south, north)},
+		{Hash: "heavier", Regions: weights(300), Flows: flowsPinned(north, south, north)},
+		{Hash: "anew", Regions: weights(100), Flows: flowsPinned(west, south)},
+	}}
+	regions := func(south ownership.RegionRecord) map[string]ownership.RegionRecord {
+		return map[string]ownership.RegionRecord{"north": {State: ownership.RegionServing}, "south": south, "west": {State: ownership.RegionServing}}
+	}
+	serving, drained := ownership.RegionRecord{State: ownership.RegionServing}, ownership.RegionRecord{State: ownership.RegionDrained}
+	lost := ownership.RegionRecord{State: ownership.RegionLost, Unshipped: true, LostEpoch: 7}
+	returning := ownership.RegionRecord{State: ownership.RegionReturning, ReturnedEpoch: 9}
+	state := func(hash string) ownership.ServiceState { return ownership.ServiceState{SpecHash: hash} }
+	open := func(south ownership.RegionRecord, s ownership.ServiceState) ownership.Configuration {
+		return ownership.Configuration{
+			View:     ownership.View{Epoch: 9, Phase: ownership.PhaseOpen, Regions: regions(south)},
+			Services: map[string]ownership.ServiceRecord{"u-1": {ServiceState: s}},
+		}
+	}
+	closing := func(before, next ownership.RegionRecord, was, s ownership.ServiceState) ownership.Configuration {
+		return ownership.Configuration{
+			View:     ownership.View{Epoch: 10, Base: 9, Phase: ownership.PhaseClosing, Regions: regions(next), Previous: regions(before)},
+			Services: map[string]ownership.ServiceRecord{"u-1": {ServiceState: s, Previous: &was, Base: 9}},
+		}
+	}
+	a, heavier, anew, back := state("a"), state("heavier"), state("anew"), state("a")
+	back.HandedBack = map[string]int64{"south": 9}
+	stuck := state("a")
+	stuck.Withheld = map[string]int64{"south": 7}
+	for name, test := range map[string]struct {
+		c    ownership.Configuration
+		want []string // of north, south and west
+	}{
+		"the first of each list":           {open(serving, a), []string{"north", "south", "-"}},
+		"drained":                          {open(drained, a), []string{"north", "west", "-"}},
+		"while it is drained":              {closing(serving, drained, a, a), []string{"north", "", "-"}},
+		"lost":                             {open(lost, a), []string{"north", "west", "-"}},
+		"while it is lost":                 {closing(serving, lost, a, a), []string{"north", "", "-"}},
+		"lost, and nobody has caught up":   {open(lost, stuck), []string{"north", "", "-"}},
+		"back":                             {open(returning, a), []string{"north", "west", "-"}},
+		"while it is handed back":          {closing(returning, returning, a, back), []string{"north", "", "-"}},
+		"handed back":                      {open(returning, back), []string{"north", "south", "-"}},
+		"while weights change":             {closing(serving, serving, a, heavier), []string{"north", "south", "-"}},
+		"while weights and owners change":  {closing(serving, drained, a, heavier), []string{"north", "", "-"}},
+		"while lists are declared anew":    {closing(serving, serving, a, anew), []string{"", "", "-"}},
+		"once they are":                    {open(serving, anew), []string{"-", "south", "west"}},
+		"not agreed on":                    {ownership.Configuration{View: open(serving, a).View}, []string{"", "", "-"}},
+		"a declaration that is not staged": {open(serving, state("unknown")), []string{"", "", "-"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := regional.Fences("shop/orders", &spec, test.c)
+			if diff := cmp.Diff(test.want, ownersOf(&f, north, south, west)); diff != "" {
+				t.Errorf("owners (-want +got):\n%s", diff)
+			}
+			if !slices.IsSorted(f.Pinned) || len(f.Pinned) != 2 || !slices.IsSortedFunc(f.Fences, func(a, b storage.Fence) int { return a.Set - b.Set }) {
+				t.Errorf("the slots are %v, the fences %v: want two slots, all in ascending order", f.Pinned, f.Fences)
+			}
+		})
+	}
+}
+
+// TestListsThatShareASlot: two lists that happen to have one slot may be written to only while both have the same owner.
+func TestListsThatShareASlot(t *testing.T) {
+	t.Parallel()
+	one, other := []string{"beijing", "r331618"}, []string{"shanghai", "r2755"}
+	if ownership.PinnedSlot(one) != ownership.PinnedSlot(other) {
+		t.Fatal("they have not: look for others")
+	}
+	spec := v1alpha1.RegionalServiceSpec{Region: "beijing", ServiceID: "u-1"}
+	for name, test := range map[string]struct {
+		lists [][]string
+		want  string
+	}{
+		"of two owners": {[][]string{one, other}, ""}, "the other way round": {[][]string{other, one, other}, ""},
+		"of one owner": {[][]string{one, {"beijing", "shanghai"}, one}, "beijing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := spec
+			spec.Ownership = []v1alpha1.OwnershipSlice{{
+				Hash: "a", Regions: []v1alpha1.RegionWeight{{Name: "beijing", Weight: 1}, {Name: "shanghai", Weight: 1}}, Flows: flowsPinned(test.lists...),
+			}}
+			f := regional.Fences("shop/orders", &spec, ownership.Configuration{
+				View: ownership.View{Epoch: 1, Phase: ownership.PhaseOpen, Regions: map[string]ownership.RegionRecord{
+					"beijing": {State: ownership.RegionServing}, "shanghai": {State: ownership.RegionServing},
+				}},
+				Services: map[string]ownership.ServiceRecord{"u-1": {ServiceState: ownership.ServiceState{SpecHash: "a"}}},
+			})
+			if got := ownersOf(&f, one); got[0] != test.want {
+				t.Errorf("%q may write, want %q", got[0], test.want)
+			}
+		})
+	}
+}
 
 // TestFences holds the fences of all slots to what the gateways do with them.
 func TestFences(t *testing.T) {

@@ -74,7 +74,8 @@ type Server interface {
 	// been refused. Replication goes on.
 	SetWritable(ctx context.Context, writable bool) error
 	// SetFences makes the rows of a service equal. A row that takes a set from this region waits for the
-	// transactions that hold it. Before slots change their sets, all sets of the service are nobody's.
+	// transactions that hold it. Before slots change their sets, all sets of the service are nobody's; those of Pinned
+	// may come and go at any time.
 	SetFences(ctx context.Context, f storage.Fences) error
 	// RemoveFences deletes the rows of a service.
 	RemoveFences(ctx context.Context, service string) error

@@ -36,7 +36,7 @@ func serve(listen, greetingFile string) error {
 		answer := map[string]string{
 			"greeting": strings.TrimSpace(string(greeting)), "city": os.Getenv("CITY"), "secret": os.Getenv("PASSPHRASE"),
 			"pod": os.Getenv("POD"), "method": r.Method, "path": r.URL.Path, "owner": r.Header.Get("Multiactive-Owner"),
-			"epoch": r.Header.Get("Multiactive-Epoch"),
+			"epoch": r.Header.Get("Multiactive-Epoch"), "slot": r.Header.Get("Multiactive-Slot"),
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // nobody to tell

@@ -24,9 +24,6 @@ func Now() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Pinned is the slot of an entry whose home is the same for all keys.
-const Pinned = -1
-
 // Entry is one write as the service numbers it: a link of the key's chain.
 type Entry struct {
 	Key string `json:"key"`

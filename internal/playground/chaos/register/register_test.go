@@ -102,7 +102,7 @@ func TestWritesAreLinked(t *testing.T) {
 func TestSlots(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
-	if status, e := f.writeTo(t.Context(), "pinned", "a", 1); status != http.StatusOK || e.Slot != history.Pinned {
+	if status, e := f.writeTo(t.Context(), "1909551211", "a", 1); status != http.StatusOK || e.Slot != 1909551211 {
 		t.Errorf("a write whose home is pinned: %d, in slot %d", status, e.Slot)
 	}
 	if status, _ := f.writeTo(t.Context(), "", "b", 1); status != http.StatusBadRequest {

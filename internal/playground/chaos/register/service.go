@@ -119,9 +119,7 @@ func (s *Service) note(e history.Entry, begin time.Duration, what string) error 
 // token reads what the gateway said.
 func token(r *http.Request) (e history.Entry, err error) {
 	e.Key, e.ID, e.Owner = r.PathValue("key"), r.URL.Query().Get("id"), r.Header.Get("Multiactive-Owner")
-	if slot := r.Header.Get("Multiactive-Slot"); slot == "pinned" {
-		e.Slot = history.Pinned
-	} else if e.Slot, err = strconv.Atoi(slot); err != nil {
+	if e.Slot, err = strconv.Atoi(r.Header.Get("Multiactive-Slot")); err != nil {
 		return e, err
 	}
 	e.Epoch, err = strconv.ParseInt(r.Header.Get("Multiactive-Epoch"), 10, 64)

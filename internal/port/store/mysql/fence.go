@@ -88,7 +88,8 @@ func (s *Server) slotsDiffer(ctx context.Context, f storage.Fences) (bool, error
 				return err
 			}
 			rows++
-			same = same && slot >= 0 && slot < len(f.Slots) && int(f.Slots[slot]) == set
+			wanted, is := f.SetOf(slot)
+			same = same && is && wanted == set
 			return nil
 		})
 	if err != nil {
@@ -96,7 +97,7 @@ func (s *Server) slotsDiffer(ctx context.Context, f storage.Fences) (bool, error
 	}
 	var sets int
 	err = s.plain.row(ctx, "SELECT COUNT(*) FROM "+store.Schema+".fence WHERE service = ?", []any{f.Service}, &sets)
-	return !same || rows != len(f.Slots) || sets > len(f.Fences), err
+	return !same || rows != f.SlotCount() || sets > len(f.Fences), err
 }
 
 // replaceFences writes all rows of a service in one transaction, once those that hold one have ended.
@@ -109,11 +110,11 @@ func (s *Server) replaceFences(ctx context.Context, f storage.Fences) error {
 		for _, fence := range f.Fences {
 			fences = append(fences, f.Service, fence.Set, fence.Owner, fence.Epoch)
 		}
-		for slot, set := range f.Slots {
+		for slot, set := range f.Sets() {
 			slots = append(slots, f.Service, slot, set)
 		}
 		for _, one := range []statement{
-			insert(insertFences, "(?, ?, ?, ?)", len(f.Fences), fences), insert(insertSlots, "(?, ?, ?)", len(f.Slots), slots),
+			insert(insertFences, "(?, ?, ?, ?)", len(f.Fences), fences), insert(insertSlots, "(?, ?, ?)", f.SlotCount(), slots),
 		} {
 			if len(one.args) == 0 {
 				continue

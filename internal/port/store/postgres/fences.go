@@ -54,12 +54,12 @@ func (s *Server) slotsMoved(ctx context.Context, tx pgx.Tx, f storage.Fences) (b
 		if err := rows.Scan(&slot, &set); err != nil {
 			return false, err
 		}
-		if slot < 0 || slot >= len(f.Slots) || int(f.Slots[slot]) != set {
+		if wanted, is := f.SetOf(slot); !is || wanted != set {
 			return true, nil
 		}
 		same++
 	}
-	return same != len(f.Slots), rows.Err()
+	return same != f.SlotCount(), rows.Err()
 }
 
 // lockSets waits for those who hold sets that change: all of the service's when slots move between sets. Sets
@@ -77,15 +77,15 @@ func lockSets(ctx context.Context, tx pgx.Tx, f storage.Fences, all bool) error 
 func columns(f storage.Fences) (sets []int32, owners []string, epochs []int64) {
 	sets, owners, epochs = make([]int32, len(f.Fences)), make([]string, len(f.Fences)), make([]int64, len(f.Fences))
 	for i, fence := range f.Fences {
-		sets[i], owners[i], epochs[i] = int32(fence.Set), fence.Owner, fence.Epoch //nolint:gosec // sets are fewer than slots
+		sets[i], owners[i], epochs[i] = int32(fence.Set), fence.Owner, fence.Epoch //nolint:gosec // sets have 31 bits
 	}
 	return sets, owners, epochs
 }
 
 func writeSlots(ctx context.Context, tx pgx.Tx, f storage.Fences) error {
-	slots, sets := make([]int32, len(f.Slots)), make([]int32, len(f.Slots))
-	for slot, set := range f.Slots {
-		slots[slot], sets[slot] = int32(slot), int32(set)
+	slots, sets := make([]int32, 0, f.SlotCount()), make([]int32, 0, f.SlotCount())
+	for slot, set := range f.Sets() {
+		slots, sets = append(slots, int32(slot)), append(sets, int32(set)) //nolint:gosec // slots have 31 bits
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO multiactive.fence_slot AS h (service, slot, slot_set)
 		SELECT $1, w.slot, w.slot_set FROM unnest($2::int[], $3::int[]) AS w(slot, slot_set)

@@ -10,6 +10,7 @@ func Run(t *testing.T, w World) {
 	t.Run("Replica", w.testReplica)
 	t.Run("Fences", w.testFences)
 	t.Run("Guard", w.testGuard)
+	t.Run("Pinned", w.testPinned)
 	t.Run("Canaries", w.testCanaries)
 	t.Run("Forgotten", w.testForgotten)
 	t.Run("Positions", w.testPositions)
