@@ -17,6 +17,7 @@ IMAGE_TAR := $(TOOLS)/image-tar
 COREDNS := $(TOOLS)/coredns
 GOTESTSUM := $(TOOLS)/gotestsum
 OPERATOR_VERIFY := $(TOOLS)/operator-verify
+TRAEFIK := $(TOOLS)/traefik
 
 # Modules with code of the product; the example is a service of its own.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -302,6 +303,9 @@ $(GOTESTSUM): $(call tool_sources,test)
 
 $(OPERATOR_VERIFY): $(call tool_sources,olm)
 	@hack/ensure.sh tool olm && touch $@
+
+$(TRAEFIK): $(call tool_sources,traefik) $(wildcard hack/tools/traefik/*/*.go)
+	@hack/ensure.sh tool traefik && touch $@
 
 $(IMAGE_TAR): $(call tool_sources,image)
 	@hack/ensure.sh tool image && touch $@
