@@ -36,7 +36,7 @@ const (
 	// beijing is the region that has the Gateway.
 	beijing, shanghai = "beijing", "shanghai"
 	accounts          = "accounts"
-	patience          = 3 * time.Minute
+	patience          = 5 * time.Minute
 	// Where the Gateway of testdata/platform.yaml listens, for users and for other regions.
 	declaredTLS, declaredPlain = "8443", "8080"
 	gatewayAPI                 = "sigs.k8s.io/gateway-api"
