@@ -32,7 +32,8 @@ func backend(spec map[string]any) map[string]any {
 }
 
 // mistakes are told by the route's status, in words that the guide has.
-func (s *suite) mistakes(t *testing.T, page, good string) {
+func (s *suite) mistakes(page, good string) {
+	t := s.t
 	all := map[string]mistake{
 		"no-gateway":  {edit: func(spec map[string]any) { parent(spec)["name"] = "pubic" }, status: http.StatusNotFound},
 		"no-listener": {edit: func(spec map[string]any) { parent(spec)["sectionName"] = "http" }, tells: []string{"Accepted=False/NoMatchingParent"}, status: http.StatusNotFound},

@@ -49,7 +49,7 @@ func TestRealGateway(t *testing.T) {
 	t.Run("own pages", func(t *testing.T) { s.in(t).ownPages() })
 	t.Run("forwarded requests", func(t *testing.T) { s.in(t).forwarded(httpRoute) })
 	t.Run("gRPC", func(t *testing.T) { s.in(t).grpc(object(t, page, "GRPCRoute")) })
-	t.Run("mistakes", func(t *testing.T) { s.in(t).mistakes(t, page, httpRoute) })
+	t.Run("mistakes", func(t *testing.T) { s.in(t).mistakes(page, httpRoute) })
 }
 
 // object is the only one of a kind that the guide shows.
