@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -241,9 +242,7 @@ func (s *suite) send(method, to string, header http.Header, by http.RoundTripper
 	if err != nil {
 		return answer{}, err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	got, err := client.Do(request)
 	if err != nil {
 		return answer{}, err
