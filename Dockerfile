@@ -15,6 +15,7 @@ ARG GO_IMAGE=golang:1.26
 # On scratch this one has no file of public authorities: the programs then take those that they were built with.
 FROM ${BASE} AS prebuilt
 COPY --chmod=0755 bin/ /
+COPY --chmod=0644 bin/sbom.cdx.json /
 USER 65532:65532
 ENTRYPOINT ["/manager"]
 
@@ -29,7 +30,8 @@ RUN mkdir /out && for program in manager gateway mirror kubectl-multiactive; do 
       if [ -d "cmd/$program" ]; then \
         CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o "/out/$program" "./cmd/$program" || exit 1; \
       fi; \
-    done && mkdir -p /out/etc/ssl/certs && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/
+    done && go -C hack/tools/image run ./sbom /out/* >/out/sbom.cdx.json && \
+    mkdir -p /out/etc/ssl/certs && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/
 
 FROM ${BASE}
 COPY --from=build /out/ /

@@ -17,6 +17,7 @@ IMAGE_TAR := $(TOOLS)/image-tar
 COREDNS := $(TOOLS)/coredns
 GOTESTSUM := $(TOOLS)/gotestsum
 OPERATOR_VERIFY := $(TOOLS)/operator-verify
+TRAEFIK := $(TOOLS)/traefik
 
 # Modules with code of the product; the example is a service of its own.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -179,26 +180,33 @@ SOAK_RUNS ?= 50
 SOAKED := internal/mirror
 # Whole clusters, one world at a time.
 CLUSTERS := ./internal/testkit/cluster ./test/clusters
+# A Gateway of Gateway API, whose program takes minutes to build.
+GATEWAYAPI := ./test/gatewayapi
 
 .PHONY: e2e
-e2e: e2e-systems e2e-clusters ## What needs more than Debian's packages and Go modules: both of these.
+e2e: e2e-systems e2e-clusters e2e-gatewayapi ## What needs more than Debian's packages and a few Go modules: all of these.
 
 .PHONY: e2e-systems
 e2e-systems: kafka strimzi postgres16 mysql kubernetes $(GOTESTSUM) ## Apache Kafka, Strimzi, PostgreSQL 16, MySQL (build tag e2e): contracts, mirrors, MirrorMaker, SASL and TLS (SOAK_RUNS=50).
 	@hack/ensure.sh packages race stores
-	$(call race_tests,e2e,$$(hack/packages.sh e2e | grep -vxF $(foreach package,./$(SOAKED) $(CLUSTERS),-e $(package)) | xargs)) -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS)
+	$(call race_tests,e2e,$$(hack/packages.sh e2e | grep -vxF $(foreach package,./$(SOAKED) $(CLUSTERS) $(GATEWAYAPI),-e $(package)) | xargs)) -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS)
 	CGO_ENABLED=1 go test -race -tags e2e -timeout $(E2E_TIMEOUT) $(ARGS) ./$(SOAKED) -runs $(SOAK_RUNS)
 
 .PHONY: e2e-clusters
 e2e-clusters: cluster-images ## The chart in whole Kubernetes clusters, one per region, which are lost and come back (root on Linux).
 	go test -tags e2e -p 1 -timeout $(E2E_TIMEOUT) -v $(ARGS) $(CLUSTERS)
 
+.PHONY: e2e-gatewayapi
+e2e-gatewayapi: kubernetes $(TRAEFIK) ## Users come through Traefik by the routes of docs/guides/dns.md.
+	go test -tags e2e -timeout $(E2E_TIMEOUT) -v $(ARGS) $(GATEWAYAPI)
+
 ##@ Build and run
 
 .PHONY: build
-build: ## Build every command into bin/.
+build: ## Build every command into bin/, and the bill of materials of those in the image.
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $(BIN)/ $(addprefix ./cmd/,$(COMMANDS))
+	@go -C hack/tools/image run ./sbom $(addprefix $(CURDIR)/$(BIN)/,$(IMAGE_COMMANDS)) >$(BIN)/sbom.cdx.json
 
 .PHONY: build-examples
 build-examples: ## Build the example services into bin/.
@@ -295,6 +303,9 @@ $(GOTESTSUM): $(call tool_sources,test)
 
 $(OPERATOR_VERIFY): $(call tool_sources,olm)
 	@hack/ensure.sh tool olm && touch $@
+
+$(TRAEFIK): $(call tool_sources,traefik) $(wildcard hack/tools/traefik/*/*.go)
+	@hack/ensure.sh tool traefik && touch $@
 
 $(IMAGE_TAR): $(call tool_sources,image)
 	@hack/ensure.sh tool image && touch $@

@@ -2,7 +2,7 @@
 # Makes sure that what a make target needs is there: pinned tools, the Kubernetes binaries, Debian
 # packages. Safe to run again; what is there already costs nothing.
 #
-#   hack/ensure.sh tool lint|generate|deploy|image|coredns|test|olm   the pinned tools of hack/tools/<name>, into bin/tools
+#   hack/ensure.sh tool lint|generate|deploy|image|coredns|test|olm|traefik   the pinned tools of hack/tools/<name>, into bin/tools
 #   hack/ensure.sh kubernetes                             etcd, kube-apiserver and kubectl, into bin/kubernetes
 #   hack/ensure.sh clusters                               what a whole cluster runs beside them, into bin/clusters
 #   hack/ensure.sh strimzi                                Strimzi's CRDs (hack/strimzi/pom.xml), into bin/strimzi
@@ -100,6 +100,21 @@ build_deploy() {
 build_coredns() { go_build coredns -ldflags '-s -w' -o "$1/coredns" .; }
 build_test() { go_build test -ldflags '-s -w' -o "$1/gotestsum" gotest.tools/gotestsum; }
 build_olm() { go_build olm -ldflags '-s -w' -o "$1/operator-verify" github.com/operator-framework/api/cmd/operator-verify; }
+# Traefik obtains certificates with lego, whose clients of some 200 DNS services would be most of the build: here it gets
+# a copy of lego without them.
+build_traefik() {
+  local own=$ROOT/hack/tools/traefik lego=github.com/go-acme/lego/v5 scratch status=0
+  scratch=$(mktemp -d)
+  {
+    cp -r "$(go -C "$own" mod download -json "$lego" | sed -n 's/.*"Dir": "\(.*\)",\?$/\1/p')" "$scratch/lego" &&
+      chmod -R u+w "$scratch/lego" && rm -r "$scratch"/lego/providers/dns/* &&
+      cp "$own/without-dns/dns.go" "$scratch/lego/providers/dns/" &&
+      cp "$own/go.mod" "$own/go.sum" "$scratch/" && go mod edit -replace "$lego=$scratch/lego" "$scratch/go.mod" &&
+      go_build traefik -modfile "$scratch/go.mod" -ldflags '-s -w' -o "$1/traefik" github.com/traefik/traefik/v3/cmd/traefik
+  } || status=$?
+  rm -rf "$scratch"
+  return "$status"
+}
 build_image() { go_build image -ldflags '-s -w' -o "$1/image-tar" .; }
 build_kubernetes() {
   go_build kubernetes -ldflags '-s -w' -o "$1/etcd" go.etcd.io/etcd/server/v3 &&
@@ -420,8 +435,8 @@ fi
 case ${1:-} in
   tool)
     case ${2:-} in
-      lint | generate | deploy | image | coredns | test | olm) module "$2" "$ROOT/bin/tools" ;;
-      *) say "tool: \"${2:-}\" is none of: lint, generate, deploy, image, coredns, test, olm" && exit 2 ;;
+      lint | generate | deploy | image | coredns | test | olm | traefik) module "$2" "$ROOT/bin/tools" ;;
+      *) say "tool: \"${2:-}\" is none of: lint, generate, deploy, image, coredns, test, olm, traefik" && exit 2 ;;
     esac
     ;;
   kubernetes) kubernetes ;;

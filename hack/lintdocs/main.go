@@ -51,8 +51,8 @@ What is told of a change, such as MA017, is told by the webhook and by ` + "`kub
 their databases keep their binary logs (MA009), is told by ` + "`DesignSound`" + ` alone.
 
 Rules judge what is declared and observed, and never guess. What nothing measures is not judged: what an application carries (MA106 compares with
-what survivors are scaled to at least), the round trip between regions (MA107 has the bound that holds for any), which classes are bulky, and
-whether a flow is called by gRPC, whose requests are not kept whatever ` + "`onHomeLoss`" + ` says.
+what survivors are scaled to at least), the round trip between regions (MA107 has the bound that holds for any), and which classes are
+bulky. What a flow is called by is known when a request comes: MA114 knows gRPC by the form that its paths have.
 
 Codes never change their meaning; numbers that are missing are not in use. A service in one region has no other to
 differ from: most rules say nothing of it.

@@ -105,7 +105,7 @@ type Example struct {
 
 // Rules returns all rules in the order of their codes.
 func Rules() []Rule {
-	out := slices.Concat(ownershipRules(), flowRules(), degradedRules(), syncRules(), copyRules(), platformRules(), survivorRules(), acceptanceRules())
+	out := slices.Concat(ownershipRules(), flowRules(), grpcRules(), degradedRules(), syncRules(), copyRules(), platformRules(), survivorRules(), acceptanceRules())
 	slices.SortFunc(out, func(a, b Rule) int {
 		if a.Code < b.Code {
 			return -1

@@ -307,6 +307,45 @@ func TestAccept(t *testing.T) {
 	}
 }
 
+// TestRemoteCalls tells methods of gRPC from other paths.
+func TestRemoteCalls(t *testing.T) {
+	t.Parallel()
+	const keep, stale, own = "{action: Defer, defer: {admitPath: /a, idempotencyHeader: I, expireAfter: 1h}}", "{action: ReadOnly}", "{action: Takeover}"
+	for name, c := range map[string]struct {
+		match, loss string
+		want        int
+	}{
+		"a method":                      {"{method: POST, path: /bank.v1.Accounts/Transfer}", keep, 1},
+		"a method, read in an outage":   {"{method: POST, path: /bank.v1.Accounts/GetBalance}", stale, 1},
+		"all methods of a service":      {"{path: /bank.v1.Accounts/}", keep, 1},
+		"methods by a variable":         {`{path: "/bank_2.Accounts/{method}"}`, keep, 1},
+		"two methods are told once":     {"{path: /bank.Accounts/Transfer}, {path: /bank.Accounts/Pay}", keep, 1},
+		"taken over":                    {"{method: POST, path: /bank.v1.Accounts/Transfer}", own, 0},
+		"another method than gRPC's":    {"{method: PUT, path: /bank.v1.Accounts/Transfer}", keep, 0},
+		"a path of files":               {"{method: POST, path: /upload.php/File}", keep, 0},
+		"a host in the path":            {"{method: POST, path: /shop.example.com/Pay}", keep, 0},
+		"a well-known path":             {"{method: POST, path: /.Well/Known}", keep, 0},
+		"a version":                     {"{method: POST, path: /v1.2/Pay}", keep, 0},
+		"no package, like any path":     {"{method: POST, path: /Accounts/Transfer}", keep, 0},
+		"a method in small letters":     {"{method: POST, path: /bank.v1.Accounts/transfer}", keep, 0},
+		"more than a method":            {"{method: POST, path: /bank.v1.Accounts/Transfer/Now}", keep, 0},
+		"a service alone":               {"{method: POST, path: /bank.v1.Accounts}", keep, 0},
+		"a service by a variable":       {`{method: POST, path: "/{service}/Transfer"}`, keep, 0},
+		"a word that is none":           {"{method: POST, path: /bank..Accounts/Transfer}", keep, 0},
+		"a service with another letter": {"{method: POST, path: /bank.Acc-ounts/Transfer}", keep, 0},
+		"a package in capital letters":  {"{method: POST, path: /Bank.Accounts/Transfer}", keep, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := read(t, keys+"  flows: [{name: f, tier: Core, key: user, match: ["+c.match+"], servedBy: HomeRegion, onHomeLoss: "+c.loss+"}]\n")
+			found := slices.DeleteFunc(lint.Check(in).Findings, func(f lint.Finding) bool { return f.Code != "MA114" })
+			if len(found) != c.want {
+				t.Errorf("found %+v, want %d", found, c.want)
+			}
+		})
+	}
+}
+
 // TestBinaryLogs has servers keep less than a class needs.
 func TestBinaryLogs(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"multiactive.dev/operator/hack/tools/image/bill"
 )
 
 // created is the time of everything in the image, so that equal programs make equal images.
@@ -152,11 +154,11 @@ func archive(programs []string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	bill, err := billOf(programs)
+	materials, err := bill.Of(programs)
 	if err != nil {
 		return nil, err
 	}
-	if err := add(w, billName, 0o644, bill); err != nil {
+	if err := add(w, bill.Name, 0o644, materials); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {

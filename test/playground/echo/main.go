@@ -36,12 +36,14 @@ func serve(listen, greetingFile string) error {
 		answer := map[string]string{
 			"greeting": strings.TrimSpace(string(greeting)), "city": os.Getenv("CITY"), "secret": os.Getenv("PASSPHRASE"),
 			"pod": os.Getenv("POD"), "method": r.Method, "path": r.URL.Path, "owner": r.Header.Get("Multiactive-Owner"),
-			"epoch": r.Header.Get("Multiactive-Epoch"), "slot": r.Header.Get("Multiactive-Slot"),
+			"epoch": r.Header.Get("Multiactive-Epoch"), "slot": r.Header.Get("Multiactive-Slot"), "protocol": r.Proto,
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // nobody to tell
 	})
-	server := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() {

@@ -1,4 +1,6 @@
-package main
+// Package bill writes the bill of materials of programs. It imports nothing but Go's own library, so that it is compiled
+// wherever the programs are, and nothing is fetched for it.
+package bill
 
 import (
 	"cmp"
@@ -12,12 +14,12 @@ import (
 	"strings"
 )
 
-// billName is the path of the bill of materials in the image.
-const billName = "sbom.cdx.json"
+// Name is the path of the bill of materials in an image.
+const Name = "sbom.cdx.json"
 
-// bill is a software bill of materials in CycloneDX 1.6, as far as the programs themselves say what is in them: Go
+// document is a software bill of materials in CycloneDX 1.6, as far as the programs themselves say what is in them: Go
 // modules and Go's own library. It has no time and no serial number, so that equal programs have equal bills.
-type bill struct {
+type document struct {
 	Format       string       `json:"bomFormat"`
 	SpecVersion  string       `json:"specVersion"`
 	Version      int          `json:"version"`
@@ -40,9 +42,9 @@ type dependency struct {
 	DependsOn []string `json:"dependsOn"`
 }
 
-// billOf reads what programs were built from.
-func billOf(programs []string) ([]byte, error) {
-	out := bill{Format: "CycloneDX", SpecVersion: "1.6", Version: 1}
+// Of reads what programs were built from, and returns that as CycloneDX.
+func Of(programs []string) ([]byte, error) {
+	out := document{Format: "CycloneDX", SpecVersion: "1.6", Version: 1}
 	modules := map[string]component{}
 	for _, program := range programs {
 		info, err := buildinfo.ReadFile(program)
