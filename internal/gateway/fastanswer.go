@@ -56,7 +56,8 @@ func (c *fastConn) composeAnswer(end, n int) (left int64) {
 	}
 	out = append(out, "\r\n"...)
 	length, there := w.resp.Body(w.toHEAD()), int64(n-end)
-	w.out = append(out, w.back[end:end+int(min(there, length))]...)
+	out = append(out, w.back[end:end+int(min(there, length))]...)
+	w.out = out
 	return length - there
 }
 

@@ -126,7 +126,8 @@ func duplicate(raw syscall.RawConn) (int, error) {
 func pollable(fd int) (*net.TCPConn, syscall.RawConn, error) {
 	file := os.NewFile(uintptr(fd), "")
 	conn, err := net.FileConn(file)
-	if err = errors.Join(err, file.Close()); err != nil {
+	_ = file.Close()
+	if err != nil {
 		return nil, nil, err
 	}
 	tcp, ok := conn.(*net.TCPConn)
