@@ -36,6 +36,9 @@ type fastLoop struct {
 	stopped, ended bool
 }
 
+// pollerEvents is how many events a wait takes at most.
+const pollerEvents = 128
+
 // loopEnd is a connection of the loop: a client's, or one to the application.
 type loopEnd struct {
 	c *fastConn

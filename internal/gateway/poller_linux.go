@@ -10,9 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollerEvents is how many events a wait takes at most.
-const pollerEvents = 128
-
 // poller waits until sockets can be read (epoll(7), edge-triggered). One goroutine waits, adds and removes; wake is for
 // all.
 type poller struct {
