@@ -422,7 +422,7 @@ func otherRegion(w *world) {
 	w.create(slice(ns, "mine"))
 	w.condition(ns, "mine", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	got, err := get(w, &v1alpha1.RegionalService{}, ns, "user")
-	if err != nil || len(got.Status.Conditions) > 0 || len(got.Finalizers) > 0 {
+	if err != nil || len(got.Status.Conditions) > 0 || got.Status.ActedStamp != nil || got.ResourceVersion != rs.ResourceVersion {
 		w.t.Errorf("another region's slice was touched: %+v, %v", got, err)
 	}
 }

@@ -33,7 +33,7 @@ func TestViewsWakeLaterDuringALoss(t *testing.T) {
 		clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 		queue := workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request](),
 			workqueue.TypedRateLimitingQueueConfig[reconcile.Request]{Clock: clock})
-		defer queue.ShutDown()
+		t.Cleanup(queue.ShutDown)
 		r := &Reconciler{Pace: pace.New(clock, func() (ownership.Configuration, bool) { return ownership.Configuration{}, true })}
 		r.Pace.Signs = func() bool { return losing }
 		for _, rs := range all {

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -205,10 +206,10 @@ func (w *world) fewWrites(t *testing.T) {
 	for name, region := range w.regions {
 		testkit.Eventually(t, soon, func() error {
 			err := region.Get(t.Context(), client.ObjectKeyFromObject(slices[name]), slices[name])
-			if !apierrors.IsNotFound(err) {
-				return fmt.Errorf("the slice in %s is still there (%v)", name, err)
+			if err == nil {
+				return errors.New("the slice in " + name + " is still there")
 			}
-			return nil
+			return client.IgnoreNotFound(err)
 		})
 	}
 }
