@@ -43,6 +43,7 @@ import (
 	"multiactive.dev/operator/controllers/member/storelink"
 	"multiactive.dev/operator/internal/agent"
 	"multiactive.dev/operator/internal/desired/regional"
+	desired "multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/kafkasecret"
 	"multiactive.dev/operator/internal/linkindex"
 	"multiactive.dev/operator/internal/ownership"
@@ -247,7 +248,7 @@ func (w *world) bind(namespace string) {
 // slice is a RegionalService as the hub writes it.
 func slice(namespace, name string) *v1alpha1.RegionalService {
 	return &v1alpha1.RegionalService{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Finalizers: []string{desired.Finalizer}},
 		Spec: v1alpha1.RegionalServiceSpec{
 			Region: here, ServiceID: namespace + "-" + name, Stamp: v1alpha1.SliceStamp{Generation: 1},
 			Workload: v1alpha1.WorkloadSlice{

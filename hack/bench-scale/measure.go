@@ -52,17 +52,25 @@ type figures struct {
 	routed, back time.Duration
 }
 
+// calmed and steadied report how far the measurement has come.
+func (f *figures) calmed() bool   { return f.writes != nil }
+func (f *figures) steadied() bool { return f.steadyWrites != nil }
+
 func progress(format string, args ...any) { _, _ = fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func measure(ctx context.Context, o *options, w *benched) (figures, error) {
 	f := figures{services: w.services}
 	began := time.Now()
-	if err := w.deploy(ctx, &f); err != nil {
+	profiled, err := w.profiling(ctx, o.profile)
+	if err != nil {
+		return f, err
+	}
+	if err := errors.Join(w.deploy(ctx, &f), profiled()); err != nil {
 		return f, err
 	}
 	progress("%d services are Ready after %v, which took %v", f.services, f.ready.Round(lookEvery), f.work)
 	if err := await(ctx, calmTimeout, time.Second, func(context.Context) error { return w.calm() }); err != nil {
-		return f, err
+		return f, fmt.Errorf("the operator does not stop writing: %w", err)
 	}
 	all, err := w.written(began)
 	if err != nil {
@@ -107,15 +115,7 @@ func (b *benched) deploy(ctx context.Context, f *figures) error {
 		return err
 	}
 	progress("declared after %v", time.Since(began).Round(lookEvery))
-	last := time.Now()
-	if err := await(ctx, readyTimeout, lookEvery, func(ctx context.Context) error {
-		err := b.ready(ctx)
-		if err != nil && time.Since(last) > 10*time.Second {
-			last = time.Now()
-			progress("after %v %v", time.Since(began).Round(time.Second), err)
-		}
-		return err
-	}); err != nil {
+	if err := await(ctx, readyTimeout, lookEvery, b.ready); err != nil {
 		return err
 	}
 	f.ready = time.Since(began)
@@ -123,10 +123,23 @@ func (b *benched) deploy(ctx context.Context, f *figures) error {
 	return err
 }
 
+// tellEvery is how often it is told what is awaited.
+const tellEvery = 10 * time.Second
+
+// await waits, and tells now and then what it is still waiting for.
 func await(ctx context.Context, limit, every time.Duration, look func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New("it takes too long"))
 	defer cancel()
-	return poll.Until(ctx, every, look)
+	began := time.Now()
+	told := began
+	return poll.Until(ctx, every, func(ctx context.Context) error {
+		err := look(ctx)
+		if err != nil && time.Since(told) > tellEvery {
+			told = time.Now()
+			progress("after %v: %v", time.Since(began).Round(time.Second), err)
+		}
+		return err
+	})
 }
 
 // calm says what the operator has written lately.
@@ -218,7 +231,7 @@ func (b *benched) lose(ctx context.Context, f *figures) error {
 	}
 	without := func(r routing.Region) bool { return r.State == ownership.RegionLost }
 	if err := await(ctx, returnTimeout, lossEvery, func(context.Context) error { return b.acting(victim.Name, without) }); err != nil {
-		return err
+		return fmt.Errorf("the loss of %s is not routed: %w", victim.Name, err)
 	}
 	f.routed = time.Since(began)
 	progress("%s is lost, which every gateway acts on after %v", victim.Name, f.routed.Round(lossEvery))
@@ -231,7 +244,7 @@ func (b *benched) lose(ctx context.Context, f *figures) error {
 	}
 	with := func(r routing.Region) bool { return r.State == ownership.RegionServing }
 	if err := await(ctx, returnTimeout, lookEvery, func(context.Context) error { return b.acting(victim.Name, with) }); err != nil {
-		return err
+		return fmt.Errorf("%s does not serve again: %w", victim.Name, err)
 	}
 	f.back = time.Since(began)
 	progress("it serves again, which every gateway acts on after %v", f.back.Round(lookEvery))

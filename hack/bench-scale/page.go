@@ -50,12 +50,37 @@ func (p *page) write(b *bytes.Buffer) {
 	if p.ended != nil {
 		fmt.Fprintf(b, "\n**Not all was measured:** %v\n", p.ended)
 	}
-	fmt.Fprintf(b, "\nThe operator's writes for a service, until it is Ready in three regions and everything is calm, with %d services:\n\n| | |\n|---|---|\n", most.services)
-	for _, what := range slices.Sorted(maps.Keys(most.writes)) {
-		if each := float64(most.writes[what]) / float64(most.services); each >= 0.005 {
-			fmt.Fprintf(b, "| %s | %.2f |\n", short(what), each)
+	p.writes(b)
+}
+
+// writes has a column for each number of services, and a row for what was written for one.
+func (p *page) writes(b *bytes.Buffer) {
+	b.WriteString("\nThe operator's writes for a service, until it is Ready in three regions and everything is calm:\n\n| services |")
+	kinds := map[string]bool{}
+	for i := range p.figures {
+		fmt.Fprintf(b, " %d |", p.figures[i].services)
+		for what, n := range p.figures[i].writes {
+			if float64(n)/float64(p.figures[i].services) >= 0.005 {
+				kinds[what] = true
+			}
 		}
 	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(p.figures)) + "\n")
+	for _, what := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprintf(b, "| %s |", short(what))
+		for i := range p.figures {
+			fmt.Fprintf(b, " %s |", p.figures[i].told(p.figures[i].calmed(), "%.2f", float64(p.figures[i].writes[what])/float64(p.figures[i].services)))
+		}
+		b.WriteString("\n")
+	}
+}
+
+// told is a figure, unless it was not measured.
+func (*figures) told(measured bool, format string, value any) string {
+	if !measured {
+		return "not measured"
+	}
+	return fmt.Sprintf(format, value)
 }
 
 // goals are judged by the most services, as far as there are enough.
@@ -65,6 +90,9 @@ func (p *page) goals(b *bytes.Buffer, fewest, most *figures) {
 	if most.services >= goalServices {
 		row(b, what("from the first declaration until all are Ready"), "at most "+goalReady.String(), seconds(most.ready), most.ready <= goalReady)
 	}
+	if !most.steadied() {
+		return
+	}
 	others := 0
 	for w, n := range most.steadyWrites {
 		if !strings.Contains(w, " leases.") {
@@ -73,7 +101,7 @@ func (p *page) goals(b *bytes.Buffer, fewest, most *figures) {
 	}
 	row(b, what("writes in steady state but of leases"), "0", fmt.Sprint(others), others == 0)
 	row(b, what("resident memory of a manager"), fmt.Sprintf("at most %.0f MB", goalMB), fmt.Sprintf("%.0f MB", max(most.hubMB, most.memberMB)), max(most.hubMB, most.memberMB) <= goalMB)
-	if p.options.lose && fewest != most {
+	if fewest != most && most.routed > 0 {
 		later := most.routed - fewest.routed
 		row(b, what(fmt.Sprintf("the loss of a region is routed later than with %d", fewest.services)), "by at most "+goalLater.String(), seconds(later), later <= goalLater)
 	}
@@ -98,29 +126,33 @@ func (p *page) table(b *bytes.Buffer) {
 	for _, kind := range kinds {
 		line("… of the "+kind, func(f *figures) string { return f.each(f.work[kind]) })
 	}
-	line("the operator's writes for a service", func(f *figures) string { return fmt.Sprintf("%.1f", float64(sum(f.writes))/float64(f.services)) })
+	line("the operator's writes for a service", func(f *figures) string {
+		return f.told(f.calmed(), "%.1f", float64(sum(f.writes))/float64(f.services))
+	})
 	line("passes of controllers for a service", func(f *figures) string {
 		total := 0.0
 		for _, n := range f.passes {
 			total += n
 		}
-		return fmt.Sprintf("%.1f", total/float64(f.services))
+		return f.told(f.calmed(), "%.1f", total/float64(f.services))
 	})
-	minute := func(d time.Duration) string {
-		return fmt.Sprintf("%.1f s", d.Seconds()*float64(time.Minute)/float64(p.options.length))
-	}
+	minute := float64(time.Minute) / float64(p.options.length)
 	line("steady state: writes in a minute, of leases", func(f *figures) string {
-		return fmt.Sprintf("%.0f", float64(sum(f.steadyWrites))*float64(time.Minute)/float64(p.options.length))
+		return f.told(f.steadied(), "%.0f", float64(sum(f.steadyWrites))*minute)
 	})
-	line("… processor time in a minute, of the hub", func(f *figures) string { return minute(f.steady[kindHub]) })
-	line("… of a member", func(f *figures) string { return minute(f.steady[kindMembers] / 3) })
-	line("… resident memory of the hub", func(f *figures) string { return fmt.Sprintf("%.0f MB", f.hubMB) })
-	line("… of a member", func(f *figures) string { return fmt.Sprintf("%.0f MB", f.memberMB) })
+	line("… processor time in a minute, of the hub", func(f *figures) string { return f.told(f.steadied(), "%.1f s", f.steady[kindHub].Seconds()*minute) })
+	line("… of a member", func(f *figures) string {
+		return f.told(f.steadied(), "%.1f s", f.steady[kindMembers].Seconds()/3*minute)
+	})
+	line("… resident memory of the hub", func(f *figures) string { return f.told(f.steadied(), "%.0f MB", f.hubMB) })
+	line("… of a member", func(f *figures) string { return f.told(f.steadied(), "%.0f MB", f.memberMB) })
 	if !p.options.lose {
 		return
 	}
-	line("a region is killed: the last gateway acts on it after", func(f *figures) string { return seconds(f.routed) })
-	line("it is back: it owns its users again, and every gateway acts on it, after", func(f *figures) string { return seconds(f.back) })
+	line("a region is killed: the last gateway acts on it after", func(f *figures) string { return f.told(f.routed > 0, "%.1f s", f.routed.Seconds()) })
+	line("it is back: it owns its users again, and every gateway acts on it, after", func(f *figures) string {
+		return f.told(f.back > 0, "%.1f s", f.back.Seconds())
+	})
 }
 
 // total is the processor time of all that is no simulation.

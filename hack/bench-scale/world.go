@@ -52,8 +52,10 @@ type running struct {
 }
 
 // boot starts a world with no service in it.
-func boot(ctx context.Context, bin, dir string, services int) (*benched, error) {
-	w, err := crowdworld.Start(ctx, bin, dir, func(o *world.Options) { o.Audit, o.GCPercent, o.Env = true, gcPercent, environment })
+func boot(ctx context.Context, bin, dir string, services int, profiles bool) (*benched, error) {
+	w, err := crowdworld.Start(ctx, bin, dir, func(o *world.Options) {
+		o.Audit, o.GCPercent, o.Env, o.Profiles = true, gcPercent, environment, profiles
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -44,9 +44,9 @@ type ConfigSource interface {
 type Publisher struct {
 	snapshot func() (ownership.Configuration, bool)
 
-	mu       sync.Mutex
-	revision int64
-	entries  map[serviceName]*entry
+	mu      sync.Mutex
+	last    ownership.Configuration // of the latest update
+	entries map[serviceName]*entry
 }
 
 type serviceName struct{ namespace, name string }
@@ -63,13 +63,35 @@ type entry struct {
 	gates    map[string]ownership.Gate
 }
 
-// gives reports whether the routing as it is is also what another configuration gives: with a thousand services,
-// nearly every decision is about others.
-func (e *entry) gives(c *ownership.Configuration) bool {
-	if e.version == "" || !ownership.SameDecisions(&e.from, c) {
-		return false
+// news is what a configuration has that the one before had not.
+type news struct {
+	before, after *ownership.Configuration
+	same          bool            // but for single services
+	services      map[string]bool // whose records differ, by UID
+}
+
+func newsOf(before, after *ownership.Configuration) news {
+	n := news{before: before, after: after, same: ownership.SameDecisions(before, after), services: map[string]bool{}}
+	if n.same && before.Decided != after.Decided {
+		for _, uid := range ownership.DifferingServices(before.Services, after.Services) {
+			n.services[uid] = true
+		}
 	}
-	return e.from.Decided == c.Decided || reflect.DeepEqual(e.from.Services[e.config.UID], c.Services[e.config.UID])
+	return n
+}
+
+// concerns reports whether the news may change the routing: with a thousand services, nearly every decision is about
+// others, and to compare all that each was made from would be much of what an agent does while they are declared.
+func (n *news) concerns(e *entry) bool {
+	if e.version == "" {
+		return true
+	}
+	if e.from.Revision == n.before.Revision {
+		return !n.same || n.services[e.config.UID]
+	}
+	// It was published in between.
+	return !ownership.SameDecisions(&e.from, n.after) ||
+		e.from.Decided != n.after.Decided && !reflect.DeepEqual(e.from.Services[e.config.UID], n.after.Services[e.config.UID])
 }
 
 func newPublisher(snapshot func() (ownership.Configuration, bool)) *Publisher {
@@ -120,13 +142,14 @@ func (p *Publisher) update() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, have := p.snapshot()
-	if !have || c.Revision <= p.revision {
+	if !have || c.Revision <= p.last.Revision {
 		return nil
 	}
-	p.revision = c.Revision
+	n := newsOf(&p.last, &c)
+	defer func() { p.last = c }()
 	var failed []error
 	for name, e := range p.entries {
-		if e.gives(&c) {
+		if !n.concerns(e) {
 			e.from, e.revision, e.gates = c, c.Revision, c.Gates // the former need not be kept in memory
 			continue
 		}

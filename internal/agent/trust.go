@@ -27,7 +27,7 @@ func (a *Agent) RoutingTaken(decided int64) bool {
 	p := a.publisher
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.revision < decided {
+	if p.last.Revision < decided {
 		return false
 	}
 	for service, e := range p.entries {

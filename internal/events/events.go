@@ -3,6 +3,7 @@
 package events
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -71,6 +72,17 @@ func Transitions(before, after []metav1.Condition) []Event {
 		}
 	}
 	return out
+}
+
+// OfSlice returns the transitions of a region's part of a service: when all goes well, the service alone tells that it is
+// Ready.
+func OfSlice(before, after []metav1.Condition) []Event {
+	out := Transitions(before, after)
+	was, reason := told(before, v1alpha1.ConditionReady)
+	if amiss(was, reason) && reason != v1alpha1.ReasonOwnershipChangePending { // a new service, whose slices come first
+		return out
+	}
+	return slices.DeleteFunc(out, func(e Event) bool { return e.Action == v1alpha1.ConditionReady && e.Type == corev1.EventTypeNormal })
 }
 
 // told returns a condition's status and reason, Unknown without one when it is not there.

@@ -59,6 +59,30 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
+// TestOfSlice: that a region has its part of a service is what the service tells; that it has it again is told.
+func TestOfSlice(t *testing.T) {
+	t.Parallel()
+	is := func(kind string, status metav1.ConditionStatus, reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: kind, Status: status, Reason: reason, Message: reason}}
+	}
+	ready := is("Ready", metav1.ConditionTrue, "AsDeclared")
+	for name, c := range map[string]struct {
+		before, after []metav1.Condition
+		want          int
+	}{
+		"the first observation":     {nil, ready, 0},
+		"it was on its way":         {is("Ready", metav1.ConditionFalse, "Progressing"), ready, 0},
+		"the regions have agreed":   {is("Ready", metav1.ConditionFalse, "OwnershipChangePending"), ready, 0},
+		"something was wrong":       {is("Ready", metav1.ConditionFalse, "ImagePull"), ready, 1},
+		"a slice is refused":        {ready, is("Ready", metav1.ConditionFalse, "StaleSlice"), 1},
+		"something else goes wrong": {nil, is("GatewayReady", metav1.ConditionFalse, "CrashLoop"), 1},
+	} {
+		if got := events.OfSlice(c.before, c.after); len(got) != c.want {
+			t.Errorf("%s: %v, want %d", name, got, c.want)
+		}
+	}
+}
+
 // The API server refuses events with longer notes, whatever the language.
 func TestNotesAreShortEnough(t *testing.T) {
 	t.Parallel()

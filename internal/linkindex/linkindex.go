@@ -1,5 +1,6 @@
-// Package linkindex has the cache find ReplicationLinks by what they are asked for: with a thousand topics there are
-// thousands of them, and most questions are about one source, one topic, or the few that somebody has paused.
+// Package linkindex has the cache find ReplicationLinks, and services with stores, by what they are asked for: with a
+// thousand topics there are thousands of links, and most questions are about one source, one topic, or the few that
+// somebody has paused.
 //
 // It must never be needed for an answer to be right: what is listed without an index is the same, only slower.
 package linkindex
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/plan/replicationlink"
 )
 
@@ -25,7 +27,11 @@ const (
 	Paused = "paused"
 )
 
-// Yes is the value of Paused.
+// Storing has the value Yes for RegionalServices that use stores, or whose slices are not acted on yet, and none for the
+// others: every second the former are looked for, and most services have no store.
+const Storing = "storing"
+
+// Yes is the value of Paused and of Storing.
 const Yes = "yes"
 
 // Add makes the indices, before the cache is started.
@@ -50,6 +56,15 @@ func Add(ctx context.Context, cache client.FieldIndexer) error {
 		if err != nil {
 			return fmt.Errorf("indexing links by %s: %w", field, err)
 		}
+	}
+	err := cache.IndexField(ctx, &v1alpha1.RegionalService{}, Storing, func(obj client.Object) []string {
+		if rs, is := obj.(*v1alpha1.RegionalService); is && (len(rs.Spec.Stores) > 0 || !regional.Acted(rs)) {
+			return []string{Yes}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("indexing regional services by whether they use stores: %w", err)
 	}
 	return nil
 }

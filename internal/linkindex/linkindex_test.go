@@ -56,3 +56,34 @@ func TestLinksAreFound(t *testing.T) {
 		}
 	}
 }
+
+// TestStoresAreFound: of the services those are found that use stores, and those that nobody knows of yet whether they do.
+func TestStoresAreFound(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme)
+	if err := linkindex.Add(t.Context(), indexer{builder}); err != nil {
+		t.Fatal(err)
+	}
+	service := func(name string, generation int64, stores ...v1alpha1.StoreSlice) *v1alpha1.RegionalService {
+		rs := &v1alpha1.RegionalService{}
+		rs.Namespace, rs.Name = "shop", name
+		rs.Spec.Stamp.Generation, rs.Spec.Stores = 2, stores
+		rs.Status.ActedStamp = &v1alpha1.ActedStamp{Stamp: v1alpha1.SliceStamp{Generation: generation}}
+		return rs
+	}
+	list := &v1alpha1.RegionalServiceList{}
+	c := builder.WithObjects(service("none", 2), service("some", 2, v1alpha1.StoreSlice{Name: "accounts"}), service("waits", 1)).Build()
+	if err := c.List(t.Context(), list, client.MatchingFields{linkindex.Storing: linkindex.Yes}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, rs := range list.Items {
+		got = append(got, rs.Name)
+	}
+	if want := []string{"some", "waits"}; !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+}

@@ -19,21 +19,39 @@ func ChangedIntents(before, after map[string]ServiceIntent) []ServiceIntent {
 	return changed(before, after)
 }
 
-// changed compares nothing when the maps are the same, as they are in nearly all of the configurations that follow each
-// other: most are beats.
+// DifferingServices returns the UIDs of the services whose records differ, in no order.
+func DifferingServices(before, after map[string]ServiceRecord) []string {
+	return differing(before, after)
+}
+
+// changed returns the values that differ.
 func changed[V any](before, after map[string]V) []V {
+	var out []V
+	for _, key := range differing(before, after) {
+		is, still := after[key]
+		if !still {
+			is = before[key]
+		}
+		out = append(out, is)
+	}
+	return out
+}
+
+// differing compares nothing when the maps are the same, as they are in nearly all of the configurations that follow each
+// other: most are beats.
+func differing[V any](before, after map[string]V) []string {
 	if reflect.ValueOf(before).Pointer() == reflect.ValueOf(after).Pointer() {
 		return nil
 	}
-	var out []V
+	var out []string
 	for key, is := range after {
 		if was, known := before[key]; !known || !reflect.DeepEqual(was, is) {
-			out = append(out, is)
+			out = append(out, key)
 		}
 	}
-	for key, was := range before {
+	for key := range before {
 		if _, still := after[key]; !still {
-			out = append(out, was)
+			out = append(out, key)
 		}
 	}
 	return out

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	desired "multiactive.dev/operator/internal/desired/slices"
 	plan "multiactive.dev/operator/internal/plan/multiactiveservice"
 )
 
@@ -100,14 +101,11 @@ func (r *Reconciler) actInRegion(ctx context.Context, at *plan.RegionSeen, step 
 	if err != nil {
 		return err
 	}
-	if step.Kind == plan.StepDelete {
-		// Only what was seen: whoever leads now may have written it anew.
-		uid, version := at.Slice.UID, at.Slice.ResourceVersion
-		err := client.IgnoreNotFound(cluster.Client.Delete(ctx, at.Slice, client.Preconditions{UID: &uid, ResourceVersion: &version}))
-		if apierrors.IsConflict(err) {
-			return nil // what has changed wakes us
-		}
-		return err
+	switch {
+	case step.Kind == plan.StepDelete:
+		return remove(ctx, cluster.Client, at.Slice)
+	case at.Slice != nil && !at.Slice.DeletionTimestamp.IsZero():
+		return ignoreChanged(release(ctx, cluster.Client, at.Slice.DeepCopy())) // once it is gone, which wakes us, it is written anew
 	}
 	content, err := content(step.Slice)
 	if err != nil {
@@ -115,6 +113,37 @@ func (r *Reconciler) actInRegion(ctx context.Context, at *plan.RegionSeen, step 
 	}
 	return cluster.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(content),
 		client.FieldOwner(FieldOwner), client.ForceOwnership)
+}
+
+// remove deletes a slice as it was seen, and nothing else: whoever leads now may have written it anew, and what has
+// changed wakes us.
+func remove(ctx context.Context, cluster client.Client, seen *v1alpha1.RegionalService) error {
+	slice := seen.DeepCopy()
+	if err := release(ctx, cluster, slice); err != nil || !slice.DeletionTimestamp.IsZero() {
+		return ignoreChanged(err)
+	}
+	uid, version := slice.UID, slice.ResourceVersion
+	return ignoreChanged(cluster.Delete(ctx, slice, client.Preconditions{UID: &uid, ResourceVersion: &version}))
+}
+
+// release takes the member's finalizer from a slice that no member has acted on: there may be none to take it. A member
+// that begins to act at the same time records that under the version that it has read, as this is done: one of both is
+// refused.
+func release(ctx context.Context, cluster client.Client, slice *v1alpha1.RegionalService) error {
+	base := slice.DeepCopy()
+	if slice.Status.ActedStamp != nil || !controllerutil.RemoveFinalizer(slice, desired.Finalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+	return cluster.Patch(ctx, slice, patch, client.FieldOwner(FieldOwner))
+}
+
+// ignoreChanged leaves out that an object is gone or has changed.
+func ignoreChanged(err error) error {
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // content returns what of a slice the hub has an opinion on, without its status.

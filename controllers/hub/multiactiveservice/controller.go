@@ -82,8 +82,15 @@ type Reconciler struct {
 	// Peers is set in peer mode, where the declaration is what most regions' clusters have.
 	Peers *peers.Group
 
-	progress progress
+	progress pace.Progress
 }
+
+// How often it is told how far a service is that is on its way: see pace.Progress.
+const (
+	progressFirst = 10 * time.Second
+	progressMost  = time.Minute
+	progressEach  = 200 * time.Millisecond
+)
 
 // Reconcile observes one service, acts and reports.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
@@ -94,7 +101,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	mas := s.declared
 	if mas == nil {
 		r.deleteMetrics(req.NamespacedName)
-		r.progress.forget(req.NamespacedName)
+		r.progress.Forget(req.String())
 		return ctrl.Result{}, r.clear(ctx, s, req.NamespacedName, "")
 	}
 	if err := r.clear(ctx, s, req.NamespacedName, string(mas.UID)); err != nil {
@@ -110,7 +117,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 	observed := false
 	defer func() {
 		plan.Report(now, mas, seen, todo, observed)
-		if wait := r.progress.hold(req.NamespacedName, now, before, &mas.Status); wait > 0 {
+		if wait := r.hold(req, now, before, &mas.Status); wait > 0 {
 			res.RequeueAfter = recheck.Sooner(res.RequeueAfter, wait)
 			res, err = flow.Resolve(res, err, nil)
 			return
@@ -140,6 +147,15 @@ func (r *Reconciler) quiet(s subject) time.Duration {
 		return 0
 	}
 	return r.Pace.Wait("service " + mas.Namespace + "/" + mas.Name)
+}
+
+// hold returns how long a status may wait that says nothing but how far a service is.
+func (r *Reconciler) hold(req ctrl.Request, now time.Time, before, after *v1alpha1.MultiActiveServiceStatus) time.Duration {
+	if equality.Semantic.DeepEqual(before, after) {
+		return 0
+	}
+	return r.progress.Hold(req.String(), now, pace.Told{Generation: before.ObservedGeneration, Conditions: before.Conditions},
+		pace.Told{Generation: after.ObservedGeneration, Conditions: after.Conditions})
 }
 
 // patchStatus writes the status into this cluster's object, if it has one and it changed, and tells the
@@ -185,6 +201,7 @@ func (r *Reconciler) deleteMetrics(key types.NamespacedName) {
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	changed := builder.WithPredicates(predicate.Or[client.Object](
 		predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, deletionStarted()))
+	r.progress.First, r.progress.Most, r.progress.Each = progressFirst, progressMost, progressEach
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("multiactiveservice").
 		For(&v1alpha1.MultiActiveService{}, changed).

@@ -73,6 +73,7 @@ type Reconciler struct {
 	Peers *peers.Group
 
 	contests contests
+	accesses accesses
 }
 
 // Reconcile observes one Region, acts and reports.
@@ -214,7 +215,7 @@ func (r *Reconciler) regions(ctx context.Context) []*v1alpha1.Region {
 // watchClusters wakes a region when its connection changed or, in peer mode, its declaration in some
 // cluster, and all when another cluster can be read or not any more.
 func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	wakeAll := r.waker(ctx, queue)
+	wakeAll := r.waker(ctx, queue, 0)
 	r.Clusters.Listen(ctx, func(c clusters.Change) {
 		if c.Connection() {
 			if _, err := r.Clusters.Get(c.Region); err != nil {
@@ -237,17 +238,23 @@ func (r *Reconciler) watchClusters(ctx context.Context, queue workqueue.TypedRat
 // watchView wakes all regions when something changed that their reports are made of: there are
 // few of them, and what one observes is another one's news.
 func (r *Reconciler) watchView(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	wakeAll := r.waker(ctx, queue)
+	wakeAll, wakeSoon := r.waker(ctx, queue, 0), r.waker(ctx, queue, gather)
 	r.View.Listen(ctx, func(before, after follow.Snapshot) {
-		if concerns(before, after) || r.Peers != nil && peers.Concerns(before, after) {
+		switch {
+		case concerns(before, after) || r.Peers != nil && peers.Concerns(before, after):
 			wakeAll()
+		case len(ownership.ChangedServices(before.Configuration.Services, after.Configuration.Services)) > 0:
+			wakeSoon() // a thousand may be declared, or handed back, one after the other
 		}
 	})
 	return nil
 }
 
-// waker returns a function that wakes all regions soon, without blocking its caller.
-func (r *Reconciler) waker(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) func() {
+// gather is how long changes of single services are gathered for one pass.
+const gather = time.Second
+
+// waker returns a function that wakes all regions after a while, without blocking its caller.
+func (r *Reconciler) waker(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request], after time.Duration) func() {
 	news := make(chan struct{}, 1)
 	go func() {
 		for {
@@ -256,7 +263,7 @@ func (r *Reconciler) waker(ctx context.Context, queue workqueue.TypedRateLimitin
 				return
 			case <-news:
 				for _, rg := range r.regions(ctx) {
-					queue.Add(request(rg.Name))
+					queue.AddAfter(request(rg.Name), after)
 				}
 			}
 		}
@@ -283,6 +290,5 @@ func concerns(before, after follow.Snapshot) bool {
 		!reflect.DeepEqual(b.Held, a.Held) ||
 		!reflect.DeepEqual(b.Rivals, a.Rivals) ||
 		!reflect.DeepEqual(b.RegionIntents, a.RegionIntents) ||
-		!reflect.DeepEqual(b.Services, a.Services) ||
 		!reflect.DeepEqual(b.Incidents, a.Incidents)
 }

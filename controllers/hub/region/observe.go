@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -119,7 +120,7 @@ func (r *Reconciler) connect(ctx context.Context, rg *v1alpha1.Region) (plan.Clu
 		return invalid(v1alpha1.ReasonKubeconfigInvalid, "Secret %s/%s has no key %s: store the kubeconfig under it",
 			r.Namespace, name, kubeconfigKey), nil
 	}
-	access, err := clusters.Parse(secret.Data[kubeconfigKey])
+	access, err := r.accesses.parse(secret)
 	if err != nil {
 		return invalid(v1alpha1.ReasonKubeconfigInvalid, "Secret %s/%s: %v", r.Namespace, name, err), nil
 	}
@@ -129,6 +130,34 @@ func (r *Reconciler) connect(ctx context.Context, rg *v1alpha1.Region) (plan.Clu
 	seen := plan.ClusterSeen{Probe: apiServerProbe(access)}
 	seen.Reason, seen.Message = r.standing(rg.Name, access.Server)
 	return seen, nil
+}
+
+// accesses remembers what kubeconfigs say, by the Secrets' UIDs: a Region is looked at often, and its Secret changes
+// hardly ever. Its zero value is empty.
+type accesses struct {
+	mu     sync.Mutex
+	parsed map[types.UID]parsed
+}
+
+type parsed struct {
+	version string
+	access  *clusters.Access
+	err     error
+}
+
+func (a *accesses) parse(secret corev1.Secret) (*clusters.Access, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, known := a.parsed[secret.UID]
+	if !known || p.version != secret.ResourceVersion {
+		p = parsed{version: secret.ResourceVersion}
+		p.access, p.err = clusters.Parse(secret.Data[kubeconfigKey])
+		if a.parsed == nil {
+			a.parsed = map[types.UID]parsed{}
+		}
+		a.parsed[secret.UID] = p
+	}
+	return p.access, p.err
 }
 
 // standing returns a condition reason and a message without anything that changes from one

@@ -115,7 +115,11 @@ type Reconciler struct {
 
 	firstPass   sync.Once
 	firstPassAt time.Time
+	progress    pace.Progress
 }
+
+// progressEvery is how often it is told how far a slice is that is on its way.
+const progressEvery = time.Second
 
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=multiactive.dev,resources=regionalservices/status,verbs=patch
@@ -152,7 +156,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.
 			res, err = flow.Resolve(res, err, nil) // this is not the latest, or not the time to tell
 			return
 		}
-		plan.Report(r.Clock.Now(), rs, seen, todo, err)
+		now := r.Clock.Now()
+		plan.Report(now, rs, seen, todo, err)
+		if wait := r.hold(req, now, &before.Status, &rs.Status); wait > 0 {
+			res.RequeueAfter = recheck.Sooner(res.RequeueAfter, wait)
+			res, err = flow.Resolve(res, err, nil)
+			return
+		}
 		res, err = flow.Resolve(res, err, r.patchStatus(ctx, before, rs))
 	}()
 	if seen, err = r.observe(ctx, rs); err != nil {
@@ -180,9 +190,19 @@ func (r *Reconciler) quiet(rs *v1alpha1.RegionalService) time.Duration {
 	return r.Pace.Wait(rs.Namespace + "/" + rs.Name)
 }
 
+// hold returns how long a status may wait that says nothing but how far a slice is.
+func (r *Reconciler) hold(req ctrl.Request, now time.Time, before, after *v1alpha1.RegionalServiceStatus) time.Duration {
+	if equality.Semantic.DeepEqual(before, after) {
+		return 0
+	}
+	return r.progress.Hold(req.String(), now, pace.Told{Generation: before.ObservedGeneration, Conditions: before.Conditions},
+		pace.Told{Generation: after.ObservedGeneration, Conditions: after.Conditions})
+}
+
 // forget ends what is kept in memory for a service that is not here any more.
 func (r *Reconciler) forget(service types.NamespacedName) {
 	r.Publisher.Withdraw(service.Namespace, service.Name)
+	r.progress.Forget(service.String())
 	r.Topics.Forget(service)
 	metrics.DeleteService(service.Namespace, service.Name)
 }

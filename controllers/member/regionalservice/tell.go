@@ -13,7 +13,7 @@ import (
 
 // tellConditions emits events for conditions that changed.
 func (r *Reconciler) tellConditions(rs *v1alpha1.RegionalService, before []metav1.Condition) {
-	r.emit(rs, events.Transitions(before, rs.Status.Conditions))
+	r.emit(rs, events.OfSlice(before, rs.Status.Conditions))
 }
 
 // tellFlows emits an event for every flow that became degraded or is served as declared again, and

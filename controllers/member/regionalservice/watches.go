@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -37,6 +38,7 @@ const leaseTick = 500 * time.Millisecond
 // SetupWithManager starts the controller with the manager. changed are announcements from outside
 // the API server, of services by name.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, c clock.WithTicker, changed ...<-chan event.GenericEvent) error {
+	r.progress.First, r.progress.Most = progressEvery, progressEvery
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -58,10 +60,27 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, c c
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.referring)).
 		Watches(&v1alpha1.ReplicationLink{}, handler.EnqueueRequestsFromMapFunc(r.receiving), builder.WithPredicates(haltedOrGone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4})
-	for _, ch := range append(changed, views.Changed()) {
+	for _, ch := range changed {
 		b = b.WatchesRawSource(source.Channel(ch, &handler.EnqueueRequestForObject{}))
 	}
-	return b.Complete(r)
+	return b.WatchesRawSource(source.Channel(views.Changed(), handler.Funcs{GenericFunc: r.woken})).Complete(r)
+}
+
+// woken puts off the pass that a change of the view asks for, of a service that it has nothing to do for while a region is
+// being lost: there may be a thousand, just when their gateways are given other owners.
+func (r *Reconciler) woken(_ context.Context, e event.GenericEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	var wait time.Duration
+	if rs, is := e.Object.(*v1alpha1.RegionalService); is && rs.UID != "" && !ownerOnly(rs) {
+		wait = r.quiet(rs)
+	}
+	queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)}, wait)
+}
+
+// ownerOnly reports whether a service has workloads that others may have to see stopped (R8).
+func ownerOnly(rs *v1alpha1.RegionalService) bool {
+	return slices.ContainsFunc(rs.Spec.Workload.Additional, func(a v1alpha1.AdditionalWorkload) bool {
+		return a.Activation == v1alpha1.ActivationOwnerOnly
+	})
 }
 
 // scaling lets those updates of an autoscaler through after which something else keeps it from scaling. Its

@@ -25,6 +25,7 @@ import (
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
 	"multiactive.dev/operator/internal/flow"
+	"multiactive.dev/operator/internal/linkindex"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/pace"
 	"multiactive.dev/operator/internal/plan/replicationlink"
@@ -182,7 +183,8 @@ func (r *Reconciler) leaving(s seen) map[string]*plan.Declared {
 // acted returns the services with stores in a region whose slices are acted on, and those whose slices are not yet.
 func acted(ctx context.Context, reader client.Reader, region string) (on, held []v1alpha1.RegionalService, err error) {
 	list := &v1alpha1.RegionalServiceList{}
-	if err := reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil { // every second; nobody changes them
+	err = reader.List(ctx, list, client.UnsafeDisableDeepCopy, client.MatchingFields{linkindex.Storing: linkindex.Yes})
+	if err != nil { // every second; nobody changes them
 		return nil, nil, fmt.Errorf("listing regional services: %w", err)
 	}
 	for i := range list.Items {

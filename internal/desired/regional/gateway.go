@@ -44,7 +44,7 @@ func GatewayDeployment(rs *v1alpha1.RegionalService, o Options) *appsv1.Deployme
 	pod.Containers[0].Args = append(pod.Containers[0].Args, o.GatewayArgs...)
 	listenForPeers(rs, &pod)
 	d := deployment(rs, name, ComponentGateway, nil, &corev1.PodTemplateSpec{Spec: pod})
-	d.Spec.Replicas = ptr.To(ptr.Deref(rs.Spec.Gateway.Replicas, defaultGatewayReplicas))
+	d.Spec.Replicas = ptr.To(GatewayReplicas(rs))
 	d.Spec.Strategy = appsv1.DeploymentStrategy{
 		Type: appsv1.RollingUpdateDeploymentStrategyType,
 		RollingUpdate: &appsv1.RollingUpdateDeployment{
@@ -57,6 +57,11 @@ func GatewayDeployment(rs *v1alpha1.RegionalService, o Options) *appsv1.Deployme
 		LabelSelector: &metav1.LabelSelector{MatchLabels: Selector(rs.Name, ComponentGateway)},
 	}}
 	return d
+}
+
+// GatewayReplicas is how many gateways the service has in its region.
+func GatewayReplicas(rs *v1alpha1.RegionalService) int32 {
+	return ptr.Deref(rs.Spec.Gateway.Replicas, defaultGatewayReplicas)
 }
 
 // GatewayService returns the Service that users and the other regions reach the gateways by.

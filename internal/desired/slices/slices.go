@@ -26,6 +26,9 @@ const (
 	ManagedBy      = "multiactive"
 	// AnnotationApplied names what was last applied, so that nothing is written twice.
 	AnnotationApplied = "multiactive.dev/applied"
+	// Finalizer keeps a slice until the region's member has taken down what it made. The slice comes with it, so that
+	// the member need not write it first.
+	Finalizer = "multiactive.dev/member"
 )
 
 // hashLength is the number of hexadecimal digits of a hash.
@@ -89,7 +92,8 @@ func Build(in Input, region string) *v1alpha1.RegionalService {
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "RegionalService"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: mas.Namespace, Name: mas.Name,
-			Labels: map[string]string{LabelService: string(mas.UID), LabelManagedBy: ManagedBy},
+			Labels:     map[string]string{LabelService: string(mas.UID), LabelManagedBy: ManagedBy},
+			Finalizers: []string{Finalizer},
 		},
 		Spec: spec,
 	}

@@ -33,11 +33,15 @@ func (d *decider) retries() (Txn, bool) {
 }
 
 func (d *decider) withheldAgain() (Txn, bool) {
-	for _, uid := range slices.Sorted(maps.Keys(d.c.Services)) {
-		record := d.c.Services[uid]
-		if len(record.Withheld) == 0 {
-			continue
+	var some []string // to sort all of thousands with every configuration would be much of a pass
+	for uid := range d.c.Services {
+		if len(d.c.Services[uid].Withheld) > 0 {
+			some = append(some, uid)
 		}
+	}
+	slices.Sort(some)
+	for _, uid := range some {
+		record := d.c.Services[uid]
 		withholding := record.Withholding(d.c.View.Regions)
 		due := slices.DeleteFunc(withholding, func(r string) bool { return record.Withheld[r] != d.c.View.Regions[r].LostEpoch })
 		lagging := slices.ContainsFunc(record.MayOwn(d.c.View.Regions), func(r string) bool { return d.lags(r, uid) })
@@ -64,12 +68,15 @@ func (d *decider) proposals() (Txn, bool) {
 	}
 	const prefix = "respec "
 	var due []string
-	for _, uid := range slices.Sorted(maps.Keys(d.c.ServiceIntents)) {
+	for uid := range d.c.ServiceIntents {
 		intent, record := d.c.ServiceIntents[uid], d.c.Services[uid]
+		same := !differs(intent, record)
+		if record.UID == "" || record.Deleted || intent.Deleted || same && len(d.Memory.tried) == 0 {
+			continue // as nearly all are, nearly always
+		}
 		what := fmt.Sprintf("%s%s %s %v %t %s", prefix, uid, intent.SpecHash, intent.Regions, intent.Manual, intent.Handback)
 		switch {
-		case record.UID == "" || record.Deleted || intent.Deleted:
-		case !differs(intent, record):
+		case same:
 			d.Memory.forget(what)
 		case d.settledFor(intent, record):
 			due = append(due, what)
@@ -77,6 +84,7 @@ func (d *decider) proposals() (Txn, bool) {
 			due = append(due, prefix+uid+" handback "+intent.Handback)
 		}
 	}
+	slices.Sort(due) // by UID, which comes first
 	change := ownership.Change{Kind: ownership.ChangeRespec}
 	var services []ownership.ServiceRecord
 	for _, what := range d.Memory.batch(d.Now, due) {

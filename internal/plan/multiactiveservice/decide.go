@@ -161,7 +161,7 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 	}
 	holding, unreachable, abandoned := seen.remaining(mas)
 	for _, name := range holding {
-		if seen.region(name).Slice.DeletionTimestamp.IsZero() {
+		if !goes(seen.region(name).Slice) {
 			plan.Steps = append(plan.Steps, Step{Kind: StepDelete, Region: name})
 		}
 	}
@@ -181,6 +181,12 @@ func decideDeletion(mas *v1alpha1.MultiActiveService, seen Seen) Plan {
 		plan.Steps = append(plan.Steps, Step{Kind: StepRemoveFinalizer})
 	}
 	return plan
+}
+
+// goes reports whether a slice is deleted as soon as its member has taken down what it made. One that no member has
+// acted on may wait for one that is not there: the hub takes the finalizer, which came with the slice.
+func goes(s *v1alpha1.RegionalService) bool {
+	return !s.DeletionTimestamp.IsZero() && (s.Status.ActedStamp != nil || !stdslices.Contains(s.Finalizers, slices.Finalizer))
 }
 
 // leftBehind reports whether a region may still have a service that the coordination store keeps as

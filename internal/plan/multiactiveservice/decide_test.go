@@ -145,6 +145,14 @@ func TestDecide(t *testing.T) {
 				s.Regions["shanghai"].Slice, s.Regions["shenzhen"].Slice = nil, nil
 			}), []string{"RemoveFinalizer"},
 		},
+		"deletion: what goes already is left to its member, unless none has acted on it": {
+			all(deleted, stopped, func(m *v1alpha1.MultiActiveService, s *plan.Seen) {
+				for _, name := range []string{"beijing", "shanghai"} {
+					s.Regions[name].Slice.DeletionTimestamp = m.DeletionTimestamp
+				}
+				s.Regions["shanghai"].Slice.Status.ActedStamp = nil
+			}), []string{"Delete shanghai", "Delete shenzhen"},
+		},
 		"deletion: one that was given up on and can be reached does": {
 			all(deleted, stopped, func(m *v1alpha1.MultiActiveService, _ *plan.Seen) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationAbandoned: "beijing"}

@@ -159,7 +159,7 @@ func leave(mas *v1alpha1.MultiActiveService, seen Seen, in slices.Input) []Step 
 			if !upToDate(want, at.Slice) {
 				steps = append(steps, Step{Kind: StepStage, Region: name, Slice: want})
 			}
-		case at.Slice.DeletionTimestamp.IsZero() && !seen.hasPeer(mas, name):
+		case !goes(at.Slice) && !seen.hasPeer(mas, name):
 			steps = append(steps, Step{Kind: StepDelete, Region: name})
 		}
 	}

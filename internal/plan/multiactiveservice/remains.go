@@ -48,7 +48,7 @@ func DecideRemains(intent ownership.ServiceIntent, seen Seen) []Step {
 			left = left || stdslices.Contains(intent.Regions, name)
 		case at.Slice != nil && at.Slice.Spec.ServiceID == intent.UID:
 			left = true
-			if at.Slice.DeletionTimestamp.IsZero() {
+			if !goes(at.Slice) {
 				steps = append(steps, Step{Kind: StepDelete, Region: name})
 			}
 		}

@@ -93,7 +93,8 @@ func healthy(mas *v1alpha1.MultiActiveService) plan.Seen {
 // report plays the member: it has acted on the slice.
 func report(s *v1alpha1.RegionalService, available metav1.ConditionStatus) {
 	s.Status = v1alpha1.RegionalServiceStatus{
-		Epoch: 7, ObservedGeneration: s.Generation,
+		ActedStamp: &v1alpha1.ActedStamp{ServiceID: s.Spec.ServiceID, Stamp: s.Spec.Stamp},
+		Epoch:      7, ObservedGeneration: s.Generation,
 		Workload: &v1alpha1.ReplicaStatus{Desired: 3, Ready: 3}, Gateway: &v1alpha1.ReplicaStatus{Desired: 2, Ready: 2},
 		Lag: []v1alpha1.DataClassStatus{{Name: "account", Lag: v1alpha1.LagWithinObjective}},
 	}

@@ -185,9 +185,11 @@ func (p *Plan) gateway(rs *v1alpha1.RegionalService, quiet bool, o regional.Opti
 	list := []wanted{
 		{object: regional.GatewayDeployment(rs, o), condition: condition},
 		{object: regional.GatewayService(rs), condition: condition},
-		{object: regional.Budget(rs, regional.GatewayName(rs.Name), regional.ComponentGateway), condition: condition},
-		{object: regional.GatewayPolicy(rs), condition: condition},
 	}
+	if regional.GatewayReplicas(rs) > 1 { // of one Pod a budget would hold back none, but one that is broken
+		list = append(list, wanted{object: regional.Budget(rs, regional.GatewayName(rs.Name), regional.ComponentGateway), condition: condition})
+	}
+	list = append(list, wanted{object: regional.GatewayPolicy(rs), condition: condition})
 	return append(list, wanted{object: regional.Flags(rs, p.Flows), condition: condition, held: p.Flows == nil || quiet})
 }
 

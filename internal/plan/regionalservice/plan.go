@@ -12,12 +12,13 @@ import (
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
+	desired "multiactive.dev/operator/internal/desired/slices"
 	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/plan/flows"
 )
 
 // Finalizer keeps a RegionalService until the member has taken down what it made.
-const Finalizer = "multiactive.dev/member"
+const Finalizer = desired.Finalizer
 
 // Seen is everything that a decision depends on besides the RegionalService.
 type Seen struct {

@@ -17,6 +17,7 @@ const (
 	agentPort         = 8090
 	healthPort        = 8081
 	metricsPort       = 8080
+	profilesPort      = 6060
 	edgePort          = 8080
 	peerPort          = 8443
 	guardPort         = 61999

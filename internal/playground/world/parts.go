@@ -86,6 +86,16 @@ func metricsURL(n network) string {
 	return "http://" + net.JoinHostPort(n.manager(), strconv.Itoa(metricsPort)) + "/metrics"
 }
 
+// Profiles is the URL that the hub's manager serves profiles at, with Options.Profiles.
+func (w *World) Profiles() string { return profilesURL(w.network) }
+
+// Profiles is the URL that the region's manager serves profiles at, with Options.Profiles.
+func (r *Region) Profiles() string { return profilesURL(r.network) }
+
+func profilesURL(n network) string {
+	return "http://" + net.JoinHostPort(n.manager(), strconv.Itoa(profilesPort)) + "/debug/pprof/"
+}
+
 // Broker is the region's Kafka.
 func (r *Region) Broker() Part { return r.kafka.part() }
 

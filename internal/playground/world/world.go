@@ -65,6 +65,8 @@ type Options struct {
 	Idle []string
 	// Audit has every API server log what is written to it, for World.Writes.
 	Audit bool
+	// Profiles has managers and API servers serve profiles for go tool pprof, API servers to their administrators.
+	Profiles bool
 	// GCPercent is GOGC of every API server; 0: a small one, which saves memory and costs processor time.
 	GCPercent int
 	Progress  Progress
@@ -193,10 +195,14 @@ func (w *World) claimNetwork() (err error) {
 }
 
 func (w *World) newServer(name string, n network, zone Zone, users []apiserver.User) (*apiserver.Server, error) {
+	var profiles []string
+	if w.options.Profiles {
+		profiles = []string{"--profiling=true"}
+	}
 	return apiserver.New(apiserver.Options{
 		Name: name, Dir: filepath.Join(w.options.Dir, name, "cluster"), Host: n.api(), Port: apiPort,
 		EtcdClientPort: storageClientPort, EtcdPeerPort: storagePeerPort,
-		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit, GCPercent: w.options.GCPercent, Network: path(zone),
+		ServiceClusterIPRange: n.services(), Users: users, Audit: w.options.Audit, ExtraArgs: profiles, GCPercent: w.options.GCPercent, Network: path(zone),
 	})
 }
 
@@ -333,6 +339,9 @@ func (w *World) managerProgram(name string, n network, r *Region) *program {
 		}
 		args = append(args, "--region="+name, "--agent-bind-address="+strings.TrimPrefix(agent, "http://"), "--agent-url="+agent,
 			"--gateway-image="+OperatorImage, "--mirror-image="+OperatorImage)
+	}
+	if w.options.Profiles && name != WitnessName {
+		args = append(args, "--pprof-bind-address="+net.JoinHostPort(n.manager(), strconv.Itoa(profilesPort)))
 	}
 	args = append(args, "--mode="+mode, "--kubeconfig="+kubeconfig, "--health-probe-bind-address="+health, "--metrics-bind-address="+metrics)
 	return &program{clock: w.options.Clock, log: w.options.Log, spec: process.Spec{

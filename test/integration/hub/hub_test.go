@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -159,10 +160,58 @@ func TestService(t *testing.T) {
 		}
 	})
 	t.Run("no write while nothing changes", func(t *testing.T) { w.steady(t, mas) })
+	t.Run("few writes until a service is ready", func(t *testing.T) { w.fewWrites(t) })
 	t.Run("a region is lost and returns", func(t *testing.T) { w.outage(t, mas) })
 	t.Run("a region seems to be lost", func(*testing.T) { w.falseAlarm() })
 	t.Run("a rollout goes region by region and stops at the first that fails", func(t *testing.T) { w.rollout(t, mas) })
 	t.Run("a region that is down holds up nobody", func(t *testing.T) { w.regionDown(t, mas) })
+}
+
+// fewWrites counts what the hub writes until a service is Ready, and until it is gone: with a thousand services each write
+// more is a thousand.
+func (w *world) fewWrites(t *testing.T) {
+	mas := service("beijing", "shanghai")
+	mas.Name = "few"
+	epoch := int64(0)
+	w.leader.retry(func(c ownership.Configuration) error { epoch = c.View.Epoch; return nil })
+	must(t, w.hub.Create(t.Context(), mas))
+	slices := map[string]*v1alpha1.RegionalService{}
+	for name, region := range w.regions {
+		s := &v1alpha1.RegionalService{ObjectMeta: metav1.ObjectMeta{Namespace: mas.Namespace, Name: mas.Name}}
+		slices[name] = s
+		testkit.Eventually(t, soon, func() error {
+			if err := region.Get(t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
+				return err
+			}
+			reported(s, epoch, yes)
+			return region.Status().Update(t.Context(), s)
+		})
+	}
+	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
+		return is(m.Status.Conditions, "Ready", yes, v1alpha1.ReasonAsDeclared)
+	})
+	got := w.written.of("multiactiveservices/few")
+	// That it is on its way, and that it is Ready; that all have it but the leader has not accepted it is no other stage.
+	if got[""] != 1 || got["status/"] < 2 || got["status/"] > 3 {
+		t.Errorf("written %v, want the finalizer once and the status two or three times", got)
+	}
+	for name, region := range w.regions {
+		s := slices[name]
+		must(t, region.Get(t.Context(), client.ObjectKeyFromObject(s), s))
+		if s.Generation != 1 || len(s.Finalizers) != 1 {
+			t.Errorf("the slice in %s has generation %d and finalizers %v, want to have it written once, with the member's", name, s.Generation, s.Finalizers)
+		}
+	}
+	must(t, w.hub.Delete(t.Context(), mas)) // no member has acted on it, so nobody takes the finalizers but the hub
+	for name, region := range w.regions {
+		testkit.Eventually(t, soon, func() error {
+			err := region.Get(t.Context(), client.ObjectKeyFromObject(slices[name]), slices[name])
+			if err == nil {
+				return errors.New("the slice in " + name + " is still there")
+			}
+			return client.IgnoreNotFound(err)
+		})
+	}
 }
 
 // steady checks that neither the hub's nor the regions' objects are written while nothing changes

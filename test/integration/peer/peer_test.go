@@ -316,6 +316,23 @@ func (w *world) orders(t *testing.T, region string) {
 	})
 }
 
+// letGo plays the members, which have taken down what they made for a slice that goes.
+func (w *world) letGo(t *testing.T) {
+	for _, name := range w.names {
+		testkit.Eventually(t, soon, func() error {
+			s := slice()
+			if err := w.regions[name].Get(t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
+				return client.IgnoreNotFound(err)
+			}
+			if s.DeletionTimestamp.IsZero() {
+				return fmt.Errorf("the slice in %s is to stay", name)
+			}
+			s.Finalizers = nil
+			return client.IgnoreNotFound(w.regions[name].Update(t.Context(), s))
+		})
+	}
+}
+
 // deletion deletes the service in one region, which is undone by applying it again, and then in two.
 func (w *world) deletion(t *testing.T, uid string) {
 	all := w.names
@@ -334,6 +351,7 @@ func (w *world) deletion(t *testing.T, uid string) {
 
 	must(t, w.regions["beijing"].Delete(t.Context(), cart()))
 	must(t, w.regions["shanghai"].Delete(t.Context(), cart()))
+	w.letGo(t)
 	gone(w, all, slice)
 	gone(w, []string{"beijing", "shanghai"}, cart)
 	w.configuration(func(c ownership.Configuration) error {
