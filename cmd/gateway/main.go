@@ -46,5 +46,8 @@ func run(ctx context.Context, args []string, env func(string) string) error {
 	slog.SetLogLoggerLevel(slog.LevelDebug)
 	slog.SetDefault(c.options.Log)
 	tuneMemory(env, c.options.Log)
+	if c.fastPath {
+		c.options.Loops = spareForLoops()
+	}
 	return serve(ctx, c)
 }

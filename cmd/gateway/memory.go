@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// gcPercent trades a little processor time for memory: the gateway's heap is small.
-	gcPercent = 50
+	// gcPercent trades memory for processor time: the gateway's heap is so small that the default has it collected many
+	// times a second.
+	gcPercent = 200
 	// cgroupLimit is the container's memory limit as a cgroup v2 says it.
 	cgroupLimit = "/sys/fs/cgroup/memory.max"
 	// headroom is the share of the limit that the runtime may use, in percent; the rest is for

@@ -45,9 +45,13 @@ type loopEnd struct {
 	u *upstream
 }
 
-// startLoops begins one loop for each processor.
+// startLoops begins the loops.
 func (f *FastListener) startLoops() {
-	for range runtime.GOMAXPROCS(0) {
+	n := f.g.options.Loops
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	for range n {
 		p, err := newPoller()
 		if err != nil {
 			f.g.options.Log.Warn("out of descriptors for event loops: connections have a goroutine each", slog.Any("error", err))

@@ -105,6 +105,8 @@ type Options struct {
 
 	// NoFastPath leaves all requests to net/http.
 	NoFastPath bool
+	// Loops is how many goroutines of the fast path wait for many connections each; 0: one for each processor (GOMAXPROCS).
+	Loops int
 	// AccessLog writes one record per request, without keys, queries and credentials.
 	AccessLog bool
 	// AccessLogEvery has AccessLog write one in so many of the requests that are answered as usual, and all that are
