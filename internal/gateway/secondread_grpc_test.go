@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"multiactive.dev/operator/internal/routing"
 )
@@ -34,6 +33,13 @@ func (p *place) calls(users bool, asked *atomic.Int32) {
 // callGRPC makes a call of a user at a region's gateway, and returns the answer with its body.
 func (w *world) callGRPC(t *testing.T, at, key string, body io.Reader) (*http.Response, string) {
 	t.Helper()
+	resp := w.beginGRPC(t, at, key, body)
+	return resp, restOf(t, resp)
+}
+
+// beginGRPC returns when the answer begins.
+func (w *world) beginGRPC(t *testing.T, at, key string, body io.Reader) *http.Response {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.places[at].server.URL+"/v1/login", body)
@@ -45,12 +51,17 @@ func (w *world) callGRPC(t *testing.T, at, key string, body io.Reader) (*http.Re
 	if err != nil {
 		t.Fatal(err)
 	}
+	return resp
+}
+
+func restOf(t *testing.T, resp *http.Response) string {
+	t.Helper()
 	text, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(text)
+	return string(text)
 }
 
 // grpcStatus is in the trailers, or in the header when there is nothing else.
@@ -119,12 +130,12 @@ func TestSecondReadLeavesStreamsAlone(t *testing.T) {
 		rw.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
 	})
 	body, feed := io.Pipe()
+	resp := w.beginGRPC(t, "shanghai", keyHomedIn(t, "beijing"), body)
 	go func() {
-		<-time.After(20 * time.Millisecond) // the answer has begun by then, or not: both are well
 		_, _ = io.WriteString(feed, "one\n")
 		_ = feed.Close()
 	}()
-	resp, text := w.callGRPC(t, "shanghai", keyHomedIn(t, "beijing"), body)
+	text := restOf(t, resp)
 	if text != "got one\n" || grpcStatus(resp) != "0" || resp.Header.Get(HeaderStale) != "true" || home.Load() != 0 {
 		t.Errorf("got %q, status %s, %v; %d calls at home", text, grpcStatus(resp), resp.Header, home.Load())
 	}
