@@ -89,6 +89,8 @@ func (s *Server) config() string { return filepath.Join(s.options.Dir, "redis.co
 func (s *Server) settings() string {
 	all := map[string]string{
 		"dir": s.options.Dir, "requirepass": strconv.Quote(Password), "daemonize": "no", "appendonly": "yes", "save": `""`,
+		// What was answered is the kernel's, and survives Kill. With the default it may stay in the process while the disk is slow.
+		"appendfsync": "no",
 		// Replicas get what they ask for at once, not after more of them have come.
 		"repl-diskless-sync-delay": "0", "repl-backlog-size": "16mb", "repl-backlog-ttl": "0",
 	}
