@@ -86,6 +86,7 @@ func (s Seen) desiredSlice(in slices.Input, region string, carries bool) *v1alph
 		withoutConflicts(want, nil) // what its member knows is not known
 		return slices.Sealed(want)
 	}
+	s.keepStores(in.Service, want, have)
 	if withoutStores(have) {
 		want.Spec.Stores = nil
 	}

@@ -25,6 +25,9 @@ func (s Seen) usableStores(mas *v1alpha1.MultiActiveService) map[string]*v1alpha
 func (s Seen) storeRefusal(mas *v1alpha1.MultiActiveService, name string) (reason, message string) {
 	d := s.Stores[name]
 	switch {
+	case d == nil && s.Peers != nil:
+		return v1alpha1.ReasonStoreUnknown, fmt.Sprintf("there is no DataStore %s in the cluster of region %s: apply it to the clusters of all regions, "+
+			"or name another one in dataClasses.sync; regions keep what they were told of it", name, s.Peers.Region)
 	case d == nil:
 		return v1alpha1.ReasonStoreUnknown, fmt.Sprintf("there is no DataStore %s: create it, or name another one in dataClasses.sync", name)
 	case !allowed(d.Spec.AllowedNamespaces, s.NamespaceLabels):
@@ -35,6 +38,24 @@ func (s Seen) storeRefusal(mas *v1alpha1.MultiActiveService, name string) (reaso
 			"of one service; give this one a store of its own, or make them one service", name, s.StoreClaims[name])
 	}
 	return "", ""
+}
+
+// keepStores keeps what a region has of stores that the service names and this hub's cluster lacks: a hub that has just begun to
+// lead may know of less than the one before it, and a region that forgets a store would end its links and open its fence
+// to nobody. With one hub a store that is named is there for as long as people want it.
+func (s Seen) keepStores(mas *v1alpha1.MultiActiveService, want, have *v1alpha1.RegionalService) {
+	if s.Peers == nil || have == nil || foreign(mas, have) {
+		return
+	}
+	names := slices.StoreNames(mas.Spec)
+	for _, store := range have.Spec.Stores {
+		if s.Stores[store.Name] == nil && stdslices.Contains(names, store.Name) {
+			want.Spec.Stores = append(want.Spec.Stores, store)
+		}
+	}
+	stdslices.SortStableFunc(want.Spec.Stores, func(a, b v1alpha1.StoreSlice) int {
+		return stdslices.Index(names, a.Name) - stdslices.Index(names, b.Name)
+	})
 }
 
 // withoutStores reports whether a region's member is of a version that knows nothing of stores. Its cluster may drop them

@@ -74,3 +74,48 @@ func TestStores(t *testing.T) {
 		})
 	}
 }
+
+// TestStoreThatAPeerLacks: a hub that begins to lead in a cluster without a DataStore takes it from no region, and says so.
+func TestStoreThatAPeerLacks(t *testing.T) {
+	t.Parallel()
+	mas := service()
+	for _, store := range []string{"users-db", "orders-db"} {
+		mas.Spec.DataClasses = append(mas.Spec.DataClasses, v1alpha1.DataClass{Name: store, Sync: []v1alpha1.SyncPolicy{{
+			Method: v1alpha1.SyncStorageReplication, StorageReplication: &v1alpha1.StorageReplicationSync{Store: store},
+		}}})
+	}
+	seen := healthy(mas)
+	seen.Peers = agreed()
+	seen.Stores = map[string]*v1alpha1.DataStore{}
+	for _, name := range []string{"users-db", "orders-db"} {
+		seen.Stores[name] = &v1alpha1.DataStore{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "d", Generation: 1}, Spec: v1alpha1.DataStoreSpec{
+			AllowedNamespaces: &v1alpha1.AllowedNamespaces{Selector: &metav1.LabelSelector{}},
+			Endpoints:         []v1alpha1.StoreEndpoint{{Region: "beijing", Address: "beijing:3306"}},
+		}}
+	}
+	for _, step := range plan.Decide(start, mas, seen).Steps {
+		if step.Kind == plan.StepStage {
+			seen.Regions[step.Region].Slice = step.Slice
+		}
+	}
+	if n := len(seen.Regions["beijing"].Slice.Spec.Stores); n != 2 {
+		t.Fatalf("the slice has %d stores, want 2", n)
+	}
+	delete(seen.Stores, "users-db")
+	todo := plan.Decide(start, mas, seen)
+	if len(todo.Steps) > 0 {
+		t.Errorf("steps %v, want none", kinds(todo))
+	}
+	plan.Report(start, mas, seen, todo, true)
+	c := meta.FindStatusCondition(mas.Status.Conditions, v1alpha1.ConditionStoresReady)
+	if c.Reason != v1alpha1.ReasonStoreUnknown || !strings.Contains(c.Message, "in the cluster of region beijing") || !strings.Contains(c.Message, "regions keep") {
+		t.Errorf("condition %+v", c)
+	}
+	// One that is named no more goes all the same.
+	mas.Spec.DataClasses = mas.Spec.DataClasses[:len(mas.Spec.DataClasses)-2]
+	for _, step := range plan.Decide(start, mas, seen).Steps {
+		if step.Kind == plan.StepStage && len(step.Slice.Spec.Stores) > 0 {
+			t.Errorf("the slice for %s keeps %v", step.Region, step.Slice.Spec.Stores)
+		}
+	}
+}
