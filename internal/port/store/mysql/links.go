@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 
-	"multiactive.dev/operator/internal/port/store"
 	"multiactive.dev/operator/internal/storage"
 )
 
@@ -66,7 +65,7 @@ func (s *Server) connect(ctx context.Context, w storage.Want, from storage.Sourc
 // is refused for them, those that its source has. A link that somebody has stopped since, to seed the server, is not.
 func (s *Server) countOwn(ctx context.Context, spoken dialect, rows []map[string]string, from storage.Source, at place, link storage.Link) error {
 	if f := link.Fault; f != nil && f.Kind == storage.FaultPurged && spoken.asksForOwn() && link.Applying && link.Address == from.Address {
-		return s.goOn(ctx, spoken, from, at, f.Message)
+		return s.goOn(ctx, spoken, from, at)
 	}
 	own := spoken.knowOwn(at.own, at.here, at.applied)
 	if own == nil || !idle(spoken, rows) {
@@ -79,9 +78,10 @@ const counting = "counting the server's own changes among those that it has"
 
 // goOn counts among what the server has applied those of its own transactions that a source has. A source that was seeded, and has
 // replicated since, has them in its binary log from the seed on alone; where the server stood before that, it would be sent them
-// anew, and the source refuses it (error 1236), though nothing is lacking. All links stand still for that moment. The error is a
-// *BootstrapError when that is not it.
-func (s *Server) goOn(ctx context.Context, spoken dialect, from storage.Source, at place, fault string) error {
+// anew, and the source refuses it (error 1236), though nothing is lacking. All links stand still for that moment. Where there are none,
+// the source was behind when it refused the link: in a mesh that is just set up a server may have a third one's changes sooner.
+// The link is tried anew then, and says itself when that was not it: checkSource has found that nothing is lacking.
+func (s *Server) goOn(ctx context.Context, spoken dialect, from storage.Source, at place) error {
 	var there place
 	if err := s.asReplica(ctx, from.Address, func(p *pool) (err error) {
 		there, err = placeOf(ctx, p, spoken)
@@ -91,7 +91,7 @@ func (s *Server) goOn(ctx context.Context, spoken dialect, from storage.Source, 
 	}
 	own := spoken.knowOwnOf(at.own, at.here, at.applied, there.here)
 	if own == nil {
-		return &store.BootstrapError{Bootstrap: *bootstrap(spoken, from.Region, from.Address, fault)}
+		return nil
 	}
 	started, err := s.halt(ctx, spoken, nil)
 	if err == nil {
