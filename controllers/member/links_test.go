@@ -96,13 +96,13 @@ func TestLinks(t *testing.T) {
 func (w *world) quiet(long time.Duration) {
 	w.t.Helper()
 	testkit.Eventually(w.t, timeout, func() error {
-		if last := w.writes.take(); len(last) > 0 {
+		if last := w.writes.Take(); len(last) > 0 {
 			return fmt.Errorf("still writing: %v", last)
 		}
 		return nil
 	})
 	testkit.Consistently(w.t, long, func() error {
-		if last := w.writes.take(); len(last) > 0 {
+		if last := w.writes.Take(); len(last) > 0 {
 			return fmt.Errorf("wrote although nothing happened: %v", last)
 		}
 		return nil

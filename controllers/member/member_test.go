@@ -229,7 +229,7 @@ func fewWrites(w *world) {
 	w.pod(ns, "user-gateway", "user-gateway-1", "")
 	w.region.acknowledge(ns)
 	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
-	got := w.writes.in(ns)
+	got := w.wrote(ns)
 	// It is recorded with what there is to tell then, and is Ready; in between it is told each second how far it is.
 	const status, most = "regionalservices/user/status", 2
 	if n, seconds := got[status], int(time.Since(began)/time.Second); n < 2 || n > most+seconds {

@@ -55,6 +55,7 @@ import (
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apiserver"
 	"multiactive.dev/operator/internal/testkit/binaries"
+	"multiactive.dev/operator/internal/testkit/writelog"
 )
 
 const (
@@ -77,7 +78,7 @@ type world struct {
 	t      *testing.T
 	client client.Client
 	region *region
-	writes *writeLog
+	writes *writelog.Log
 	broker *embedded.Broker
 	// admins is the access of somebody who may do everything.
 	admins *rest.Config
@@ -104,7 +105,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	w := &world{t: t, client: c, region: newRegion(), writes: &writeLog{}, broker: broker, admins: testkit.Config(t, s, apiserver.Admin), time: clocktesting.NewFakeClock(time.Now())}
+	w := &world{t: t, client: c, region: newRegion(), writes: &writelog.Log{}, broker: broker, admins: testkit.Config(t, s, apiserver.Admin), time: clocktesting.NewFakeClock(time.Now())}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operator}})
 	w.grantRoles()
 	w.startMember(testkit.Config(t, s, memberUser), scheme)
@@ -145,7 +146,7 @@ func (w *world) grantRoles() {
 
 func (w *world) startMember(access *rest.Config, scheme *runtime.Scheme) {
 	w.t.Helper()
-	access.Wrap(w.writes.wrap)
+	access.Wrap(w.writes.Wrap)
 	mgr, err := ctrl.NewManager(access, ctrl.Options{
 		Scheme: scheme, Metrics: server.Options{BindAddress: "0"}, Logger: testr.New(w.t),
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)}, // each test has a member of its own
@@ -547,44 +548,10 @@ func (r *region) Withdraw(namespace, name string) {
 	delete(r.builds, namespace+"/"+name)
 }
 
-// writeLog notes every request of the member that is not a read.
-type writeLog struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (l *writeLog) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.Method != http.MethodGet {
-			l.mu.Lock()
-			l.list = append(l.list, r.Method+" "+r.URL.Path)
-			l.mu.Unlock()
-		}
-		return next.RoundTrip(r)
+// wrote counts the member's writes of each object in a namespace.
+func (w *world) wrote(namespace string) map[string]int {
+	return w.writes.Count(func(write string) (string, bool) {
+		_, what, is := strings.Cut(write, "/namespaces/"+namespace+"/")
+		return what, is
 	})
 }
-
-// in counts the writes of each object in a namespace.
-func (l *writeLog) in(namespace string) map[string]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := map[string]int{}
-	for _, write := range l.list {
-		if _, what, is := strings.Cut(write, "/namespaces/"+namespace+"/"); is {
-			out[what]++
-		}
-	}
-	return out
-}
-
-func (l *writeLog) take() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := l.list
-	l.list = nil
-	return out
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

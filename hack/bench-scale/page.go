@@ -69,14 +69,14 @@ func (p *page) writes(b *bytes.Buffer) {
 	for _, what := range slices.Sorted(maps.Keys(kinds)) {
 		fmt.Fprintf(b, "| %s |", short(what))
 		for i := range p.figures {
-			fmt.Fprintf(b, " %s |", p.figures[i].told(p.figures[i].calmed(), "%.2f", float64(p.figures[i].writes[what])/float64(p.figures[i].services)))
+			fmt.Fprintf(b, " %s |", told(p.figures[i].calmed(), "%.2f", float64(p.figures[i].writes[what])/float64(p.figures[i].services)))
 		}
 		b.WriteString("\n")
 	}
 }
 
 // told is a figure, unless it was not measured.
-func (*figures) told(measured bool, format string, value any) string {
+func told(measured bool, format string, value any) string {
 	if !measured {
 		return "not measured"
 	}
@@ -127,31 +127,31 @@ func (p *page) table(b *bytes.Buffer) {
 		line("… of the "+kind, func(f *figures) string { return f.each(f.work[kind]) })
 	}
 	line("the operator's writes for a service", func(f *figures) string {
-		return f.told(f.calmed(), "%.1f", float64(sum(f.writes))/float64(f.services))
+		return told(f.calmed(), "%.1f", float64(sum(f.writes))/float64(f.services))
 	})
 	line("passes of controllers for a service", func(f *figures) string {
 		total := 0.0
 		for _, n := range f.passes {
 			total += n
 		}
-		return f.told(f.calmed(), "%.1f", total/float64(f.services))
+		return told(f.calmed(), "%.1f", total/float64(f.services))
 	})
 	minute := float64(time.Minute) / float64(p.options.length)
 	line("steady state: writes in a minute, of leases", func(f *figures) string {
-		return f.told(f.steadied(), "%.0f", float64(sum(f.steadyWrites))*minute)
+		return told(f.steadied(), "%.0f", float64(sum(f.steadyWrites))*minute)
 	})
-	line("… processor time in a minute, of the hub", func(f *figures) string { return f.told(f.steadied(), "%.1f s", f.steady[kindHub].Seconds()*minute) })
+	line("… processor time in a minute, of the hub", func(f *figures) string { return told(f.steadied(), "%.1f s", f.steady[kindHub].Seconds()*minute) })
 	line("… of a member", func(f *figures) string {
-		return f.told(f.steadied(), "%.1f s", f.steady[kindMembers].Seconds()/3*minute)
+		return told(f.steadied(), "%.1f s", f.steady[kindMembers].Seconds()/3*minute)
 	})
-	line("… resident memory of the hub", func(f *figures) string { return f.told(f.steadied(), "%.0f MB", f.hubMB) })
-	line("… of a member", func(f *figures) string { return f.told(f.steadied(), "%.0f MB", f.memberMB) })
+	line("… resident memory of the hub", func(f *figures) string { return told(f.steadied(), "%.0f MB", f.hubMB) })
+	line("… of a member", func(f *figures) string { return told(f.steadied(), "%.0f MB", f.memberMB) })
 	if !p.options.lose {
 		return
 	}
-	line("a region is killed: the last gateway acts on it after", func(f *figures) string { return f.told(f.routed > 0, "%.1f s", f.routed.Seconds()) })
+	line("a region is killed: the last gateway acts on it after", func(f *figures) string { return told(f.routed > 0, "%.1f s", f.routed.Seconds()) })
 	line("it is back: it owns its users again, and every gateway acts on it, after", func(f *figures) string {
-		return f.told(f.back > 0, "%.1f s", f.back.Seconds())
+		return told(f.back > 0, "%.1f s", f.back.Seconds())
 	})
 }
 

@@ -106,9 +106,14 @@ func (l *fastLoop) post(do func()) bool {
 	if l.ended {
 		return false
 	}
+	l.postLocked(do)
+	return true
+}
+
+// postLocked is for who holds the lock, and knows that the loop goes on.
+func (l *fastLoop) postLocked(do func()) {
 	l.posted = append(l.posted, do)
 	l.p.wake()
-	return true
 }
 
 func (l *fastLoop) takePosted() []func() {
@@ -239,7 +244,7 @@ func (l *fastLoop) sendOver(c *fastConn, u *upstream) step {
 
 // dial connects, which may take long, and to names.
 func (l *fastLoop) dial(c *fastConn, address string) {
-	u, err := l.f.pool.dial(address)
+	u, err := l.pool.dial(address)
 	fd := -1
 	if err == nil {
 		fd, err = duplicate(u.raw)

@@ -43,8 +43,7 @@ func (l *fastLoop) accept(c *fastConn) bool {
 		return false
 	}
 	l.load.Add(1)
-	l.posted = append(l.posted, func() { l.attached(c) })
-	l.p.wake()
+	l.postLocked(func() { l.attached(c) })
 	return true
 }
 

@@ -22,7 +22,9 @@ func (i indexer) IndexField(_ context.Context, obj client.Object, field string, 
 	return nil
 }
 
-func TestLinksAreFound(t *testing.T) {
+// indexed begins a client that has the indexes.
+func indexed(t *testing.T) *fake.ClientBuilder {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -31,11 +33,15 @@ func TestLinksAreFound(t *testing.T) {
 	if err := linkindex.Add(t.Context(), indexer{builder}); err != nil {
 		t.Fatal(err)
 	}
+	return builder
+}
+
+func TestLinksAreFound(t *testing.T) {
 	paused := regional.Link("a.two", "beijing", "shenzhen")
 	paused.Annotations = map[string]string{regional.AnnotationPaused: ""}
 	store := regional.Link("", "shanghai", "shenzhen")
 	store.Name, store.Spec.Store = "accounts-from-shanghai", "accounts"
-	c := builder.WithObjects(regional.Link("a.one", "beijing", "shenzhen"), regional.Link("a.one", "shanghai", "shenzhen"), paused, store).Build()
+	c := indexed(t).WithObjects(regional.Link("a.one", "beijing", "shenzhen"), regional.Link("a.one", "shanghai", "shenzhen"), paused, store).Build()
 	for field, cases := range map[string]map[string]int{
 		linkindex.From:   {"beijing": 2, "shanghai": 2, "shenzhen": 0},
 		linkindex.Topic:  {"a.one": 2, "a.two": 1},
@@ -59,14 +65,6 @@ func TestLinksAreFound(t *testing.T) {
 
 // TestStoresAreFound: of the services those are found that use stores, and those that nobody knows of yet whether they do.
 func TestStoresAreFound(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	builder := fake.NewClientBuilder().WithScheme(scheme)
-	if err := linkindex.Add(t.Context(), indexer{builder}); err != nil {
-		t.Fatal(err)
-	}
 	service := func(name string, generation int64, stores ...v1alpha1.StoreSlice) *v1alpha1.RegionalService {
 		rs := &v1alpha1.RegionalService{}
 		rs.Namespace, rs.Name = "shop", name
@@ -75,7 +73,7 @@ func TestStoresAreFound(t *testing.T) {
 		return rs
 	}
 	list := &v1alpha1.RegionalServiceList{}
-	c := builder.WithObjects(service("none", 2), service("some", 2, v1alpha1.StoreSlice{Name: "accounts"}), service("waits", 1)).Build()
+	c := indexed(t).WithObjects(service("none", 2), service("some", 2, v1alpha1.StoreSlice{Name: "accounts"}), service("waits", 1)).Build()
 	if err := c.List(t.Context(), list, client.MatchingFields{linkindex.Storing: linkindex.Yes}); err != nil {
 		t.Fatal(err)
 	}

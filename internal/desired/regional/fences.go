@@ -33,7 +33,8 @@ func Fences(name string, spec *v1alpha1.RegionalServiceSpec, c ownership.Configu
 	state, regionsBefore, closing := c.Before(record)
 	next, _ := OwnershipInForce(spec, record)
 	was := next
-	if closing && state.SpecHash != record.SpecHash {
+	moving := closing && state.SpecHash != record.SpecHash
+	if moving {
 		if named, ok := ownershipNamed(spec, state.SpecHash); ok {
 			was = named
 		}
@@ -44,7 +45,6 @@ func Fences(name string, spec *v1alpha1.RegionalServiceSpec, c ownership.Configu
 	}
 	orders := ownership.RankAll(weights(was)) // slots change their sets only once nobody may write
 	out := storage.Fences{Service: name, Slots: orders.Of[:]}
-	moving := closing && state.SpecHash != record.SpecHash
 	for set, order := range orders.Distinct {
 		f := storage.Fence{Set: set, Epoch: c.View.Epoch}
 		if !moving {

@@ -190,7 +190,7 @@ func (w *world) fewWrites(t *testing.T) {
 	eventually(w, w.hub, mas, func(m *v1alpha1.MultiActiveService) error {
 		return is(m.Status.Conditions, "Ready", yes, v1alpha1.ReasonAsDeclared)
 	})
-	got := w.written.of("multiactiveservices/few")
+	got := w.wrote("multiactiveservices/few")
 	// That it is on its way, and that it is Ready; that all have it but the leader has not accepted it is no other stage.
 	if got[""] != 1 || got["status/"] < 2 || got["status/"] > 3 {
 		t.Errorf("written %v, want the finalizer once and the status two or three times", got)

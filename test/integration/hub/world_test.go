@@ -6,7 +6,6 @@ package hub_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +38,7 @@ import (
 	"multiactive.dev/operator/internal/testkit"
 	"multiactive.dev/operator/internal/testkit/apiserver"
 	"multiactive.dev/operator/internal/testkit/etcdstore"
+	"multiactive.dev/operator/internal/testkit/writelog"
 )
 
 const (
@@ -63,45 +63,19 @@ type world struct {
 	// clock of the hub's controllers of services and orders.
 	clock ahead
 	// written has what the hub has written to its own API server.
-	written written
+	written writelog.Log
 	// endpoints of the store, and what stops the hub.
 	endpoints []string
 	stopHub   func()
 }
 
-// written notes requests that are no reads.
-type written struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (l *written) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.Method != http.MethodGet {
-			l.mu.Lock()
-			l.list = append(l.list, r.URL.Path)
-			l.mu.Unlock()
-		}
-		return next.RoundTrip(r)
+// wrote counts the hub's writes of one object, by what comes after its name.
+func (w *world) wrote(object string) map[string]int {
+	return w.written.Count(func(write string) (string, bool) {
+		_, what, is := strings.Cut(write+"/", "/"+object+"/")
+		return what, is
 	})
 }
-
-// of counts the writes of one object, by what comes after its name.
-func (l *written) of(object string) map[string]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := map[string]int{}
-	for _, path := range l.list {
-		if _, what, is := strings.Cut(path+"/", "/"+object+"/"); is {
-			out[what]++
-		}
-	}
-	return out
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // ahead is a clock that goes before the real one, by nothing to begin with.
 type ahead struct{ by atomic.Int64 }
@@ -154,7 +128,7 @@ func (w *world) runHub(store *coordination.Store) {
 	w.t.Helper()
 	skip := true
 	access := testkit.Config(w.t, w.servers["hub"], apiserver.Admin)
-	access.Wrap(w.written.wrap)
+	access.Wrap(w.written.Wrap)
 	mgr, err := ctrl.NewManager(access, ctrl.Options{
 		Scheme: w.scheme, Metrics: server.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: &skip},
