@@ -403,6 +403,9 @@ type RegionalServiceStatus struct {
 	// epoch that all ready gateways acknowledged.
 	// +optional
 	Epoch int64 `json:"epoch,omitempty"`
+	// epochSince is when the first of the gateways acted on epoch, by the region's own clock.
+	// +optional
+	EpochSince *metav1.MicroTime `json:"epochSince,omitempty"`
 	// lag by data class, in steps of its objective, the worst of the incoming links.
 	// +optional
 	// +listType=map

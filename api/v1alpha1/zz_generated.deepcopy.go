@@ -2234,6 +2234,10 @@ func (in *RegionalServiceStatus) DeepCopyInto(out *RegionalServiceStatus) {
 		*out = make([]DeferredBacklog, len(*in))
 		copy(*out, *in)
 	}
+	if in.EpochSince != nil {
+		in, out := &in.EpochSince, &out.EpochSince
+		*out = (*in).DeepCopy()
+	}
 	if in.Lag != nil {
 		in, out := &in.Lag, &out.Lag
 		*out = make([]DataClassStatus, len(*in))

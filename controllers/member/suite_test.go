@@ -473,6 +473,18 @@ func (r *region) ask(namespace, refused string) {
 	r.acks = append(r.acks, ack)
 }
 
+// ActsOn implements regionalservice.Agent.
+func (r *region) ActsOn(namespace, _ string) (int64, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.acks {
+		if a.Namespace == namespace {
+			return a.Epoch, 0
+		}
+	}
+	return 0, 0
+}
+
 // ReportedSince implements regionalservice.Agent.
 func (r *region) ReportedSince(since int64) []agent.Reporting {
 	r.mu.Lock()

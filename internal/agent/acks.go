@@ -58,12 +58,20 @@ type ackBook struct {
 	reports int64
 	// reported is what reports was when that of a service changed last.
 	reported map[serviceName]int64
+	// acted is the highest epoch that a gateway of a service has acted on.
+	acted map[serviceName]actedEpoch
+}
+
+// actedEpoch is an epoch, and when on the clock the first gateway said that it acts on it.
+type actedEpoch struct {
+	epoch int64
+	since time.Duration
 }
 
 func newAckBook(c Clock) *ackBook {
 	return &ackBook{
 		clock: c, acks: map[serviceName]map[string]Ack{}, leased: map[serviceName]map[string]time.Duration{}, news: make(chan struct{}, 1),
-		reported: map[serviceName]int64{},
+		reported: map[serviceName]int64{}, acted: map[serviceName]actedEpoch{},
 	}
 }
 
@@ -99,6 +107,9 @@ func (b *ackBook) note(a Ack) bool {
 	a.Age = now
 	b.acks[service][a.Gateway] = a
 	b.epoch = max(b.epoch, a.Epoch)
+	if a.Epoch > b.acted[service].epoch {
+		b.acted[service] = actedEpoch{epoch: a.Epoch, since: now}
+	}
 	return true
 }
 
@@ -157,6 +168,7 @@ func (b *ackBook) expire(now time.Duration) {
 		if len(gateways) == 0 {
 			delete(b.acks, service)
 			delete(b.reported, service)
+			delete(b.acted, service)
 		}
 	}
 }
@@ -191,6 +203,19 @@ func (b *ackBook) all() []Ack {
 		return strings.Compare(x.Namespace+"/"+x.Name+"/"+x.Gateway, y.Namespace+"/"+y.Name+"/"+y.Gateway)
 	})
 	return out
+}
+
+// ActsOn returns the highest epoch that a gateway of the service acts on, and for how long the first has done so; 0 before any
+// has told.
+func (a *Agent) ActsOn(namespace, name string) (epoch int64, since time.Duration) {
+	b := a.acks
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	acted, known := b.acted[serviceName{namespace, name}]
+	if !known {
+		return 0, 0
+	}
+	return acted.epoch, b.clock.Boottime() - acted.since
 }
 
 // Acks returns what the region's gateways act on, by namespace, name and gateway. Those that have

@@ -408,6 +408,12 @@ func TestAcks(t *testing.T) {
 	if d.acks.Epoch() != 3 {
 		t.Errorf("acknowledged epoch %d, want 3", d.acks.Epoch())
 	}
+	if epoch, since := d.ActsOn("accounts", "user"); epoch != 3 || since != 5*time.Second {
+		t.Errorf("it acts on epoch %d for %v, want 3 for 5s, since its first gateway does", epoch, since)
+	}
+	if epoch, since := d.ActsOn("accounts", "other"); epoch != 0 || since != 0 {
+		t.Errorf("another service acts on epoch %d for %v", epoch, since)
+	}
 	d.clock.Step(ackExpires - 4*time.Second)
 	if got := d.AcksOf("accounts", "user"); len(got) != 1 || got[0].Gateway != "pod-2" {
 		t.Errorf("of the service, after pod-1 fell silent: %+v", got)

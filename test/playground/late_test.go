@@ -125,6 +125,7 @@ func (l *ledger) measure(outside *outsider, slot int, lost time.Time, recovery, 
 	if reads > time.Second || met == 0 {
 		l.t.Errorf("reads were not served for %s; of customers who could not pay for a while there are %d", reads, met)
 	}
+	l.t.Logf("the incident tells %+v", status.Timeline)
 	near(l.t, "recovery", recovery, paying)
 
 	var arrived int

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"multiactive.dev/operator/api/v1alpha1"
+	"multiactive.dev/operator/internal/ownership"
 	"multiactive.dev/operator/internal/testkit"
 )
 
@@ -148,7 +150,7 @@ func near(t *testing.T, what string, told, measured time.Duration) {
 	}
 }
 
-// incident waits until the incident of a region tells when it was over and what is at risk on a link.
+// incident waits until the incident of a region tells when survivors acted on it and what is at risk on a link.
 func (w *secured) incident(region, link string) (recovery, lag time.Duration, status v1alpha1.RegionIncidentStatus) {
 	w.t.Helper()
 	testkit.Eventually(w.t, storyTimeout, func() error {
@@ -158,9 +160,10 @@ func (w *secured) incident(region, link string) (recovery, lag time.Duration, st
 		}
 		for _, i := range all.Items {
 			status = i.Status
+			routed := slices.ContainsFunc(status.Timeline, func(s v1alpha1.IncidentTime) bool { return s.Step == ownership.StepRouted })
 			took, err := time.ParseDuration(strings.TrimPrefix(status.Recovery, "~"))
 			for _, d := range status.DataAtRisk {
-				if i.Spec.Region == region && err == nil && strings.HasSuffix(d.Name, "/"+link) && d.Lag != nil {
+				if i.Spec.Region == region && err == nil && routed && strings.HasSuffix(d.Name, "/"+link) && d.Lag != nil {
 					recovery, lag = took, d.Lag.Duration
 					return nil
 				}

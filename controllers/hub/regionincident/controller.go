@@ -201,7 +201,11 @@ func (r *Reconciler) survivors(ctx context.Context, mas *v1alpha1.MultiActiveSer
 			continue
 		}
 		if declared.Name != lost {
-			s.Epochs = append(s.Epochs, slice.Status.Epoch)
+			acted := plan.ActedEpoch{Epoch: slice.Status.Epoch}
+			if since := slice.Status.EpochSince; since != nil {
+				acted.Since = since.Time
+			}
+			s.Epochs = append(s.Epochs, acted)
 			s.Risks = append(s.Risks, slice.Status.DataAtRisk...)
 		}
 		for _, st := range slice.Status.Stores {

@@ -47,6 +47,8 @@ type Agent interface {
 	Lease() time.Duration
 	// AcksOf are what a service's gateways in the region act on.
 	AcksOf(namespace, name string) []agent.Ack
+	// ActsOn is the highest epoch that a gateway of the service acts on, and for how long the first has done so.
+	ActsOn(namespace, name string) (epoch int64, since time.Duration)
 	// Reports grows when something else changes that gateways say.
 	Reports() int64
 	// ReportedSince returns the services for which Reports has grown since.

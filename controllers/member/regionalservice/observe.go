@@ -46,6 +46,8 @@ func (r *Reconciler) observe(ctx context.Context, rs *v1alpha1.RegionalService) 
 	}
 	seen.Acknowledged, seen.Refused, seen.TakesPeers = map[string]int64{}, map[string]string{}, map[string][]string{}
 	seen.Deferred = map[string]string{}
+	acts, since := r.Agent.ActsOn(rs.Namespace, rs.Name)
+	seen.ActsOn, seen.ActsSince = acts, r.Clock.Now().Add(-since)
 	for _, ack := range r.Agent.AcksOf(rs.Namespace, rs.Name) {
 		seen.Acknowledged[ack.Gateway], seen.Refused[ack.Gateway] = ack.Epoch, ack.Refused
 		seen.TakesPeers[ack.Gateway], seen.Deferred[ack.Gateway] = ack.Peers, ack.Deferred

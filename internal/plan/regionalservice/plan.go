@@ -42,6 +42,9 @@ type Seen struct {
 	Pods []corev1.Pod
 	// Acknowledged is the epoch that each gateway Pod acts on, by its name.
 	Acknowledged map[string]int64
+	// ActsOn is the highest epoch that a gateway acts on, and ActsSince when the first began to.
+	ActsOn    int64
+	ActsSince time.Time
 	// Refused is why gateways cannot use the present routing, by their names.
 	Refused map[string]string
 	// TakesPeers are the regions whose gateways each gateway Pod takes requests from over mutual TLS, by its name.

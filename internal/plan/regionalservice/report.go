@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"multiactive.dev/operator/api/v1alpha1"
 	"multiactive.dev/operator/internal/desired/regional"
@@ -163,8 +164,11 @@ func staleMessage(rs *v1alpha1.RegionalService) string {
 func (r reporter) routed(seen Seen, p Plan) {
 	rs := r.rs
 	ready := readyGateways(rs, seen)
-	if epoch := acknowledged(ready, seen); epoch > 0 {
-		rs.Status.Epoch = epoch
+	if epoch := acknowledged(ready, seen); epoch > 0 && epoch != rs.Status.Epoch {
+		rs.Status.Epoch, rs.Status.EpochSince = epoch, nil
+		if epoch == seen.ActsOn {
+			rs.Status.EpochSince = ptr.To(metav1.NewMicroTime(seen.ActsSince.UTC().Truncate(time.Microsecond)))
+		}
 	}
 	const condition = v1alpha1.ConditionRouted
 	closed := regional.Closed(&rs.Spec, seen.Configuration)

@@ -291,6 +291,31 @@ func TestReportIsStable(t *testing.T) {
 	}
 }
 
+// TestEpochHasATime: when gateways began to act on an epoch is told with it, once; nothing is told of when they began with
+// another one.
+func TestEpochHasATime(t *testing.T) {
+	t.Parallel()
+	rs := sample()
+	seen := well(t, rs)
+	look := func(acknowledged, actsOn int64, at time.Time) *metav1.MicroTime {
+		seen.Acknowledged["user-gateway-1"], seen.ActsOn, seen.ActsSince = acknowledged, actsOn, at
+		report(t, rs, seen)
+		if rs.Status.Epoch != acknowledged {
+			t.Errorf("epoch %d, want %d", rs.Status.Epoch, acknowledged)
+		}
+		return rs.Status.EpochSince
+	}
+	if at := look(7, 7, now.Add(-time.Second)); at == nil || !at.Time.Equal(now.Add(-time.Second)) {
+		t.Errorf("it is acted on since %v, want a second ago", at)
+	}
+	if at := look(7, 7, now.Add(time.Millisecond)); at == nil || !at.Time.Equal(now.Add(-time.Second)) {
+		t.Errorf("the same one is acted on since %v, and was since a second ago", at)
+	}
+	if at := look(8, 9, now); at != nil {
+		t.Errorf("some act on the next epoch since %v: that is not since when all act on this one", at)
+	}
+}
+
 func TestReportKeepsWhatWasKnown(t *testing.T) {
 	rs := sample()
 	plan.Report(now, rs, plan.Seen{}, plan.Plan{}, errors.New("reading failed"))

@@ -39,7 +39,14 @@ type ServiceSeen struct {
 	// Late changes by store, as the survivors report them.
 	Late map[string][]v1alpha1.LateChanges
 	// Epochs that the survivors' gateways act on.
-	Epochs []int64
+	Epochs []ActedEpoch
+}
+
+// ActedEpoch is an epoch that the gateways of a region act on.
+type ActedEpoch struct {
+	Epoch int64
+	// Since is when the first did so, by that region's clock; zero when it did not say.
+	Since time.Time
 }
 
 // Seen is all that was read for one pass.
@@ -166,21 +173,38 @@ func find(i *v1alpha1.RegionIncident, step string) *v1alpha1.IncidentTime {
 	return nil
 }
 
-// routed notes when the hub first saw a survivor's gateways act on the view that declared the
-// region lost. That is the hub's clock against the leader's, and later than it was: marked "~".
+// routed notes when a survivor's gateways acted on the view that declared the region lost, as the first regions that tell of it have
+// it, or else when the hub first saw it. That is another clock against the leader's: marked "~".
 func routed(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
 	if seen.Agreed.Epoch == 0 || find(i, ownership.StepRouted) != nil || len(seen.Agreed.Timeline) == 0 {
 		return
 	}
+	var first time.Time
 	for _, s := range seen.Services {
-		if slices.ContainsFunc(s.Epochs, func(e int64) bool { return e >= seen.Agreed.Epoch }) {
-			at := metav1.NewMicroTime(now.UTC().Truncate(time.Microsecond))
-			i.Status.Timeline = append(i.Status.Timeline, v1alpha1.IncidentTime{
-				Step: ownership.StepRouted, At: &at, SinceStart: "~" + tenths(max(0, now.Sub(seen.Agreed.Timeline[0].At))),
-			})
-			return
+		for _, acted := range s.Epochs {
+			if acted.Epoch < seen.Agreed.Epoch {
+				continue
+			}
+			since := acted.Since
+			if since.IsZero() || since.After(now) {
+				since = now
+			}
+			if first.IsZero() || since.Before(first) {
+				first = since
+			}
 		}
 	}
+	if first.IsZero() {
+		return
+	}
+	// It followed the commit, whatever another region's clock says.
+	if committed := find(i, ownership.StepCommitted); committed != nil && first.Before(committed.At.Time) {
+		first = committed.At.Time
+	}
+	at := metav1.NewMicroTime(first.UTC().Truncate(time.Microsecond))
+	i.Status.Timeline = append(i.Status.Timeline, v1alpha1.IncidentTime{
+		Step: ownership.StepRouted, At: &at, SinceStart: "~" + tenths(max(0, first.Sub(seen.Agreed.Timeline[0].At))),
+	})
 }
 
 // recovery is the time until survivors were routed to, or, before anybody saw that, until the view

@@ -31,6 +31,15 @@ func agreed(steps ...string) *ownership.Incident {
 	return i
 }
 
+// acted are epochs that regions tell without since when.
+func acted(epochs ...int64) []plan.ActedEpoch {
+	var out []plan.ActedEpoch
+	for _, e := range epochs {
+		out = append(out, plan.ActedEpoch{Epoch: e})
+	}
+	return out
+}
+
 func lag(name string, d time.Duration) v1alpha1.DataAtRisk {
 	return v1alpha1.DataAtRisk{Name: name, Lag: &metav1.Duration{Duration: d}}
 }
@@ -56,7 +65,7 @@ func TestOutage(t *testing.T) {
 	report(2*time.Second, plan.Seen{Agreed: agreed(steps...), View: view(ownership.RegionServing)}, v1alpha1.IncidentConfirmed, metav1.ConditionFalse)
 
 	steps = append(steps, ownership.StepCommitted)
-	behind := plan.ServiceSeen{Namespace: "accounts", Name: "user", Epochs: []int64{7, 7}}
+	behind := plan.ServiceSeen{Namespace: "accounts", Name: "user", Epochs: acted(7, 7)}
 	report(3*time.Second, plan.Seen{
 		Agreed: agreed(steps...), View: view(ownership.RegionLost), Services: []plan.ServiceSeen{behind},
 	}, v1alpha1.IncidentLost, metav1.ConditionFalse)
@@ -65,10 +74,10 @@ func TestOutage(t *testing.T) {
 	}
 
 	routed := plan.ServiceSeen{
-		Namespace: "accounts", Name: "user", Epochs: []int64{7, 8}, Degraded: []string{"register", "profile"}, Deferred: "<1000",
+		Namespace: "accounts", Name: "user", Epochs: acted(7, 8), Degraded: []string{"register", "profile"}, Deferred: "<1000",
 		Risks: []v1alpha1.DataAtRisk{lag("account", 700*time.Millisecond), lag("account", 2*time.Second)},
 	}
-	quiet := plan.ServiceSeen{Namespace: "shop", Name: "cart", Epochs: []int64{8}}
+	quiet := plan.ServiceSeen{Namespace: "shop", Name: "cart", Epochs: acted(8)}
 	report(4*time.Second, plan.Seen{
 		Agreed: agreed(steps...), View: view(ownership.RegionLost), Services: []plan.ServiceSeen{routed, quiet},
 	}, v1alpha1.IncidentLost, metav1.ConditionFalse)
@@ -108,13 +117,42 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// TestRoutedIsTakenFromTheRegions: a leader without gateways knows not when owners were acted on. The regions do, and tell of it later;
+// a clock of theirs that is behind or before the others' does not put it before the commit, nor after now.
+func TestRoutedIsTakenFromTheRegions(t *testing.T) {
+	t.Parallel()
+	told := agreed(ownership.StepSuspected, ownership.StepConfirmed, ownership.StepCommitted) // after 3 s
+	at := func(after time.Duration) plan.ActedEpoch { return plan.ActedEpoch{Epoch: 8, Since: start.Add(after)} }
+	for name, c := range map[string]struct {
+		epochs []plan.ActedEpoch
+		want   string
+	}{
+		"nobody said when":   {acted(8), "~6.0s"},
+		"a region said when": {[]plan.ActedEpoch{at(3200 * time.Millisecond)}, "~3.2s"},
+		"the first of two":   {[]plan.ActedEpoch{at(4 * time.Second), at(3200 * time.Millisecond)}, "~3.2s"},
+		"of another epoch":   {[]plan.ActedEpoch{{Epoch: 7, Since: start}, at(4 * time.Second)}, "~4.0s"},
+		"a clock is behind":  {[]plan.ActedEpoch{at(time.Second)}, "~3.0s"},
+		"a clock is before":  {[]plan.ActedEpoch{at(time.Hour)}, "~6.0s"},
+		"nobody acts on it":  {acted(7), "3.0s"},
+	} {
+		incident := &v1alpha1.RegionIncident{Spec: v1alpha1.RegionIncidentSpec{Region: "beijing"}}
+		plan.Report(start.Add(6*time.Second), incident, plan.Seen{
+			Agreed: told, View: ownership.View{Epoch: 8, Regions: map[string]ownership.RegionRecord{"beijing": {State: ownership.RegionLost}}},
+			Services: []plan.ServiceSeen{{Namespace: "shop", Name: "cart", Epochs: c.epochs}},
+		})
+		if got := incident.Status.Recovery; got != c.want {
+			t.Errorf("%s: recovery %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 // TestFalseAlarm follows an incident whose region was never lost: it says so, also when the store has
 // forgotten it, and there is nothing that recovered.
 func TestFalseAlarm(t *testing.T) {
 	t.Parallel()
 	incident := &v1alpha1.RegionIncident{Spec: v1alpha1.RegionIncidentSpec{Region: "beijing"}}
 	serving := ownership.View{Epoch: 8, Regions: map[string]ownership.RegionRecord{"beijing": {State: ownership.RegionServing}}}
-	services := []plan.ServiceSeen{{Namespace: "accounts", Name: "user", Epochs: []int64{8}, Degraded: []string{"register"}}}
+	services := []plan.ServiceSeen{{Namespace: "accounts", Name: "user", Epochs: acted(8), Degraded: []string{"register"}}}
 	steps := []string{ownership.StepSuspected, ownership.StepConfirmed}
 	for _, c := range []struct {
 		seen   plan.Seen
