@@ -225,9 +225,9 @@ func fewWrites(w *world) {
 	w.region.accept(rs, specHash)
 	began := time.Now()
 	w.create(rs)
-	w.makeAvailable(ns, "user-gateway")
+	w.region.acknowledge(ns) // a gateway is ready when it has routing
 	w.pod(ns, "user-gateway", "user-gateway-1", "")
-	w.region.acknowledge(ns)
+	w.makeAvailable(ns, "user-gateway")
 	w.condition(ns, "user", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAsDeclared)
 	got := w.wrote(ns)
 	// It is recorded with what there is to tell then, and is Ready; in between it is told each second how far it is.

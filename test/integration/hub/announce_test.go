@@ -86,6 +86,13 @@ func TestAnnounce(t *testing.T) {
 		w.says(beijing, "order: Come back at ten.", "order: Declared again.")
 		w.says(shanghai, "order: Declared again.")
 	})
+	// Of two that were ordered in the same second, which is as exact as an API server is, either may be the later one.
+	testkit.Eventually(t, soon, func() error {
+		if time.Now().Unix() <= first.CreationTimestamp.Unix() {
+			return errNotYet
+		}
+		return nil
+	})
 	second := w.order(announces(w.key(), "Come back at noon."))
 	t.Run("a later one takes its place", func(t *testing.T) {
 		w.comesTo(first, v1alpha1.OperationSucceeded, v1alpha1.ReasonOrderSucceeded, "Operation "+second.Name)
