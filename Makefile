@@ -33,7 +33,7 @@ GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VER
 UNIT_TIMEOUT ?= 5m
 TEST_TIMEOUT ?= 45m
 # Packages that start API servers, at a time.
-SERVER_JOBS ?= 2
+SERVER_JOBS ?= 3
 BENCH_TIMEOUT ?= 20m
 SEEDS ?= 10000
 BENCH_TIME ?= 1s
@@ -60,13 +60,16 @@ E2E_TIMEOUT ?= 60m
 # Arguments of `go test` for any of the test targets, such as ARGS='-run TestDecide -v'.
 ARGS ?=
 
+# With the race detector. Symbols of debuggers would be a quarter of all linking; `make lint` has go vet.
+RACE := -race -ldflags=-w -vet=off
+
 # race_tests NAME PACKAGES runs tests with the race detector. A test that fails is run once more, alone, for these share
 # few processors with real servers; which ones needed that is told, and is a defect. A data race is never tried again.
 define race_tests
 	@rm -f $(BIN)/reruns-$(1).txt
-	CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-icons text --hide-summary skipped \
+	CGO_ENABLED=1 $(GOTESTSUM) --format pkgname-and-test-fails --format-icons text --hide-summary skipped \
 		--rerun-fails=1 --rerun-fails-max-failures=20 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
-		--rerun-fails-report=$(BIN)/reruns-$(1).txt --packages="$(2)" -- -race
+		--rerun-fails-report=$(BIN)/reruns-$(1).txt --packages="$(2)" -- $(RACE)
 endef
 
 # Tests find the real API server and etcd here.
@@ -124,7 +127,7 @@ test-servers: setup-test image-tar
 .PHONY: test-stores
 test-stores: setup-test
 	@$(foreach module,$(filter-out .,$(MODULES)),echo 'go -C $(module) test -race ./...' && \
-		CGO_ENABLED=1 go -C $(module) test -race -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
+		CGO_ENABLED=1 go -C $(module) test $(RACE) -timeout $(TEST_TIMEOUT) $(ARGS) ./... &&) true
 
 .PHONY: setup-test
 setup-test: kubernetes $(HELM) $(KUSTOMIZE) $(IMAGE_TAR) $(GOTESTSUM) $(OPERATOR_VERIFY)
@@ -190,7 +193,7 @@ e2e: e2e-systems e2e-clusters e2e-gatewayapi ## What needs more than Debian's pa
 e2e-systems: kafka strimzi postgres16 mysql kubernetes $(GOTESTSUM) ## Apache Kafka, Strimzi, PostgreSQL 16, MySQL (build tag e2e): contracts, mirrors, MirrorMaker, SASL and TLS (SOAK_RUNS=50).
 	@hack/ensure.sh packages race stores
 	$(call race_tests,e2e,$$(hack/packages.sh e2e | grep -vxF $(foreach package,./$(SOAKED) $(CLUSTERS) $(GATEWAYAPI),-e $(package)) | xargs)) -tags e2e -p $(E2E_JOBS) -timeout $(E2E_TIMEOUT) $(ARGS)
-	CGO_ENABLED=1 go test -race -tags e2e -timeout $(E2E_TIMEOUT) $(ARGS) ./$(SOAKED) -runs $(SOAK_RUNS)
+	CGO_ENABLED=1 go test $(RACE) -tags e2e -timeout $(E2E_TIMEOUT) $(ARGS) ./$(SOAKED) -runs $(SOAK_RUNS)
 
 .PHONY: e2e-clusters
 e2e-clusters: cluster-images ## The chart in whole Kubernetes clusters, one per region, which are lost and come back (root on Linux).

@@ -357,7 +357,10 @@ func TestHostile(t *testing.T) {
 	for way, args := range ways {
 		for heading, scenarios := range scenarioGroups {
 			for _, s := range scenarios {
-				t.Run(way+"/"+heading+"/"+s.name, func(t *testing.T) { s.run(t, args) })
+				t.Run(way+"/"+heading+"/"+s.name, func(t *testing.T) {
+					t.Parallel() // they wait, most of the time
+					s.run(t, args)
+				})
 			}
 		}
 	}

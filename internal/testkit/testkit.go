@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 
 	"multiactive.dev/operator/internal/testkit/apiserver"
@@ -104,8 +105,8 @@ func Config(t testing.TB, server *apiserver.Server, user string) *rest.Config {
 	return config
 }
 
-// InstallCRDs installs the project's resources (config/crd/bases) and waits until they are served.
-func InstallCRDs(t testing.TB, server *apiserver.Server) {
+// InstallCRDs installs the project's resources (config/crd/bases) in all the servers at once and waits until they are served.
+func InstallCRDs(t testing.TB, servers ...*apiserver.Server) {
 	t.Helper()
 	root, err := binaries.ModuleRoot()
 	if err != nil {
@@ -113,7 +114,15 @@ func InstallCRDs(t testing.TB, server *apiserver.Server) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), crdTimeout)
 	defer cancel()
-	if _, err := crds.InstallDir(ctx, Config(t, server, apiserver.Admin), filepath.Join(root, "config", "crd", "bases")); err != nil {
+	var all errgroup.Group
+	for _, server := range servers {
+		config := Config(t, server, apiserver.Admin)
+		all.Go(func() error {
+			_, err := crds.InstallDir(ctx, config, filepath.Join(root, "config", "crd", "bases"))
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -27,6 +27,9 @@ const (
 	endTimeout   = 20 * time.Second
 )
 
+// scratch has the programs, once a test has wanted them.
+var scratch string
+
 // programs are built once for all tests.
 var programs = sync.OnceValues(func() (string, error) {
 	root, err := binaries.ModuleRoot()
@@ -37,6 +40,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	scratch = dir
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir+"/",
 		"./cmd/manager", "./cmd/gateway", "./cmd/mirror", "./cmd/playground", "./test/playground/echo")
 	cmd.Dir = root
@@ -49,9 +53,7 @@ var programs = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, _ := programs(); dir != "" {
-		_ = os.RemoveAll(dir) // only scratch
-	}
+	_ = os.RemoveAll(scratch)
 	os.Exit(code)
 }
 

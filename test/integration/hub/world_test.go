@@ -6,6 +6,8 @@ package hub_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,9 +94,7 @@ func newWorld(t *testing.T, regions ...string) *world {
 		must(t, add(w.scheme))
 	}
 	w.servers = testkit.StartServers(t, apiserver.Options{}, append([]string{"hub"}, regions...)...)
-	for _, name := range append([]string{"hub"}, regions...) {
-		testkit.InstallCRDs(t, w.servers[name])
-	}
+	testkit.InstallCRDs(t, slices.Collect(maps.Values(w.servers))...)
 	w.hub = w.client("hub")
 	for _, name := range regions {
 		w.regions[name] = w.client(name)

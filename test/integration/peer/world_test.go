@@ -108,8 +108,8 @@ func newWorld(t *testing.T, names ...string) *world {
 	w.etcd = testkit.StartStore(t, etcdstore.Options{}, names...)
 	w.store = w.connect()
 	t.Cleanup(func() { _ = w.store.Close() })
+	testkit.InstallCRDs(t, slices.Collect(maps.Values(w.servers))...)
 	for _, name := range names {
-		testkit.InstallCRDs(t, w.servers[name])
 		c, err := client.New(testkit.Config(t, w.servers[name], apiserver.Admin), client.Options{Scheme: w.scheme})
 		must(t, err)
 		w.regions[name] = c
