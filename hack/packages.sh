@@ -4,8 +4,8 @@
 #   hack/packages.sh unit      packages whose tests run by themselves
 #   hack/packages.sh servers   packages whose tests start API servers or etcd: everything under
 #                              controllers/, test/ and internal/testkit/, and what imports a part
-#                              of internal/testkit that starts processes; test/, whose tests take
-#                              longest, comes first, and test/playground before all, so that none of it is left to run alone;
+#                              of internal/testkit that starts processes; test/ and what else takes
+#                              longest comes first, and test/playground before all, so that none of it is left to run alone;
 #                              test/chaos, which has as many servers, comes last, when that has ended
 #   hack/packages.sh e2e       packages with tests under the build tag e2e, which need Apache Kafka or whole clusters
 #
@@ -41,7 +41,7 @@ case ${1:-} in
     list servers | awk '
       /\/test\/playground$/ { print; next }
       /\/test\/chaos$/ { last = $0 "\n"; next }
-      /\/test\// { long = long $0 "\n"; next }
+      /\/test\/|\/internal\/storekeeper$/ { long = long $0 "\n"; next }
       { rest = rest $0 "\n" }
       END { printf "%s%s%s", long, rest, last }'
     ;;
