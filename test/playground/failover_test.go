@@ -18,7 +18,7 @@ const (
 	// of services.
 	mostTransactions = 10
 	// manyServices are enough for anything that is done for each of them to show.
-	manyServices = 40
+	manyServices = 100
 	// failoverAttempts: on a machine that does everything at once agents may see more than there is, such as a
 	// region that does not answer for a moment, and write it.
 	failoverAttempts = 2
