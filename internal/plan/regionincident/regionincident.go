@@ -185,11 +185,10 @@ func routed(now time.Time, i *v1alpha1.RegionIncident, seen Seen) {
 			if acted.Epoch < seen.Agreed.Epoch {
 				continue
 			}
-			since := acted.Since
-			if since.IsZero() || since.After(now) {
-				since = now
+			if first.IsZero() {
+				first = now
 			}
-			if first.IsZero() || since.Before(first) {
+			if since := acted.Since; !since.IsZero() && since.Before(first) {
 				first = since
 			}
 		}
